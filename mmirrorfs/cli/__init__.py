@@ -1,0 +1,1 @@
+"""The command line: options, checks, messages, exit codes."""

@@ -1,0 +1,98 @@
+"""From settings to mounts: scan the sources, merge them for each view, say what to mount."""
+
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from functools import partial
+
+from mmirrorfs.cli.problem import FAILED, Problem
+from mmirrorfs.cli.settings import Settings, ViewSettings, order_of
+from mmirrorfs.merge.index import merge
+from mmirrorfs.mount.session import Plan
+from mmirrorfs.serve.notifier import Notifier
+from mmirrorfs.serve.refresh import Refresher
+from mmirrorfs.source.source import Source, SourceLost
+from mmirrorfs.text import printable
+from mmirrorfs.tree import Directory, Rank
+from mmirrorfs.view.view import Freshness, View
+
+
+def plans(settings: Settings) -> list[Plan]:
+    """Scan all sources at once and plan each view. Raises Problem where a source went away meanwhile."""
+    trees = scan(open_sources(settings))
+    return [_plan(settings, view, trees) for view in settings.views]
+
+
+def open_sources(settings: Settings) -> list[Source]:
+    """The sources as they are now. Each view has its own: they part when the processes do."""
+    try:
+        return [
+            Source(Rank(rank), source.name, source.path, settings.depth) for rank, source in enumerate(settings.sources)
+        ]
+    except OSError as error:
+        raise Problem(f"a source went away: {error.strerror}", FAILED) from None
+
+
+def scan(sources: Sequence[Source]) -> list[Directory]:
+    """The trees of all sources, each scanned in a thread; the threads have ended when this returns."""
+    trees: dict[int, Directory] = {}
+    lost: list[str] = []
+    count = _Count()
+
+    def look(source: Source) -> None:
+        try:
+            trees[source.rank] = source.scan(None, count.add)
+        except SourceLost as error:
+            lost.append(f"source {printable(source.path)} cannot be read: {error.reason}")
+
+    threads = [threading.Thread(target=look, args=(source,)) for source in sources]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        while thread.is_alive():
+            thread.join(0.1)
+            count.show()
+    count.clear()
+    if lost:
+        raise Problem(lost[0], FAILED)
+    return [trees[source.rank] for source in sources]
+
+
+def _plan(settings: Settings, view: ViewSettings, trees: list[Directory]) -> Plan:
+    sources = open_sources(settings)
+    order = order_of(view.prefer, settings.sources)
+    index = merge(tuple(trees), order)
+    freshness = Freshness.promised(settings.refresh)
+    made = View(sources, order, index, freshness, settings.remember)
+    connected = partial(_connected, made, trees, settings.fallback)
+    return Plan(view.mountpoint, settings.fuse_options, made, connected)
+
+
+def _connected(view: View, trees: list[Directory], fallback: bool, notifier: Notifier) -> Refresher:
+    return Refresher(view, trees, notifier, fallback)
+
+
+class _Count:
+    """A live count of the folders found, on a terminal only."""
+
+    def __init__(self) -> None:
+        self._found = 0
+        self._shown = False
+        self._live = sys.stderr.isatty()
+        self._started = time.monotonic()
+
+    def add(self, found: int) -> None:
+        """Called by the scanning threads."""
+        self._found += found
+
+    def show(self) -> None:
+        """Show the count when the scan takes long enough to be noticed."""
+        if self._live and time.monotonic() - self._started > 0.3:
+            self._shown = True
+            print(f"\rscanning: {self._found:,} folders ", end="", file=sys.stderr, flush=True)
+
+    def clear(self) -> None:
+        """Leave a clean line."""
+        if self._shown:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)

@@ -1,0 +1,30 @@
+"""What is running: the versions that a bug report needs."""
+
+import ctypes
+import ctypes.util
+from importlib.metadata import PackageNotFoundError, version
+
+
+def versions(own: str, python: str) -> str:
+    """One line each for mmirrorfs, pyfuse3, libfuse, trio and Python."""
+    lines = [("mmirrorfs", own), ("pyfuse3", _package("pyfuse3")), ("libfuse", _libfuse())]
+    lines += [("trio", _package("trio")), ("Python", python)]
+    return "\n".join(f"{name} {number}" for name, number in lines)
+
+
+def _package(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _libfuse() -> str:
+    for library in ("libfuse3.so.3", "libfuse3.so.4", ctypes.util.find_library("fuse3")):
+        try:
+            call = ctypes.CDLL(library).fuse_pkgversion
+        except (OSError, AttributeError, TypeError):
+            continue
+        call.restype = ctypes.c_char_p
+        return str(call().decode())
+    return "not found"

@@ -1,0 +1,148 @@
+"""The merge: ranked trees in, one view out.
+
+Rule 1: a directory above the depth that any source has is a merged directory; its children are the union.
+Rule 2: a folder at the depth is taken whole from its winner, the first source in the view's order that has it.
+Rule 3: anything else is taken from its winner too, but a directory beats a non-directory in whichever source.
+Rule 4: what a change brings always moves the shown times forward, for scanners go by them.
+
+Pure: no I/O, no clock (the time of a change is given). A tree says by its shape where the depth is: above it
+stand ``Directory`` values, from it on down ``Leaf`` values. Any thread may call this.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from operator import is_
+
+from mmirrorfs.tree import DIR, Child, Directory, Entry, Leaf, Merged, Rank, Trees
+
+Group = tuple[bytes, tuple[Entry | None, ...], tuple[bytes | None, ...] | None]
+"""A name of the view, what the sources have under it by rank, and their own spellings where these differ."""
+
+Pairing = Callable[[Trees], Iterable[Group]]
+
+EMPTY: Mapping[bytes, Child] = {}
+
+
+def exact(inputs: Trees) -> Iterator[Group]:
+    """Pair names that are equal to the byte."""
+    names: dict[bytes, None] = {}
+    for directory in inputs:
+        if directory is not None:
+            names.update(dict.fromkeys(directory.entries))
+    for name in names:
+        yield name, tuple([d.entries.get(name) if d is not None else None for d in inputs]), None
+
+
+def merge(
+    inputs: Trees,
+    order: Sequence[Rank],
+    pairing: Pairing = exact,
+    before: Merged | None = None,
+    now_ns: int = 0,
+    names: tuple[bytes | None, ...] | None = None,
+) -> Merged:
+    """Merge the directories of one name; what did not change since ``before`` is ``before``'s own, shared.
+
+    ``order`` lists the ranks from the most to the least preferred, ``now_ns`` is the time that a change is
+    shown to have happened at, in nanoseconds since the epoch.
+    """
+    if before is not None and all(map(is_, inputs, before.inputs)):
+        return before
+    if pairing is exact and all(d is None or d.only_folders for d in inputs):
+        children = _folders(inputs, order)
+    else:
+        children = {}
+        old = before.children if before is not None else EMPTY
+        for name, found, own in pairing(inputs):
+            directories = tuple([entry if isinstance(entry, Directory) else None for entry in found])
+            if any(directories):
+                last = old.get(name)
+                last = last if isinstance(last, Merged) else None
+                children[name] = merge(directories, order, pairing, last, now_ns, own)
+            else:
+                children[name] = _winner(found, order, own)
+    return _timed(Merged(inputs, children, names), before, now_ns)
+
+
+def _folders(inputs: Trees, order: Sequence[Rank]) -> Mapping[bytes, Child]:
+    """Rule 2 for directories that hold folders and nothing else: a union of mappings, the winner's put in last."""
+    present = [d.entries for d in (inputs[rank] for rank in reversed(order)) if d is not None]
+    if len(present) == 1:
+        return present[0]  # type: ignore[return-value]  # only_folders: the values are leaves
+    union: dict[bytes, Child] = {}
+    for entries in present:
+        union.update(entries)  # type: ignore[arg-type]
+    return union
+
+
+def _winner(found: Sequence[Entry | None], order: Sequence[Rank], names: tuple[bytes | None, ...] | None) -> Leaf:
+    """Rules 2 and 3, for a name that is no merged directory."""
+    ranked = [entry for entry in (found[rank] for rank in order) if isinstance(entry, Leaf)]
+    best = next((leaf for leaf in ranked if leaf.kind == DIR), ranked[0])
+    return Leaf(best.source, best.kind, names[best.source]) if names is not None else best
+
+
+def _timed(after: Merged, before: Merged | None, now_ns: int) -> Merged:
+    """Rule 4: the same directory, with the least times that it and its folders show."""
+    if before is None:
+        return after
+    differing = list(_differing(before, after))
+    touched = {n: t for n, t in (before.touched or {}).items() if n in after.children}
+    for name, old, new in differing:
+        if isinstance(old, Leaf) and isinstance(new, Leaf) and old.kind == new.kind == DIR:
+            touched[name] = max(now_ns, touched.get(name, 0) + 1)
+    moved = before.moved_ns
+    if differing and not all(a > b for a, b in zip(times(after), times(before), strict=True)):
+        moved = max(now_ns, *(t + 1 for t in times(before)))
+    return Merged(after.inputs, after.children, after.names, moved, touched or None)
+
+
+def times(merged: Merged) -> tuple[int, int]:
+    """The (mtime, ctime) that a merged directory shows: the newest over all the sources that have it."""
+    present: list[Directory] = [d for d in merged.inputs if d is not None]
+    return (
+        max([merged.moved_ns, *[d.attr.mtime_ns for d in present]]),
+        max([merged.moved_ns, *[d.attr.ctime_ns for d in present]]),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One path of the view, relative to its root, that differs; None where one of the two does not have it.
+
+    Two ``Merged`` mean that the directory stayed and its own attributes moved.
+    """
+
+    path: bytes
+    before: Child | None
+    after: Child | None
+
+
+def changes(before: Merged, after: Merged, path: bytes = b"") -> Iterator[Change]:
+    """Everything in which two indexes differ, a directory before what is in it; shared parts cost nothing."""
+    if before is after:
+        return
+    if _own_attributes(before) != _own_attributes(after):
+        yield Change(path, before, after)
+    prefix = path + b"/" if path else b""
+    for name, old, new in _differing(before, after):
+        yield Change(prefix + name, old, new)
+    for name, child in after.children.items():
+        last = before.children.get(name)
+        if isinstance(child, Merged) and isinstance(last, Merged) and child is not last:
+            yield from changes(last, child, prefix + name)
+
+
+def _differing(before: Merged, after: Merged) -> Iterator[tuple[bytes, Child | None, Child | None]]:
+    """The names of one directory that came, went, or are now something else; a merged directory that stayed is not."""
+    for name, new in after.children.items():
+        old = before.children.get(name)
+        if old is not new and not (isinstance(old, Merged) and isinstance(new, Merged)) and old != new:
+            yield name, old, new
+    for name, gone in before.children.items():
+        if name not in after.children:
+            yield name, gone, None
+
+
+def _own_attributes(merged: Merged) -> tuple[object, ...]:
+    return (merged.moved_ns, *[d.attr if d is not None else None for d in merged.inputs])

@@ -1,0 +1,197 @@
+"""Processes: one for each mount, in the foreground or behind a parent that waits until the mounts answer.
+
+Rule 1: the caller gets the exit code of what happened: 0 only when every mount answers, and none stays behind when
+one could not be made.
+Rule 2: the sources are scanned once, before the processes for the views part; from then on each stands alone.
+Rule 3: stderr stays the caller's until the mount answers, for libfuse gives its reasons there.
+
+No threads may be running when anything here forks. Exit codes are mount(8)'s.
+"""
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+
+from mmirrorfs.mount import log as logs
+from mmirrorfs.mount.session import MountFailed, Plan, serve
+from mmirrorfs.mount.systemd import notify
+from mmirrorfs.mount.tuning import raise_file_limit
+from mmirrorfs.text import printable
+
+log = logging.getLogger(__name__)
+
+OK, INTERRUPTED, FAILED = 0, 8, 32
+
+Build = Callable[[], Sequence[Plan]]
+"""Scans the sources and says what to mount. May raise; starts no thread that outlives it."""
+
+
+class _Word:
+    """The write end of a pipe on which one exit code is told, once."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def say(self, code: int) -> None:
+        """Tell it, unless something was told already."""
+        if self._descriptor >= 0:
+            descriptor, self._descriptor = self._descriptor, -1
+            with contextlib.suppress(OSError):  # whoever waited may have gone away
+                os.write(descriptor, b"%d\n" % code)
+            os.close(descriptor)
+
+
+def in_foreground(build: Build) -> int:
+    """Scan, mount and serve here until the end; returns the exit code."""
+    plans = build()
+    if len(plans) == 1:
+        return _serve(plans[0], lambda: notify("READY=1"))
+    family = _Family(plans, None)
+    code = family.await_ready()
+    if code == OK:
+        notify("READY=1")
+        code = family.await_end()
+    return code
+
+
+def in_background(build: Build, verbose: int) -> int:
+    """Scan, mount and serve in the background; returns when all mounts answer, or with the exit code of what failed."""
+    readable, writable = os.pipe()
+    sys.stderr.flush()
+    child = os.fork()
+    if child == 0:
+        os.close(readable)
+        os.setsid()
+        _leave(_builder, build, _Word(writable), verbose)
+    os.close(writable)
+    try:
+        return _report(readable)
+    except KeyboardInterrupt:
+        os.kill(child, signal.SIGTERM)
+        return INTERRUPTED
+    finally:
+        os.close(readable)
+
+
+def _builder(build: Build, word: _Word, verbose: int) -> int:
+    """The child: scans; then it serves the only view, or gives each view a process and goes away when all answer."""
+    try:
+        plans = build()
+    except BaseException:
+        word.say(FAILED)
+        raise
+    if len(plans) == 1:
+        code = _serve(plans[0], lambda: _to_background(word, verbose))
+    else:
+        family = _Family(plans, verbose)
+        code = family.await_ready()
+    word.say(code)
+    return code
+
+
+def _report(readable: int) -> int:
+    """The exit code that the other process tells; FAILED where it went away without a word."""
+    with contextlib.suppress(ValueError):
+        return int(os.read(readable, 16))
+    return FAILED
+
+
+def _leave(run: Callable[..., int], *args: object) -> None:
+    """Run the rest of a forked process and end it, whatever happens, without the parent's clean-up."""
+    code = FAILED
+    try:
+        code = run(*args)
+    except Exception as error:
+        log.debug("internal error", exc_info=error)
+        print(f"mmirrorfs: internal error: {error!r}", file=sys.stderr)
+    finally:
+        with contextlib.suppress(Exception):
+            sys.stderr.flush()
+        os._exit(code)
+
+
+def _serve(plan: Plan, ready: Callable[[], None]) -> int:
+    raise_file_limit()
+    os.umask(0o022)
+    os.chdir("/")
+    try:
+        serve(plan, ready)
+    except MountFailed as error:
+        print(f"mmirrorfs: cannot mount on {printable(plan.mountpoint)}: {error}", file=sys.stderr)
+        return FAILED
+    return OK
+
+
+def _to_background(word: _Word, verbose: int) -> None:
+    """The mount answers: leave the caller's terminal and let it go on."""
+    logs.to_syslog(verbose)
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(null, descriptor)
+    os.close(null)
+    word.say(OK)
+
+
+class _Family:
+    """One process for each view; ``verbose`` is None in the foreground."""
+
+    def __init__(self, plans: Sequence[Plan], verbose: int | None) -> None:
+        self._children: dict[int, Plan] = {}
+        self._reports: list[int] = []
+        self._ending = False
+        for plan in plans:
+            readable, writable = os.pipe()
+            child = os.fork()
+            if child == 0:
+                os.close(readable)
+                _leave(_member, plan, _Word(writable), verbose)
+            os.close(writable)
+            self._children[child] = plan
+            self._reports.append(readable)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+            signal.signal(number, self._pass_on)
+
+    def await_ready(self) -> int:
+        """Wait for the word of each process; where one failed, end the others. Returns the exit code."""
+        codes = [_report(readable) for readable in self._reports]
+        code = max(codes)
+        if code != OK:
+            self._pass_on(signal.SIGTERM, None)
+            self.await_end()
+        return code
+
+    def await_end(self) -> int:
+        """Wait until all processes have ended; one that dies leaves the others alone."""
+        worst = OK
+        for child, status in self._ended():
+            code = os.waitstatus_to_exitcode(status)
+            where = printable(self._children.pop(child).mountpoint)
+            if not self._ending and self._children:
+                log.warning("the process that serves %s has ended (%d); the other views go on", where, code)
+            worst = max(worst, FAILED if code < 0 else code)
+        return worst
+
+    def _ended(self) -> Iterator[tuple[int, int]]:
+        while self._children:
+            with contextlib.suppress(ChildProcessError):
+                yield os.wait()
+
+    def _pass_on(self, number: int, frame: object) -> None:
+        if number in (signal.SIGTERM, signal.SIGINT):
+            self._ending = True
+        for child in self._children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, number)
+
+
+def _member(plan: Plan, word: _Word, verbose: int | None) -> int:
+    """One process of a family."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_DFL)
+    ready = (lambda: word.say(OK)) if verbose is None else (lambda: _to_background(word, verbose))
+    code = _serve(plan, ready)
+    word.say(code)
+    return code

@@ -1,0 +1,50 @@
+"""Where messages go: the terminal or the journal in the foreground, syslog in the background.
+
+Called once in each process, before threads start. Names in messages must come through ``text.printable``.
+"""
+
+import logging
+import logging.handlers
+import os
+import sys
+
+IDENT = "mmirrorfs"
+_LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
+_PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6), (logging.DEBUG, 7))
+
+
+class _Journal(logging.Formatter):
+    """Lines with the priority that systemd reads from the start of a line (sd-daemon(3))."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        priority = next((number for level, number in _PRIORITIES if record.levelno >= level), 7)
+        lines = super().format(record).splitlines()
+        return "\n".join(f"<{priority}>{line}" for line in lines)
+
+
+def to_stderr(verbose: int) -> None:
+    """Log to stderr: warnings, with -v what happens, with -vv everything."""
+    journal = bool(os.environ.get("JOURNAL_STREAM")) and not sys.stderr.isatty()
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Journal("%(message)s") if journal else logging.Formatter(f"{IDENT}: %(message)s"))
+    _install(handler, verbose)
+
+
+def to_syslog(verbose: int) -> None:
+    """Log to syslog under the program's name; nowhere where there is no syslog."""
+    try:
+        handler: logging.Handler = logging.handlers.SysLogHandler("/dev/log", logging.handlers.SysLogHandler.LOG_DAEMON)
+        handler.setFormatter(logging.Formatter(f"{IDENT}[{os.getpid()}]: %(message)s"))
+    except OSError:
+        handler = logging.NullHandler()
+    _install(handler, verbose)
+
+
+def _install(handler: logging.Handler, verbose: int) -> None:
+    root = logging.getLogger()
+    for old in list(root.handlers):
+        root.removeHandler(old)
+        old.close()
+    root.addHandler(handler)
+    root.setLevel(_LEVELS[min(verbose, len(_LEVELS) - 1)])
+    logging.raiseExceptions = False  # a full disk or a closed terminal must not end a mount

@@ -1,0 +1,142 @@
+"""One mount in one process: the only caller of pyfuse3's init, main and close.
+
+Rule 1: one FUSE session a process. Nothing is forked once trio runs or a thread has started.
+Rule 2: ready means that another process got an answer from the mount.
+Rule 3: however it ends (a signal, umount, an abort), no mount stays behind, and readers that are stuck in a hung
+source get EIO after GRACE seconds.
+"""
+
+import logging
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pyfuse3
+import trio
+
+from mmirrorfs.mount import table, tuning
+from mmirrorfs.serve.notifier import Notifier
+from mmirrorfs.serve.operations import Operations
+from mmirrorfs.serve.refresh import Refresher
+from mmirrorfs.text import printable
+from mmirrorfs.view.view import View
+
+log = logging.getLogger(__name__)
+
+GRACE = 1.0
+"""Seconds that requests have to finish when the mount is ended."""
+TASKS = 2000
+"""Requests under way at once: more than the readers of a hung source will be, so that others are still served."""
+
+
+class MountFailed(Exception):
+    """The mount could not be made; libfuse has said why on stderr where it knew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to mount where. ``options`` are libfuse's; ``connected`` makes the refresher of the view."""
+
+    mountpoint: bytes
+    options: frozenset[str]
+    view: View
+    connected: Callable[[Notifier], Refresher]
+
+
+def serve(plan: Plan, ready: Callable[[], None]) -> None:
+    """Mount and serve until the end. ``ready`` is called when the mount was seen to answer. Raises MountFailed."""
+    operations = Operations(plan.view)
+    try:
+        pyfuse3.init(operations, os.fsdecode(plan.mountpoint), set(plan.options))
+    except RuntimeError as error:
+        raise MountFailed(str(error)) from None
+    mount = table.view_at(plan.mountpoint)
+    try:
+        tuning.tune(mount)
+        probe = table.start_probe(plan.mountpoint)
+        session = Session(plan, operations, ready)
+        trio.run(session.run, probe, restrict_keyboard_interrupt_to_checkpoints=True)
+        if session.failed:
+            raise MountFailed("the mount does not answer")
+    finally:
+        pyfuse3.close()
+        table.remove_if_left(mount)
+
+
+class Session:
+    """The tasks of a live mount."""
+
+    def __init__(self, plan: Plan, operations: Operations, ready: Callable[[], None]) -> None:
+        self.failed = False
+        self._plan = plan
+        self._operations = operations
+        self._ready = ready
+        self._requests = trio.CancelScope()
+        self._notifier = Notifier()
+        self._refresher = plan.connected(self._notifier)
+
+    async def run(self, probe: tuple[int, int]) -> None:
+        """Serve until unmounted or told to end."""
+        self._notifier.start()
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._obey_signals)
+            nursery.start_soon(self._announce, probe)
+            nursery.start_soon(self._refresher.run)
+            with self._requests:
+                await pyfuse3.main(max_tasks=TASKS)
+            self._notifier.stop()
+            nursery.cancel_scope.cancel()
+
+    async def _announce(self, probe: tuple[int, int]) -> None:
+        pid, readable = probe
+        await trio.lowlevel.wait_readable(readable)
+        alive = os.read(readable, 1) == b"1"
+        os.close(readable)
+        os.waitpid(pid, 0)
+        if alive:
+            log.info("%s is mounted", printable(self._plan.mountpoint))
+            self._ready()
+        else:
+            self.failed = True
+            self._end()
+
+    async def _obey_signals(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        wanted = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+        with trio.open_signal_receiver(*wanted) as arriving:
+            task_status.started()
+            async for number in arriving:
+                if number == signal.SIGHUP:
+                    self._refresher.refresh()
+                elif number == signal.SIGUSR1:
+                    _dump_stacks()
+                else:
+                    log.info("ending on %s", signal.Signals(number).name)
+                    self._end()
+
+    def _end(self) -> None:
+        """Stop taking requests; those under way have GRACE seconds."""
+        self._operations.ending = True
+        self._requests.deadline = trio.current_time() + GRACE
+        pyfuse3.terminate()
+
+
+def _dump_stacks() -> None:
+    """Log where every thread and task is: what a person needs to see who waits for whom."""
+    for ident, frame in sys._current_frames().items():
+        stack = "".join(traceback.format_stack(frame))
+        log.warning("thread %d\n%s", ident, stack)
+    for task in _tasks(trio.lowlevel.current_root_task()):
+        where = [
+            f"  {frame.f_code.co_filename}:{line} {frame.f_code.co_name}" for frame, line in task.iter_await_frames()
+        ]
+        log.warning("task %s\n%s", task.name, "\n".join(where))
+
+
+def _tasks(root: trio.lowlevel.Task | None) -> list[trio.lowlevel.Task]:
+    found = [root] if root is not None else []
+    for task in found:
+        found += [child for nursery in task.child_nurseries for child in nursery.child_tasks]
+    return found

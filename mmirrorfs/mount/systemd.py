@@ -1,0 +1,16 @@
+"""sd_notify(3) without a library: a datagram to the socket that systemd names in NOTIFY_SOCKET."""
+
+import contextlib
+import os
+import socket
+
+
+def notify(state: str) -> None:
+    """Tell systemd, if it listens: READY=1, STATUS=text, STOPPING=1. Never raises."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if address[:1] not in ("/", "@"):
+        return
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        sender.setblocking(False)
+        sender.connect("\0" + address[1:] if address[0] == "@" else address)
+        sender.send(state.encode())

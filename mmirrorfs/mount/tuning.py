@@ -1,0 +1,38 @@
+"""Limits of the process and of the kernel's side of a mount, raised as far as we may. Nothing here can fail a mount."""
+
+import logging
+import resource
+
+from mmirrorfs.source.filesystems import Mount
+
+log = logging.getLogger(__name__)
+
+BACKGROUND = 1024
+"""Requests that the kernel keeps under way for read-ahead; its default of 12 lets 12 stuck readers stop all others."""
+READ_AHEAD_KB = 1024
+"""KiB asked for ahead in a sequential read; the default of 128 made a cold read four times slower."""
+
+
+def raise_file_limit() -> None:
+    """Let the process have as many descriptors as it may: the soft limit of 1024 is soon reached by readers."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def tune(mount: Mount | None) -> None:
+    """Raise the kernel's limits for this mount, which root alone may do."""
+    if mount is None:
+        return
+    connection = mount.device.partition(":")[2]
+    _write(f"/sys/fs/fuse/connections/{connection}/max_background", BACKGROUND)
+    _write(f"/sys/fs/fuse/connections/{connection}/congestion_threshold", BACKGROUND * 3 // 4)
+    _write(f"/sys/class/bdi/{mount.device}/read_ahead_kb", READ_AHEAD_KB)
+
+
+def _write(path: str, value: int) -> None:
+    try:
+        with open(path, "w") as file:
+            file.write(str(value))
+    except OSError as error:
+        log.debug("%s stays as it is: %s", path, error.strerror)

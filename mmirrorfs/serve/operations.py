@@ -1,0 +1,187 @@
+"""The FUSE protocol, translated. Decides nothing.
+
+Every handler is wrapped once, by ``guarded``: the one place where an OSError becomes a FUSEError. Anything else
+that came out of a handler would end the mount, so it is logged and becomes EIO. ENOSYS never passes from a source:
+the kernel would not ask for that operation again as long as the mount lives.
+"""
+
+import errno
+import functools
+import logging
+import os
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import pyfuse3
+import trio
+from pyfuse3 import (
+    EntryAttributes,
+    FileHandleT,
+    FileInfo,
+    FileNameT,
+    FlagT,
+    FUSEError,
+    InodeT,
+    RequestContext,
+)
+
+from mmirrorfs.view.directories import Directories
+from mmirrorfs.view.extras import Extras
+from mmirrorfs.view.nodes import Node
+from mmirrorfs.view.view import View
+
+log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def guarded(
+    handler: Callable[Concatenate["Operations", P], Coroutine[Any, Any, R]],
+) -> Callable[Concatenate["Operations", P], Coroutine[Any, Any, R]]:
+    """Let nothing but FUSEError out of a handler, and the cancellation of a mount that is not ending."""
+
+    @functools.wraps(handler)
+    async def wrapped(self: "Operations", *args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return await handler(self, *args, **kwargs)
+        except OSError as error:
+            code = error.errno or errno.EIO
+            raise FUSEError(errno.EOPNOTSUPP if code == errno.ENOSYS else code) from None
+        except FUSEError:
+            raise
+        except trio.Cancelled:
+            if self.ending:  # a reader stuck in a hung source gets an answer before the mount goes
+                raise FUSEError(errno.EIO) from None
+            raise
+        except Exception:
+            log.exception("internal error in %s", handler.__name__)
+            raise FUSEError(errno.EIO) from None
+
+    return wrapped  # type: ignore[return-value]  # wraps() hides the coroutine's type
+
+
+class Operations(pyfuse3.Operations):
+    """The request handlers of one mount. ``ending`` is set when the mount is being ended."""
+
+    supports_dot_lookup = True
+    enable_acl = True
+
+    def __init__(self, view: View) -> None:
+        super().__init__()
+        self.ending = False
+        self._view = view
+        self._directories = Directories(view)
+        self._extras = Extras(view)
+        self._timeout = view.freshness.kernel
+
+    def _reply(self, node: Node) -> EntryAttributes:
+        if isinstance(node.reply, EntryAttributes):
+            return node.reply
+        entry, attr = EntryAttributes(), node.attr
+        entry.entry_timeout = entry.attr_timeout = self._timeout
+        entry.st_ino = InodeT(node.ino)
+        entry.st_mode = pyfuse3.ModeT(attr.mode)
+        entry.st_nlink = attr.nlink
+        entry.st_uid = attr.uid
+        entry.st_gid = attr.gid
+        entry.st_rdev = attr.rdev
+        entry.st_size = attr.size
+        entry.st_blocks = attr.blocks
+        entry.st_atime_ns = attr.atime_ns
+        entry.st_mtime_ns = attr.mtime_ns
+        entry.st_ctime_ns = attr.ctime_ns
+        node.reply = entry
+        return entry
+
+    @guarded
+    async def lookup(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> EntryAttributes:
+        """Answer a name, absent ones with inode 0: the kernel then remembers the absence for the entry timeout."""
+        try:
+            node = await self._view.lookup(parent_inode, name)
+        except FileNotFoundError:
+            absent = EntryAttributes()
+            absent.st_ino = InodeT(0)
+            absent.entry_timeout = absent.attr_timeout = self._timeout
+            return absent
+        self._view.nodes.count(node)
+        return self._reply(node)
+
+    async def forget(self, inode_list: Sequence[tuple[InodeT, int]]) -> None:
+        """Take references back; never raises."""
+        for ino, nlookup in inode_list:
+            self._view.nodes.forget(ino, nlookup)
+
+    @guarded
+    async def getattr(self, inode: InodeT, ctx: RequestContext) -> EntryAttributes:
+        """Answer stat(2)."""
+        return self._reply(await self._view.getattr(inode))
+
+    @guarded
+    async def readlink(self, inode: InodeT, ctx: RequestContext) -> FileNameT:
+        """Answer readlink(2)."""
+        return FileNameT(await self._view.readlink(inode))
+
+    @guarded
+    async def open(self, inode: InodeT, flags: FlagT, ctx: RequestContext) -> FileInfo:
+        """Open for reading. What the kernel has cached is dropped when it is not true any more."""
+        if flags & os.O_ACCMODE != os.O_RDONLY:
+            raise FUSEError(errno.EROFS)
+        handle, unchanged = await self._view.open(inode)
+        if not unchanged:  # seen never to block with attr_only, also while requests on the inode are pending
+            pyfuse3.invalidate_inode(inode, attr_only=True)
+        return FileInfo(fh=FileHandleT(handle), keep_cache=unchanged)
+
+    @guarded
+    async def read(self, fh: FileHandleT, off: int, size: int) -> Any:  # noqa: ANN401  # any buffer will do
+        """Answer read(2): the buffer is copied out before anything else runs."""
+        return await self._view.files.read(fh, off, size)
+
+    @guarded
+    async def flush(self, fh: FileHandleT) -> None:
+        """Nothing to flush: said once, the kernel saves this request at every close from then on."""
+        raise FUSEError(errno.ENOSYS)
+
+    @guarded
+    async def release(self, fh: FileHandleT) -> None:
+        """The last descriptor of an open file was closed."""
+        self._view.files.release(fh)
+
+    @guarded
+    async def opendir(self, inode: InodeT, ctx: RequestContext) -> FileHandleT:
+        """Take the listing of a directory."""
+        return FileHandleT(await self._directories.open(inode))
+
+    @guarded
+    async def readdir(self, fh: FileHandleT, start_id: int, token: pyfuse3.ReaddirToken) -> None:
+        """Hand over entries from ``start_id`` on, until the buffer is full; each one is counted as a lookup."""
+        entries = await self._directories.entries(fh, start_id)
+        count, reply = self._view.nodes.count, self._reply
+        for position in range(start_id, len(entries)):
+            name, node = entries[position]
+            if not pyfuse3.readdir_reply(token, FileNameT(name), reply(node), position + 1):
+                break
+            count(node)
+
+    @guarded
+    async def releasedir(self, fh: FileHandleT) -> None:
+        """The last descriptor of an open directory was closed."""
+        self._directories.release(fh)
+
+    @guarded
+    async def statfs(self, ctx: RequestContext) -> pyfuse3.StatvfsData:
+        """Answer statvfs(2)."""
+        data = pyfuse3.StatvfsData()
+        for name, value in (await self._extras.statfs()).items():
+            setattr(data, name, value)
+        return data
+
+    @guarded
+    async def getxattr(self, inode: InodeT, name: pyfuse3.XAttrNameT, ctx: RequestContext) -> bytes:
+        """Answer getxattr(2)."""
+        return await self._extras.getxattr(inode, name)
+
+    @guarded
+    async def listxattr(self, inode: InodeT, ctx: RequestContext) -> Sequence[pyfuse3.XAttrNameT]:
+        """Answer listxattr(2)."""
+        return [pyfuse3.XAttrNameT(name) for name in await self._extras.listxattr(inode)]

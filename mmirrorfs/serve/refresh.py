@@ -1,0 +1,188 @@
+"""Keeping the index current: look, merge, swap, tell.
+
+Rule 1: each source is looked at on its own, in a thread, never twice at once: a slow one holds up nobody.
+Rule 2: the index is merged beside the old one and swapped in by one assignment; after that, and never from a
+handler, the kernel is told of the names that changed.
+Rule 3: a lost source keeps its place in the view (``keep``) or counts as empty (``fallback``); one warning when it is
+lost, one line when it is back, and it is looked at every PROBE seconds meanwhile.
+
+Runs on the event loop as one task a source; looks and merges run in threads.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Protocol
+
+import trio
+
+from mmirrorfs.merge.index import Change, Pairing, changes, exact, merge
+from mmirrorfs.merge.inodes import ROOT, number
+from mmirrorfs.source.source import Source, SourceLost
+from mmirrorfs.text import printable
+from mmirrorfs.tree import DIR, Directory, Merged, Trees
+from mmirrorfs.view.nodes import told
+from mmirrorfs.view.view import View
+
+log = logging.getLogger(__name__)
+
+PROBE = 2.0
+"""Seconds between looks at a source that is lost."""
+PAUSE = 0.25
+"""Seconds from the end of a look to the next one at the least, however often somebody is surprised."""
+
+
+class Kernel(Protocol):
+    """Whom the changes are told to."""
+
+    def name(self, directory: int, name: bytes) -> None: ...
+    def attributes(self, ino: int) -> None: ...
+    def contents(self, ino: int) -> None: ...
+
+
+class Refresher:
+    """Keeps the index of one view current. ``changed`` is called after each swap with what changed."""
+
+    def __init__(
+        self,
+        view: View,
+        trees: Sequence[Directory],
+        kernel: Kernel,
+        fallback: bool = False,
+        pairing: Pairing = exact,
+        changed: Callable[[list[Change]], None] = lambda changes: None,
+    ) -> None:
+        self._view = view
+        self._trees: list[Directory] = list(trees)
+        self._kernel = kernel
+        self._fallback = fallback
+        self._pairing = pairing
+        self._changed = changed
+        self._wake = [trio.Event() for _ in view.sources]
+        self._asked = [False for _ in view.sources]
+        self._merging = trio.Lock()
+        self.last_look = time.time()
+        self.last_took = 0.0
+        view.witness.surprised = self._surprised
+        view.outdated = kernel.contents
+
+    def refresh(self) -> None:
+        """Look at all sources now."""
+        for source in self._view.sources:
+            self._asked[source.rank] = True
+            self._wake[source.rank].set()
+
+    def _surprised(self, source: Source) -> None:
+        self._wake[source.rank].set()
+
+    async def run(self) -> None:
+        """Look at every source once a period, when asked to, and when it surprises. Until cancelled."""
+        async with trio.open_nursery() as nursery:
+            for source in self._view.sources:
+                nursery.start_soon(self._watch, source)
+
+    async def _watch(self, source: Source) -> None:
+        period = self._view.freshness.period
+        rank = source.rank
+        started = trio.current_time()
+        while True:
+            wait = PROBE if source.lost is not None else period
+            if wait is not None and period is not None:
+                wait = min(wait, period)
+            with trio.move_on_at(started + wait if wait is not None else float("inf")):
+                await self._wake[rank].wait()
+            started = trio.current_time()
+            asked, self._asked[rank], self._wake[rank] = self._asked[rank], False, trio.Event()
+            await self._look(source, scan=asked or period is not None)
+            await self._check_open_files(source)
+            await trio.sleep(PAUSE if period is None else min(PAUSE, period / 2))
+
+    async def _look(self, source: Source, scan: bool) -> None:
+        """Look at one source; without ``scan`` only at whether it is there."""
+        old, was_lost, started = self._trees[source.rank], source.lost, time.perf_counter()
+        look: Callable[[], Directory | None] = partial(source.scan, old) if scan else source.check_root
+        try:
+            found = await trio.to_thread.run_sync(look, abandon_on_cancel=True, limiter=trio.CapacityLimiter(1))
+        except SourceLost as lost:
+            self._note_lost(source, lost.reason)
+        else:
+            source.pace.hung = False
+            self._note_back(source)
+            self._trees[source.rank] = found or old
+        if self._trees[source.rank] is not old or (was_lost is None) != (source.lost is None):
+            await self._merge()
+        self.last_look, self.last_took = time.time(), time.perf_counter() - started
+
+    def _note_lost(self, source: Source, reason: str) -> None:
+        source.lost = reason
+        if not source.told_lost:
+            source.told_lost = True
+            what = (
+                "its folders fall back to the other sources"
+                if self._fallback
+                else (
+                    "what is known of it is still shown, its files cannot be opened, "
+                    "folders of it that were never listed show as unreadable"
+                )
+            )
+            log.warning("source %s (%s) is lost: %s; %s", source.name, printable(source.path), reason, what)
+
+    def _note_back(self, source: Source) -> None:
+        source.lost = None
+        if source.told_lost:
+            source.told_lost = False
+            log.warning("source %s (%s) is back", source.name, printable(source.path))
+
+    async def _merge(self) -> None:
+        """Merge what is there now, swap, tell. One at a time."""
+        view = self._view
+        async with self._merging:
+            trees: Trees = tuple(
+                None if source.lost is not None and self._fallback else self._trees[source.rank]
+                for source in view.sources
+            )
+            work = partial(_merged, trees, view, self._pairing, view.index)
+            index, changed = await trio.to_thread.run_sync(work)
+            if index is not view.index:
+                view.install(index)
+                for change in changed:
+                    self._tell(change)
+                if changed:
+                    self._changed(changed)
+
+    def _tell(self, change: Change) -> None:
+        """Tell the kernel of one change, in so far as it knows the place."""
+        if isinstance(change.before, Merged) and isinstance(change.after, Merged):
+            self._tell_known(change.path, self._kernel.attributes)
+            return
+        above, _, name = change.path.rpartition(b"/")
+        self._tell_known(above, partial(self._tell_name, name))
+
+    def _tell_name(self, name: bytes, directory: int) -> None:
+        self._kernel.name(directory, name)
+
+    def _tell_known(self, path: bytes, tell: Callable[[int], None]) -> None:
+        ino = number(b"", path, DIR) if path else ROOT
+        if self._view.nodes.get(ino) is not None:
+            tell(ino)
+
+    async def _check_open_files(self, source: Source) -> None:
+        """Files that are open, perhaps mapped, are asked after: nobody else would notice an edit in place."""
+        if source.lost is not None:
+            return
+        for node in {file.node for file in self._view.files if file.source is source}:
+            file = self._view.files.of(node)
+            with trio.move_on_after(1):
+                try:
+                    attr = await file.attributes() if file is not None else None
+                except OSError:
+                    continue
+                if attr is not None and told(attr) != node.told:
+                    self._view.saw(node, attr)
+                    self._kernel.contents(node.ino)
+
+
+def _merged(trees: Trees, view: View, pairing: Pairing, before: Merged) -> tuple[Merged, list[Change]]:
+    index = merge(trees, view.order, pairing, before, time.time_ns())
+    return index, list(changes(before, index))

@@ -1,0 +1,138 @@
+"""Opening what lies beneath a directory, without ever being led out of it.
+
+Owns the openat2(2) system call and the walk that stands in for it where it is missing. A path is opened in one
+step with RESOLVE_NO_SYMLINKS: no component is a link, the root's own included, and none is ``..``, so nothing
+outside can be reached, not even when a folder is swapped for a link at the same moment. Any thread may call this.
+"""
+
+import ctypes
+import errno
+import os
+from typing import Final
+
+AT_FDCWD: Final = -100
+_SYS_OPENAT2: Final = 437
+"""The same on every architecture: system calls newer than 424 are numbered alike."""
+_RESOLVE_NO_MAGICLINKS: Final = 0x02
+_RESOLVE_NO_SYMLINKS: Final = 0x04
+_RESOLVE_CACHED: Final = 0x20
+_SAFE: Final = _RESOLVE_NO_SYMLINKS | _RESOLVE_NO_MAGICLINKS
+_STEP: Final = 4000
+"""Bytes of a path handed over at once; the kernel takes 4095 (PATH_MAX)."""
+
+PATH_ONLY: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
+CONTENT: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | os.O_NOFOLLOW
+"""O_NONBLOCK: a FIFO that was slipped in after the lookup must not make the open wait for its other end."""
+
+
+class _OpenHow(ctypes.Structure):
+    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
+
+
+def _syscall(library: type[ctypes.CDLL]) -> "ctypes._NamedFuncPointer":
+    function = library(None, use_errno=True).syscall
+    function.restype = ctypes.c_long
+    function.argtypes = (ctypes.c_long, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_size_t)
+    return function
+
+
+_call = _syscall(ctypes.CDLL)
+_call_cached = _syscall(ctypes.PyDLL)
+"""RESOLVE_CACHED never waits, so the interpreter lock is kept: giving it away costs more than the call."""
+
+_hows: dict[tuple[int, bool], tuple[_OpenHow, int]] = {}
+
+
+class Support:
+    """What this kernel and sandbox allow; found out by trying, once."""
+
+    openat2 = True
+    cached = True
+
+
+def open_beneath(root: bytes, path: bytes, flags: int, cached: bool = False) -> int:
+    """Open ``path`` below ``root`` (absolute, free of links) and return the descriptor.
+
+    Raises OSError: ELOOP where a component is a link, and with ``cached`` BlockingIOError where the answer is
+    not in memory and would have to be waited for.
+    """
+    if not Support.openat2:
+        return _walk(root, path, flags)
+    whole = root + b"/" + path if path else root
+    if len(whole) > _STEP:
+        return _in_steps(whole, flags)
+    return _openat2(AT_FDCWD, whole, flags, cached)
+
+
+def _openat2(directory: int, path: bytes, flags: int, cached: bool) -> int:
+    how = _hows.get((flags, cached)) or _how(flags, cached)
+    call = _call_cached if cached else _call
+    fd: int = call(_SYS_OPENAT2, directory, path, how[1], 24)
+    if fd >= 0:
+        return fd
+    code = ctypes.get_errno()
+    if code == errno.EINVAL and cached and Support.cached:  # kernels before 5.12
+        Support.cached = False
+        _hows.clear()
+        return _openat2(directory, path, flags, cached)
+    if code in (errno.ENOSYS, errno.EPERM) and _is_missing():
+        Support.openat2 = False
+        return _walk(b"/", path.lstrip(b"/"), flags)
+    raise OSError(code, os.strerror(code), path)
+
+
+def _how(flags: int, cached: bool) -> tuple[_OpenHow, int]:
+    how = _OpenHow(flags, 0, _SAFE | (_RESOLVE_CACHED if cached and Support.cached else 0))
+    entry = _hows[flags, cached] = (how, ctypes.addressof(how))
+    return entry
+
+
+def _is_missing() -> bool:
+    """Whether openat2 itself fails, as under an old kernel (ENOSYS) or a seccomp filter (EPERM)."""
+    how = _OpenHow(PATH_ONLY, 0, 0)
+    fd: int = _call(_SYS_OPENAT2, AT_FDCWD, b"/", ctypes.addressof(how), 24)
+    if fd >= 0:
+        os.close(fd)
+    return fd < 0
+
+
+def _in_steps(whole: bytes, flags: int) -> int:
+    """Open a path longer than the kernel takes at once, from directory to directory."""
+    fd = AT_FDCWD
+    try:
+        while len(whole) > _STEP:
+            cut = whole.rindex(b"/", 1, _STEP)
+            inner = _openat2(fd, whole[:cut], PATH_ONLY | os.O_DIRECTORY, False)
+            if fd >= 0:
+                os.close(fd)
+            fd, whole = inner, whole[cut + 1 :]
+        return _openat2(fd, whole, flags, False)
+    finally:
+        if fd >= 0:
+            os.close(fd)
+
+
+def _walk(root: bytes, path: bytes, flags: int) -> int:
+    """The same without openat2: every component by itself, none of them a link."""
+    fd = os.open(root, PATH_ONLY | os.O_DIRECTORY)
+    try:
+        *above, last = path.split(b"/") if path else [b"."]
+        for name in above:
+            inner = os.open(name, PATH_ONLY | os.O_DIRECTORY, dir_fd=fd)
+            os.close(fd)
+            fd = inner
+        return os.open(last, flags, dir_fd=fd)
+    except NotADirectoryError as error:
+        raise _as_openat2_says(error, fd, name) from None
+    finally:
+        os.close(fd)
+
+
+def _as_openat2_says(error: OSError, directory: int, name: bytes) -> OSError:
+    """O_DIRECTORY on a link says ENOTDIR; a link in the way is ELOOP here."""
+    try:
+        os.readlink(name, dir_fd=directory)
+    except OSError:
+        return error
+    return OSError(errno.ELOOP, os.strerror(errno.ELOOP), name)

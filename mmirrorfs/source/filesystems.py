@@ -1,0 +1,74 @@
+"""What kind of filesystem lies under a path, from /proc/self/mountinfo (proc(5)).
+
+Any thread may call this; nothing here touches the path itself, so a dead or hung mount is no danger.
+"""
+
+import os
+import re
+from dataclasses import dataclass
+
+LOCAL = frozenset(
+    b"bcachefs btrfs cramfs erofs exfat ext2 ext3 ext4 f2fs fat hfs hfsplus iso9660 jfs minix msdos nilfs2 ntfs3 "
+    b"overlay ramfs reiserfs rootfs squashfs tmpfs udf ufs vfat xfs zfs".split()
+)
+"""Types that answer from this machine's own disk or memory; all others are asked in threads only."""
+
+VIEW_TYPE = b"fuse.mmirrorfs"
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """One line of mountinfo: where, of what type, from what (all bytes, unescaped), and the mount's own number."""
+
+    id: int
+    device: str
+    where: bytes
+    type: bytes
+    what: bytes
+
+
+def mounts() -> list[Mount]:
+    """All mounts of this namespace, later ones over earlier ones."""
+    with open("/proc/self/mountinfo", "rb") as file:
+        return [_parsed(line) for line in file]
+
+
+def _parsed(line: bytes) -> Mount:
+    fields, _, rest = line.partition(b" - ")
+    number, _, device, _, where, *_ = fields.split(b" ")
+    kind, what, *_ = rest.split(b" ")
+    return Mount(int(number), device.decode(), _unescaped(where), kind, _unescaped(what))
+
+
+def _unescaped(text: bytes) -> bytes:
+    return re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), text)
+
+
+def mount_at(path: bytes) -> Mount | None:
+    """The topmost mount whose mountpoint is exactly ``path``."""
+    return next((mount for mount in reversed(mounts()) if mount.where == path), None)
+
+
+def mount_under(path: bytes) -> Mount | None:
+    """The mount that holds ``path``, an absolute path free of links."""
+    best: Mount | None = None
+    for mount in mounts():
+        inside = mount.where == b"/" or path == mount.where or path.startswith(mount.where + b"/")
+        if inside and (best is None or len(mount.where) >= len(best.where)):
+            best = mount
+    return best
+
+
+def is_local(path: bytes) -> bool:
+    """Whether ``path`` lies on a filesystem that needs neither a network nor another process to answer."""
+    mount = mount_under(path)
+    return mount is not None and mount.type in LOCAL
+
+
+def parents(path: bytes) -> list[bytes]:
+    """The directories above an absolute path, the nearest first."""
+    above = []
+    while path != b"/":
+        path = os.path.dirname(path)
+        above.append(path)
+    return above

@@ -1,0 +1,219 @@
+"""Looking at a source down to the depth, again and again, reading only what moved.
+
+A directory whose (dev, ino, mtime, ctime) did not move keeps its names, so a quiet look costs one stat a
+directory. Clocks are coarse (FAT counts in 2 s, ext4 in ticks): a change right after the listing may leave the
+stamp as it is. So a stamp is trusted only when the listing was made COARSE seconds after the last change that
+it tells of, or after this stamp was first seen (that one survives clock jumps).
+
+Iterative, level by level, so that no depth of a tree is too deep for it. Runs in a thread of its own; never
+called from the event loop.
+"""
+
+import errno
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from mmirrorfs.source.reader import Reader, attributes
+from mmirrorfs.tree import DIR, Attributes, Directory, Entry, Kind, Leaf, Rank
+
+COARSE = 2.5
+"""Seconds: a bit more than the coarsest clock among the filesystems (FAT, 2 s)."""
+
+Progress = Callable[[int], None]
+"""Called now and then with the number of directories and folders found since the last call."""
+
+GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+DENIED = (errno.EACCES, errno.EPERM)
+
+
+@dataclass(slots=True)
+class _Visit:
+    """One directory on its way through a scan."""
+
+    path: bytes
+    name: bytes
+    old: Directory | None
+    found: Directory | None = None
+    below: "list[_Visit]" = field(default_factory=list)
+
+
+class Scanner:
+    """Scans one source to ``depth`` levels; ``attributes_too`` also takes the attributes of the leaves."""
+
+    def __init__(self, reader: Reader, rank: Rank, depth: int, attributes_too: bool) -> None:
+        self._reader = reader
+        self._depth = depth
+        self._attributes_too = attributes_too
+        self._rank = rank
+        self._leaves: dict[int, Leaf] = {}
+        self._checked: Callable[[], None] = lambda: None
+
+    def scan(self, old: Directory | None, checked: Callable[[], None], progress: Progress | None = None) -> Directory:
+        """The tree as it is now; ``old`` itself where nothing moved, and every part of it that did not.
+
+        ``checked`` is asked before a failure inside the source is believed; it raises OSError where the
+        source's root is not there. Raises OSError where the root cannot be listed.
+        """
+        self._checked = checked
+        root = _Visit(b"", b"", old)
+        levels = [[root]]
+        while levels[-1]:
+            levels.append([])
+            for visit in levels[-2]:
+                self._look(visit, len(levels) - 1)
+                levels[-1] += visit.below
+                if progress is not None:
+                    progress(len(visit.found.entries) if visit.found else 0)
+        for level in reversed(levels):
+            for visit in level:
+                _share(visit)
+        assert root.found is not None
+        return root.found
+
+    def _look(self, visit: _Visit, level: int) -> None:
+        """Find out what one directory holds: its old names where its stamp stands, a new listing otherwise."""
+        try:
+            visit.found = self._unmoved(visit) or self._listed(visit)
+        except OSError as error:
+            self._checked()
+            if visit.old is not None and visit.path and error.errno not in GONE + DENIED:
+                visit.found = visit.old  # an I/O error is no news of what is in there
+            elif not visit.path:
+                raise
+            elif error.errno in GONE:
+                return
+            else:
+                visit.found = self._unreadable(visit, error)
+        if level < self._depth:
+            self._descend(visit)
+
+    def _unmoved(self, visit: _Visit) -> Directory | None:
+        old = visit.old
+        if old is None or not old.settled or old.errno:
+            return None
+        whole = self._reader.root + b"/" + visit.path if visit.path else self._reader.root
+        if len(whole) < 4000:
+            st = os.stat(whole, follow_symlinks=False)
+            stamp = (st.st_dev, st.st_ino, st.st_mtime_ns, st.st_ctime_ns)
+        else:
+            stamp = self._reader.stat(visit.path).stamp
+        return old if stamp == old.attr.stamp else None
+
+    def _listed(self, visit: _Visit) -> Directory:
+        """A new listing; the stamp is taken first, so a change meanwhile is seen the next time."""
+        old, now, wall = visit.old, time.monotonic(), time.time_ns()
+        fd = self._reader.open_directory(visit.path)
+        try:
+            own = attributes(os.fstat(fd))
+            entries, known = self._entries(fd)
+        finally:
+            os.close(fd)
+        since = old.since if old is not None and old.attr.stamp == own.stamp else now
+        last = max(own.mtime_ns, own.ctime_ns)
+        settled = wall - last > COARSE * 1e9 or now - since > COARSE
+        only_folders = all(isinstance(entry, Leaf) and entry.kind == DIR for entry in entries.values())
+        found = Directory(own, entries, only_folders, settled, since, 0, known)
+        return old if old is not None and _equal(old, found) else found
+
+    def _entries(self, fd: int) -> tuple[dict[bytes, Entry], dict[bytes, Attributes] | None]:
+        excluded, encode = self._reader.excluded, os.fsencode
+        folder = self._leaf(DIR)
+        entries: dict[bytes, Entry] = {}
+        known: dict[bytes, Attributes] | None = {} if self._attributes_too else None
+        with os.scandir(fd) as listing:
+            for entry in listing:
+                name = encode(entry.name)
+                if excluded(name):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    entries[name] = folder
+                elif not entry.is_symlink():
+                    kind = _kind(entry)
+                    if kind is None:
+                        continue
+                    entries[name] = self._leaf(kind)
+                else:
+                    continue
+                if known is not None:
+                    _remember(known, name, entry)
+        return entries, known
+
+    def _leaf(self, kind: Kind) -> Leaf:
+        leaf = self._leaves.get(kind)
+        if leaf is None:
+            leaf = self._leaves[kind] = Leaf(self._rank, kind)
+        return leaf
+
+    def _descend(self, visit: _Visit) -> None:
+        """Queue the directories in it. While the scan runs, a Directory's sub-directories are leaves still."""
+        prefix = visit.path + b"/" if visit.path else b""
+        old = visit.old.entries if visit.old is not None else {}
+        for name, entry in visit.found.entries.items() if visit.found else ():
+            if entry.__class__ is Directory or entry.kind == DIR:  # type: ignore[union-attr]
+                last = old.get(name)
+                visit.below.append(_Visit(prefix + name, name, last if isinstance(last, Directory) else None))
+
+    def _unreadable(self, visit: _Visit, error: OSError) -> Directory:
+        try:
+            own = self._reader.stat(visit.path)
+        except OSError:
+            own = Attributes(DIR, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+        old, code = visit.old, error.errno or errno.EIO
+        if old is not None and old.errno == code and old.attr.stamp == own.stamp:
+            return old
+        return Directory(own, {}, errno=code)
+
+
+def _kind(entry: "os.DirEntry[str]") -> Kind | None:
+    """The type of what is neither directory nor link; None when it went away."""
+    if entry.is_file(follow_symlinks=False):
+        return Kind(0o100000)
+    try:
+        return attributes(entry.stat(follow_symlinks=False)).kind
+    except OSError:
+        return None
+
+
+def _remember(known: dict[bytes, Attributes], name: bytes, entry: "os.DirEntry[str]") -> None:
+    try:
+        known[name] = attributes(entry.stat(follow_symlinks=False))
+    except OSError:
+        return
+
+
+def _equal(old: Directory, new: Directory) -> bool:
+    """Whether a listing brought nothing new. Sub-directories of the old one count as what the new one lists."""
+    return (
+        old.attr == new.attr
+        and old.settled == new.settled
+        and old.errno == new.errno
+        and old.known == new.known
+        and old.entries.keys() == new.entries.keys()
+        and all(
+            (entry.__class__ is Directory or entry.kind == DIR)  # type: ignore[union-attr]
+            == (new.entries[name].kind == DIR)  # type: ignore[union-attr]
+            for name, entry in old.entries.items()
+        )
+    )
+
+
+def _share(visit: _Visit) -> None:
+    """Put the scanned sub-directories in their places; where none of them moved the old directory stands."""
+    found = visit.found
+    if found is None or not visit.below:
+        return
+    kept = {below.name: below.found for below in visit.below if below.found is not None}
+    if found is visit.old and all(below.found is not None and below.found is below.old for below in visit.below):
+        return
+    entries = {
+        name: kept.get(name) or entry
+        for name, entry in found.entries.items()
+        if name in kept or not _is_directory(entry)
+    }
+    visit.found = Directory(found.attr, entries, False, found.settled, found.since, found.errno, found.known)
+
+
+def _is_directory(entry: Entry) -> bool:
+    return isinstance(entry, Directory) or entry.kind == DIR

@@ -1,0 +1,1 @@
+"""The filesystem without FUSE: names, attributes, listings and bytes of one view, as plain awaitable functions."""

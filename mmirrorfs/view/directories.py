@@ -1,0 +1,168 @@
+"""Open directories: whole listings in byte order, taken once, when a directory is opened.
+
+Rule 1: what was opened is what is listed; a listing cannot fail or shift half-way.
+Rule 2: a listing that still stands is used again: within ``Freshness.keep`` seconds, and on a local source only
+while the directory's stamp (dev, ino, mtime, ctime) is the same.
+Rule 3: a large directory is worked off in pieces, so that others are served in between.
+
+Event loop's thread only. Functions raise OSError.
+"""
+
+import errno
+from collections.abc import Iterator
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import TypeVar
+
+import trio
+
+from mmirrorfs.source.source import Source
+from mmirrorfs.tree import Attributes
+from mmirrorfs.view.memory import Listing
+from mmirrorfs.view.nodes import FileNode, MergedNode, Node
+from mmirrorfs.view.view import View
+from mmirrorfs.view.witness import PIECE, UNKNOWN, failure
+
+T = TypeVar("T")
+
+_MERGED = -1
+"""Stands for a source's rank in the key of a merged directory's listing."""
+
+
+@dataclass(slots=True)
+class _Opened:
+    ino: int
+    listing: Listing
+    begun: bool = False
+
+
+class Directories:
+    """The open directories of a view, by handle."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self._open: dict[int, _Opened] = {}
+        self._last = 0
+
+    async def open(self, ino: int) -> int:
+        """Take the listing of a directory; returns its handle."""
+        listing = await self._take(ino)
+        self._last += 1
+        self._open[self._last] = _Opened(ino, listing)
+        return self._last
+
+    async def entries(self, handle: int, start: int) -> list[tuple[bytes, Node]]:
+        """The names and nodes of an open directory, in byte order; the list does not change.
+
+        Read from its beginning a second time, as rewinddir(3) does, the directory is listed anew.
+        """
+        opened = self._open.get(handle)
+        if opened is None:
+            raise failure(errno.EBADF)
+        if start == 0:
+            if opened.begun:
+                opened.listing = await self._take(opened.ino)
+            opened.begun = True
+        return opened.listing.entries
+
+    def release(self, handle: int) -> None:
+        """The kernel has no use for the handle any more. Never raises."""
+        self._open.pop(handle, None)
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    async def _take(self, ino: int) -> Listing:
+        node = self._view.node(ino)
+        if isinstance(node, MergedNode):
+            return await self._merged(node)
+        if not isinstance(node, FileNode):
+            raise failure(errno.ENOTDIR)
+        return await self._inside(node)
+
+    def _fresh(self, listing: Listing | None) -> bool:
+        return listing is not None and self._view.clock() - listing.taken < self._view.freshness.keep
+
+    # Merged directories
+
+    async def _merged(self, node: MergedNode) -> Listing:
+        view = self._view
+        merged = view.current(node)
+        key = (_MERGED, node.path)
+        kept = view.memory.listing(key)
+        if kept is not None and kept.proof is merged and self._fresh(kept):
+            return kept
+        taken = view.clock()
+        children = [(name, view.child(node, name, merged.children[name])) for name in sorted(merged.children)]
+        gone = await self._freshen(node, [child for _, child in children if isinstance(child, FileNode)])
+        listing = Listing([(name, child) for name, child in children if child not in gone], taken, merged)
+        view.memory.keep(key, listing)
+        return listing
+
+    async def _freshen(self, above: MergedNode, leaves: list[FileNode]) -> set[Node]:
+        """Get fresh attributes for the leaves of one merged directory; returns those that are gone."""
+        view, gone = self._view, set[Node]()
+        limit = view.clock() - view.freshness.keep / 2
+        old = [leaf for leaf in leaves if leaf.seen < limit and not leaf.opened]
+        for source in view.sources:
+            own = [leaf for leaf in old if leaf.source is source]
+            for piece in _pieces(own):
+                gone.update(await self._freshen_piece(source, above.path_in(source.rank), piece))
+        return gone
+
+    async def _freshen_piece(self, source: Source, directory: bytes, leaves: list[FileNode]) -> list[Node]:
+        names = [leaf.inner.rpartition(b"/")[2] for leaf in leaves]
+        found = await self._view.witness.several(source, directory, names)
+        gone: list[Node] = []
+        for leaf, attr in zip(leaves, found, strict=True):
+            attr = self._view.from_above(leaf) if attr is UNKNOWN else attr
+            if attr is not None and attr.kind == leaf.kind:
+                self._view.saw(leaf, attr)
+            else:
+                gone.append(leaf)
+                self._view.witness.surprised(source)
+        return gone
+
+    # Folders and what is in them
+
+    async def _inside(self, node: FileNode) -> Listing:
+        view, source = self._view, node.source
+        key = (source.rank, node.inner)
+        kept = view.memory.listing(key)
+        if kept is not None and self._fresh(kept) and (not source.local or await self._stands(node, kept)):
+            return kept
+        taken = view.clock()
+        own, listed, rest = await view.witness.listing(source, node.inner)
+        try:
+            ended = rest is None
+            while not ended:
+                assert rest is not None
+                await trio.lowlevel.checkpoint()
+                more, ended = await source.run(rest.read, PIECE)
+                listed += more
+        finally:
+            if rest is not None:
+                rest.close()
+        listed.sort(key=itemgetter(0))
+        entries: list[tuple[bytes, Node]] = []
+        for piece in _pieces(listed):
+            entries += [(name, view.inside(node, name, attr)) for name, attr in piece]
+            if len(listed) > PIECE:
+                await trio.lowlevel.checkpoint()
+        listing = Listing(entries, taken, own.stamp if own is not None else None)
+        if own is not None:
+            view.memory.keep(key, listing)
+        return listing
+
+    async def _stands(self, node: FileNode, kept: Listing) -> bool:
+        """Whether the directory's stamp is the one that was listed. A source that does not answer is asked again."""
+        try:
+            own: Attributes = await node.source.run(node.source.reader.stat, node.inner)
+        except OSError:
+            return False
+        return own.stamp == kept.proof
+
+
+def _pieces(whole: list[T]) -> Iterator[list[T]]:
+    for start in range(0, len(whole), PIECE):
+        yield whole[start : start + PIECE]

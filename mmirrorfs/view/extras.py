@@ -1,0 +1,67 @@
+"""What is neither name, listing nor contents: extended attributes and the figures of the filesystem.
+
+Event loop's thread only. Functions raise OSError.
+"""
+
+import errno
+import os
+
+from mmirrorfs.source.source import Source
+from mmirrorfs.view.nodes import FileNode, MergedNode, Node
+from mmirrorfs.view.view import View
+from mmirrorfs.view.witness import PATIENCE, failure
+
+BLOCK = 4096
+"""Bytes: the unit in which the sums are told, as the sources may have several."""
+
+
+class Extras:
+    """Extended attributes and statfs of one view."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+
+    async def getxattr(self, ino: int, name: bytes) -> bytes:
+        """The winner's own. ENODATA where it is not set. What ``ls -l`` asks of every file needs no disk."""
+        if name.startswith(b"security."):
+            raise failure(errno.ENODATA)
+        source, inner, merged = self._winner(self._view.node(ino))
+        if merged:
+            return await source.within(PATIENCE, source.reader.getxattr, inner, name)
+        return await source.run(source.reader.getxattr, inner, name)
+
+    async def listxattr(self, ino: int) -> list[bytes]:
+        """The names of the winner's own."""
+        source, inner, merged = self._winner(self._view.node(ino))
+        if merged:
+            names = await source.within(PATIENCE, source.reader.listxattr, inner)
+        else:
+            names = await source.run(source.reader.listxattr, inner)
+        return [name for name in names if not name.startswith(b"security.")]
+
+    def _winner(self, node: Node) -> tuple[Source, bytes, bool]:
+        if isinstance(node, FileNode):
+            return node.source, node.inner, node.indexed
+        assert isinstance(node, MergedNode)
+        merged = self._view.current(node)
+        rank = next((rank for rank in self._view.order if merged.inputs[rank] is not None), None)
+        if rank is None:
+            raise failure(errno.ENODATA)
+        return self._view.sources[rank], node.path_in(rank), True
+
+    async def statfs(self) -> dict[str, int]:
+        """Sums over the distinct filesystems under the sources, in BLOCK units, without those that do not answer."""
+        seen: dict[int, os.statvfs_result] = {}
+        for source in self._view.sources:
+            try:
+                device, figures = await source.within(PATIENCE, source.reader.statvfs)
+            except OSError:
+                continue
+            seen[device] = figures
+        return {
+            "f_bsize": BLOCK,
+            "f_frsize": BLOCK,
+            "f_blocks": sum(s.f_blocks * s.f_frsize for s in seen.values()) // BLOCK,
+            "f_files": sum(s.f_files for s in seen.values()),
+            "f_namemax": min([s.f_namemax for s in seen.values()], default=255),
+        }

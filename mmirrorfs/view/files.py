@@ -1,0 +1,137 @@
+"""Open files: descriptors, and reads that never make the event loop wait for a disk.
+
+Rule 1: what is in the page cache is read at once (preadv with RWF_NOWAIT, 3 us); a thread reads what is not.
+Rule 2: a short answer in mid-file is not the end of the file: the kernel would cut it there. The rest is read too.
+Rule 3: a descriptor is closed after the last read of it, also when the release overtakes that read, for its number
+is given out again at once.
+
+Event loop's thread only, but for the blocking reads themselves.
+"""
+
+import errno
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from mmirrorfs.source.reader import attributes
+from mmirrorfs.source.source import Source
+from mmirrorfs.tree import Attributes
+from mmirrorfs.view.nodes import FileNode
+
+LARGEST = 1 << 20
+"""Bytes: the most that the kernel asks for in one read (256 pages)."""
+
+
+@dataclass(slots=True, eq=False)
+class OpenFile:
+    """One open file. ``reading`` counts the reads that are under way."""
+
+    fd: int
+    node: FileNode
+    source: Source
+    nowait: bool = True
+    reading: int = 0
+    released: bool = False
+
+    async def attributes(self) -> Attributes:
+        """What is open here, whatever has its name by now. Raises OSError."""
+        if self.source.local:
+            return attributes(os.fstat(self.fd))
+        self.reading += 1
+        try:
+            return attributes(await self.source.pace.in_thread(partial(os.fstat, self.fd)))
+        finally:
+            self.reading -= 1
+
+
+class Files:
+    """All open files of a view, by file handle."""
+
+    def __init__(self) -> None:
+        self._files: dict[int, OpenFile] = {}
+        self._last = 0
+        self._scratch = memoryview(bytearray(LARGEST))
+
+    def add(self, fd: int, node: FileNode) -> int:
+        """Take over a descriptor; returns its file handle."""
+        self._last += 1
+        self._files[self._last] = OpenFile(fd, node, node.source)
+        node.opened += 1
+        return self._last
+
+    def of(self, node: FileNode) -> OpenFile | None:
+        """An open file of that node, if there is one."""
+        if not node.opened:
+            return None
+        return next((file for file in self._files.values() if file.node is node), None)
+
+    async def read(self, handle: int, offset: int, size: int) -> bytes | memoryview:
+        """Up to ``size`` bytes from ``offset`` on; fewer only at the end of the file. Raises OSError.
+
+        The answer may lie in a buffer that the next read uses again: it must be sent before anything is awaited.
+        """
+        file = self._files.get(handle)
+        if file is None or file.released:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        got = self._cached(file, offset, min(size, LARGEST)) if file.nowait else 0
+        if got == size or (got and self._ends(file, offset + got)):
+            return self._scratch[:got]
+        head = bytes(self._scratch[:got])
+        file.reading += 1
+        try:
+            rest = await file.source.pace.in_thread(partial(_read_whole, file.fd, offset + got, size - got))
+        finally:
+            file.reading -= 1
+            self._close_idle(file)
+        return head + rest if head else rest
+
+    def _cached(self, file: OpenFile, offset: int, size: int) -> int:
+        """Read what is in memory into the scratch buffer; returns how much that was."""
+        try:
+            return os.preadv(file.fd, [self._scratch[:size]], offset, os.RWF_NOWAIT)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+                raise
+            file.nowait = False
+            return 0
+
+    @staticmethod
+    def _ends(file: OpenFile, position: int) -> bool:
+        """Whether the file ends there; known without waiting on a local source only."""
+        return file.source.local and position >= os.fstat(file.fd).st_size
+
+    def release(self, handle: int) -> None:
+        """The kernel has no use for the handle any more. Never raises."""
+        file = self._files.pop(handle, None)
+        if file is not None:
+            file.released = True
+            file.node.opened -= 1
+            self._close_idle(file)
+
+    @staticmethod
+    def _close_idle(file: OpenFile) -> None:
+        if file.released and not file.reading and file.fd >= 0:
+            fd, file.fd = file.fd, -1
+            os.close(fd)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __iter__(self) -> Iterator[OpenFile]:
+        return iter(list(self._files.values()))
+
+
+def _read_whole(fd: int, offset: int, size: int) -> bytes:
+    """Read until ``size`` bytes or the end of the file. Blocking."""
+    parts: list[bytes] = []
+    while size > 0:
+        part = os.pread(fd, size, offset)
+        if not part:
+            break
+        parts.append(part)
+        offset += len(part)
+        size -= len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)

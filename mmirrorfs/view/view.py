@@ -1,0 +1,301 @@
+"""The filesystem without FUSE: one view of the sources, as awaitable functions on inode numbers.
+
+Rule 1: what is kept is used for ``Freshness.keep`` seconds only, so that with the kernel's own timeouts the promise
+of freshness holds.
+Rule 2: places above the depth are looked up in the index anew when it was swapped; what lies in one source stays
+what it is, so that what is open goes on.
+Rule 3: one inode number is one file. A file that took another's name while that one is open gets its own.
+
+Everything runs on the event loop's thread; between two awaits nothing else does. Functions raise OSError.
+"""
+
+import errno
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import trio
+
+from mmirrorfs.merge.inodes import ROOT, InodeTable, number
+from mmirrorfs.source.source import Source, SourceLost
+from mmirrorfs.tree import DIR, Attributes, Leaf, Merged, Rank
+from mmirrorfs.view.files import Files
+from mmirrorfs.view.memory import Memory
+from mmirrorfs.view.nodes import FileNode, MergedNode, Node, first_input, merged_attributes, told
+from mmirrorfs.view.witness import Witness, failure
+
+REMEMBER = 1_000_000
+"""Entries remembered by default."""
+
+
+@dataclass(frozen=True, slots=True)
+class Freshness:
+    """How the promise is divided, in seconds: what is kept here, what the kernel keeps, and how often is looked.
+
+    ``period`` is None where only a signal starts a look.
+    """
+
+    keep: float
+    kernel: float
+    period: float | None
+
+    @classmethod
+    def promised(cls, seconds: float) -> "Freshness":
+        """What shows within ``seconds``: half the time to notice, a bit less than half in the kernel's cache."""
+        if seconds <= 0:
+            return cls(0.5, 0.5, None)
+        return cls(0.45 * seconds, 0.45 * seconds, 0.5 * seconds)
+
+
+class View:
+    """One view. ``order`` lists the ranks of the sources from the most preferred on.
+
+    ``outdated`` is called with the number of an inode whose contents changed unseen by the kernel, and the
+    witness's ``surprised`` with a source that is not as the index says.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        order: tuple[Rank, ...],
+        index: Merged,
+        freshness: Freshness,
+        remember: int = REMEMBER,
+        clock: Callable[[], float] = trio.current_time,
+    ) -> None:
+        self.sources = sources
+        self.order = order
+        self.index = index
+        self.freshness = freshness
+        self.clock = clock
+        self.memory = Memory(remember)
+        self.witness = Witness(self.memory)
+        self.files = Files()
+        self.nodes: InodeTable[Node] = InodeTable()
+        self.outdated: Callable[[int], None] = lambda ino: None
+        self._generation = 0
+        self._root = MergedNode(ROOT, b"", None, index, 0)
+        self._root.attr = merged_attributes(index, order)
+        self.nodes.count(self._root)
+
+    def install(self, index: Merged) -> None:
+        """Swap the index. Every place in the old one is looked up anew when it is next asked for."""
+        self._generation += 1
+        self.index = index
+
+    async def lookup(self, parent: int, name: bytes) -> Node:
+        """The node of a name in a directory. ENOENT where there is none."""
+        above = self.node(parent)
+        if name in (b".", b".."):
+            return above if name == b"." else self._directory_of(above)
+        if isinstance(above, MergedNode):
+            return await self._lookup_merged(above, name)
+        assert isinstance(above, FileNode)
+        return await self._lookup_inside(above, name)
+
+    async def getattr(self, ino: int) -> Node:
+        """The node, with attributes that are fresh. ENOENT where it is gone."""
+        node = self.node(ino)
+        if isinstance(node, MergedNode):
+            self.current(node)
+        elif isinstance(node, FileNode):
+            await self.freshen(node)
+        return node
+
+    async def readlink(self, ino: int) -> bytes:
+        """The target of a symbolic link, as it stands in the source."""
+        node = self.file_node(ino)
+        return await node.source.run(node.source.reader.readlink, node.inner)
+
+    async def open(self, ino: int) -> tuple[int, bool]:
+        """Open a file to read; returns its handle and whether what the kernel has cached of it is still true.
+
+        EIO where the source is lost. ESTALE where the name leads to another file by now while the old one is
+        open (rule 3): the kernel then looks the name up again.
+        """
+        node = self.file_node(ino)
+        try:
+            fd, attr = await node.source.run(node.source.reader.open_content, node.inner)
+        except SourceLost:
+            self.witness.surprised(node.source)
+            raise
+        if is_replaced(node, attr):
+            os.close(fd)
+            raise failure(errno.ESTALE)
+        same = node.told == told(attr)
+        self.saw(node, attr)
+        return self.files.add(fd, node), same
+
+    # Nodes
+
+    def node(self, ino: int) -> Node:
+        """The node of an inode number that the kernel holds; ESTALE for any other."""
+        node = self.nodes.get(ino)
+        if node is None:
+            raise failure(errno.ESTALE)
+        return node
+
+    def file_node(self, ino: int) -> FileNode:
+        """The node of something that is in one source; EINVAL for a merged directory."""
+        node = self.node(ino)
+        if not isinstance(node, FileNode):
+            raise failure(errno.EINVAL)
+        return node
+
+    def find(self, path: bytes) -> Merged | Leaf | None:
+        """What the index has at a path of the view."""
+        found: Merged | Leaf | None = self.index
+        for name in path.split(b"/") if path else ():
+            found = found.children.get(name) if isinstance(found, Merged) else None
+        return found
+
+    def current(self, node: MergedNode) -> Merged:
+        """What the index has at that place now; ENOENT where it has no merged directory any more."""
+        if node.generation != self._generation:
+            found = self.find(node.path)
+            if not isinstance(found, Merged):
+                raise failure(errno.ENOENT)
+            if found is not node.merged:
+                node.merged, node.reply = found, None
+                node.attr = merged_attributes(found, self.order)
+            node.generation = self._generation
+        return node.merged
+
+    def child(self, above: MergedNode, name: bytes, child: Merged | Leaf) -> Node:
+        """The node of an entry of the index. The attributes of a leaf may be old, or missing still."""
+        path = join(above.path, name)
+        if isinstance(child, Merged):
+            return self._merged_node(above, name, path, child)
+        inner = path
+        if above.paths is not None or child.name is not None:
+            inner = join(above.path_in(child.source), child.name or name)
+        node = self._known(FileNode(self.sources[child.source], inner, path, child.kind, True))
+        touched = (above.merged.touched or {}).get(name, 0)
+        if node.touched_ns != touched:
+            node.touched_ns, node.seen = touched, -1e9
+        return node
+
+    def _merged_node(self, above: MergedNode, name: bytes, path: bytes, child: Merged) -> Node:
+        ino = number(b"", path, DIR)
+        node = self.nodes.get(ino)
+        if isinstance(node, MergedNode):
+            self.current(node)
+            return node
+        paths = above.paths
+        if paths is not None or child.names is not None:
+            own = child.names or (None,) * len(self.sources)
+            paths = tuple(join(above.path_in(Rank(rank)), spelled or name) for rank, spelled in enumerate(own))
+        node = MergedNode(ino, path, paths, child, self._generation)
+        node.attr = merged_attributes(child, self.order)
+        return node
+
+    def _known(self, node: FileNode) -> FileNode:
+        """The node of that number that the kernel holds already, or this one."""
+        old = self.nodes.get(node.ino)
+        return old if isinstance(old, FileNode) else node
+
+    def _directory_of(self, node: Node) -> Node:
+        """The directory above: what an NFS server asks for a handle that it kept."""
+        above = node.path.rpartition(b"/")[0]
+        merged = self.find(above)
+        if isinstance(node, FileNode) and not isinstance(merged, Merged):
+            inner = node.inner.rpartition(b"/")[0]
+            return self._known(FileNode(node.source, inner, above, DIR, merged is not None))
+        place: Node = self._root
+        for name in above.split(b"/") if above else ():
+            assert isinstance(place, MergedNode)
+            place = self.child(place, name, self.current(place).children[name])
+        return place
+
+    # Attributes
+
+    async def freshen(self, node: FileNode) -> None:
+        """Make ``node.attr`` fresh. ENOENT where the path holds nothing, or something of another type."""
+        if self.clock() - node.seen < self.freshness.keep:
+            return
+        file = self.files.of(node)
+        try:
+            if file is not None:
+                attr = await file.attributes()
+            else:
+                otherwise = partial(self.from_above, node) if node.indexed else None
+                attr = await self.witness.attributes(node.source, node.inner, otherwise)
+            if attr.kind != node.kind:
+                raise failure(errno.ENOENT)
+        except FileNotFoundError:
+            if node.indexed:
+                self.witness.surprised(node.source)
+            raise
+        self.saw(node, attr)
+
+    def saw(self, node: FileNode, attr: Attributes) -> None:
+        """Take note of attributes that were just read. A change that mtime and size do not tell is told on."""
+        new = told(attr)
+        old = node.told
+        if old is not None and old != new and node.kind != DIR and (old[2], old[3]) == (new[2], new[3]):
+            self.outdated(node.ino)
+        if node.touched_ns > attr.mtime_ns:
+            attr = attr._replace(mtime_ns=node.touched_ns, ctime_ns=max(attr.ctime_ns, node.touched_ns))
+        node.told, node.attr, node.seen, node.reply = new, attr, self.clock(), None
+
+    def from_above(self, node: FileNode) -> Attributes:
+        """What the scan knows of a leaf: its own attributes where it took them, or those of the directory above."""
+        merged = self.find(node.path.rpartition(b"/")[0])
+        if not isinstance(merged, Merged):
+            raise failure(errno.EIO)
+        directory = merged.inputs[node.source.rank] or first_input(merged, self.order)
+        assert directory is not None
+        found = (directory.known or {}).get(node.inner.rpartition(b"/")[2])
+        if found is not None and found.kind == node.kind:
+            return found
+        mode = directory.attr.mode & (0o777 if node.kind == DIR else 0o666)
+        return directory.attr._replace(mode=node.kind | mode, nlink=1, size=0, blocks=0)
+
+    # Names
+
+    async def _lookup_merged(self, above: MergedNode, name: bytes) -> Node:
+        child = self.current(above).children.get(name)
+        if child is None:
+            raise failure(errno.ENOENT)
+        node = self.child(above, name, child)
+        if isinstance(node, FileNode):
+            await self.freshen(node)
+        return node
+
+    async def _lookup_inside(self, above: FileNode, name: bytes) -> Node:
+        source = above.source
+        if source.reader.excluded(name):
+            raise failure(errno.ENOENT)
+        kept = self.memory.listing((source.rank, above.inner))
+        if kept is not None and self.clock() - kept.taken < self.freshness.keep:
+            found = kept.find(name)
+            if found is None:
+                raise failure(errno.ENOENT)
+            return found
+        return self.inside(above, name, await self.witness.attributes(source, join(above.inner, name)))
+
+    def inside(self, above: FileNode, name: bytes, attr: Attributes) -> FileNode:
+        """The node of a path inside a folder, with these attributes (rule 3).
+
+        Two files of one number would share one page cache, and readers of either would get bytes of the other.
+        """
+        inner = join(above.inner, name)
+        path = inner if above.path is above.inner else join(above.path, name)
+        node = self._known(FileNode(above.source, inner, path, attr.kind, False))
+        turn = 0
+        while is_replaced(node, attr):
+            turn += 1
+            node = self._known(FileNode(above.source, inner, path, attr.kind, False, b"\0%d" % turn))
+        self.saw(node, attr)
+        return node
+
+
+def is_replaced(node: FileNode, attr: Attributes) -> bool:
+    """Whether the file that is open under that node is another than the one that has its path now."""
+    return node.opened > 0 and node.told is not None and node.told[:2] != (attr.dev, attr.ino)
+
+
+def join(above: bytes, name: bytes) -> bytes:
+    """The path of a name in a directory."""
+    return above + b"/" + name if above else name

@@ -1,0 +1,130 @@
+# shellcheck shell=bash
+# Makes what a fresh Debian or Ubuntu machine lacks, then the checkout's own .venv. The other scripts source it:
+#     bootstrap run|demo|test
+# Packages are installed only where that needs no question (root, or sudo without a password); else they are named.
+# Quiet when everything is there; what it says goes to stderr. Gives ROOT and VENV, as absolute paths.
+
+ROOT=$(dirname -- "$(dirname -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")")")
+VENV=$ROOT/.venv
+
+# PROGRAM:PACKAGE
+DEMO_PROGRAMS=(ffmpeg:ffmpeg ffprobe:ffmpeg)
+TEST_PROGRAMS=(
+    rsync:rsync setfacl:acl getfattr:attr strace:strace mkfs.vfat:dosfstools flac:flac ffmpeg:ffmpeg
+    diff:diffutils tar:tar losetup:mount unshare:util-linux
+)
+
+bootstrap() {
+    local group=run current='' programs=(fusermount3:fuse3)
+    case $1 in
+        demo) programs+=("${DEMO_PROGRAMS[@]}") ;;
+        test) group=dev ;;
+    esac
+    if venv_is_sound && venv_is_current "$group"; then current=yes; fi
+    require < <(
+        lacking "${programs[@]}"
+        [[ $current ]] || lacking_to_build
+    )
+    [[ $group != dev ]] || want < <(lacking "${TEST_PROGRAMS[@]}")
+    [[ $current ]] || install_into_venv "$group"
+}
+
+say() { printf '%s\n' "$*" >&2; }
+
+die() {
+    say "$@"
+    exit 2
+}
+
+# --- Packages: what is lacking goes down a pipe, one package a line ---
+
+lacking() {
+    local pair
+    for pair; do
+        PATH=$PATH:/usr/sbin:/sbin command -v "${pair%:*}" >/dev/null || printf '%s\n' "${pair#*:}"
+    done | sort -u
+}
+
+lacking_to_build() {
+    lacking gcc:gcc pkg-config:pkg-config
+    gcc -E -include stdlib.h -x c /dev/null &>/dev/null || echo libc6-dev
+    pkg-config --exists fuse3 2>/dev/null || echo libfuse3-dev
+    find_python >/dev/null || printf '%s\n' python3 python3-venv python3-dev
+}
+
+require() {
+    local packages
+    mapfile -t packages
+    apt_install "${packages[@]}" || die "missing: ${packages[*]}. Type: sudo apt-get install ${packages[*]}"
+}
+
+want() {
+    local packages
+    mapfile -t packages
+    apt_install "${packages[@]}" ||
+        say "missing, and what needs them is skipped: ${packages[*]}. Type: sudo apt-get install ${packages[*]}"
+}
+
+# The first try is silent: on a machine that never fetched its package lists it is bound to fail.
+apt_install() {
+    (($#)) || return 0
+    command -v apt-get >/dev/null || return 1
+    local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=120)
+    local install=(install --yes --no-install-recommends "$@")
+    if ((EUID)); then
+        sudo -n true 2>/dev/null || return 1
+        apt=(sudo -n "${apt[@]}")
+    fi
+    say "installing: $*"
+    "${apt[@]}" "${install[@]}" &>/dev/null </dev/null || {
+        "${apt[@]}" update && "${apt[@]}" "${install[@]}"
+    } >/dev/null </dev/null
+}
+
+# --- The environment ---
+
+# The first python3 in PATH need not be the system's: it counts only with its own venv and headers.
+find_python() {
+    local python
+    for python in python3 /usr/bin/python3 python3.{14,13,12,11}; do
+        "$python" -I - 2>/dev/null <<'PYTHON' && return
+import ensurepip, os, sys, sysconfig, venv
+if sys.version_info < (3, 11) or not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")):
+    sys.exit(1)
+print(sys._base_executable)
+PYTHON
+    done
+    return 1
+}
+
+# A venv is broken by a move of the checkout, by the loss of its python, and by a new libfuse under pyfuse3.
+venv_is_sound() {
+    [[ $(cat -- "$VENV/checkout" 2>/dev/null) == "$ROOT" ]] && "$VENV/bin/python" -I -c 'import pyfuse3' 2>/dev/null
+}
+
+venv_is_current() { [[ $(cat -- "$VENV/installed-$1" 2>/dev/null) == "$(sha256sum <"$ROOT/pyproject.toml")" ]]; }
+
+create_venv() {
+    local python
+    python=$(find_python) || die "missing: a python3 of 3.11 or later, with its venv module and its headers"
+    say "making $VENV with $python"
+    rm -rf -- "$VENV"
+    "$python" -m venv "$VENV" >&2
+    printf '%s\n' "$ROOT" >"$VENV/checkout"
+}
+
+# pyfuse3 is compiled here; one from pip's cache may be of an older libfuse, and is then compiled again.
+install_into_venv() (
+    venv_is_sound || create_venv
+    cd -- "$ROOT" || exit
+    pip=("$VENV/bin/python" -m pip --disable-pip-version-check -qq install)
+    what=(--editable .)
+    say "installing mmirrorfs into $VENV"
+    if [[ $1 == dev ]]; then
+        "${pip[@]}" --upgrade 'pip>=25.1' >&2 # the first that knows --group
+        what+=(--group dev)
+    fi
+    "${pip[@]}" "${what[@]}" >&2
+    venv_is_sound || "${pip[@]}" --no-cache-dir --force-reinstall --no-deps pyfuse3 >&2
+    sha256sum <pyproject.toml | tee -- "$VENV/installed-run" "$VENV/installed-$1" >/dev/null
+)
