@@ -69,7 +69,8 @@ class Directory:
 
     ``settled`` is false while a later change could still carry the same stamp (see ``source.scan``), and
     ``since`` is the monotonic time, in seconds, at which this stamp was first seen. ``errno`` is the reason why
-    it could not be listed, or 0. ``known`` holds the attributes of its leaves where the scan took them.
+    it could not be listed, or 0. ``known`` holds the attributes of its leaves where the scan took them,
+    ``links`` the names of the links that were left out.
     """
 
     attr: Attributes
@@ -79,6 +80,7 @@ class Directory:
     since: float = 0.0
     errno: int = 0
     known: Mapping[bytes, Attributes] | None = None
+    links: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,4 +1,4 @@
-"""Whether the sources and mountpoints are what they must be. Looks at the disk, changes nothing.
+"""Whether the sources and mountpoints are what they must be. Looks at the disk; makes a mountpoint where it may.
 
 Each check raises Problem with one line: what is wrong and what to do.
 """
@@ -7,20 +7,37 @@ import errno
 import os
 import stat
 
-from mmirrorfs.cli.problem import FAILED, USAGE, Problem
-from mmirrorfs.cli.settings import Named, Settings
+from mmirrorfs.cli.problem import FAILED, Problem
+from mmirrorfs.cli.settings import Named, Settings, ViewSettings
 from mmirrorfs.text import printable
 
 
-def check(settings: Settings) -> Settings:
-    """All checks; returns the settings with absolute mountpoints."""
-    if len(settings.sources) < 2:
-        raise Problem("at least two sources are needed: mmirrorfs SOURCE SOURCE MOUNTPOINT")
+def check(settings: Settings) -> list[bytes]:
+    """All checks; returns the mountpoints that were made, to be removed when nothing is mounted on them."""
     roots = [_check_source(source) for source in settings.sources]
     _check_distinct(settings.sources, roots)
-    for view in settings.views:
-        _check_mountpoint(view.mountpoint, settings.sources, roots)
-    return settings
+    made: list[bytes] = []
+    if settings.simulate:
+        return made
+    try:
+        for view in settings.views:
+            if view.make and not os.path.lexists(view.mountpoint):
+                made += _make(view.mountpoint)
+            _check_mountpoint(view, settings, roots)
+        _check_views_apart(settings.views)
+    except BaseException:
+        remove(made)
+        raise
+    return made
+
+
+def remove(made: list[bytes]) -> None:
+    """Take away the mountpoints that were made here, as far as they are empty."""
+    for mountpoint in made:
+        try:
+            os.rmdir(mountpoint)
+        except OSError:
+            continue
 
 
 def _check_source(source: Named) -> bytes:
@@ -43,24 +60,34 @@ def _check_distinct(sources: tuple[Named, ...], roots: list[bytes]) -> None:
         st = os.stat(root)
         other = seen.setdefault((st.st_dev, st.st_ino), source)
         if other is not source:
-            raise Problem(
-                f"{printable(other.path)} and {printable(source.path)} are the same directory: "
-                "a source can be given only once",
-                USAGE,
-            )
+            names = f"{printable(other.path)} and {printable(source.path)}"
+            raise Problem(f"{names} are the same directory: a source can be given only once")
 
 
-def _check_mountpoint(mountpoint: bytes, sources: tuple[Named, ...], roots: list[bytes]) -> None:
+def _make(mountpoint: bytes) -> list[bytes]:
     shown = printable(mountpoint)
     try:
-        where = os.path.realpath(mountpoint, strict=True)
+        os.mkdir(mountpoint)
+    except FileNotFoundError:
+        above = printable(os.path.dirname(mountpoint))
+        raise Problem(f"mountpoint {shown} cannot be made: {above} does not exist; make that first", FAILED) from None
+    except OSError as error:
+        raise Problem(f"mountpoint {shown} cannot be made: {_reason(error)}", FAILED) from None
+    return [mountpoint]
+
+
+def _check_mountpoint(view: ViewSettings, settings: Settings, roots: list[bytes]) -> None:
+    shown = printable(view.mountpoint)
+    try:
+        where = os.path.realpath(view.mountpoint, strict=True)
         if not stat.S_ISDIR(os.stat(where).st_mode):
             raise Problem(f"mountpoint {shown} is not a directory", FAILED)
-        _check_apart(where, shown, sources, roots)
-        if os.listdir(where):
-            raise Problem(f"mountpoint {shown} is not empty: choose another, or give --overwritesymlinks", FAILED)
+        _check_apart(where, shown, settings.sources, roots)
+        if not settings.cover and os.listdir(where):
+            what = "choose an empty one, or give --overwritesymlinks to mount over what is in it"
+            raise Problem(f"mountpoint {shown} is not empty: {what}", FAILED)
     except FileNotFoundError:
-        raise Problem(f"mountpoint {shown} does not exist: make it first (mkdir {shown})", FAILED) from None
+        raise Problem(f"mountpoint {shown} does not exist: make it first (mkdir)", FAILED) from None
     except OSError as error:
         raise Problem(f"mountpoint {shown} cannot be used: {_reason(error)}", FAILED) from None
 
@@ -72,6 +99,15 @@ def _check_apart(where: bytes, shown: str, sources: tuple[Named, ...], roots: li
             raise Problem(f"mountpoint {shown} is inside the source {printable(source.path)}: choose another", FAILED)
         if _is_inside(root, where):
             raise Problem(f"mountpoint {shown} would hide the source {printable(source.path)}: choose another", FAILED)
+
+
+def _check_views_apart(views: tuple[ViewSettings, ...]) -> None:
+    places = [os.path.realpath(view.mountpoint) for view in views]
+    for number, place in enumerate(places):
+        for other in places[:number]:
+            if _is_inside(place, other) or _is_inside(other, place):
+                names = f"{printable(other)} and {printable(place)}"
+                raise Problem(f"the mountpoints {names} are the same, or one is inside the other", FAILED)
 
 
 def _is_inside(path: bytes, directory: bytes) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from mmirrorfs.cli.problem import FAILED, Problem
-from mmirrorfs.cli.settings import Settings, ViewSettings, order_of
+from mmirrorfs.cli.settings import Settings, ViewSettings, excluded_by, order_of
 from mmirrorfs.merge.index import merge
 from mmirrorfs.mount.session import Plan
 from mmirrorfs.serve.notifier import Notifier
@@ -26,9 +26,11 @@ def plans(settings: Settings) -> list[Plan]:
 
 def open_sources(settings: Settings) -> list[Source]:
     """The sources as they are now. Each view has its own: they part when the processes do."""
+    excluded = excluded_by(settings.excludes)
     try:
         return [
-            Source(Rank(rank), source.name, source.path, settings.depth) for rank, source in enumerate(settings.sources)
+            Source(Rank(rank), source.name, source.path, settings.depth, excluded, settings.follow)
+            for rank, source in enumerate(settings.sources)
         ]
     except OSError as error:
         raise Problem(f"a source went away: {error.strerror}", FAILED) from None

@@ -2,13 +2,16 @@
 
 import ctypes
 import ctypes.util
+import platform
 from importlib.metadata import PackageNotFoundError, version
 
+from mmirrorfs import __version__
 
-def versions(own: str, python: str) -> str:
+
+def versions() -> str:
     """One line each for mmirrorfs, pyfuse3, libfuse, trio and Python."""
-    lines = [("mmirrorfs", own), ("pyfuse3", _package("pyfuse3")), ("libfuse", _libfuse())]
-    lines += [("trio", _package("trio")), ("Python", python)]
+    lines = [("mmirrorfs", __version__), ("pyfuse3", _package("pyfuse3")), ("libfuse", _libfuse())]
+    lines += [("trio", _package("trio")), ("Python", platform.python_version())]
     return "\n".join(f"{name} {number}" for name, number in lines)
 
 

@@ -2,14 +2,17 @@
 
 Owns every system call on what lies in a source. Plain blocking functions that raise OSError: who may wait for
 them, and where, is decided above (``source.Source``). Paths are bytes relative to the root; the root is b"".
-No descriptor outlives a call, but for the ones that the caller asked for. Any thread may call this.
+``cached`` asks for what is in memory only: BlockingIOError where that would not do. No descriptor outlives a call,
+but for the ones that the caller asked for. Any thread may call this.
 """
 
+import errno
 import os
 import stat as _stat
 from collections.abc import Callable, Iterator
 
 from mmirrorfs.source.beneath import CONTENT, DIRECTORY, PATH_ONLY, open_beneath
+from mmirrorfs.source.links import open_following, stat_following
 from mmirrorfs.tree import Attributes
 
 Excluded = Callable[[bytes], bool]
@@ -41,12 +44,149 @@ def nothing_excluded(name: bytes) -> bool:
     return False
 
 
+class Reader:
+    """One source's files. ``root`` is absolute and free of links, and may be set anew when the source moved.
+
+    With ``follow`` a link counts as what it points to (``source.links``).
+    """
+
+    def __init__(self, root: bytes, excluded: Excluded = nothing_excluded, follow: bool = False) -> None:
+        self.root = root
+        self.excluded = excluded
+        self.follow = follow
+        self._reshaped = follow or excluded is not nothing_excluded
+
+    def stat(self, path: bytes, cached: bool = False) -> Attributes:
+        """The attributes of ``path``."""
+        fd = self._open(path, PATH_ONLY, cached)
+        try:
+            found = self.shown(os.fstat(fd))
+        finally:
+            os.close(fd)
+        return self.shown_link(path, found, cached) if self.follow and _stat.S_ISLNK(found.mode) else found
+
+    def stat_several(self, directory: bytes, names: list[bytes], cached: bool = False) -> list[Attributes | None]:
+        """The attributes of some names in one directory; None for one that is not there."""
+        fd = self._open(directory, PATH_ONLY | os.O_DIRECTORY, cached)
+        try:
+            return [self._stat_at(fd, directory, name, cached) for name in names]
+        finally:
+            os.close(fd)
+
+    def _stat_at(self, fd: int, directory: bytes, name: bytes, cached: bool) -> Attributes | None:
+        try:
+            found = self.shown(os.stat(name, dir_fd=fd, follow_symlinks=False))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        if self.follow and _stat.S_ISLNK(found.mode):
+            return self.shown_link(directory + b"/" + name if directory else name, found, cached)
+        return found
+
+    def shown(self, st: os.stat_result) -> Attributes:
+        """A file's attributes as a view shows them: a number of links that does not count what is shown becomes 1."""
+        found = attributes(st)
+        return found._replace(nlink=1) if self._reshaped and _stat.S_ISDIR(found.mode) else found
+
+    def shown_link(self, path: bytes, own: Attributes, cached: bool = False) -> Attributes:
+        """A link's attributes where links are followed: of what it points to, its ``own`` where that is nothing."""
+        if cached:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        target = stat_following(self.root, path)
+        return own if target is None else self.shown(target)
+
+    def open_directory(self, path: bytes, cached: bool = False) -> int:
+        """A descriptor to list ``path`` with."""
+        return self._open(path, DIRECTORY, cached)
+
+    def listing(
+        self, path: bytes, most: int, cached: bool = False
+    ) -> "tuple[Attributes, list[Listed], DirectoryReader | None]":
+        """A directory's own attributes, taken first; up to ``most`` entries; and a reader for the rest, if any."""
+        if cached and self.follow:  # what the links in it point to is anywhere
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        fd = self.open_directory(path, cached)
+        own = self.shown(os.fstat(fd))
+        reader = DirectoryReader(self, fd, path)
+        listed, ended = reader.read(most, cached)
+        return own, listed, None if ended else reader
+
+    def open_content(self, path: bytes, cached: bool = False) -> tuple[int, Attributes]:
+        """A descriptor to read a regular file with, and its attributes; EIO for anything but a regular file."""
+        fd = self._open(path, CONTENT, cached)
+        found = attributes(os.fstat(fd))
+        if _stat.S_ISREG(found.mode):
+            return fd, found
+        os.close(fd)
+        raise OSError(errno.EIO, "not a regular file any more", path)
+
+    def readlink(self, path: bytes, cached: bool = False) -> bytes:
+        """The target of a symbolic link."""
+        fd = self._open(path, PATH_ONLY, cached)
+        try:
+            return os.readlink(b"", dir_fd=fd)
+        finally:
+            os.close(fd)
+
+    def getxattr(self, path: bytes, name: bytes, cached: bool = False) -> bytes:
+        """One extended attribute; ENODATA where it is not set."""
+        fd = self._open_shown(path, cached)
+        try:
+            return os.getxattr(b"/proc/self/fd/%d" % fd, name)  # fgetxattr refuses O_PATH
+        finally:
+            os.close(fd)
+
+    def listxattr(self, path: bytes, cached: bool = False) -> list[bytes]:
+        """The names of the extended attributes."""
+        fd = self._open_shown(path, cached)
+        try:
+            return [os.fsencode(name) for name in os.listxattr(b"/proc/self/fd/%d" % fd)]
+        finally:
+            os.close(fd)
+
+    def statvfs(self, cached: bool = False) -> tuple[int, os.statvfs_result]:
+        """The filesystem under the root: its device number and its figures."""
+        return os.stat(self.root).st_dev, os.statvfs(self.root)
+
+    def _open(self, path: bytes, flags: int, cached: bool) -> int:
+        """Open without following; where links are followed and one is in the way, walk."""
+        try:
+            return open_beneath(self.root, path, flags, cached)
+        except OSError as error:
+            if not self.follow or error.errno not in (errno.ELOOP, errno.ENOTDIR):
+                raise
+        if cached:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return self._open_following(path, flags)
+
+    def _open_following(self, path: bytes, flags: int) -> int:
+        """A last link that leads nowhere is itself what is opened, where an O_PATH descriptor was asked for."""
+        try:
+            return open_following(self.root, path, flags)
+        except OSError:
+            above, _, name = path.rpartition(b"/")
+            if not flags & os.O_PATH or flags & os.O_DIRECTORY or not above:
+                raise
+            fd = open_following(self.root, above, PATH_ONLY | os.O_DIRECTORY)
+            try:
+                return os.open(name, flags, dir_fd=fd)
+            finally:
+                os.close(fd)
+
+    def _open_shown(self, path: bytes, cached: bool) -> int:
+        fd = self._open(path, PATH_ONLY, cached)
+        if self.follow and _stat.S_ISLNK(os.fstat(fd).st_mode):
+            os.close(fd)
+            return self._open_following(path, PATH_ONLY)
+        return fd
+
+
 class DirectoryReader:
     """The rest of a directory that is read in pieces; owns a descriptor until it is exhausted or closed."""
 
-    def __init__(self, fd: int, excluded: Excluded) -> None:
+    def __init__(self, reader: Reader, fd: int, path: bytes) -> None:
+        self._reader = reader
         self._fd = fd
-        self._excluded = excluded
+        self._prefix = path + b"/" if path else b""
         try:
             self._entries: Iterator[os.DirEntry[str]] = os.scandir(fd)
         except BaseException:
@@ -55,12 +195,15 @@ class DirectoryReader:
 
     def read(self, most: int, cached: bool = False) -> tuple[list[Listed], bool]:
         """Up to ``most`` entries with their attributes, and whether that was the end (it is closed then)."""
+        if cached and self._reader.follow:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
         listed: list[Listed] = []
+        excluded = None if self._reader.excluded is nothing_excluded else self._reader.excluded
         try:
             for entry in self._entries:
                 name = os.fsencode(entry.name)
-                if self._excluded is nothing_excluded or not self._excluded(name):
-                    found = _entry_attributes(entry)
+                if excluded is None or not excluded(name):
+                    found = self._attributes(name, entry)
                     if found is not None:
                         listed.append((name, found))
                         if len(listed) >= most:
@@ -71,6 +214,18 @@ class DirectoryReader:
         self.close()
         return listed, True
 
+    def _attributes(self, name: bytes, entry: "os.DirEntry[str]") -> Attributes | None:
+        """An entry's attributes; None when it went away meanwhile; its bare type where it cannot be looked at."""
+        try:
+            found = self._reader.shown(entry.stat(follow_symlinks=False))
+        except FileNotFoundError:
+            return None
+        except OSError:
+            return Attributes(_bare_kind(entry), 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, entry.inode())
+        if self._reader.follow and _stat.S_ISLNK(found.mode):
+            return self._reader.shown_link(self._prefix + name, found)
+        return found
+
     def close(self) -> None:
         """Give the descriptor back; harmless when that was done."""
         if self._fd >= 0:
@@ -79,95 +234,7 @@ class DirectoryReader:
             os.close(fd)
 
 
-def _entry_attributes(entry: "os.DirEntry[str]") -> Attributes | None:
-    """An entry's attributes; None when it went away meanwhile; its bare type where it cannot be looked at."""
-    try:
-        return attributes(entry.stat(follow_symlinks=False))
-    except FileNotFoundError:
-        return None
-    except OSError:
-        kind = _stat.S_IFDIR if entry.is_dir(follow_symlinks=False) else _stat.S_IFREG
-        kind = _stat.S_IFLNK if entry.is_symlink() else kind
-        return Attributes(kind, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, entry.inode())
-
-
-def _stat_at(directory: int, name: bytes) -> Attributes | None:
-    try:
-        return attributes(os.stat(name, dir_fd=directory, follow_symlinks=False))
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-
-
-class Reader:
-    """One source's files. ``root`` is absolute and free of links, and may be set anew when the source moved."""
-
-    def __init__(self, root: bytes, excluded: Excluded = nothing_excluded) -> None:
-        self.root = root
-        self.excluded = excluded
-
-    def stat(self, path: bytes, cached: bool = False) -> Attributes:
-        """The attributes of ``path``; a link is not followed."""
-        fd = open_beneath(self.root, path, PATH_ONLY, cached)
-        try:
-            return attributes(os.fstat(fd))
-        finally:
-            os.close(fd)
-
-    def stat_several(self, directory: bytes, names: list[bytes], cached: bool = False) -> "list[Attributes | None]":
-        """The attributes of some names in one directory; None for one that is not there."""
-        fd = open_beneath(self.root, directory, PATH_ONLY | os.O_DIRECTORY, cached)
-        try:
-            return [_stat_at(fd, name) for name in names]
-        finally:
-            os.close(fd)
-
-    def open_directory(self, path: bytes, cached: bool = False) -> int:
-        """A descriptor to list ``path`` with."""
-        return open_beneath(self.root, path, DIRECTORY, cached)
-
-    def listing(
-        self, path: bytes, most: int, cached: bool = False
-    ) -> tuple[Attributes, list[Listed], DirectoryReader | None]:
-        """A directory's own attributes, taken first; up to ``most`` entries; and a reader for the rest, if any."""
-        fd = self.open_directory(path, cached)
-        own = attributes(os.fstat(fd))
-        reader = DirectoryReader(fd, self.excluded)
-        listed, ended = reader.read(most)
-        return own, listed, None if ended else reader
-
-    def open_content(self, path: bytes, cached: bool = False) -> tuple[int, Attributes]:
-        """A descriptor to read a regular file with, and its attributes; EIO for anything but a regular file."""
-        fd = open_beneath(self.root, path, CONTENT, cached)
-        found = attributes(os.fstat(fd))
-        if _stat.S_ISREG(found.mode):
-            return fd, found
-        os.close(fd)
-        raise OSError(5, "not a regular file any more", path)
-
-    def readlink(self, path: bytes, cached: bool = False) -> bytes:
-        """The target of a symbolic link."""
-        fd = open_beneath(self.root, path, PATH_ONLY, cached)
-        try:
-            return os.readlink(b"", dir_fd=fd)
-        finally:
-            os.close(fd)
-
-    def getxattr(self, path: bytes, name: bytes, cached: bool = False) -> bytes:
-        """One extended attribute; ENODATA where it is not set."""
-        fd = open_beneath(self.root, path, PATH_ONLY, cached)
-        try:
-            return os.getxattr(b"/proc/self/fd/%d" % fd, name)  # fgetxattr refuses O_PATH
-        finally:
-            os.close(fd)
-
-    def listxattr(self, path: bytes, cached: bool = False) -> list[bytes]:
-        """The names of the extended attributes."""
-        fd = open_beneath(self.root, path, PATH_ONLY, cached)
-        try:
-            return [os.fsencode(name) for name in os.listxattr(b"/proc/self/fd/%d" % fd)]
-        finally:
-            os.close(fd)
-
-    def statvfs(self, cached: bool = False) -> tuple[int, os.statvfs_result]:
-        """The filesystem under the root: its device number and its figures."""
-        return os.stat(self.root).st_dev, os.statvfs(self.root)
+def _bare_kind(entry: "os.DirEntry[str]") -> int:
+    if entry.is_symlink():
+        return _stat.S_IFLNK
+    return _stat.S_IFDIR if entry.is_dir(follow_symlinks=False) else _stat.S_IFREG

@@ -13,8 +13,9 @@ import errno
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from mmirrorfs.source.links import stat_following
 from mmirrorfs.source.reader import Reader, attributes
 from mmirrorfs.tree import DIR, Attributes, Directory, Entry, Kind, Leaf, Rank
 
@@ -37,6 +38,16 @@ class _Visit:
     old: Directory | None
     found: Directory | None = None
     below: "list[_Visit]" = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Found:
+    """The names of one directory. One with followed links never settles: their targets leave no trace in it."""
+
+    entries: dict[bytes, Entry]
+    known: dict[bytes, Attributes] | None
+    left_out: list[bytes] = field(default_factory=list)
+    followed: bool = False
 
 
 class Scanner:
@@ -94,7 +105,7 @@ class Scanner:
         if old is None or not old.settled or old.errno:
             return None
         whole = self._reader.root + b"/" + visit.path if visit.path else self._reader.root
-        if len(whole) < 4000:
+        if len(whole) < 4000 and not self._reader.follow:
             st = os.stat(whole, follow_symlinks=False)
             stamp = (st.st_dev, st.st_ino, st.st_mtime_ns, st.st_ctime_ns)
         else:
@@ -106,39 +117,50 @@ class Scanner:
         old, now, wall = visit.old, time.monotonic(), time.time_ns()
         fd = self._reader.open_directory(visit.path)
         try:
-            own = attributes(os.fstat(fd))
-            entries, known = self._entries(fd)
+            own = self._reader.shown(os.fstat(fd))
+            found = self._entries(fd, visit.path)
         finally:
             os.close(fd)
         since = old.since if old is not None and old.attr.stamp == own.stamp else now
         last = max(own.mtime_ns, own.ctime_ns)
-        settled = wall - last > COARSE * 1e9 or now - since > COARSE
-        only_folders = all(isinstance(entry, Leaf) and entry.kind == DIR for entry in entries.values())
-        found = Directory(own, entries, only_folders, settled, since, 0, known)
-        return old if old is not None and _equal(old, found) else found
+        settled = not found.followed and (wall - last > COARSE * 1e9 or now - since > COARSE)
+        only_folders = all(isinstance(entry, Leaf) and entry.kind == DIR for entry in found.entries.values())
+        links = tuple(found.left_out)
+        new = Directory(own, found.entries, only_folders, settled, since, 0, found.known, links)
+        return old if old is not None and _equal(old, new) else new
 
-    def _entries(self, fd: int) -> tuple[dict[bytes, Entry], dict[bytes, Attributes] | None]:
+    def _entries(self, fd: int, path: bytes) -> "_Found":
         excluded, encode = self._reader.excluded, os.fsencode
         folder = self._leaf(DIR)
-        entries: dict[bytes, Entry] = {}
-        known: dict[bytes, Attributes] | None = {} if self._attributes_too else None
+        found = _Found({}, {} if self._attributes_too else None)
         with os.scandir(fd) as listing:
             for entry in listing:
                 name = encode(entry.name)
                 if excluded(name):
                     continue
                 if entry.is_dir(follow_symlinks=False):
-                    entries[name] = folder
-                elif not entry.is_symlink():
-                    kind = _kind(entry)
-                    if kind is None:
-                        continue
-                    entries[name] = self._leaf(kind)
-                else:
+                    found.entries[name] = folder
+                elif entry.is_symlink():
+                    self._link(found, path + b"/" + name if path else name, name)
                     continue
-                if known is not None:
-                    _remember(known, name, entry)
-        return entries, known
+                elif (kind := _kind(entry)) is not None:
+                    found.entries[name] = self._leaf(kind)
+                if found.known is not None:
+                    _remember(found.known, name, entry)
+        return found
+
+    def _link(self, found: "_Found", path: bytes, name: bytes) -> None:
+        """A link is left out, unless it is followed and leads to something that it does not lie in."""
+        if self._reader.follow:
+            found.followed = True
+            target = stat_following(self._reader.root, path)
+            if target is not None:
+                attr = self._reader.shown(target)
+                found.entries[name] = self._leaf(attr.kind)
+                if found.known is not None:
+                    found.known[name] = attr
+                return
+        found.left_out.append(name)
 
     def _leaf(self, kind: Kind) -> Leaf:
         leaf = self._leaves.get(kind)
@@ -190,6 +212,7 @@ def _equal(old: Directory, new: Directory) -> bool:
         and old.settled == new.settled
         and old.errno == new.errno
         and old.known == new.known
+        and old.links == new.links
         and old.entries.keys() == new.entries.keys()
         and all(
             (entry.__class__ is Directory or entry.kind == DIR)  # type: ignore[union-attr]
@@ -212,7 +235,7 @@ def _share(visit: _Visit) -> None:
         for name, entry in found.entries.items()
         if name in kept or not _is_directory(entry)
     }
-    visit.found = Directory(found.attr, entries, False, found.settled, found.since, found.errno, found.known)
+    visit.found = replace(found, entries=entries, only_folders=False)
 
 
 def _is_directory(entry: Entry) -> bool:

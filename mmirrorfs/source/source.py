@@ -59,6 +59,7 @@ class Source:
         path: bytes,
         depth: int,
         excluded: Excluded = nothing_excluded,
+        follow: bool = False,
         local: bool | None = None,
     ) -> None:
         """Raises OSError where the root is missing or cannot be read."""
@@ -68,7 +69,7 @@ class Source:
         root = os.path.realpath(self.path)
         self.space = root
         self.local = is_local(root) if local is None else local
-        self.reader = Reader(root, excluded)
+        self.reader = Reader(root, excluded, follow)
         self.pace = Pace(self.local)
         self.lost: str | None = None
         self.told_lost = False

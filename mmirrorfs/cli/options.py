@@ -1,0 +1,105 @@
+"""The options: each declared once, for the command line, for ``-o`` and for the help, in groups."""
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from mmirrorfs.cli.versions import versions
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+class Grouped(click.Option):
+    """An option that stands under a heading in the help."""
+
+    def __init__(self, *args: Any, group: str, **kwargs: Any) -> None:  # noqa: ANN401  # click's own types
+        super().__init__(*args, **kwargs)
+        self.group = group
+
+
+class Command(click.Command):
+    """A command whose help lists the options under their headings."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write one section a heading, in the order of the declarations."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None and isinstance(parameter, click.Option):
+                heading = parameter.group if isinstance(parameter, Grouped) else _RUN
+                sections.setdefault(heading, []).append(record)
+        for heading, records in sections.items():
+            with formatter.section(heading):
+                formatter.write_dl(records)
+
+
+def _show_versions(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:
+        click.echo(versions())
+        context.exit()
+
+
+def _option(group: str, *names: str, **how: Any) -> Decorator:  # noqa: ANN401  # click's own types
+    return click.option(*names, cls=Grouped, group=group, **how)
+
+
+_VIEW, _LOOK, _NAMES, _RUN = "What wins, and where", "Looking at the sources", "What is shown", "Running"
+
+OPTIONS: tuple[Decorator, ...] = (
+    _option(
+        _VIEW, "--prefer", metavar="high|low|NAME",
+        help="Who wins: the first source that has a folder (high), the last (low), or the source of that name first.  "
+        "[default: high]",
+    ),
+    _option(
+        _VIEW, "-d", "--depth", type=int, default=1, metavar="N", show_default=True,
+        help="The level at which folders are taken whole: 1 for Album/, 2 for Artist/Album/.",
+    ),
+    _option(
+        _VIEW, "--output-high", "--output_high", metavar="DIR",
+        help="Mount the view here in which the first source wins; made if only its last component is missing.",
+    ),
+    _option(
+        _VIEW, "--output-low", "--output_low", metavar="DIR",
+        help="Mount the view here in which the last source wins. Both may be given: one process each.",
+    ),
+    _option(
+        _VIEW, "--overwritesymlinks", is_flag=True,
+        help="Mount over a directory that is not empty; what is in it stays untouched underneath.",
+    ),
+    _option(_VIEW, "--simulate", is_flag=True, help="Print who would win what, and mount nothing."),
+    _option(_VIEW, "--json", is_flag=True, help="With --simulate: print it as JSON."),
+    _option(
+        _LOOK, "--refresh", type=click.FloatRange(min=0), default=60.0, metavar="SECONDS", show_default=True,
+        help="What changes in a source shows within this time; 0: the merged part changes on SIGHUP only.",
+    ),
+    _option(
+        _LOOK, "--on-missing", type=click.Choice(["keep", "fallback"]), default="keep", show_default=True,
+        help="What an unplugged source means: keep showing what is known of it, or let the other sources take over.",
+    ),
+    _option(
+        _LOOK, "--remember", type=click.IntRange(min=0), default=1_000_000, metavar="ENTRIES", show_default=True,
+        help="How many names inside folders are remembered for when a source is lost; about 200 bytes each.",
+    ),
+    _option(_NAMES, "--followsymlinks", is_flag=True, help="Let symbolic links count as what they point to."),
+    _option(
+        _NAMES, "--exclude", multiple=True, metavar="GLOB",
+        help="Leave out names that match, at every level; may be given again. For instance @eaDir or .DS_Store.",
+    ),
+    _option(_RUN, "-o", "options", multiple=True, metavar="OPT,...",
+            help="Options as mount(8) and fstab write them: any long one as name=value, and allow_other."),
+    _option(_RUN, "-f", "--foreground", is_flag=True, help="Stay in the foreground and log to stderr."),
+    _option(_RUN, "-v", "--verbose", count=True, help="Say what happens; -vv: everything."),
+    _option(
+        _RUN, "-V", "--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_versions,
+        help="Show the versions of mmirrorfs, pyfuse3, libfuse, trio and Python.",
+    ),
+)  # fmt: skip
+
+
+def with_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a function all the options."""
+    for option in reversed(OPTIONS):
+        function = option(function)
+    return function
