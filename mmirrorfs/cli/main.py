@@ -13,6 +13,7 @@ import click
 
 from mmirrorfs.cli import mountopts
 from mmirrorfs.cli.checks import check, remove
+from mmirrorfs.cli.existing import without_live_views
 from mmirrorfs.cli.options import Command, with_options
 from mmirrorfs.cli.problem import INTERRUPTED, SYSTEM, USAGE, Problem
 from mmirrorfs.cli.settings import Settings, settings
@@ -38,6 +39,10 @@ def command(context: click.Context, /, **given: Any) -> int:  # noqa: ANN401  # 
     """
     wanted = settings(given, context.meta.get(_FUSE, frozenset()))
     logs.to_stderr(wanted.verbose)
+    if wanted.views and not wanted.simulate:
+        wanted = without_live_views(wanted)
+        if not wanted.views:
+            return 0
     made = check(wanted)
     if wanted.simulate:
         from mmirrorfs.cli.simulate import simulate

@@ -82,6 +82,10 @@ OPTIONS: tuple[Decorator, ...] = (
         _LOOK, "--remember", type=click.IntRange(min=0), default=1_000_000, metavar="ENTRIES", show_default=True,
         help="How many names inside folders are remembered for when a source is lost; about 200 bytes each.",
     ),
+    _option(
+        _LOOK, "--on-change", metavar="COMMAND",
+        help="Run this after the view has changed, with the changes as JSON lines on its standard input.",
+    ),
     _option(_NAMES, "--followsymlinks", is_flag=True, help="Let symbolic links count as what they point to."),
     _option(
         _NAMES, "--exclude", multiple=True, metavar="GLOB",

@@ -1,21 +1,21 @@
 """From settings to mounts: scan the sources, merge them for each view, say what to mount."""
 
+import logging
 import sys
 import threading
 import time
 from collections.abc import Sequence
-from functools import partial
 
 from mmirrorfs.cli.problem import FAILED, Problem
-from mmirrorfs.cli.settings import Settings, ViewSettings, excluded_by, order_of
+from mmirrorfs.cli.settings import Settings, ViewSettings, excluded_by, identity, order_of
 from mmirrorfs.merge.index import merge
 from mmirrorfs.mount.session import Plan
-from mmirrorfs.serve.notifier import Notifier
-from mmirrorfs.serve.refresh import Refresher
 from mmirrorfs.source.source import Source, SourceLost
 from mmirrorfs.text import printable
 from mmirrorfs.tree import Directory, Rank
 from mmirrorfs.view.view import Freshness, View
+
+log = logging.getLogger(__name__)
 
 
 def plans(settings: Settings) -> list[Plan]:
@@ -58,6 +58,11 @@ def scan(sources: Sequence[Source]) -> list[Directory]:
     count.clear()
     if lost:
         raise Problem(lost[0], FAILED)
+    for source in sources:
+        if not trees[source.rank].entries:
+            log.warning(
+                "source %s (%s) is empty; what appears in it will be shown", source.name, printable(source.path)
+            )
     return [trees[source.rank] for source in sources]
 
 
@@ -67,12 +72,15 @@ def _plan(settings: Settings, view: ViewSettings, trees: list[Directory]) -> Pla
     index = merge(tuple(trees), order)
     freshness = Freshness.promised(settings.refresh)
     made = View(sources, order, index, freshness, settings.remember)
-    connected = partial(_connected, made, trees, settings.fallback)
-    return Plan(view.mountpoint, settings.fuse_options, made, connected)
-
-
-def _connected(view: View, trees: list[Directory], fallback: bool, notifier: Notifier) -> Refresher:
-    return Refresher(view, trees, notifier, fallback)
+    return Plan(
+        mountpoint=view.mountpoint,
+        options=settings.fuse_options,
+        view=made,
+        trees=tuple(trees),
+        fallback=settings.fallback,
+        on_change=settings.on_change,
+        identity=identity(settings, view),
+    )
 
 
 class _Count:

@@ -1,6 +1,7 @@
 """What the user asked for, checked for sense but not against the disk. Pure."""
 
 import fnmatch
+import json
 import os
 import re
 from collections.abc import Sequence
@@ -47,6 +48,7 @@ class Settings:
     refresh: float = 60.0
     fallback: bool = False
     remember: int = 1_000_000
+    on_change: str | None = None
     follow: bool = False
     cover: bool = False
     excludes: tuple[str, ...] = ()
@@ -75,6 +77,7 @@ def settings(given: dict[str, Any], fuse: frozenset[str]) -> Settings:
         refresh=given["refresh"],
         fallback=given["on_missing"] == "fallback",
         remember=given["remember"],
+        on_change=given["on_change"],
         follow=given["followsymlinks"],
         cover=given["overwritesymlinks"],
         excludes=given["exclude"],
@@ -108,6 +111,23 @@ def _views(given: dict[str, Any]) -> tuple[tuple[ViewSettings, ...], list[str]]:
         raise Problem("sources and a mountpoint are needed: mmirrorfs SOURCE SOURCE MOUNTPOINT (see mmirrorfs --help)")
     mountpoint = os.path.abspath(os.fsencode(paths.pop()))
     return (ViewSettings(mountpoint, given["prefer"] or "high"),), paths
+
+
+def identity(settings: Settings, view: ViewSettings) -> str:
+    """What makes a view this one and no other: equal for two commands that would mount the same."""
+    order = order_of(view.prefer, settings.sources)
+    parts = {
+        "sources": [printable(os.path.realpath(settings.sources[rank].path)) for rank in order],
+        "depth": settings.depth,
+        "refresh": settings.refresh,
+        "fallback": settings.fallback,
+        "remember": settings.remember,
+        "on_change": settings.on_change,
+        "follow": settings.follow,
+        "excludes": sorted(settings.excludes),
+        "fuse": sorted(str(option) for option in settings.fuse_options if not option.startswith("fsname=")),
+    }
+    return json.dumps(parts, sort_keys=True)
 
 
 class _Raw(str):

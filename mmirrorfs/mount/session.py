@@ -13,15 +13,20 @@ import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import pyfuse3
 import trio
 
 from mmirrorfs.mount import table, tuning
+from mmirrorfs.serve.hook import Hook
 from mmirrorfs.serve.notifier import Notifier
 from mmirrorfs.serve.operations import Operations
 from mmirrorfs.serve.refresh import Refresher
+from mmirrorfs.serve.status import status
 from mmirrorfs.text import printable
+from mmirrorfs.tree import Directory
+from mmirrorfs.view.labels import Labels
 from mmirrorfs.view.view import View
 
 log = logging.getLogger(__name__)
@@ -38,17 +43,25 @@ class MountFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to mount where. ``options`` are libfuse's; ``connected`` makes the refresher of the view."""
+    """What to mount where. ``options`` are libfuse's, ``trees`` what the view's index was merged from.
+
+    With ``fallback`` a lost source counts as empty; ``on_change`` is the user's command, and ``identity``
+    is what a second mount of the same is known by.
+    """
 
     mountpoint: bytes
     options: frozenset[str]
     view: View
-    connected: Callable[[Notifier], Refresher]
+    trees: tuple[Directory, ...]
+    fallback: bool = False
+    on_change: str | None = None
+    identity: str = ""
 
 
 def serve(plan: Plan, ready: Callable[[], None]) -> None:
     """Mount and serve until the end. ``ready`` is called when the mount was seen to answer. Raises MountFailed."""
-    operations = Operations(plan.view)
+    labels = Labels(plan.view, plan.identity)
+    operations = Operations(plan.view, labels)
     try:
         pyfuse3.init(operations, os.fsdecode(plan.mountpoint), set(plan.options))
     except RuntimeError as error:
@@ -56,8 +69,9 @@ def serve(plan: Plan, ready: Callable[[], None]) -> None:
     mount = table.view_at(plan.mountpoint)
     try:
         tuning.tune(mount)
-        probe = table.start_probe(plan.mountpoint)
+        probe = table.start_probe(partial(table.is_alive, plan.mountpoint))
         session = Session(plan, operations, ready)
+        labels.status = session.status
         trio.run(session.run, probe, restrict_keyboard_interrupt_to_checkpoints=True)
         if session.failed:
             raise MountFailed("the mount does not answer")
@@ -76,7 +90,7 @@ class Session:
         self._ready = ready
         self._requests = trio.CancelScope()
         self._notifier = Notifier()
-        self._refresher = plan.connected(self._notifier)
+        self._refresher = Refresher(plan.view, plan.trees, self._notifier, plan.fallback)
 
     async def run(self, probe: tuple[int, int]) -> None:
         """Serve until unmounted or told to end."""
@@ -85,18 +99,22 @@ class Session:
             await nursery.start(self._obey_signals)
             nursery.start_soon(self._announce, probe)
             nursery.start_soon(self._refresher.run)
+            if self._plan.on_change is not None:
+                hook = Hook(self._plan.on_change, self._plan.mountpoint)
+                self._refresher.changed = hook.changed
+                nursery.start_soon(hook.run)
             with self._requests:
                 await pyfuse3.main(max_tasks=TASKS)
             self._notifier.stop()
             nursery.cancel_scope.cancel()
 
+    def status(self) -> dict[str, object]:
+        """How the view is, for monitoring: see ``serve.status``."""
+        return status(self._plan.view, self._refresher)
+
     async def _announce(self, probe: tuple[int, int]) -> None:
-        pid, readable = probe
-        await trio.lowlevel.wait_readable(readable)
-        alive = os.read(readable, 1) == b"1"
-        os.close(readable)
-        os.waitpid(pid, 0)
-        if alive:
+        await trio.lowlevel.wait_readable(probe[1])
+        if table.finish_probe(probe):
             log.info("%s is mounted", printable(self._plan.mountpoint))
             self._ready()
         else:

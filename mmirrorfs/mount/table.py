@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 
 from mmirrorfs.source.filesystems import VIEW_TYPE, Mount, mount_at
 from mmirrorfs.text import printable
@@ -26,10 +27,11 @@ def view_at(mountpoint: bytes) -> Mount | None:
     return mount if mount is not None and mount.type == VIEW_TYPE else None
 
 
-def start_probe(mountpoint: bytes, seconds: int = ANSWER_TIME) -> tuple[int, int]:
-    """Ask in a child process whether the mount answers; returns (pid, descriptor that becomes readable).
+def start_probe(question: Callable[[], bytes], seconds: int = ANSWER_TIME) -> tuple[int, int]:
+    """Ask something of a mount in a child process; returns (pid, descriptor that becomes readable).
 
-    One byte can be read from the descriptor when it answered, nothing when it did not. Fork before threads start.
+    What ``question`` returned can be read from the descriptor, up to 64 KiB, and nothing when it failed or took too
+    long. Fork before threads start.
     """
     readable, writable = os.pipe()
     pid = os.fork()
@@ -37,25 +39,41 @@ def start_probe(mountpoint: bytes, seconds: int = ANSWER_TIME) -> tuple[int, int
         os.close(writable)
         return pid, readable
     try:
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        for number in (signal.SIGALRM, signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
         signal.alarm(seconds)
         _close_fuse_descriptors()
-        os.statvfs(mountpoint)
-        os.write(writable, b"1")
+        os.write(writable, question())
     except OSError:
         pass
     finally:
         os._exit(0)
 
 
-def answers(mountpoint: bytes, seconds: int = 3) -> bool:
-    """Whether a mount answers statvfs within ``seconds``. Never waits longer, not even for one that hangs."""
-    pid, readable = start_probe(mountpoint, seconds)
+def finish_probe(probe: tuple[int, int]) -> bytes:
+    """The answer of a probe; b"" where there was none. Waits for it, but not longer than the probe may take."""
+    pid, readable = probe
     try:
-        return os.read(readable, 1) == b"1"
+        return os.read(readable, 1 << 16)
     finally:
         os.close(readable)
         os.waitpid(pid, 0)
+
+
+def is_alive(mountpoint: bytes) -> bytes:
+    """A question: non-empty where the mount answers statvfs."""
+    os.statvfs(mountpoint)
+    return b"1"
+
+
+def ask(question: Callable[[], bytes], seconds: int = 3) -> bytes:
+    """Ask and wait. Never longer than ``seconds``, not even for a mount that hangs; b"" for no answer."""
+    return finish_probe(start_probe(question, seconds))
+
+
+def label(mountpoint: bytes, name: str) -> bytes:
+    """A question: one of a view's own attributes."""
+    return os.getxattr(mountpoint, f"user.mmirrorfs.{name}")
 
 
 def detach(mountpoint: bytes) -> bool:

@@ -27,6 +27,7 @@ from pyfuse3 import (
 
 from mmirrorfs.view.directories import Directories
 from mmirrorfs.view.extras import Extras
+from mmirrorfs.view.labels import Labels
 from mmirrorfs.view.nodes import Node
 from mmirrorfs.view.view import View
 
@@ -67,12 +68,12 @@ class Operations(pyfuse3.Operations):
     supports_dot_lookup = True
     enable_acl = True
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: View, labels: Labels) -> None:
         super().__init__()
         self.ending = False
         self._view = view
         self._directories = Directories(view)
-        self._extras = Extras(view)
+        self._extras = Extras(view, labels)
         self._timeout = view.freshness.kernel
 
     def _reply(self, node: Node) -> EntryAttributes:

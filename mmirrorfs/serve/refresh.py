@@ -51,14 +51,13 @@ class Refresher:
         kernel: Kernel,
         fallback: bool = False,
         pairing: Pairing = exact,
-        changed: Callable[[list[Change]], None] = lambda changes: None,
     ) -> None:
         self._view = view
         self._trees: list[Directory] = list(trees)
         self._kernel = kernel
         self._fallback = fallback
         self._pairing = pairing
-        self._changed = changed
+        self.changed: Callable[[list[Change]], None] = lambda changes: None
         self._wake = [trio.Event() for _ in view.sources]
         self._asked = [False for _ in view.sources]
         self._merging = trio.Lock()
@@ -149,7 +148,7 @@ class Refresher:
                 for change in changed:
                     self._tell(change)
                 if changed:
-                    self._changed(changed)
+                    self.changed(changed)
 
     def _tell(self, change: Change) -> None:
         """Tell the kernel of one change, in so far as it knows the place."""

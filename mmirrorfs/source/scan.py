@@ -10,6 +10,7 @@ called from the event loop.
 """
 
 import errno
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -17,7 +18,10 @@ from dataclasses import dataclass, field, replace
 
 from mmirrorfs.source.links import stat_following
 from mmirrorfs.source.reader import Reader, attributes
+from mmirrorfs.text import printable
 from mmirrorfs.tree import DIR, Attributes, Directory, Entry, Kind, Leaf, Rank
+
+log = logging.getLogger(__name__)
 
 COARSE = 2.5
 """Seconds: a bit more than the coarsest clock among the filesystems (FAT, 2 s)."""
@@ -185,6 +189,7 @@ class Scanner:
         old, code = visit.old, error.errno or errno.EIO
         if old is not None and old.errno == code and old.attr.stamp == own.stamp:
             return old
+        log.warning("%s cannot be listed: %s", printable(self._reader.root + b"/" + visit.path), os.strerror(code))
         return Directory(own, {}, errno=code)
 
 

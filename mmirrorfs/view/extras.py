@@ -7,6 +7,7 @@ import errno
 import os
 
 from mmirrorfs.source.source import Source
+from mmirrorfs.view.labels import PREFIX, Labels
 from mmirrorfs.view.nodes import FileNode, MergedNode, Node
 from mmirrorfs.view.view import View
 from mmirrorfs.view.witness import PATIENCE, failure
@@ -18,14 +19,18 @@ BLOCK = 4096
 class Extras:
     """Extended attributes and statfs of one view."""
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: View, labels: Labels) -> None:
         self._view = view
+        self._labels = labels
 
     async def getxattr(self, ino: int, name: bytes) -> bytes:
         """The winner's own. ENODATA where it is not set. What ``ls -l`` asks of every file needs no disk."""
         if name.startswith(b"security."):
             raise failure(errno.ENODATA)
-        source, inner, merged = self._winner(self._view.node(ino))
+        node = self._view.node(ino)
+        if name.startswith(PREFIX) and (value := self._labels.get(node, name[len(PREFIX) :])) is not None:
+            return value
+        source, inner, merged = self._winner(node)
         if merged:
             return await source.within(PATIENCE, source.reader.getxattr, inner, name)
         return await source.run(source.reader.getxattr, inner, name)

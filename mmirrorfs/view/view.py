@@ -75,9 +75,9 @@ class View:
         self.nodes: InodeTable[Node] = InodeTable()
         self.outdated: Callable[[int], None] = lambda ino: None
         self._generation = 0
-        self._root = MergedNode(ROOT, b"", None, index, 0)
-        self._root.attr = merged_attributes(index, order)
-        self.nodes.count(self._root)
+        self.root = MergedNode(ROOT, b"", None, index, 0)
+        self.root.attr = merged_attributes(index, order)
+        self.nodes.count(self.root)
 
     def install(self, index: Merged) -> None:
         """Swap the index. Every place in the old one is looked up anew when it is next asked for."""
@@ -202,7 +202,7 @@ class View:
         if isinstance(node, FileNode) and not isinstance(merged, Merged):
             inner = node.inner.rpartition(b"/")[0]
             return self._known(FileNode(node.source, inner, above, DIR, merged is not None))
-        place: Node = self._root
+        place: Node = self.root
         for name in above.split(b"/") if above else ():
             assert isinstance(place, MergedNode)
             place = self.child(place, name, self.current(place).children[name])

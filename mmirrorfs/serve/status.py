@@ -1,0 +1,51 @@
+"""How a view is, in a form for monitoring."""
+
+from collections import Counter
+from typing import Any
+
+from mmirrorfs import __version__
+from mmirrorfs.serve.refresh import Refresher
+from mmirrorfs.text import printable
+from mmirrorfs.tree import DIR, Merged
+from mmirrorfs.view.view import View
+
+
+def status(view: View, refresher: Refresher) -> dict[str, Any]:
+    """Sources and which of them are lost or hang, folders, winners by source, the last look and how long it took.
+
+    ``last_refresh`` is in seconds since the epoch, ``took`` in seconds.
+    """
+    winners = folders_by_source(view)
+    return {
+        "version": __version__,
+        "sources": [
+            {
+                "name": source.name,
+                "path": printable(source.path),
+                "lost": source.lost,
+                "hangs": source.pace.hung,
+                "wins": winners[source.rank],
+            }
+            for source in view.sources
+        ],
+        "order": [view.sources[rank].name for rank in view.order],
+        "folders": sum(winners.values()),
+        "last_refresh": refresher.last_look,
+        "took": round(refresher.last_took, 6),
+        "inodes": len(view.nodes),
+        "open_files": len(view.files),
+        "remembered": len(view.memory),
+    }
+
+
+def folders_by_source(view: View) -> Counter[int]:
+    """How many folders each source wins, by rank."""
+    winners: Counter[int] = Counter()
+    queue = [view.index]
+    for merged in queue:
+        for child in merged.children.values():
+            if isinstance(child, Merged):
+                queue.append(child)
+            elif child.kind == DIR:
+                winners[child.source] += 1
+    return winners

@@ -1,0 +1,72 @@
+"""What a view says about itself, as extended attributes: where things come from, and how the view is.
+
+``user.mmirrorfs.source`` (the source's name), ``.path`` (the real path) and ``.shadowed`` (what it hides) on
+everything, one a line where there are several; ``.status`` and ``.identity`` on the root. None of them is listed, so
+that copying tools do not copy them. Answered from memory; event loop's thread only.
+"""
+
+import json
+from collections.abc import Callable
+
+from mmirrorfs.tree import Leaf, Merged, Rank
+from mmirrorfs.view.nodes import FileNode, MergedNode, Node
+from mmirrorfs.view.view import View, join
+
+PREFIX = b"user.mmirrorfs."
+
+
+class Labels:
+    """The attributes of one view. ``identity`` tells views apart; ``status`` is what monitoring asks for."""
+
+    def __init__(self, view: View, identity: str = "") -> None:
+        self._view = view
+        self.identity = identity
+        self.status: Callable[[], dict[str, object]] = dict
+
+    def get(self, node: Node, name: bytes) -> bytes | None:
+        """The value of one of our attributes (without PREFIX); None where the node has none of that name."""
+        if node.path == b"" and name == b"identity":
+            return self.identity.encode()
+        if node.path == b"" and name == b"status":
+            return json.dumps(self.status()).encode()
+        if name == b"source":
+            return b"\n".join(self._view.sources[rank].name.encode() for rank, _ in self._shown(node))
+        if name == b"path":
+            return b"\n".join(self._real(rank, path) for rank, path in self._shown(node))
+        if name == b"shadowed":
+            return b"\n".join(self._real(rank, path) for rank, path in self._shadowed(node)) or None
+        return None
+
+    def _real(self, rank: Rank, path: bytes) -> bytes:
+        return join(self._view.sources[rank].reader.root, path) if path else self._view.sources[rank].reader.root
+
+    def _shown(self, node: Node) -> list[tuple[Rank, bytes]]:
+        """Where the node comes from: every source of a merged directory, in the view's order; one of anything else."""
+        if isinstance(node, MergedNode):
+            merged = self._view.current(node)
+            return [(rank, node.path_in(rank)) for rank in self._view.order if merged.inputs[rank] is not None]
+        assert isinstance(node, FileNode)
+        return [(node.source.rank, node.inner)]
+
+    def _shadowed(self, node: Node) -> list[tuple[Rank, bytes]]:
+        """What the folder, or the loose file, that the node is or lies in takes the place of."""
+        found: Merged | Leaf | None = self._view.index
+        place: MergedNode | None = self._view.root
+        for name in node.path.split(b"/") if node.path else ():
+            if not isinstance(found, Merged) or place is None:
+                break
+            child = found.children.get(name)
+            if isinstance(child, Leaf):
+                return self._beside(found, place, name, child)
+            inner = self._view.child(place, name, child) if child is not None else None
+            found, place = child, inner if isinstance(inner, MergedNode) else None
+        return []
+
+    def _beside(self, above: Merged, place: MergedNode, name: bytes, leaf: Leaf) -> list[tuple[Rank, bytes]]:
+        """The entries of other sources under the same name, in the view's order."""
+        found = []
+        for rank in self._view.order:
+            directory = above.inputs[rank]
+            if directory is not None and rank != leaf.source and name in directory.entries:
+                found.append((rank, join(place.path_in(rank), name)))
+        return found
