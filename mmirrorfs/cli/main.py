@@ -14,6 +14,7 @@ import click
 from mmirrorfs.cli import mountopts
 from mmirrorfs.cli.checks import check, remove
 from mmirrorfs.cli.existing import without_live_views
+from mmirrorfs.cli.helper import arguments, is_helper
 from mmirrorfs.cli.options import Command, with_options
 from mmirrorfs.cli.problem import INTERRUPTED, SYSTEM, USAGE, Problem
 from mmirrorfs.cli.settings import Settings, settings
@@ -82,23 +83,36 @@ def run(arguments: list[str]) -> int:
 
 
 def main() -> None:
-    """The entry point."""
+    """The entry point, for people and, under the name of its helper, for mount(8)."""
+    words: list[str] | None = sys.argv[1:]
+    if is_helper(sys.argv[0]):
+        words = arguments(sys.argv[1:])
+    sys.exit(0 if words is None else _guarded(words))
+
+
+def _guarded(words: list[str]) -> int:
     try:
-        code = run(sys.argv[1:])
+        return run(words)
     except Problem as problem:
-        code = _say(str(problem), problem.code)
+        return _say(str(problem), problem.code)
     except click.exceptions.Exit as leave:
-        code = leave.exit_code
+        return leave.exit_code
     except click.ClickException as error:
-        code = _say(f"{printable(error.format_message())} (see mmirrorfs --help)", USAGE)
+        return _say(f"{printable(error.format_message())} (see mmirrorfs --help)", USAGE)
     except (KeyboardInterrupt, click.Abort):
-        code = INTERRUPTED
+        return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        code = SYSTEM
+        return SYSTEM
+    except ImportError as error:
+        return _say(f"{error}: pyfuse3 or libfuse is missing, or they do not fit; {_REINSTALL}", SYSTEM)
     except OSError as error:
-        code = _say(os.strerror(error.errno or errno.EIO), SYSTEM)
-    sys.exit(code)
+        return _say(os.strerror(error.errno or errno.EIO), SYSTEM)
+
+
+_REINSTALL = (
+    "install fuse3 and libfuse3-dev, then pip install --force-reinstall --no-cache-dir --no-binary pyfuse3 pyfuse3"
+)
 
 
 def _say(message: str, code: int) -> int:

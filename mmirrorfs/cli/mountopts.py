@@ -82,7 +82,7 @@ def parse(texts: tuple[str, ...], known: frozenset[str], flags: frozenset[str]) 
             raise Problem(
                 "remount is not possible: unmount the view and mount it again; the sources refresh by themselves"
             )
-        if word in IGNORED or word.startswith(_IGNORED_PREFIXES) or name in ("uid", "gid", "umask"):
+        if word in IGNORED or word.startswith(_IGNORED_PREFIXES):
             continue
         if word in FUSE:
             fuse.add(word)

@@ -1,10 +1,12 @@
 """The options: each declared once, for the command line, for ``-o`` and for the help, in groups."""
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import click
 
+from mmirrorfs.cli import helper
 from mmirrorfs.cli.versions import versions
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -37,6 +39,18 @@ class Command(click.Command):
 def _show_versions(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
     if wanted and not context.resilient_parsing:
         click.echo(versions())
+        context.exit()
+
+
+def _install(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:
+        helper.install(sys.argv[0])
+        context.exit()
+
+
+def _uninstall(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:
+        helper.uninstall()
         context.exit()
 
 
@@ -95,6 +109,14 @@ OPTIONS: tuple[Decorator, ...] = (
             help="Options as mount(8) and fstab write them: any long one as name=value, and allow_other."),
     _option(_RUN, "-f", "--foreground", is_flag=True, help="Stay in the foreground and log to stderr."),
     _option(_RUN, "-v", "--verbose", count=True, help="Say what happens; -vv: everything."),
+    _option(
+        _RUN, "--install-helper", is_flag=True, is_eager=True, expose_value=False, callback=_install,
+        help="Let mount(8) find this program: make /sbin/mount.fuse.mmirrorfs and /sbin/mount.mmirrorfs.",
+    ),
+    _option(
+        _RUN, "--uninstall-helper", is_flag=True, is_eager=True, expose_value=False, callback=_uninstall,
+        help="Remove these two links.",
+    ),
     _option(
         _RUN, "-V", "--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_versions,
         help="Show the versions of mmirrorfs, pyfuse3, libfuse, trio and Python.",

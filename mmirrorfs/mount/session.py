@@ -19,6 +19,8 @@ import pyfuse3
 import trio
 
 from mmirrorfs.mount import table, tuning
+from mmirrorfs.mount.reasons import explained, listening
+from mmirrorfs.mount.systemd import notify
 from mmirrorfs.serve.hook import Hook
 from mmirrorfs.serve.notifier import Notifier
 from mmirrorfs.serve.operations import Operations
@@ -63,9 +65,10 @@ def serve(plan: Plan, ready: Callable[[], None]) -> None:
     labels = Labels(plan.view, plan.identity)
     operations = Operations(plan.view, labels)
     try:
-        pyfuse3.init(operations, os.fsdecode(plan.mountpoint), set(plan.options))
-    except RuntimeError as error:
-        raise MountFailed(str(error)) from None
+        with listening() as said:
+            pyfuse3.init(operations, os.fsdecode(plan.mountpoint), set(plan.options))
+    except RuntimeError:
+        raise MountFailed(explained(said.text)) from None
     mount = table.view_at(plan.mountpoint)
     try:
         tuning.tune(mount)
@@ -136,6 +139,7 @@ class Session:
 
     def _end(self) -> None:
         """Stop taking requests; those under way have GRACE seconds."""
+        notify("STOPPING=1")
         self._operations.ending = True
         self._requests.deadline = trio.current_time() + GRACE
         pyfuse3.terminate()

@@ -8,6 +8,7 @@ outside can be reached, not even when a folder is swapped for a link at the same
 import ctypes
 import errno
 import os
+import stat
 from typing import Final
 
 AT_FDCWD: Final = -100
@@ -54,8 +55,8 @@ class Support:
 def open_beneath(root: bytes, path: bytes, flags: int, cached: bool = False) -> int:
     """Open ``path`` below ``root`` (absolute, free of links) and return the descriptor.
 
-    Raises OSError: ELOOP where a component is a link, and with ``cached`` BlockingIOError where the answer is
-    not in memory and would have to be waited for.
+    Raises OSError: ELOOP where a component is a link, or ENOTDIR where ``flags`` ask for a directory there; with
+    ``cached`` BlockingIOError where the answer is not in memory and would have to be waited for.
     """
     if not Support.openat2:
         return _walk(root, path, flags)
@@ -78,7 +79,8 @@ def _openat2(directory: int, path: bytes, flags: int, cached: bool) -> int:
         return _openat2(directory, path, flags, cached)
     if code in (errno.ENOSYS, errno.EPERM) and _is_missing():
         Support.openat2 = False
-        return _walk(b"/", path.lstrip(b"/"), flags)
+        above = b"/" if directory == AT_FDCWD else b"."
+        return _walk(above, path.lstrip(b"/"), flags, directory)
     raise OSError(code, os.strerror(code), path)
 
 
@@ -113,26 +115,25 @@ def _in_steps(whole: bytes, flags: int) -> int:
             os.close(fd)
 
 
-def _walk(root: bytes, path: bytes, flags: int) -> int:
+def _walk(root: bytes, path: bytes, flags: int, directory: int = AT_FDCWD) -> int:
     """The same without openat2: every component by itself, none of them a link."""
-    fd = os.open(root, PATH_ONLY | os.O_DIRECTORY)
+    fd = os.open(root, PATH_ONLY | os.O_DIRECTORY, dir_fd=directory)
     try:
         *above, last = path.split(b"/") if path else [b"."]
         for name in above:
-            inner = os.open(name, PATH_ONLY | os.O_DIRECTORY, dir_fd=fd)
+            inner = _step(fd, name)
             os.close(fd)
             fd = inner
         return os.open(last, flags, dir_fd=fd)
-    except NotADirectoryError as error:
-        raise _as_openat2_says(error, fd, name) from None
     finally:
         os.close(fd)
 
 
-def _as_openat2_says(error: OSError, directory: int, name: bytes) -> OSError:
-    """O_DIRECTORY on a link says ENOTDIR; a link in the way is ELOOP here."""
+def _step(directory: int, name: bytes) -> int:
+    """One directory further. O_DIRECTORY on a link says ENOTDIR; a link in the way is ELOOP, as openat2 says."""
     try:
-        os.readlink(name, dir_fd=directory)
-    except OSError:
-        return error
-    return OSError(errno.ELOOP, os.strerror(errno.ELOOP), name)
+        return os.open(name, PATH_ONLY | os.O_DIRECTORY, dir_fd=directory)
+    except NotADirectoryError:
+        if not stat.S_ISLNK(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
+            raise
+    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), name)
