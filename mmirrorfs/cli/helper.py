@@ -1,4 +1,4 @@
-"""The helpers that mount(8) looks for: ``/sbin/mount.fuse.mmirrorfs`` and ``/sbin/mount.mmirrorfs``, links to the program.
+"""The helpers that mount(8) looks for, ``/sbin/mount.fuse.mmirrorfs`` and ``/sbin/mount.mmirrorfs``: links to us.
 
 Called by one of these names, it takes mount(8)'s own words (``SOURCE MOUNTPOINT [-sfnv] [-o OPTS]``), where -f means
 that nothing is to be done.

@@ -18,7 +18,7 @@ from functools import partial
 import pyfuse3
 import trio
 
-from mmirrorfs.mount import table, tuning
+from mmirrorfs.mount import requestloop, table, tuning
 from mmirrorfs.mount.reasons import explained, listening
 from mmirrorfs.mount.systemd import notify
 from mmirrorfs.serve.hook import Hook
@@ -98,6 +98,7 @@ class Session:
     async def run(self, probe: tuple[int, int]) -> None:
         """Serve until unmounted or told to end."""
         self._notifier.start()
+        requestloop.install()
         async with trio.open_nursery() as nursery:
             await nursery.start(self._obey_signals)
             nursery.start_soon(self._announce, probe)

@@ -185,13 +185,18 @@ class DirectoryReader:
 
     def __init__(self, reader: Reader, fd: int, path: bytes) -> None:
         self._reader = reader
-        self._fd = fd
+        self._fd = -1
         self._prefix = path + b"/" if path else b""
         try:
             self._entries: Iterator[os.DirEntry[str]] = os.scandir(fd)
         except BaseException:
             os.close(fd)
             raise
+        self._fd = fd
+
+    def __del__(self) -> None:
+        """Nobody waited any longer when a hung source gave the listing at last."""
+        self.close()
 
     def read(self, most: int, cached: bool = False) -> tuple[list[Listed], bool]:
         """Up to ``most`` entries with their attributes, and whether that was the end (it is closed then)."""

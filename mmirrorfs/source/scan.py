@@ -211,17 +211,20 @@ def _remember(known: dict[bytes, Attributes], name: bytes, entry: "os.DirEntry[s
 
 
 def _equal(old: Directory, new: Directory) -> bool:
-    """Whether a listing brought nothing new. Sub-directories of the old one count as what the new one lists."""
+    """Whether a listing brought nothing new. Sub-directories of the old one count as what the new one lists.
+
+    The access time is no news: listing a directory is what moves it.
+    """
     return (
-        old.attr == new.attr
+        old.attr == new.attr._replace(atime_ns=old.attr.atime_ns)
         and old.settled == new.settled
         and old.errno == new.errno
         and old.known == new.known
         and old.links == new.links
         and old.entries.keys() == new.entries.keys()
         and all(
-            (entry.__class__ is Directory or entry.kind == DIR)  # type: ignore[union-attr]
-            == (new.entries[name].kind == DIR)  # type: ignore[union-attr]
+            (DIR if isinstance(entry, Directory) else entry.kind)
+            == new.entries[name].kind  # type: ignore[union-attr]  # sub-directories of a new one are leaves still
             for name, entry in old.entries.items()
         )
     )

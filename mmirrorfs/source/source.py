@@ -116,22 +116,24 @@ class Source:
         except TimeoutError:
             raise
         except OSError as error:
-            await self._doubt(error)
+            await self._doubt(error, seconds)
             raise
 
     def _raise_if_lost(self) -> None:
         if self.lost is not None:
             raise SourceLost(self.lost)
 
-    async def _doubt(self, error: OSError) -> None:
-        """Rule 2. The root of a local source is in memory; any other is asked in a thread."""
+    async def _doubt(self, error: OSError, seconds: float | None = None) -> None:
+        """Rule 2. The root of a local source is in memory; any other is asked in a thread, within ``seconds``."""
         if error.errno not in DOUBTFUL:
             return
         try:
             if self.local:
                 self.check_root()
-            else:
+            elif seconds is None:
                 await self.pace.in_thread(self.check_root)
+            else:
+                await self.pace.within(seconds, lambda cached: self.check_root())
         except SourceLost as lost:
             self.lost = lost.reason
             raise

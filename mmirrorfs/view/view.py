@@ -260,6 +260,8 @@ class View:
             raise failure(errno.ENOENT)
         node = self.child(above, name, child)
         if isinstance(node, FileNode):
+            if node.opened:
+                return self.identified(node, await self.witness.attributes(node.source, node.inner))
             await self.freshen(node)
         return node
 
@@ -276,19 +278,26 @@ class View:
         return self.inside(above, name, await self.witness.attributes(source, join(above.inner, name)))
 
     def inside(self, above: FileNode, name: bytes, attr: Attributes) -> FileNode:
-        """The node of a path inside a folder, with these attributes (rule 3).
+        """The node of a path inside a folder, with these attributes."""
+        inner = join(above.inner, name)
+        path = inner if above.path is above.inner else join(above.path, name)
+        return self.identified(self._known(FileNode(above.source, inner, path, attr.kind, False)), attr)
+
+    def identified(self, node: FileNode, attr: Attributes) -> FileNode:
+        """The node that the file with these attributes has, given the one of its path (rule 3).
 
         Two files of one number would share one page cache, and readers of either would get bytes of the other.
         """
-        inner = join(above.inner, name)
-        path = inner if above.path is above.inner else join(above.path, name)
-        node = self._known(FileNode(above.source, inner, path, attr.kind, False))
-        turn = 0
-        while is_replaced(node, attr):
+        if attr.kind != node.kind:
+            raise failure(errno.ENOENT)
+        own, turn = node, 0
+        while is_replaced(own, attr):
             turn += 1
-            node = self._known(FileNode(above.source, inner, path, attr.kind, False, b"\0%d" % turn))
-        self.saw(node, attr)
-        return node
+            salt = b"\0%d" % turn
+            own = self._known(FileNode(node.source, node.inner, node.path, node.kind, node.indexed, salt))
+            own.touched_ns = node.touched_ns
+        self.saw(own, attr)
+        return own
 
 
 def is_replaced(node: FileNode, attr: Attributes) -> bool:
