@@ -12,7 +12,9 @@ from typing import Any
 import click
 
 from mmirrorfs.cli import mountopts
+from mmirrorfs.cli.ask import explain, show_status
 from mmirrorfs.cli.checks import check, remove
+from mmirrorfs.cli.complete import answer, directories, is_asked
 from mmirrorfs.cli.existing import without_live_views
 from mmirrorfs.cli.helper import arguments, is_helper
 from mmirrorfs.cli.options import Command, with_options
@@ -28,7 +30,7 @@ from mmirrorfs.text import printable
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog="Example: mmirrorfs flac/ mp3/ /mnt/high --prefer high --depth 2",
 )
-@click.argument("paths", nargs=-1, metavar="SOURCE SOURCE... MOUNTPOINT")
+@click.argument("paths", nargs=-1, metavar="SOURCE SOURCE... MOUNTPOINT", shell_complete=directories)
 @with_options
 @click.pass_context
 def command(context: click.Context, /, **given: Any) -> int:  # noqa: ANN401  # click's own types
@@ -38,6 +40,10 @@ def command(context: click.Context, /, **given: Any) -> int:  # noqa: ANN401  # 
     preferred. Nothing is written, neither to the sources nor beside them, and what changes in a source shows in
     the view by itself. Unmount with umount, or with fusermount3 -u as a plain user.
     """
+    if given["status"] is not None:
+        return show_status(given["status"], given["json"])
+    if given["explain"] is not None:
+        return explain(given["explain"])
     wanted = settings(given, context.meta.get(_FUSE, frozenset()))
     logs.to_stderr(wanted.verbose)
     if wanted.views and not wanted.simulate:
@@ -83,7 +89,9 @@ def run(arguments: list[str]) -> int:
 
 
 def main() -> None:
-    """The entry point, for people and, under the name of its helper, for mount(8)."""
+    """The entry point, for people, for a shell that completes and, under the name of its helper, for mount(8)."""
+    if is_asked():
+        sys.exit(answer(command))
     words: list[str] | None = sys.argv[1:]
     if is_helper(sys.argv[0]):
         words = arguments(sys.argv[1:])

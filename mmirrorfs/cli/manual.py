@@ -57,7 +57,7 @@ def page(of: click.Command, version: str, date: str = "") -> str:
 
 def options(of: click.Command) -> Iterator[str]:
     """The options under the headings of the help, as roff."""
-    context = click.Context(of, info_name=of.name)
+    context = click.Context(of, info_name=of.name, help_option_names=of.context_settings.get("help_option_names"))
     heading = ""
     for parameter in of.get_params(context):
         record = parameter.get_help_record(context)
@@ -75,10 +75,12 @@ def words() -> Iterator[str]:
     """The words of ``-o`` that are no options of the program."""
     yield "For libfuse, described in"
     yield ".BR mount.fuse3 (8):"
-    yield bold_list(sorted(mountopts.FUSE))
+    yield bold_list(sorted(mountopts.FUSE)) + "."
     yield ".PP"
-    yield "Accepted and without effect:"
-    yield bold_list(sorted(mountopts.IGNORED))
+    yield "Accepted and without effect, being the business of"
+    yield ".BR mount (8)"
+    yield "or no matter to a view:"
+    yield bold_list(sorted(mountopts.IGNORED)) + ","
     yield "and whatever begins with x\\- or X\\-. Any other word is a mistake."
 
 
@@ -97,7 +99,7 @@ def option_names(names: str) -> str:
 
 def bold_list(names: Iterable[str]) -> str:
     """Names in bold, with commas."""
-    return "\n".join(textwrap.wrap(", ".join(f"\\fB{escaped(name)}\\fR" for name in names) + ".", 100))
+    return "\n".join(textwrap.wrap(", ".join(f"\\fB{escaped(name)}\\fR" for name in names), 100))
 
 
 def wrapped(text: str) -> list[str]:

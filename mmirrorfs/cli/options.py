@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from mmirrorfs.cli import helper
+from mmirrorfs.cli.complete import directories, one_of
 from mmirrorfs.cli.versions import versions
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -58,11 +59,12 @@ def _option(group: str, *names: str, **how: Any) -> Decorator:  # noqa: ANN401  
     return click.option(*names, cls=Grouped, group=group, **how)
 
 
-_VIEW, _LOOK, _NAMES, _RUN = "What wins, and where", "Looking at the sources", "What is shown", "Running"
+_VIEW, _LOOK, _NAMES = "What wins, and where", "Looking at the sources", "What is shown"
+_ASK, _RUN = "Asking", "Running"
 
 OPTIONS: tuple[Decorator, ...] = (
     _option(
-        _VIEW, "--prefer", metavar="high|low|NAME",
+        _VIEW, "--prefer", metavar="high|low|NAME", shell_complete=one_of("high", "low"),
         help="Who wins: the first source that has a folder (high), the last (low), or the source of that name first.  "
         "[default: high]",
     ),
@@ -71,19 +73,17 @@ OPTIONS: tuple[Decorator, ...] = (
         help="The level at which folders are taken whole: 1 for Album/, 2 for Artist/Album/.",
     ),
     _option(
-        _VIEW, "--output-high", "--output_high", metavar="DIR",
+        _VIEW, "--output-high", "--output_high", metavar="DIR", shell_complete=directories,
         help="Mount the view here in which the first source wins; made if only its last component is missing.",
     ),
     _option(
-        _VIEW, "--output-low", "--output_low", metavar="DIR",
+        _VIEW, "--output-low", "--output_low", metavar="DIR", shell_complete=directories,
         help="Mount the view here in which the last source wins. Both may be given: one process each.",
     ),
     _option(
         _VIEW, "--overwritesymlinks", is_flag=True,
         help="Mount over a directory that is not empty; what is in it stays untouched underneath.",
     ),
-    _option(_VIEW, "--simulate", is_flag=True, help="Print who would win what, and mount nothing."),
-    _option(_VIEW, "--json", is_flag=True, help="With --simulate: print it as JSON."),
     _option(
         _LOOK, "--refresh", type=click.FloatRange(min=0), default=60.0, metavar="SECONDS", show_default=True,
         help="What changes in a source shows within this time; 0: the merged part changes on SIGHUP only.",
@@ -105,6 +105,10 @@ OPTIONS: tuple[Decorator, ...] = (
         _NAMES, "--exclude", multiple=True, metavar="GLOB",
         help="Leave out names that match, at every level; may be given again. For instance @eaDir or .DS_Store.",
     ),
+    _option(_ASK, "--simulate", is_flag=True, help="Print who would win what, and mount nothing."),
+    _option(_ASK, "--status", metavar="MOUNTPOINT", help="Print how a live view is; exit 1 where a source is lost."),
+    _option(_ASK, "--explain", metavar="PATH", help="Print why a path in a live view is what it is."),
+    _option(_ASK, "--json", is_flag=True, help="With --simulate or --status: print it as JSON."),
     _option(_RUN, "-o", "options", multiple=True, metavar="OPT,...",
             help="Options as mount(8) and fstab write them: any long one as name=value, and allow_other."),
     _option(_RUN, "-f", "--foreground", is_flag=True, help="Stay in the foreground and log to stderr."),

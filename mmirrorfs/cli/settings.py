@@ -69,7 +69,7 @@ def settings(given: dict[str, Any], fuse: frozenset[str]) -> Settings:
     if not 1 <= given["depth"] <= DEEPEST:
         raise Problem(f"--depth {given['depth']}: must be from 1 to {DEEPEST}")
     if given["json"] and not given["simulate"]:
-        raise Problem("--json goes with --simulate")
+        raise Problem("--json goes with --simulate or --status")
     made = Settings(
         sources=named([os.fsencode(source) for source in sources]),
         views=views,

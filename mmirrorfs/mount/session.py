@@ -20,12 +20,12 @@ import trio
 
 from mmirrorfs.mount import requestloop, table, tuning
 from mmirrorfs.mount.reasons import explained, listening
-from mmirrorfs.mount.systemd import notify
+from mmirrorfs.mount.systemd import listens, notify
 from mmirrorfs.serve.hook import Hook
 from mmirrorfs.serve.notifier import Notifier
 from mmirrorfs.serve.operations import Operations
 from mmirrorfs.serve.refresh import Refresher
-from mmirrorfs.serve.status import status
+from mmirrorfs.serve.status import status, summary
 from mmirrorfs.text import printable
 from mmirrorfs.tree import Directory
 from mmirrorfs.view.labels import Labels
@@ -116,9 +116,15 @@ class Session:
         """How the view is, for monitoring: see ``serve.status``."""
         return status(self._plan.view, self._refresher)
 
+    def _tell_systemd(self) -> None:
+        if listens():
+            notify(f"STATUS={summary(self._plan.view, self._refresher)}")
+
     async def _announce(self, probe: tuple[int, int]) -> None:
         await trio.lowlevel.wait_readable(probe[1])
         if table.finish_probe(probe):
+            self._refresher.looked = self._tell_systemd
+            self._tell_systemd()
             log.info("%s is mounted", printable(self._plan.mountpoint))
             self._ready()
         else:

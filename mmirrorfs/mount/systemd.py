@@ -5,6 +5,11 @@ import os
 import socket
 
 
+def listens() -> bool:
+    """Whether systemd wants to be told."""
+    return bool(os.environ.get("NOTIFY_SOCKET"))
+
+
 def notify(state: str) -> None:
     """Tell systemd, if it listens: READY=1, STATUS=text, STOPPING=1. Never raises."""
     address = os.environ.get("NOTIFY_SOCKET", "")

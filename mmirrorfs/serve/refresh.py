@@ -57,6 +57,7 @@ class Refresher:
         self._kernel = kernel
         self._fallback = fallback
         self._pairing = pairing
+        self.looked: Callable[[], None] = lambda: None
         self.changed: Callable[[list[Change]], None] = lambda changes: None
         self._wake = [trio.Event() for _ in view.sources]
         self._asked = [False for _ in view.sources]
@@ -112,6 +113,7 @@ class Refresher:
         if self._trees[source.rank] is not old or (was_lost is None) != (source.lost is None):
             await self._merge()
         self.last_look, self.last_took = time.time(), time.perf_counter() - started
+        self.looked()
 
     def _note_lost(self, source: Source, reason: str) -> None:
         source.lost = reason

@@ -1,5 +1,6 @@
 """How a view is, in a form for monitoring."""
 
+import time
 from collections import Counter
 from typing import Any
 
@@ -36,6 +37,13 @@ def status(view: View, refresher: Refresher) -> dict[str, Any]:
         "open_files": len(view.files),
         "remembered": len(view.memory),
     }
+
+
+def summary(view: View, refresher: Refresher) -> str:
+    """The same in one line, for ``systemctl status``."""
+    sources = ", ".join(source.name + (" (LOST)" if source.lost else "") for source in view.sources)
+    when = time.strftime("%H:%M:%S", time.localtime(refresher.last_look))
+    return f"{sum(folders_by_source(view).values())} folders from {sources}; last looked at {when}"
 
 
 def folders_by_source(view: View) -> Counter[int]:

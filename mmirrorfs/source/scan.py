@@ -223,8 +223,7 @@ def _equal(old: Directory, new: Directory) -> bool:
         and old.links == new.links
         and old.entries.keys() == new.entries.keys()
         and all(
-            (DIR if isinstance(entry, Directory) else entry.kind)
-            == new.entries[name].kind  # type: ignore[union-attr]  # sub-directories of a new one are leaves still
+            (DIR if isinstance(entry, Directory) else entry.kind) == new.entries[name].kind  # type: ignore[union-attr]  # sub-directories of a new one are leaves still
             for name, entry in old.entries.items()
         )
     )

@@ -1,14 +1,15 @@
 """What a view says about itself, as extended attributes: where things come from, and how the view is.
 
 ``user.mmirrorfs.source`` (the source's name), ``.path`` (the real path) and ``.shadowed`` (what it hides) on
-everything, one a line where there are several; ``.status`` and ``.identity`` on the root. None of them is listed, so
+everything, one a line where there are several, and ``.role`` (merged, folder, loose or inside);
+``.status`` and ``.identity`` on the root. None of them is listed, so
 that copying tools do not copy them. Answered from memory; event loop's thread only.
 """
 
 import json
 from collections.abc import Callable
 
-from mmirrorfs.tree import Leaf, Merged, Rank
+from mmirrorfs.tree import DIR, Leaf, Merged, Rank
 from mmirrorfs.view.nodes import FileNode, MergedNode, Node
 from mmirrorfs.view.view import View, join
 
@@ -33,6 +34,8 @@ class Labels:
             return b"\n".join(self._view.sources[rank].name.encode() for rank, _ in self._shown(node))
         if name == b"path":
             return b"\n".join(self._real(rank, path) for rank, path in self._shown(node))
+        if name == b"role":
+            return _role(node)
         if name == b"shadowed":
             return b"\n".join(self._real(rank, path) for rank, path in self._shadowed(node)) or None
         return None
@@ -70,3 +73,10 @@ class Labels:
             if directory is not None and rank != leaf.source and name in directory.entries:
                 found.append((rank, join(place.path_in(rank), name)))
         return found
+
+
+def _role(node: Node) -> bytes:
+    """What the merge makes of it: merged, a folder at the depth, loose at or above it, or inside a folder."""
+    if isinstance(node, FileNode):
+        return b"inside" if not node.indexed else b"folder" if node.kind == DIR else b"loose"
+    return b"merged"

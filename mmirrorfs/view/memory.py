@@ -79,6 +79,7 @@ class Memory:
             old_key, old = self._hot.popitem(last=False)
             self._hot_entries -= len(old.entries)
             self._keep_packed(old_key, old)
+        self._shrink()
 
     def listing(self, key: Key) -> Listing | None:
         """The listing as it was handed out, while it is on the first shelf."""
@@ -105,12 +106,20 @@ class Memory:
         self._shrink()
 
     def recall_one(self, rank: int, path: bytes) -> Attributes | None:
-        """The attributes of one file when it was last seen, by itself or in a listing; None for absent or unknown."""
-        loose = self._loose.get((rank, path))
-        if loose is not None:
-            return Attributes(*_PACKED.unpack(loose)[:-1])
+        """The attributes of one file when it was last seen, in a listing or by itself; None for absent or unknown.
+
+        While a listing is remembered nothing in it is seen by itself, so the listing knows better.
+        """
         above, _, name = path.rpartition(b"/")
-        return dict(self.recall((rank, above)) or ()).get(name)
+        hot = self._hot.get((rank, above))
+        if hot is not None:
+            node = hot.find(name)
+            return node.attr if node is not None else None
+        listed = self.recall((rank, above))
+        if listed is not None:
+            return dict(listed).get(name)
+        loose = self._loose.get((rank, path))
+        return Attributes(*_PACKED.unpack(loose)[:-1]) if loose is not None else None
 
     def knows(self, rank: int, path: bytes) -> bool:
         """Whether ``recall_one`` may be answered without the source, positively or not."""

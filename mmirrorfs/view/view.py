@@ -88,7 +88,8 @@ class View:
         """The node of a name in a directory. ENOENT where there is none."""
         above = self.node(parent)
         if name in (b".", b".."):
-            return above if name == b"." else self._directory_of(above)
+            await self.getattr(parent)
+            return above if name == b"." else await self._directory_of(above)
         if isinstance(above, MergedNode):
             return await self._lookup_merged(above, name)
         assert isinstance(above, FileNode)
@@ -195,13 +196,15 @@ class View:
         old = self.nodes.get(node.ino)
         return old if isinstance(old, FileNode) else node
 
-    def _directory_of(self, node: Node) -> Node:
+    async def _directory_of(self, node: Node) -> Node:
         """The directory above: what an NFS server asks for a handle that it kept."""
         above = node.path.rpartition(b"/")[0]
         merged = self.find(above)
         if isinstance(node, FileNode) and not isinstance(merged, Merged):
             inner = node.inner.rpartition(b"/")[0]
-            return self._known(FileNode(node.source, inner, above, DIR, merged is not None))
+            folder = self._known(FileNode(node.source, inner, above, DIR, merged is not None))
+            await self.freshen(folder)
+            return folder
         place: Node = self.root
         for name in above.split(b"/") if above else ():
             assert isinstance(place, MergedNode)

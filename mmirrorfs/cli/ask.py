@@ -1,0 +1,77 @@
+"""``--status`` and ``--explain``: what a live view says of itself, in words. Asks with a time limit, never longer."""
+
+import json
+import os
+import time
+from functools import partial
+from typing import Any
+
+from mmirrorfs.cli.problem import FAILED, Problem
+from mmirrorfs.mount import table
+from mmirrorfs.source.filesystems import VIEW_TYPE, mount_under
+from mmirrorfs.text import printable
+
+LOST = 1
+"""Exit code of ``--status`` where a source is lost."""
+
+
+def show_status(mountpoint: str, as_json: bool) -> int:
+    """Print the state of the view on ``mountpoint``; returns LOST where one of its sources is lost."""
+    where = os.path.realpath(os.fsencode(mountpoint))
+    if table.view_at(where) is None:
+        raise Problem(f"no view is mounted on {printable(where)}", FAILED)
+    state = json.loads(_answer(where, "status") or b"null")
+    if state is None:
+        raise Problem(f"the view on {printable(where)} does not answer", FAILED)
+    if as_json:
+        print(json.dumps(state, indent=1))
+    else:
+        print("\n".join(_in_words(printable(where), state)))
+    return LOST if any(source["lost"] for source in state["sources"]) else 0
+
+
+def _in_words(where: str, state: dict[str, Any]) -> list[str]:
+    lines = [f"{where}: {state['folders']:,} folders, mmirrorfs {state['version']}"]
+    for source in state["sources"]:
+        health = f"LOST: {source['lost']}" if source["lost"] else "does not answer" if source["hangs"] else "there"
+        lines.append(f"  {source['name']} ({source['path']}): wins {source['wins']:,} folders, {health}")
+    ago = max(0.0, time.time() - state["last_refresh"])
+    lines.append(f"  asked in the order {', '.join(state['order'])}")
+    lines.append(f"  last looked at {ago:.0f} s ago, which took {state['took']:.3f} s")
+    return lines
+
+
+def explain(path: str) -> int:
+    """Print why ``path``, in a live view, is what it is."""
+    whole = os.path.abspath(os.fsencode(path))
+    mount = mount_under(whole)
+    if mount is None or mount.type != VIEW_TYPE:
+        raise Problem(f"{printable(whole)} is not in a mounted view", FAILED)
+    role = _answer(whole, "role").decode()
+    if not role:
+        raise Problem(f"{printable(whole)} is not there, or the view does not answer", FAILED)
+    names = _answer(whole, "source").decode().split("\n")
+    reals = _answer(whole, "path").split(b"\n")
+    hidden = [part for part in _answer(whole, "shadowed").split(b"\n") if part]
+    print("\n".join(_reasons(printable(whole), role, names, [printable(r) for r in reals], hidden)))
+    return 0
+
+
+def _answer(path: bytes, name: str) -> bytes:
+    return table.ask(partial(table.label, path, name))
+
+
+def _reasons(whole: str, role: str, names: list[str], reals: list[str], hidden: list[bytes]) -> list[str]:
+    if role == "merged":
+        places = [f"  {name}: {real}" for name, real in zip(names, reals, strict=False)]
+        return [f"{whole} is above the depth: it shows together what these have.", *places]
+    lines = [f"{whole} comes from {names[0]}: {reals[0]}"]
+    what = {
+        "folder": "It is a folder at the depth, taken whole from the first source of this view that has it.",
+        "inside": "It lies in a folder that is taken whole from one source.",
+        "loose": "It is no directory, and is taken from the first source of this view that has it.",
+    }[role]
+    lines.append(what)
+    others = ", ".join(printable(path) for path in hidden)
+    lines.append(f"It takes the place of {others}" if hidden else "No other source has anything in its place.")
+    return lines
