@@ -7,8 +7,9 @@ import errno
 import os
 import stat
 
+from mmirrorfs.cli.places import Named, ViewSettings
 from mmirrorfs.cli.problem import FAILED, Problem
-from mmirrorfs.cli.settings import Named, Settings, ViewSettings
+from mmirrorfs.cli.settings import Settings
 from mmirrorfs.text import printable
 
 

@@ -9,8 +9,9 @@ import os
 from dataclasses import replace
 from functools import partial
 
+from mmirrorfs.cli.places import ViewSettings
 from mmirrorfs.cli.problem import FAILED, Problem
-from mmirrorfs.cli.settings import Settings, ViewSettings, identity
+from mmirrorfs.cli.settings import Settings, identity
 from mmirrorfs.mount import table
 from mmirrorfs.text import printable
 

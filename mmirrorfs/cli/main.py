@@ -15,6 +15,7 @@ from mmirrorfs.cli import mountopts
 from mmirrorfs.cli.ask import explain, show_status
 from mmirrorfs.cli.checks import check, remove
 from mmirrorfs.cli.complete import answer, directories, is_asked
+from mmirrorfs.cli.config import read
 from mmirrorfs.cli.existing import without_live_views
 from mmirrorfs.cli.helper import arguments, is_helper
 from mmirrorfs.cli.options import Command, with_options
@@ -44,7 +45,7 @@ def command(context: click.Context, /, **given: Any) -> int:  # noqa: ANN401  # 
         return show_status(given["status"], given["json"])
     if given["explain"] is not None:
         return explain(given["explain"])
-    wanted = settings(given, context.meta.get(_FUSE, frozenset()))
+    wanted = settings(given, context.meta[_FUSE], context.meta[_CONFIG])
     logs.to_stderr(wanted.verbose)
     if wanted.views and not wanted.simulate:
         wanted = without_live_views(wanted)
@@ -58,7 +59,7 @@ def command(context: click.Context, /, **given: Any) -> int:  # noqa: ANN401  # 
     return _mount(wanted, made)
 
 
-_FUSE = "mmirrorfs.fuse"
+_FUSE, _CONFIG = "mmirrorfs.fuse", "mmirrorfs.config"
 
 
 def _mount(wanted: Settings, made: list[bytes]) -> int:
@@ -76,7 +77,8 @@ def _mount(wanted: Settings, made: list[bytes]) -> int:
 def run(arguments: list[str]) -> int:
     """Run the command with these arguments and return its exit code. Raises Problem or click's exceptions.
 
-    What ``-o`` says is put before the other arguments, as the long options that it stands for.
+    What ``-o`` says is put before the other arguments, as the long options that it stands for; what a configuration
+    file says stands in for the defaults.
     """
     options = [parameter for parameter in command.params if isinstance(parameter, click.Option)]
     known = {name.lstrip("-").replace("_", "-"): p for p in options for name in p.opts if name.startswith("--")}
@@ -84,8 +86,16 @@ def run(arguments: list[str]) -> int:
     with command.make_context("mmirrorfs", list(arguments)) as context:
         words, fuse = mountopts.parse(context.params["options"], frozenset(known), flags)
     with command.make_context("mmirrorfs", words + list(arguments)) as context:
-        context.meta[_FUSE] = fuse
+        file = context.params["config"]
+        config = read(file, [name for name in known if name not in _NOT_IN_FILES]) if file is not None else None
+    defaults = config.options if config is not None else {}
+    with command.make_context("mmirrorfs", words + list(arguments), default_map=defaults) as context:
+        context.meta[_FUSE], context.meta[_CONFIG] = fuse, config
         return int(command.invoke(context) or 0)
+
+
+_NOT_IN_FILES = ("config", "status", "explain", "json", "simulate", "version", "install-helper", "uninstall-helper")
+"""Options that ask for something once."""
 
 
 def main() -> None:

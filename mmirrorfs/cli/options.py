@@ -9,6 +9,7 @@ import click
 from mmirrorfs.cli import helper
 from mmirrorfs.cli.complete import directories, one_of
 from mmirrorfs.cli.versions import versions
+from mmirrorfs.merge.names import MATCHES
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -100,6 +101,14 @@ OPTIONS: tuple[Decorator, ...] = (
         _LOOK, "--on-change", metavar="COMMAND",
         help="Run this after the view has changed, with the changes as JSON lines on its standard input.",
     ),
+    _option(
+        _NAMES, "--match", type=click.Choice(MATCHES), default="exact", show_default=True,
+        help="How names are paired, down to the depth: to the byte, by Unicode normal form, or by that and case.",
+    ),
+    _option(
+        _NAMES, "--ignore", multiple=True, metavar="REGEX",
+        help="What does not count in a name when pairing; may be given again. For instance ' \\[(FLAC|MP3)\\]$'.",
+    ),
     _option(_NAMES, "--followsymlinks", is_flag=True, help="Let symbolic links count as what they point to."),
     _option(
         _NAMES, "--exclude", multiple=True, metavar="GLOB",
@@ -109,6 +118,10 @@ OPTIONS: tuple[Decorator, ...] = (
     _option(_ASK, "--status", metavar="MOUNTPOINT", help="Print how a live view is; exit 1 where a source is lost."),
     _option(_ASK, "--explain", metavar="PATH", help="Print why a path in a live view is what it is."),
     _option(_ASK, "--json", is_flag=True, help="With --simulate or --status: print it as JSON."),
+    _option(
+        _RUN, "--config", metavar="FILE",
+        help="Read options, sources and views from this TOML file; one command then mounts all views.",
+    ),
     _option(_RUN, "-o", "options", multiple=True, metavar="OPT,...",
             help="Options as mount(8) and fstab write them: any long one as name=value, and allow_other."),
     _option(_RUN, "-f", "--foreground", is_flag=True, help="Stay in the foreground and log to stderr."),

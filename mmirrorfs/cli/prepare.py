@@ -6,9 +6,11 @@ import threading
 import time
 from collections.abc import Sequence
 
+from mmirrorfs.cli.places import ViewSettings, order_of
 from mmirrorfs.cli.problem import FAILED, Problem
-from mmirrorfs.cli.settings import Settings, ViewSettings, excluded_by, identity, order_of
-from mmirrorfs.merge.index import merge
+from mmirrorfs.cli.settings import Settings, excluded_by, identity
+from mmirrorfs.merge.index import Pairing, merge
+from mmirrorfs.merge.names import compiled, pairing
 from mmirrorfs.mount.session import Plan
 from mmirrorfs.source.source import Source, SourceLost
 from mmirrorfs.text import printable
@@ -34,6 +36,11 @@ def open_sources(settings: Settings) -> list[Source]:
         ]
     except OSError as error:
         raise Problem(f"a source went away: {error.strerror}", FAILED) from None
+
+
+def pairing_of(settings: Settings) -> Pairing:
+    """How names are paired."""
+    return pairing(settings.match, [compiled(pattern) for pattern in settings.ignores])
 
 
 def scan(sources: Sequence[Source]) -> list[Directory]:
@@ -69,9 +76,10 @@ def scan(sources: Sequence[Source]) -> list[Directory]:
 def _plan(settings: Settings, view: ViewSettings, trees: list[Directory]) -> Plan:
     sources = open_sources(settings)
     order = order_of(view.prefer, settings.sources)
-    index = merge(tuple(trees), order)
+    paired = pairing_of(settings)
+    index = merge(tuple(trees), order, paired)
     freshness = Freshness.promised(settings.refresh)
-    made = View(sources, order, index, freshness, settings.remember)
+    made = View(sources, order, index, freshness, settings.remember, paired)
     return Plan(
         mountpoint=view.mountpoint,
         options=settings.fuse_options,

@@ -9,8 +9,9 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from mmirrorfs.cli.prepare import open_sources, scan
+from mmirrorfs.cli.prepare import open_sources, pairing_of, scan
 from mmirrorfs.cli.settings import Settings
+from mmirrorfs.merge.names import compiled, key_of
 from mmirrorfs.merge.plan import Remark, Row, remarks, rows
 from mmirrorfs.text import printable
 from mmirrorfs.tree import DIR
@@ -29,7 +30,9 @@ def simulate(settings: Settings) -> int:
     """Print who would win what. Returns 1 where a source could not be read whole, else 0."""
     trees = tuple(scan(open_sources(settings)))
     names = [source.name for source in settings.sources]
-    plan, notes = list(rows(trees)), remarks(trees, names)
+    paired = pairing_of(settings)
+    key = key_of(settings.match, [compiled(pattern) for pattern in settings.ignores])
+    plan, notes = list(rows(trees, paired)), remarks(trees, names, paired, key)
     if settings.json:
         json.dump(_document(plan, notes, names), sys.stdout, indent=1)
         print()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from mmirrorfs.merge.index import Pairing, exact, merge
+from mmirrorfs.merge.names import Key, collisions
 from mmirrorfs.tree import DIR, Directory, Entry, Leaf, Merged, Rank, Trees
 
 
@@ -33,45 +34,43 @@ class Remark:
 def rows(trees: Trees, pairing: Pairing = exact) -> Iterator[Row]:
     """All entries down to the depth, each directory followed by what is in it, in byte order."""
     ranks = [Rank(rank) for rank in range(len(trees))]
-    yield from _rows(merge(trees, ranks, pairing), merge(trees, ranks[::-1], pairing), b"")
+    yield from _rows(merge(trees, ranks, pairing), merge(trees, ranks[::-1], pairing), b"", pairing)
 
 
-def _rows(high: Merged, low: Merged, prefix: bytes) -> Iterator[Row]:
+def _rows(high: Merged, low: Merged, prefix: bytes, pairing: Pairing) -> Iterator[Row]:
+    having = {name: _having(found) for name, found, _ in pairing(high.inputs)}
     for name in sorted(high.children):
         best, last = high.children[name], low.children[name]
         path = prefix + name
         if isinstance(best, Merged) and isinstance(last, Merged):
-            yield Row(path, DIR, _having(best.inputs), None, None)
-            yield from _rows(best, last, path + b"/")
+            yield Row(path, DIR, having[name], None, None)
+            yield from _rows(best, last, path + b"/", pairing)
         elif isinstance(best, Leaf) and isinstance(last, Leaf):
-            yield Row(path, best.kind, _leaf_having(high, name, best, last), best.source, last.source)
+            yield Row(path, best.kind, having[name], best.source, last.source)
 
 
 def _having(inputs: Sequence[object | None]) -> tuple[Rank, ...]:
     return tuple(Rank(rank) for rank, found in enumerate(inputs) if found is not None)
 
 
-def _leaf_having(above: Merged, name: bytes, best: Leaf, last: Leaf) -> tuple[Rank, ...]:
-    found = _having([d.entries.get(name) if d is not None else None for d in above.inputs])
-    return tuple(sorted({*found, best.source, last.source}))
+def remarks(trees: Trees, names: Sequence[str], pairing: Pairing = exact, key: Key = bytes) -> list[Remark]:
+    """What needs a person's eye; ``names`` are the sources' names, by rank, ``key`` is what the pairing goes by.
 
-
-def remarks(trees: Trees, names: Sequence[str]) -> list[Remark]:
-    """What needs a person's eye; ``names`` are the sources' names, by rank. Sorted by path."""
+    Sorted by path.
+    """
     found: list[Remark] = []
     queue: list[tuple[bytes, Trees]] = [(b"", trees)]
     for path, inputs in queue:
         prefix = path + b"/" if path else b""
+        groups = {name: entries for name, entries, _ in pairing(inputs)}
         found += _in_directory(path, prefix, inputs, names)
-        for name, entries in _by_name(inputs).items():
+        found += _in_groups(prefix, groups, names)
+        found += _collisions(prefix, inputs, names, key)
+        for name, entries in groups.items():
             directories = tuple(entry if isinstance(entry, Directory) else None for entry in entries)
             if any(directories):
                 queue.append((prefix + name, directories))
     return sorted(found, key=lambda remark: (remark.path, remark.about))
-
-
-def _by_name(inputs: Trees) -> dict[bytes, tuple[Entry | None, ...]]:
-    return {name: found for name, found, _ in exact(inputs)}
 
 
 def _in_directory(path: bytes, prefix: bytes, inputs: Trees, names: Sequence[str]) -> Iterator[Remark]:
@@ -80,12 +79,19 @@ def _in_directory(path: bytes, prefix: bytes, inputs: Trees, names: Sequence[str
             yield Remark("unreadable", path, f"cannot be listed in {names[rank]}")
         for name in directory.links if directory is not None else ():
             yield Remark("link", prefix + name, f"symbolic link in {names[rank]}, left out")
-    found = _by_name(inputs)
-    for name, entries in found.items():
-        kinds = {_is_directory(entry) for entry in entries if entry is not None}
-        if len(kinds) == 2:
+
+
+def _in_groups(prefix: bytes, groups: dict[bytes, tuple[Entry | None, ...]], names: Sequence[str]) -> Iterator[Remark]:
+    for name, entries in groups.items():
+        if len({_is_directory(entry) for entry in entries if entry is not None}) == 2:
             yield Remark("conflict", prefix + name, _conflict(entries, names))
-    yield from _near_misses(prefix, found, names)
+    yield from _near_misses(prefix, groups, names)
+
+
+def _collisions(prefix: bytes, inputs: Trees, names: Sequence[str], key: Key) -> Iterator[Remark]:
+    for rank, first, other in collisions(inputs, key):
+        text = f"falls together with {first.decode(errors='replace')!r} in {names[rank]}: both are shown"
+        yield Remark("collision", prefix + other, text)
 
 
 def _conflict(entries: Sequence[Entry | None], names: Sequence[str]) -> str:
@@ -101,11 +107,13 @@ def _is_directory(entry: Entry) -> bool:
 
 _SUFFIX = re.compile(r"\s*[\[({][^\[\](){}]*[\])}]\s*$")
 
+_SUFFIXED = "a bracketed suffix (--ignore pairs them)"
+
 _LIKENESSES: tuple[tuple[str, Callable[[str], str]], ...] = (
-    ("Unicode normal form", lambda text: unicodedata.normalize("NFC", text)),
-    ("case", lambda text: unicodedata.normalize("NFC", text).casefold()),
-    ("outer blanks", lambda text: unicodedata.normalize("NFC", text).casefold().strip()),
-    ("a bracketed suffix", lambda text: _SUFFIX.sub("", unicodedata.normalize("NFC", text).casefold().strip())),
+    ("Unicode normal form only (--match nfc pairs them)", lambda text: unicodedata.normalize("NFC", text)),
+    ("case only (--match casefold pairs them)", lambda text: unicodedata.normalize("NFC", text).casefold()),
+    ("outer blanks (--ignore pairs them)", lambda text: unicodedata.normalize("NFC", text).casefold().strip()),
+    (_SUFFIXED, lambda text: _SUFFIX.sub("", unicodedata.normalize("NFC", text).casefold().strip())),
 )
 """What two names may differ by, from the least to the most; each is blind to all before it too."""
 
@@ -125,11 +133,11 @@ def _near_misses(prefix: bytes, found: dict[bytes, tuple[Entry | None, ...]], na
             if one != other:
                 what = _difference(first.decode(), name.decode())
                 where = f"{_list(one, names)} has another spelling of what {_list(other, names)} has"
-                yield Remark("near miss", prefix + name, f"differs from {first.decode()!r} by {what} only: {where}")
+                yield Remark("near miss", prefix + name, f"differs from {first.decode()!r} by {what}: {where}")
 
 
 def _difference(one: str, other: str) -> str:
-    return next(what for what, blind in _LIKENESSES if blind(one) == blind(other) or what == "a bracketed suffix")
+    return next(what for what, blind in _LIKENESSES if blind(one) == blind(other) or what == _SUFFIXED)
 
 
 def _text(name: bytes) -> str | None:

@@ -77,10 +77,18 @@ class Operations(pyfuse3.Operations):
         self._timeout = view.freshness.kernel
 
     def _reply(self, node: Node) -> EntryAttributes:
-        if isinstance(node.reply, EntryAttributes):
-            return node.reply
+        if not isinstance(node.reply, EntryAttributes):
+            node.reply = self._made(node, self._timeout)
+        return node.reply
+
+    def _late(self, node: Node) -> EntryAttributes:
+        """What stands in a directory that was opened long ago: shown, and not to be believed for others."""
+        return self._made(node, 0)
+
+    @staticmethod
+    def _made(node: Node, timeout: float) -> EntryAttributes:
         entry, attr = EntryAttributes(), node.attr
-        entry.entry_timeout = entry.attr_timeout = self._timeout
+        entry.entry_timeout = entry.attr_timeout = timeout
         entry.st_ino = InodeT(node.ino)
         entry.st_mode = pyfuse3.ModeT(attr.mode)
         entry.st_nlink = attr.nlink
@@ -92,7 +100,6 @@ class Operations(pyfuse3.Operations):
         entry.st_atime_ns = attr.atime_ns
         entry.st_mtime_ns = attr.mtime_ns
         entry.st_ctime_ns = attr.ctime_ns
-        node.reply = entry
         return entry
 
     @guarded
@@ -157,9 +164,11 @@ class Operations(pyfuse3.Operations):
     async def readdir(self, fh: FileHandleT, start_id: int, token: pyfuse3.ReaddirToken) -> None:
         """Hand over entries from ``start_id`` on, until the buffer is full; each one is counted as a lookup."""
         entries = await self._directories.entries(fh, start_id)
-        count, reply = self._view.nodes.count, self._reply
+        known, count = self._view.nodes.get, self._view.nodes.count
+        reply = self._late if self._directories.is_late(fh) else self._reply
         for position in range(start_id, len(entries)):
             name, node = entries[position]
+            node = known(node.ino) or node
             if not pyfuse3.readdir_reply(token, FileNameT(name), reply(node), position + 1):
                 break
             count(node)

@@ -17,7 +17,7 @@ from typing import Protocol
 
 import trio
 
-from mmirrorfs.merge.index import Change, Pairing, changes, exact, merge
+from mmirrorfs.merge.index import Change, changes, merge
 from mmirrorfs.merge.inodes import ROOT, number
 from mmirrorfs.source.source import Source, SourceLost
 from mmirrorfs.text import printable
@@ -50,13 +50,11 @@ class Refresher:
         trees: Sequence[Directory],
         kernel: Kernel,
         fallback: bool = False,
-        pairing: Pairing = exact,
     ) -> None:
         self._view = view
         self._trees: list[Directory] = list(trees)
         self._kernel = kernel
         self._fallback = fallback
-        self._pairing = pairing
         self.looked: Callable[[], None] = lambda: None
         self.changed: Callable[[list[Change]], None] = lambda changes: None
         self._wake = [trio.Event() for _ in view.sources]
@@ -143,7 +141,7 @@ class Refresher:
                 None if source.lost is not None and self._fallback else self._trees[source.rank]
                 for source in view.sources
             )
-            work = partial(_merged, trees, view, self._pairing, view.index)
+            work = partial(_merged, trees, view, view.index)
             index, changed = await trio.to_thread.run_sync(work)
             if index is not view.index:
                 view.install(index)
@@ -184,6 +182,6 @@ class Refresher:
                     self._kernel.contents(node.ino)
 
 
-def _merged(trees: Trees, view: View, pairing: Pairing, before: Merged) -> tuple[Merged, list[Change]]:
-    index = merge(trees, view.order, pairing, before, time.time_ns())
+def _merged(trees: Trees, view: View, before: Merged) -> tuple[Merged, list[Change]]:
+    index = merge(trees, view.order, view.pairing, before, time.time_ns())
     return index, list(changes(before, index))

@@ -94,10 +94,13 @@ class Source:
         """The tree down to the depth, sharing with ``old`` what did not move. Blocking. Raises SourceLost."""
         self.check_root()
         try:
-            return self._scanner.scan(old, self.check_root, progress)
+            found = self._scanner.scan(old, self.check_root, progress)
         except OSError as error:
             self.check_root()
             raise SourceLost(os.strerror(error.errno or errno.EIO)) from error
+        if (found.attr.dev, found.attr.ino) != self._identity:  # it was unplugged just before the look
+            self.check_root()
+        return found
 
     async def run(self, call: Callable[[*A, bool], T], *args: *A) -> T:
         """Ask the source, waiting as long as it takes. Raises OSError; SourceLost where the root is not there."""
@@ -124,9 +127,14 @@ class Source:
             raise SourceLost(self.lost)
 
     async def _doubt(self, error: OSError, seconds: float | None = None) -> None:
-        """Rule 2. The root of a local source is in memory; any other is asked in a thread, within ``seconds``."""
-        if error.errno not in DOUBTFUL:
-            return
+        if error.errno in DOUBTFUL:
+            await self.confirm(seconds)
+
+    async def confirm(self, seconds: float | None = None) -> None:
+        """Rule 2: raise SourceLost unless the root is there, and with ``seconds`` TimeoutError after these.
+
+        The root of a local source is in memory; any other is asked in a thread.
+        """
         try:
             if self.local:
                 self.check_root()

@@ -65,6 +65,11 @@ class Directories:
             opened.begun = True
         return opened.listing.entries
 
+    def is_late(self, handle: int) -> bool:
+        """Whether what was opened is older by now than anything that the kernel may be told to keep."""
+        opened = self._open.get(handle)
+        return opened is not None and not self._fresh(opened.listing, self._view.freshness.keep)
+
     def release(self, handle: int) -> None:
         """The kernel has no use for the handle any more. Never raises."""
         self._open.pop(handle, None)
@@ -80,8 +85,8 @@ class Directories:
             raise failure(errno.ENOTDIR)
         return await self._inside(node)
 
-    def _fresh(self, listing: Listing | None) -> bool:
-        return listing is not None and self._view.clock() - listing.taken < self._view.freshness.keep
+    def _fresh(self, listing: Listing | None, seconds: float) -> bool:
+        return listing is not None and self._view.clock() - listing.taken < seconds
 
     # Merged directories
 
@@ -90,8 +95,8 @@ class Directories:
         merged = view.current(node)
         key = (_MERGED, node.path)
         kept = view.memory.listing(key)
-        if kept is not None and kept.proof is merged and self._fresh(kept):
-            return kept
+        if kept is not None and kept.proof is merged and self._fresh(kept, view.freshness.keep / 2):
+            return kept  # its attributes had the other half of the time
         taken = view.clock()
         children = [(name, view.child(node, name, merged.children[name])) for name in sorted(merged.children)]
         gone = await self._freshen(node, [child for _, child in children if isinstance(child, FileNode)])
@@ -129,7 +134,7 @@ class Directories:
         view, source = self._view, node.source
         key = (source.rank, node.inner)
         kept = view.memory.listing(key)
-        if kept is not None and self._fresh(kept) and (not source.local or await self._stands(node, kept)):
+        if kept is not None and self._fresh(kept, view.freshness.keep) and (not source.local or await self._stands(node, kept)):
             return kept
         taken = view.clock()
         own, listed, rest = await view.witness.listing(source, node.inner)

@@ -66,13 +66,11 @@ class Labels:
         return []
 
     def _beside(self, above: Merged, place: MergedNode, name: bytes, leaf: Leaf) -> list[tuple[Rank, bytes]]:
-        """The entries of other sources under the same name, in the view's order."""
-        found = []
-        for rank in self._view.order:
-            directory = above.inputs[rank]
-            if directory is not None and rank != leaf.source and name in directory.entries:
-                found.append((rank, join(place.path_in(rank), name)))
-        return found
+        """The entries of other sources that were paired with it, in the view's order."""
+        group = next(group for group in self._view.pairing(above.inputs) if group[0] == name)
+        own = group[2] or [name] * len(above.inputs)
+        others = [rank for rank in self._view.order if group[1][rank] is not None and rank != leaf.source]
+        return [(rank, join(place.path_in(rank), own[rank] or name)) for rank in others]
 
 
 def _role(node: Node) -> bytes:

@@ -17,6 +17,7 @@ from functools import partial
 
 import trio
 
+from mmirrorfs.merge.index import Pairing, exact
 from mmirrorfs.merge.inodes import ROOT, InodeTable, number
 from mmirrorfs.source.source import Source, SourceLost
 from mmirrorfs.tree import DIR, Attributes, Leaf, Merged, Rank
@@ -62,12 +63,14 @@ class View:
         index: Merged,
         freshness: Freshness,
         remember: int = REMEMBER,
+        pairing: Pairing = exact,
         clock: Callable[[], float] = trio.current_time,
     ) -> None:
         self.sources = sources
         self.order = order
         self.index = index
         self.freshness = freshness
+        self.pairing = pairing
         self.clock = clock
         self.memory = Memory(remember)
         self.witness = Witness(self.memory)
@@ -113,7 +116,7 @@ class View:
         """Open a file to read; returns its handle and whether what the kernel has cached of it is still true.
 
         EIO where the source is lost. ESTALE where the name leads to another file by now while the old one is
-        open (rule 3): the kernel then looks the name up again.
+        open (rule 3), or to something of another type: the kernel then looks the name up again.
         """
         node = self.file_node(ino)
         try:
@@ -121,12 +124,26 @@ class View:
         except SourceLost:
             self.witness.surprised(node.source)
             raise
+        except FileNotFoundError:
+            raise
+        except OSError:
+            if (await self.witness.attributes(node.source, node.inner)).kind != node.kind:
+                raise self._stale(node) from None
+            raise
         if is_replaced(node, attr):
             os.close(fd)
-            raise failure(errno.ESTALE)
+            raise self._stale(node)
         same = node.told == told(attr)
         self.saw(node, attr)
         return self.files.add(fd, node), same
+
+    def _stale(self, node: FileNode) -> OSError:
+        """The error that makes the kernel look the name up again, and what is kept of the name distrusted for that."""
+        node.seen = -1e9
+        kept = self.memory.listing((node.source.rank, node.inner.rpartition(b"/")[0]))
+        if kept is not None:
+            kept.taken = -1e9
+        return failure(errno.ESTALE)
 
     # Nodes
 
@@ -277,7 +294,7 @@ class View:
             found = kept.find(name)
             if found is None:
                 raise failure(errno.ENOENT)
-            return found
+            return self.nodes.get(found.ino) or found
         return self.inside(above, name, await self.witness.attributes(source, join(above.inner, name)))
 
     def inside(self, above: FileNode, name: bytes, attr: Attributes) -> FileNode:

@@ -93,14 +93,20 @@ class Witness:
 
     async def several(self, source: Source, directory: bytes, names: list[bytes]) -> list[Attributes | None]:
         """The attributes of leaves of a merged directory (rule 1): None for one that is gone, or UNKNOWN."""
+        paths = [directory + b"/" + name if directory else name for name in names]
         try:
-            return await source.within(PATIENCE, source.reader.stat_several, directory, names)
+            found = await source.within(PATIENCE, source.reader.stat_several, directory, names)
+            if None in found:  # in the root of a lost source too, where an empty directory may have taken its place
+                await source.confirm(PATIENCE)
         except FileNotFoundError:
             return [None] * len(names)
         except OSError as error:
             self._report(source, error)
-            paths = [directory + b"/" + name if directory else name for name in names]
             return [self.memory.recall_one(source.rank, path) or UNKNOWN for path in paths]
+        for path, attr in zip(paths, found, strict=True):
+            if attr is not None:
+                self.memory.see(source.rank, path, attr)
+        return found
 
     def _report(self, source: Source, error: OSError) -> None:
         if isinstance(error, SourceLost):

@@ -1,0 +1,140 @@
+"""Which of the words are sources, which the mountpoint, and what they are called. Pure: text in, values out.
+
+The forms: ``SOURCE SOURCE... MOUNTPOINT``; sources alone with ``--output-high`` or ``--output-low``; ``SOURCE:SOURCE
+MOUNTPOINT`` from mount(8), with ``\\:`` for a colon in a path; and with a configuration file that has sources
+``MOUNTPOINT``, ``LABEL MOUNTPOINT`` (mount(8) always says two words), or nothing. A source may be ``NAME=PATH``.
+"""
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mmirrorfs.cli import mountopts
+from mmirrorfs.cli.config import Config
+from mmirrorfs.cli.problem import Problem
+from mmirrorfs.text import printable
+from mmirrorfs.tree import Rank
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A source as given: its name for ``--prefer`` and messages, and its path."""
+
+    name: str
+    path: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ViewSettings:
+    """One view: where, and whose folders win (``high``, ``low`` or a source's name).
+
+    ``make`` says that the mountpoint is made when only its last component is missing.
+    """
+
+    mountpoint: bytes
+    prefer: str
+    make: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """The sources from high to low, the views, and the source field of the mount table."""
+
+    sources: tuple[Named, ...]
+    views: tuple[ViewSettings, ...]
+    field: str
+
+
+def places(given: dict[str, Any], config: Config | None) -> Places:
+    """Sort out the words of a command line. Raises Problem."""
+    words = list(given["paths"])
+    views = _outputs(given)
+    if config is not None and config.sources and len(words) <= (0 if views else 2) and not _listed(words):
+        return _configured(given, config, words, views)
+    if not views and not (given["simulate"] and len(words) == 2 and not _listed(words)):
+        if len(words) < 2:
+            raise Problem(f"sources and a mountpoint are needed: {_FORM}")
+        views = (_view(words.pop(), given["prefer"] or "high"),)
+    field = words[0] if _listed(words) else ":".join(_escaped(word) for word in words)
+    sources = [part for part in mountopts.split(words[0], ":") if part] if _listed(words) else words
+    if len(sources) < 2:
+        raise Problem(f"at least two sources are needed: {_FORM}")
+    return Places(named(sources), views, field)
+
+
+_FORM = "mmirrorfs SOURCE SOURCE MOUNTPOINT (see mmirrorfs --help)"
+
+
+def _listed(words: Sequence[str]) -> bool:
+    """Whether the first word is a list of sources as mount(8) hands it over."""
+    return len(words) in (1, 2) and len(mountopts.split(words[0], ":")) > 1
+
+
+def _escaped(path: str) -> str:
+    return path.replace("\\", "\\\\").replace(":", "\\:")
+
+
+def _view(path: str, prefer: str, make: bool = False) -> ViewSettings:
+    return ViewSettings(os.path.abspath(os.fsencode(path)), prefer, make)
+
+
+def _outputs(given: dict[str, Any]) -> tuple[ViewSettings, ...]:
+    wanted = ((given["output_high"], "high"), (given["output_low"], "low"))
+    views = tuple(_view(path, prefer, make=True) for path, prefer in wanted if path)
+    if views and given["prefer"]:
+        raise Problem("--prefer goes with a MOUNTPOINT; --output-high and --output-low say themselves who wins")
+    if len({view.mountpoint for view in views}) < len(views):
+        raise Problem("--output-high and --output-low must be two different places")
+    return views
+
+
+def _configured(given: dict[str, Any], config: Config, words: Sequence[str], views: tuple[ViewSettings, ...]) -> Places:
+    """The sources of a configuration file; its views too, unless the command line names one."""
+    sources = tuple(Named(name, os.fsencode(path)) for name, path in config.sources)
+    if len(sources) < 2:
+        raise Problem("at least two sources are needed under [sources]")
+    listed = tuple(_view(place, prefer, make=True) for place, prefer in config.views)
+    if words:
+        place = _view(words[-1], "high").mountpoint
+        own = next((view.prefer for view in listed if view.mountpoint == place), "high")
+        views = (ViewSettings(place, given["prefer"] or own),)
+    elif given["prefer"]:
+        raise Problem("--prefer goes with a MOUNTPOINT; each [[view]] says itself who wins")
+    views = views or listed
+    if not views and not given["simulate"]:
+        raise Problem("a mountpoint is needed: name one, or write a [[view]] into the configuration file")
+    if len({view.mountpoint for view in views}) < len(views):
+        raise Problem("two views have the same mountpoint")
+    return Places(sources, views, words[0] if len(words) == 2 else ":".join(_escaped(p) for _, p in config.sources))
+
+
+_NAME = re.compile(r"([\w.-]+)=(.+)", re.DOTALL)
+
+
+def named(words: Sequence[str]) -> tuple[Named, ...]:
+    """The sources with their names: as given in NAME=PATH, else their folders', numbered where two are the same."""
+    sources: list[Named] = []
+    for word in words:
+        match = _NAME.fullmatch(word)
+        path = os.fsencode(match[2] if match else word)
+        name = text = match[1] if match else printable(os.path.basename(os.path.abspath(path)) or b"/")
+        turn = 1
+        while any(source.name == name for source in sources):
+            turn += 1
+            name = f"{text}-{turn}"
+        sources.append(Named(name, path))
+    return tuple(sources)
+
+
+def order_of(prefer: str, sources: tuple[Named, ...]) -> tuple[Rank, ...]:
+    """The ranks of the sources in the order in which a view asks them."""
+    ranks = [Rank(rank) for rank in range(len(sources))]
+    if prefer in ("high", "low"):
+        return tuple(ranks if prefer == "high" else reversed(ranks))
+    first = next((rank for rank in ranks if sources[rank].name == prefer), None)
+    if first is None:
+        names = ", ".join(["high", "low", *[source.name for source in sources]])
+        raise Problem(f"--prefer {printable(prefer)}: no such source; one of {names}")
+    return (first, *[rank for rank in ranks if rank != first])

@@ -1,0 +1,123 @@
+"""Pairing names that are almost the same: by Unicode normal form, by case, without a part that does not count.
+
+Rule 1: the name shown is the highest-ranked source's spelling, whole, whatever the view prefers.
+Rule 2: nothing is ever hidden. Where two names of one source fall together, one is paired (the one spelled as the
+shown name, else the first in byte order), and the others stay visible under their own spelling.
+Rule 3: a name that is no UTF-8, or of which nothing would be left, is matched exactly.
+
+Pure: no I/O, no clock. The result of a name is kept, so a quiet merge does not pay for it again.
+"""
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache, partial
+
+from mmirrorfs.merge.index import Group, Pairing, exact
+from mmirrorfs.tree import Entry, Trees
+
+Key = Callable[[bytes], object]
+"""What two names must have in common to be paired."""
+
+MATCHES = ("exact", "nfc", "casefold")
+KEPT = 1 << 18
+"""Keys of names that are kept, some 150 bytes each."""
+
+
+def pairing(match: str, ignore: Sequence[re.Pattern[str]]) -> Pairing:
+    """How names are paired: ``match`` is one of MATCHES, ``ignore`` what does not count in a name."""
+    if match == "exact" and not ignore:
+        return exact
+    return partial(_groups, lru_cache(KEPT)(key_of(match, ignore)))
+
+
+def key_of(match: str, ignore: Sequence[re.Pattern[str]]) -> Key:
+    """The key of a name under ``match`` and ``ignore``: a text, or the name itself where it matches exactly only."""
+
+    def key(name: bytes) -> object:
+        try:
+            text = name.decode()
+        except UnicodeDecodeError:
+            return name
+        for pattern in ignore:
+            text = pattern.sub("", text) or text
+        return _folded(text, match)
+
+    return key
+
+
+def _folded(text: str, match: str) -> str:
+    if match == "exact":
+        return text
+    text = unicodedata.normalize("NFC", text)
+    return text if match == "nfc" else unicodedata.normalize("NFC", text.casefold())
+
+
+def _groups(key: Key, inputs: Trees) -> Iterator[Group]:
+    """The names of several directories, paired; in no particular order."""
+    spellings = [_by_key(directory.entries if directory is not None else (), key) for directory in inputs]
+    strays: dict[bytes, list[Entry | None]] = {}
+    for common in dict.fromkeys(one for spelling in spellings for one in spelling):
+        candidates = [spelling.get(common, []) for spelling in spellings]
+        shown = next(names[0] for names in candidates if names)
+        own = tuple([shown if shown in names else names[0] if names else None for names in candidates])
+        found = tuple([_entry(inputs, rank, name) for rank, name in enumerate(own)])
+        yield shown, found, own if any(name not in (None, shown) for name in own) else None
+        for rank, names in enumerate(candidates):
+            for name in names:
+                if name != own[rank]:
+                    strays.setdefault(name, [None] * len(inputs))[rank] = _entry(inputs, rank, name)
+    for name, entries in strays.items():
+        yield name, tuple(entries), None
+
+
+def _by_key(names: Iterable[bytes], key: Key) -> dict[object, list[bytes]]:
+    """The names of one directory by key, those of one key in byte order."""
+    found: dict[object, list[bytes]] = {}
+    for name in sorted(names):
+        found.setdefault(key(name), []).append(name)
+    return found
+
+
+def _entry(inputs: Trees, rank: int, name: bytes | None) -> Entry | None:
+    directory = inputs[rank]
+    return directory.entries.get(name) if directory is not None and name is not None else None
+
+
+def collisions(inputs: Trees, key: Key) -> Iterator[tuple[int, bytes, bytes]]:
+    """(rank, name paired or first, name that stays beside it) where names of one source fall together."""
+    for rank, directory in enumerate(inputs):
+        for names in _by_key(directory.entries if directory is not None else (), key).values():
+            for other in names[1:]:
+                yield rank, names[0], other
+
+
+def compiled(pattern: str) -> re.Pattern[str]:
+    """A pattern for ``ignore``. Raises ValueError for one that is wrong, or may take for ever on some name.
+
+    A repeat within a repeat, or more than three unbounded repeats, makes the time grow beyond reason with the length
+    of a hostile name; names have up to 255 bytes.
+    """
+    try:
+        made = re.compile(pattern)
+    except re.error as error:
+        raise ValueError(str(error)) from None
+    if made.search(""):
+        raise ValueError("it matches nothing at all, and so everywhere")
+    if _repeats(pattern) > 3 or _NESTED.search(_without_classes(pattern)):
+        raise ValueError("it has repeats within repeats, or too many of them, and may take for ever")
+    if re.search(r"\\[1-9]|\(\?P=", pattern):
+        raise ValueError("it refers back to a group, and may take for ever")
+    return made
+
+
+_NESTED = re.compile(r"\((?:[^()\\]|\\.)*(?:[*+]|\{\d*,\d*\})(?:[^()\\]|\\.|\([^()]*\))*\)(?:[*+]|\{)")
+
+
+def _without_classes(pattern: str) -> str:
+    """The pattern with escapes and character classes as one letter each."""
+    return re.sub(r"\[\^?\]?[^\]]*\]", "x", re.sub(r"\\.", "x", pattern))
+
+
+def _repeats(pattern: str) -> int:
+    return len(re.findall(r"[*+]|\{\d*,\}", _without_classes(pattern)))
