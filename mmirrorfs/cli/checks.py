@@ -4,19 +4,24 @@ Each check raises Problem with one line: what is wrong and what to do.
 """
 
 import errno
+import logging
 import os
 import stat
 
 from mmirrorfs.cli.places import Named, ViewSettings
 from mmirrorfs.cli.problem import FAILED, Problem
 from mmirrorfs.cli.settings import Settings
+from mmirrorfs.source.filesystems import parents
 from mmirrorfs.text import printable
+
+log = logging.getLogger(__name__)
 
 
 def check(settings: Settings) -> list[bytes]:
     """All checks; returns the mountpoints that were made, to be removed when nothing is mounted on them."""
     roots = [_check_source(source) for source in settings.sources]
     _check_distinct(settings.sources, roots)
+    _warn_of_hidden_parents(settings, roots)
     made: list[bytes] = []
     if settings.simulate:
         return made
@@ -63,6 +68,17 @@ def _check_distinct(sources: tuple[Named, ...], roots: list[bytes]) -> None:
         if other is not source:
             names = f"{printable(other.path)} and {printable(source.path)}"
             raise Problem(f"{names} are the same directory: a source can be given only once")
+
+
+def _warn_of_hidden_parents(settings: Settings, roots: list[bytes]) -> None:
+    """The view checks the modes of what is in it, and not those of the directories above a source."""
+    if not settings.fuse_options & {"allow_other"}:
+        return
+    for root in roots:
+        closed = next((above for above in parents(root) if not os.stat(above).st_mode & stat.S_IXOTH), None)
+        if closed is not None:
+            text = "%s is closed to other users, but what is under it in %s becomes readable for them through the view"
+            log.warning(text, printable(closed), printable(root))
 
 
 def _make(mountpoint: bytes) -> list[bytes]:

@@ -27,6 +27,7 @@ from pyfuse3 import (
 
 from mmirrorfs.view.directories import Directories
 from mmirrorfs.view.extras import Extras
+from mmirrorfs.view.finder import Finder
 from mmirrorfs.view.labels import Labels
 from mmirrorfs.view.nodes import Node
 from mmirrorfs.view.view import View
@@ -73,6 +74,7 @@ class Operations(pyfuse3.Operations):
         self.ending = False
         self._view = view
         self._directories = Directories(view)
+        self._finder = Finder(view)
         self._extras = Extras(view, labels)
         self._timeout = view.freshness.kernel
 
@@ -102,11 +104,20 @@ class Operations(pyfuse3.Operations):
         entry.st_ctime_ns = attr.ctime_ns
         return entry
 
+    async def _lookup(self, parent: int, name: bytes) -> Node:
+        """A dot is how the kernel asks for an NFS handle: its inode may have been forgotten, or be of a past mount."""
+        if name in (b".", b"..") and self._view.nodes.get(parent) is None:
+            found = await self._finder.find(parent)
+            if found is None:
+                raise FUSEError(errno.ESTALE)
+            return await self._view.dots(found, name)
+        return await self._view.lookup(parent, name)
+
     @guarded
     async def lookup(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> EntryAttributes:
         """Answer a name, absent ones with inode 0: the kernel then remembers the absence for the entry timeout."""
         try:
-            node = await self._view.lookup(parent_inode, name)
+            node = await self._lookup(parent_inode, name)
         except FileNotFoundError:
             absent = EntryAttributes()
             absent.st_ino = InodeT(0)

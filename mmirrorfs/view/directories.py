@@ -9,13 +9,16 @@ Event loop's thread only. Functions raise OSError.
 """
 
 import errno
-from collections.abc import Iterator
+import heapq
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from operator import itemgetter
 from typing import TypeVar
 
 import trio
 
+from mmirrorfs.source.reader import Listed
 from mmirrorfs.source.source import Source
 from mmirrorfs.tree import Attributes
 from mmirrorfs.view.memory import Listing
@@ -24,6 +27,9 @@ from mmirrorfs.view.view import View
 from mmirrorfs.view.witness import PIECE, UNKNOWN, failure
 
 T = TypeVar("T")
+
+RUN = 4096
+"""Names that are sorted at once: 2 ms."""
 
 _MERGED = -1
 """Stands for a source's rank in the key of a merged directory's listing."""
@@ -134,7 +140,11 @@ class Directories:
         view, source = self._view, node.source
         key = (source.rank, node.inner)
         kept = view.memory.listing(key)
-        if kept is not None and self._fresh(kept, view.freshness.keep) and (not source.local or await self._stands(node, kept)):
+        if (
+            kept is not None
+            and self._fresh(kept, view.freshness.keep)
+            and (not source.local or await self._stands(node, kept))
+        ):
             return kept
         taken = view.clock()
         own, listed, rest = await view.witness.listing(source, node.inner)
@@ -148,9 +158,8 @@ class Directories:
         finally:
             if rest is not None:
                 rest.close()
-        listed.sort(key=itemgetter(0))
         entries: list[tuple[bytes, Node]] = []
-        for piece in _pieces(listed):
+        async for piece in _in_byte_order(listed):
             entries += [(name, view.inside(node, name, attr)) for name, attr in piece]
             if len(listed) > PIECE:
                 await trio.lowlevel.checkpoint()
@@ -166,6 +175,23 @@ class Directories:
         except OSError:
             return False
         return own.stamp == kept.proof
+
+
+async def _in_byte_order(listed: list[Listed]) -> AsyncIterator[list[Listed]]:
+    """Sorted, in pieces. 100,000 names take too long to be sorted at once: runs are sorted, then merged."""
+    by_name = itemgetter(0)
+    if len(listed) <= RUN:
+        listed.sort(key=by_name)
+        for piece in _pieces(listed):
+            yield piece
+        return
+    runs = []
+    for start in range(0, len(listed), RUN):
+        runs.append(sorted(listed[start : start + RUN], key=by_name))
+        await trio.lowlevel.checkpoint()
+    merged = heapq.merge(*runs, key=by_name)
+    while piece := list(islice(merged, PIECE)):
+        yield piece
 
 
 def _pieces(whole: list[T]) -> Iterator[list[T]]:

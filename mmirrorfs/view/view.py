@@ -91,12 +91,17 @@ class View:
         """The node of a name in a directory. ENOENT where there is none."""
         above = self.node(parent)
         if name in (b".", b".."):
-            await self.getattr(parent)
-            return above if name == b"." else await self._directory_of(above)
+            return await self.dots(above, name)
         if isinstance(above, MergedNode):
             return await self._lookup_merged(above, name)
         assert isinstance(above, FileNode)
         return await self._lookup_inside(above, name)
+
+    async def dots(self, node: Node, name: bytes) -> Node:
+        """What ``.`` or ``..`` is for a node, with fresh attributes: what an NFS server asks for a handle."""
+        if isinstance(node, FileNode):
+            await self.freshen(node)
+        return node if name == b"." else await self._directory_of(node)
 
     async def getattr(self, ino: int) -> Node:
         """The node, with attributes that are fresh. ENOENT where it is gone."""
