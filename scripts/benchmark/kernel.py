@@ -1,0 +1,113 @@
+"""What the kernel tells of mounts and processes, and taking both down. Nothing here touches a path inside a mount."""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
+
+TICK = os.sysconf("SC_CLK_TCK")
+END = 10.0
+"""Seconds that an unmount, and then the end of the process behind it, may take before force is used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Daemon:
+    """The processes that serve one mount."""
+
+    pids: tuple[int, ...]
+
+    def cpu(self) -> float:
+        """Seconds of CPU time, user and system, of all threads and of the children that have ended."""
+        return sum(_cpu(pid) for pid in self.pids)
+
+    def memory(self, field: str) -> int:
+        """Bytes; the field is VmRSS for what is resident now, VmHWM for the most that ever was."""
+        return sum(_status(pid, field) for pid in self.pids)
+
+
+def _cpu(pid: int) -> float:
+    """The living threads by the process's own clock, which counts in ns; of children /proc knows ticks of 10 ms."""
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        fields = file.read().rpartition(b")")[2].split()
+    return time.clock_gettime((~pid << 3) | 2) + (int(fields[13]) + int(fields[14])) / TICK
+
+
+def _status(pid: int, field: str) -> int:
+    with open(f"/proc/{pid}/status") as file:
+        return next((int(line.split()[1]) * 1024 for line in file if line.startswith(field + ":")), 0)
+
+
+def daemon_of(mountpoint: str) -> Daemon:
+    """The processes with this very mountpoint in their command line: no two mounts of a benchmark share one."""
+    return Daemon(tuple(pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if _names(pid, mountpoint)))
+
+
+def _names(pid: int, mountpoint: str) -> bool:
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return os.fsencode(mountpoint) in file.read().split(b"\0")
+    except OSError:
+        return False
+
+
+def mounts_under(directory: str) -> list[str]:
+    """The mountpoints below a directory, the latest first."""
+    with open("/proc/self/mountinfo") as file:
+        paths = [re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), line.split(" ")[4]) for line in file]
+    return [path for path in reversed(paths) if path.startswith(directory + "/")]
+
+
+def filesystem_of(path: str) -> str:
+    """The type of the filesystem that a path is on."""
+    device = os.stat(path).st_dev
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    with open("/proc/self/mountinfo") as file:
+        types = {line.split(" ")[2]: line.partition(" - ")[2].split(" ")[0] for line in file}
+    return types.get(wanted, "unknown")
+
+
+def take_down(mountpoint: str) -> None:
+    """Unmount, lazily where it will not go otherwise, and see the daemon end, by force where it does not."""
+    daemon = daemon_of(mountpoint)
+    if not _unmounted(mountpoint, [["umount"], ["fusermount3", "-u"], ["fusermount", "-u"]], END):
+        _kill(daemon.pids)
+        _unmounted(mountpoint, [["umount", "-l"], ["fusermount3", "-uz"], ["fusermount", "-uz"]], END)
+    deadline = time.monotonic() + END
+    while (left := daemon_of(mountpoint).pids) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    _kill(left)
+
+
+def _unmounted(mountpoint: str, commands: list[list[str]], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while mountpoint in mounts_under(os.path.dirname(mountpoint)):
+        if time.monotonic() > deadline:
+            return False
+        for command in commands:
+            if _succeeds([*command, mountpoint]):
+                break
+        else:
+            time.sleep(0.05)
+    return True
+
+
+def _succeeds(command: list[str]) -> bool:
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        return subprocess.run(command, capture_output=True, timeout=END).returncode == 0
+    return False
+
+
+def _kill(pids: tuple[int, ...]) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def drop_caches(what: int) -> None:
+    """Have the kernel forget 1: file contents, 2: names and attributes, 3: both. Root only, raises OSError."""
+    os.sync()
+    with open("/proc/sys/vm/drop_caches", "w") as file:
+        file.write(str(what))

@@ -1,0 +1,102 @@
+"""The library that everything is measured on: two sources that overlap by half, and one large file."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+LARGE = "Long Player/One Side/large.flac"
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much to make, in each of the two sources: artists, albums of each, files of each; sizes are in bytes."""
+
+    artists: int
+    albums: int
+    files: int
+    file_bytes: int
+    large_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a tree shows, as paths below its top, in order. The large file is counted among the entries only."""
+
+    artists: tuple[str, ...]
+    albums: tuple[str, ...]
+    tracks: tuple[str, ...]
+
+    @property
+    def entries(self) -> int:
+        """What a walk finds in it."""
+        return len(self.artists) + len(self.albums) + len(self.tracks) + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """``both`` is what a union of the two sources shows, ``alone`` what the first one has."""
+
+    first: str
+    second: str
+    size: Size
+    both: Contents
+    alone: Contents
+
+
+def make(where: str, size: Size) -> Library:
+    """Make the library in the directory ``where``.
+
+    Both sources have all artists. The second one's albums start half-way through the first one's, so that of three
+    albums one is in the first source, one in the second, and one in both, with files of the same names.
+    """
+    shift = (size.albums + 1) // 2
+    shown = {"first": range(size.albums), "second": range(shift, shift + size.albums)}
+    content = os.urandom(size.file_bytes)
+    for source, numbers in shown.items():
+        for path in _albums(size, numbers):
+            os.makedirs(f"{where}/{source}/{path}")
+        for path in _tracks(size, numbers):
+            _write(f"{where}/{source}/{path}", content)
+    os.makedirs(os.path.dirname(f"{where}/first/{LARGE}"))
+    _fill(f"{where}/first/{LARGE}", size.large_bytes)
+    os.sync()
+    both = _contents(size, range(shift + size.albums))
+    return Library(f"{where}/first", f"{where}/second", size, both, _contents(size, shown["first"]))
+
+
+def _contents(size: Size, numbers: range) -> Contents:
+    albums = [*_albums(size, numbers), os.path.dirname(LARGE)]
+    artists = dict.fromkeys(os.path.dirname(album) for album in albums)
+    return Contents(tuple(artists), tuple(albums), tuple(_tracks(size, numbers)))
+
+
+def _albums(size: Size, numbers: range) -> Iterator[str]:
+    for artist in range(size.artists):
+        for number in numbers:
+            yield f"Artist {artist:05}/Album {number:03}"
+
+
+def _tracks(size: Size, numbers: range) -> Iterator[str]:
+    for album in _albums(size, numbers):
+        for track in range(1, size.files + 1):
+            yield f"{album}/{track:02} Title.flac"
+
+
+def _write(path: str, content: bytes) -> None:
+    with open(path, "xb", buffering=0) as file:
+        file.write(content)
+
+
+def _fill(path: str, size: int) -> None:
+    block = os.urandom(1 << 20)
+    with open(path, "wb") as file:
+        for start in range(0, size, len(block)):
+            file.write(block[: size - start])
+
+
+def read_through(path: str) -> None:
+    """Have a file in the page cache."""
+    buffer = bytearray(1 << 20)
+    with open(path, "rb", buffering=0) as file:
+        while file.readinto(buffer):
+            pass

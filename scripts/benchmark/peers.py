@@ -1,0 +1,175 @@
+"""Who is measured: how each makes its view of the library, and what that view shows."""
+
+import contextlib
+import itertools
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from benchmark.crew import BenchmarkError, Crew
+from benchmark.kernel import Daemon, daemon_of, take_down
+from benchmark.library import Contents, Library
+
+START = 30.0
+"""Seconds that a mount may take to be usable."""
+SWITCH = "MMIRRORFS_REQUEST_LOOP"
+"""What mmirrorfs/mount/requestloop.py looks for in the environment."""
+TUNED = (
+    "cache.files=auto-full,category.search=ff,"
+    "cache.attr=60,cache.entry=60,cache.negative_entry=60,cache.readdir=true"
+)
+
+OURS = "mmirrorfs"
+OPTIONAL = ("mmirrorfs-plain",)
+"""Measured only when asked for by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One peer's view, in place. ``seconds`` is what it took from the command until it could be used."""
+
+    top: str
+    contents: Contents
+    follow: bool = False
+    daemon: Daemon | None = None
+    seconds: float | None = None
+
+
+View = contextlib.AbstractContextManager[Subject]
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """``view(library, place)`` makes a fresh view in ``place``; ``program`` is what must be installed for it."""
+
+    name: str
+    view: Callable[[Library, str], View]
+    program: str | None = None
+    version: Sequence[str] = field(default=())
+
+
+_numbers = itertools.count()
+
+
+@contextlib.contextmanager
+def mounted(command: Sequence[str], place: str, contents: Contents, environment: dict[str, str]) -> Iterator[Subject]:
+    """Run a command with a mountpoint for its last word; the mount is gone afterwards. Raises BenchmarkError."""
+    mountpoint = f"{place}/mount-{next(_numbers)}"
+    os.mkdir(mountpoint)
+    words = [mountpoint if word == "MOUNTPOINT" else word for word in command]
+    try:
+        seconds = _mount(words, mountpoint, environment)
+        daemon = daemon_of(mountpoint)
+        if not daemon.pids:
+            raise BenchmarkError(f"{command[0]}: no process has {mountpoint} in its command line")
+        yield Subject(mountpoint, contents, daemon=daemon, seconds=seconds)
+    finally:
+        take_down(mountpoint)
+        os.rmdir(mountpoint)
+
+
+def _mount(words: Sequence[str], mountpoint: str, environment: dict[str, str]) -> float:
+    """The seconds from the command to the first listing, as another process sees it."""
+    job = {"kind": "usable", "mountpoint": mountpoint, "seconds": START}
+    with open(f"{mountpoint}.log", "w+") as log, Crew([job]) as watcher:
+        watcher.start()
+        process = subprocess.Popen(
+            words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **environment}, start_new_session=True
+        )
+        try:
+            code: int | None = process.wait(START)
+            if code:
+                log.seek(0)
+                raise BenchmarkError(f"{words[0]} ended with {code}: {log.read().strip()}")
+            return watcher.finish(START + 1)[0]
+        except subprocess.TimeoutExpired:
+            raise BenchmarkError(f"{words[0]} did not return within {START:g} s") from None
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait(START)
+            os.unlink(log.name)
+
+
+def mmirrorfs(first: str, second: str, place: str, contents: Contents, plain: bool = False) -> View:
+    """The program as it is in this checkout."""
+    command = [sys.executable, "-m", "mmirrorfs", first, second, "MOUNTPOINT", "--depth", "2"]
+    return mounted(command, place, contents, {SWITCH: "plain"} if plain else {})
+
+
+def _ours(plain: bool) -> Callable[[Library, str], View]:
+    return lambda library, place: mmirrorfs(library.first, library.second, place, library.both, plain)
+
+
+def _union(*command: str) -> Callable[[Library, str], View]:
+    """A union of both sources; FIRST and SECOND stand for them."""
+
+    def view(library: Library, place: str) -> View:
+        words = [word.replace("FIRST", library.first).replace("SECOND", library.second) for word in command]
+        return mounted([*words, "MOUNTPOINT"], place, library.both, {})
+
+    return view
+
+
+def _bindfs(library: Library, place: str) -> View:
+    return mounted(["bindfs", library.first, "MOUNTPOINT"], place, library.alone, {})
+
+
+@contextlib.contextmanager
+def _symlinks(library: Library, place: str) -> Iterator[Subject]:
+    """What a script would make: a directory for each artist, and in it a link to each folder's winner."""
+    top = f"{place}/links-{next(_numbers)}"
+    started = time.monotonic()
+    os.mkdir(top)
+    try:
+        for source in (library.first, library.second):
+            for artist in os.listdir(source):
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(f"{top}/{artist}")
+                for album in os.listdir(f"{source}/{artist}"):
+                    with contextlib.suppress(FileExistsError):
+                        os.symlink(f"{source}/{artist}/{album}", f"{top}/{artist}/{album}")
+        yield Subject(top, library.both, follow=True, seconds=time.monotonic() - started)
+    finally:
+        shutil.rmtree(top)
+
+
+@contextlib.contextmanager
+def _bare(library: Library, place: str) -> Iterator[Subject]:
+    """The first source itself."""
+    yield Subject(library.first, library.alone)
+
+
+def everybody(fast_path: bool) -> tuple[Peer, ...]:
+    """All that could be measured; ours comes first."""
+    sources = "FIRST:SECOND"
+    return (
+        Peer(OURS, _ours(plain=not fast_path)),
+        Peer("mmirrorfs-plain", _ours(plain=True)),
+        Peer("mergerfs", _union("mergerfs", sources), "mergerfs", ("mergerfs", "-V")),
+        Peer("mergerfs-tuned", _union("mergerfs", "-o", TUNED, sources), "mergerfs"),
+        Peer("unionfs-fuse", _union("unionfs-fuse", "FIRST=RO:SECOND=RO"), "unionfs-fuse", ("unionfs-fuse", "-V")),
+        Peer("bindfs", _bindfs, "bindfs", ("bindfs", "-V")),
+        Peer("symlinks", _symlinks),
+        Peer("bare", _bare),
+    )
+
+
+def available(peers: Sequence[Peer], library: Library, place: str) -> tuple[list[Peer], dict[str, str]]:
+    """Those that give a view of this library here, tried once, and why the others do not. Ours has to."""
+    present, left_out = [], {}
+    for peer in peers:
+        try:
+            if peer.program is not None and shutil.which(peer.program) is None:
+                raise BenchmarkError(f"{peer.program} is not installed (--install installs it)")
+            with peer.view(library, place):
+                present.append(peer)
+        except BenchmarkError as error:
+            if peer.name == OURS:
+                raise
+            left_out[peer.name] = str(error)
+    return present, left_out
