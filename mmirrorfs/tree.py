@@ -63,9 +63,9 @@ class Leaf:
     name: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Directory:
-    """A directory of one source above the depth, as it was seen by a scan.
+    """A directory of one source above the depth, as it was seen by a scan. Never changed once made.
 
     ``settled`` is false while a later change could still carry the same stamp (see ``source.scan``), and
     ``since`` is the monotonic time, in seconds, at which this stamp was first seen. ``errno`` is the reason why
@@ -83,9 +83,9 @@ class Directory:
     links: tuple[bytes, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Merged:
-    """A directory of a view above the depth: the union of the directories of that name.
+    """A directory of a view above the depth: the union of the directories of that name. Never changed once made.
 
     ``inputs`` are the sources' directories by rank, None where a source has none. ``names`` are its names in the
     sources, by rank, when they are spelled differently. ``moved_ns`` is the least mtime to show, ``touched`` the

@@ -20,6 +20,11 @@ def directories(context: click.Context, parameter: click.Parameter, incomplete: 
     return [CompletionItem(incomplete, type="dir")]
 
 
+def files(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Let the shell list files and directories."""
+    return [CompletionItem(incomplete, type="file")]
+
+
 def one_of(*words: str) -> Completer:
     """Offer these words."""
 

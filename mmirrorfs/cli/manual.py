@@ -25,7 +25,7 @@ from mmirrorfs.cli.problem import FAILED, INTERRUPTED, SYSTEM, USAGE
 
 EXITS = (
     (0, "The view can be used; it is mounted already, with the same sources and options; or it has ended in order."),
-    (USAGE, "A mistake in the command line; or --simulate found a source that could not be read whole."),
+    (USAGE, "A mistake in the command line; or --status found a source lost, --simulate one that could not be read."),
     (SYSTEM, "Something of the system's is missing or refused, pyfuse3 or libfuse for instance."),
     (INTERRUPTED, "Interrupted from the keyboard."),
     (FAILED, "The mount could not be made: a source, the mountpoint, or FUSE. Nothing stays behind."),
@@ -42,6 +42,7 @@ def page(of: click.Command, version: str, date: str = "") -> str:
         ("DESCRIPTION", prose.DESCRIPTION),
         ("OPTIONS", lines(options(of))),
         ("MOUNT OPTIONS", prose.MOUNT_OPTIONS + lines(words())),
+        ("CONFIGURATION FILE", prose.CONFIG),
         ("FSTAB", prose.FSTAB),
         ("SYSTEMD", prose.SYSTEMD),
         ("EXIT STATUS", lines(terms((str(code), meaning) for code, meaning in EXITS)) + prose.STDERR),

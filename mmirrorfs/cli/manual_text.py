@@ -24,6 +24,14 @@ SYNOPSIS = r"""
 .br
 .B mmirrorfs \-\-simulate
 .I SOURCE SOURCE...
+.br
+.B mmirrorfs
+.BI \-\-config\~ FILE
+.br
+.B mmirrorfs
+.BI \-\-status\~ MOUNTPOINT
+|
+.BI \-\-explain\~ PATH
 """
 
 DESCRIPTION = r"""
@@ -65,6 +73,9 @@ Inode numbers are the view\(aqs own, the same after a remount.
 .PP
 The program returns when the view can be used, and goes on in the background, with a process for each view.
 Messages of the background go to syslog.
+A source may be given as
+.IB NAME = PATH\fR;
+otherwise its name is that of its directory.
 To unmount, use
 .BR umount (8)
 or, as a plain user,
@@ -92,6 +103,33 @@ A view is mounted read\-only, without devices and set\-user\-ID programs, whatev
 .B remount
 is refused: unmount, and mount again.
 .PP
+"""
+
+CONFIG = r"""
+Every long option is a key at the top of the file
+.BR \-\-config .
+.B [sources]
+has the sources by their names, from high to low, and each
+.B [[view]]
+a mountpoint and who wins there.
+Paths are relative to the file, and what the command line says is stronger.
+.PP
+.RS
+.nf
+depth = 2
+
+[sources]
+flac = "/srv/flac"
+mp3 = "/srv/mp3"
+
+[[view]]
+mountpoint = "/mnt/high"
+
+[[view]]
+mountpoint = "/mnt/low"
+prefer = "low"
+.fi
+.RE
 """
 
 FSTAB = r"""
@@ -214,6 +252,17 @@ The name of the source that this comes from; of a directory above the depth, all
 .B user.mmirrorfs.path
 The real path.
 .TP
+.B user.mmirrorfs.role
+Whether this is
+.B merged
+(a directory above the depth), a
+.B folder
+at the depth,
+.B inside
+one, or
+.B loose
+(no directory, and in none).
+.TP
 .B user.mmirrorfs.shadowed
 The paths in the other sources that are hidden by this one.
 .TP
@@ -236,16 +285,23 @@ One view.
 .B mmirrorfs flac mp3 \-\-output\-high /mnt/high \-\-output\-low /mnt/low \-\-depth 2
 Both.
 .TP
+.B mmirrorfs \-\-status /mnt/high
+Whether its sources are there, and how many folders each of them wins.
+.TP
+.B mmirrorfs \-\-explain /mnt/high/Artist/Album
+Why an album comes from where it comes.
+.TP
 .B mount \-t fuse.mmirrorfs /srv/flac:/srv/mp3 /mnt/low \-o prefer=low,depth=2,allow_other
 The same through
 .BR mount (8).
-.TP
-.B getfattr \-\-only\-values \-n user.mmirrorfs.path /mnt/high/Artist/Album
-Where an album comes from.
 """
 
 LIMITS = r"""
-Names are compared to the byte: two spellings of one artist are two artists.
+Names are compared to the byte, unless
+.B \-\-match
+or
+.B \-\-ignore
+says otherwise: two spellings of one artist are two artists.
 .PP
 A change in a source is not told to programs that watch the view with
 .BR inotify (7).

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from mmirrorfs.cli import helper
-from mmirrorfs.cli.complete import directories, one_of
+from mmirrorfs.cli.complete import directories, files, one_of
 from mmirrorfs.cli.versions import versions
 from mmirrorfs.merge.names import MATCHES
 
@@ -115,11 +115,15 @@ OPTIONS: tuple[Decorator, ...] = (
         help="Leave out names that match, at every level; may be given again. For instance @eaDir or .DS_Store.",
     ),
     _option(_ASK, "--simulate", is_flag=True, help="Print who would win what, and mount nothing."),
-    _option(_ASK, "--status", metavar="MOUNTPOINT", help="Print how a live view is; exit 1 where a source is lost."),
-    _option(_ASK, "--explain", metavar="PATH", help="Print why a path in a live view is what it is."),
+    _option(
+        _ASK, "--status", metavar="MOUNTPOINT", shell_complete=directories,
+        help="Print how a live view is; exit 1 where a source is lost.",
+    ),
+    _option(_ASK, "--explain", metavar="PATH", shell_complete=files,
+            help="Print why a path in a live view is what it is."),
     _option(_ASK, "--json", is_flag=True, help="With --simulate or --status: print it as JSON."),
     _option(
-        _RUN, "--config", metavar="FILE",
+        _RUN, "--config", metavar="FILE", shell_complete=files,
         help="Read options, sources and views from this TOML file; one command then mounts all views.",
     ),
     _option(_RUN, "-o", "options", multiple=True, metavar="OPT,...",

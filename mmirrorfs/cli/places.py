@@ -50,6 +50,8 @@ class Places:
 def places(given: dict[str, Any], config: Config | None) -> Places:
     """Sort out the words of a command line. Raises Problem."""
     words = list(given["paths"])
+    if "" in (*words, given["output_high"], given["output_low"]):  # it would stand for the current directory
+        raise Problem("an empty word where a path should be: is a variable not set?")
     views = _outputs(given)
     if config is not None and config.sources and len(words) <= (0 if views else 2) and not _listed(words):
         return _configured(given, config, words, views)

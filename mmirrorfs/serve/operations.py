@@ -127,9 +127,12 @@ class Operations(pyfuse3.Operations):
         return self._reply(node)
 
     async def forget(self, inode_list: Sequence[tuple[InodeT, int]]) -> None:
-        """Take references back; never raises."""
-        for ino, nlookup in inode_list:
-            self._view.nodes.forget(ino, nlookup)
+        """Take references back. Nobody waits for an answer, and an exception of any kind would end the mount."""
+        try:
+            for ino, nlookup in inode_list:
+                self._view.nodes.forget(ino, nlookup)
+        except Exception:
+            log.exception("internal error in forget")
 
     @guarded
     async def getattr(self, inode: InodeT, ctx: RequestContext) -> EntryAttributes:

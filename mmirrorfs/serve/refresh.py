@@ -12,6 +12,7 @@ Runs on the event loop as one task a source; looks and merges run in threads.
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Protocol
 
@@ -22,7 +23,8 @@ from mmirrorfs.merge.inodes import ROOT, number
 from mmirrorfs.source.source import Source, SourceLost
 from mmirrorfs.text import printable
 from mmirrorfs.tree import DIR, Directory, Merged, Trees
-from mmirrorfs.view.nodes import told
+from mmirrorfs.view.files import OpenFile
+from mmirrorfs.view.nodes import FileNode, is_same, told
 from mmirrorfs.view.view import View
 
 log = logging.getLogger(__name__)
@@ -79,6 +81,7 @@ class Refresher:
         async with trio.open_nursery() as nursery:
             for source in self._view.sources:
                 nursery.start_soon(self._watch, source)
+                nursery.start_soon(self._watch_open_files, source)
 
     async def _watch(self, source: Source) -> None:
         period = self._view.freshness.period
@@ -93,12 +96,11 @@ class Refresher:
             started = trio.current_time()
             asked, self._asked[rank], self._wake[rank] = self._asked[rank], False, trio.Event()
             await self._look(source, scan=asked or period is not None)
-            await self._check_open_files(source)
             await trio.sleep(PAUSE if period is None else min(PAUSE, period / 2))
 
     async def _look(self, source: Source, scan: bool) -> None:
         """Look at one source; without ``scan`` only at whether it is there."""
-        old, was_lost, started = self._trees[source.rank], source.lost, time.perf_counter()
+        old, was_lost, started = self._trees[source.rank], source.told_lost, time.perf_counter()
         look: Callable[[], Directory | None] = partial(source.scan, old) if scan else source.check_root
         try:
             found = await trio.to_thread.run_sync(look, abandon_on_cancel=True, limiter=trio.CapacityLimiter(1))
@@ -108,7 +110,7 @@ class Refresher:
             source.pace.hung = False
             self._note_back(source)
             self._trees[source.rank] = found or old
-        if self._trees[source.rank] is not old or (was_lost is None) != (source.lost is None):
+        if self._trees[source.rank] is not old or was_lost != source.told_lost:
             await self._merge()
         self.last_look, self.last_took = time.time(), time.perf_counter() - started
         self.looked()
@@ -166,20 +168,29 @@ class Refresher:
         if self._view.nodes.get(ino) is not None:
             tell(ino)
 
-    async def _check_open_files(self, source: Source) -> None:
+    async def _watch_open_files(self, source: Source) -> None:
         """Files that are open, perhaps mapped, are asked after: nobody else would notice an edit in place."""
-        if source.lost is not None:
-            return
-        for node in {file.node for file in self._view.files if file.source is source}:
-            file = self._view.files.of(node)
-            with trio.move_on_after(1):
-                try:
-                    attr = await file.attributes() if file is not None else None
-                except OSError:
-                    continue
-                if attr is not None and told(attr) != node.told:
-                    self._view.saw(node, attr)
-                    self._kernel.contents(node.ino)
+        while True:
+            await self._view.files.some()
+            await trio.sleep(self._view.freshness.keep)
+            if source.lost is None:
+                await self._check_open_files(source)
+
+    async def _check_open_files(self, source: Source) -> None:
+        """Tell the kernel of each open file that was edited since it was last told of it."""
+        opened: dict[FileNode, list[OpenFile]] = {}
+        for file in self._view.files:
+            if file.source is source:
+                opened.setdefault(file.node, []).append(file)
+        for node, files in opened.items():
+            attr = None
+            with trio.move_on_after(1), suppress(OSError):
+                attr = await files[0].attributes()
+            if attr is not None and not all(is_same(file.told, told(attr)) for file in files):
+                for file in files:
+                    file.told = told(attr)
+                self._view.saw(node, attr)
+                self._kernel.contents(node.ino)
 
 
 def _merged(trees: Trees, view: View, before: Merged) -> tuple[Merged, list[Change]]:

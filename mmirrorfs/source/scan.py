@@ -12,16 +12,19 @@ called from the event loop.
 import errno
 import logging
 import os
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from mmirrorfs.source.links import stat_following
-from mmirrorfs.source.reader import Reader, attributes
+from mmirrorfs.source.reader import Reader, attributes, nothing_excluded
 from mmirrorfs.text import printable
 from mmirrorfs.tree import DIR, Attributes, Directory, Entry, Kind, Leaf, Rank
 
 log = logging.getLogger(__name__)
+
+_CODEC = sys.getfilesystemencoding()
 
 COARSE = 2.5
 """Seconds: a bit more than the coarsest clock among the filesystems (FAT, 2 s)."""
@@ -52,6 +55,7 @@ class _Found:
     known: dict[bytes, Attributes] | None
     left_out: list[bytes] = field(default_factory=list)
     followed: bool = False
+    only_folders: bool = True
 
 
 class Scanner:
@@ -128,30 +132,34 @@ class Scanner:
         since = old.since if old is not None and old.attr.stamp == own.stamp else now
         last = max(own.mtime_ns, own.ctime_ns)
         settled = not found.followed and (wall - last > COARSE * 1e9 or now - since > COARSE)
-        only_folders = all(isinstance(entry, Leaf) and entry.kind == DIR for entry in found.entries.values())
         links = tuple(found.left_out)
-        new = Directory(own, found.entries, only_folders, settled, since, 0, found.known, links)
+        new = Directory(own, found.entries, found.only_folders, settled, since, 0, found.known, links)
         return old if old is not None and _equal(old, new) else new
 
     def _entries(self, fd: int, path: bytes) -> "_Found":
-        excluded, encode = self._reader.excluded, os.fsencode
-        folder = self._leaf(DIR)
+        """The names in one directory: the loop in which a scan spends its time."""
+        excluded, codec, folder = self._reader.excluded, _CODEC, self._leaf(DIR)
         found = _Found({}, {} if self._attributes_too else None)
+        entries, everything = found.entries, excluded is nothing_excluded
         with os.scandir(fd) as listing:
             for entry in listing:
-                name = encode(entry.name)
-                if excluded(name):
+                name = entry.name.encode(codec, "surrogateescape")
+                if not everything and excluded(name):
                     continue
                 if entry.is_dir(follow_symlinks=False):
-                    found.entries[name] = folder
-                elif entry.is_symlink():
-                    self._link(found, path + b"/" + name if path else name, name)
-                    continue
-                elif (kind := _kind(entry)) is not None:
-                    found.entries[name] = self._leaf(kind)
-                if found.known is not None:
+                    entries[name] = folder
+                else:
+                    self._not_a_directory(found, path + b"/" + name if path else name, name, entry)
+                if found.known is not None and name in entries and name not in found.known:
                     _remember(found.known, name, entry)
         return found
+
+    def _not_a_directory(self, found: "_Found", path: bytes, name: bytes, entry: "os.DirEntry[str]") -> None:
+        found.only_folders = False
+        if entry.is_symlink():
+            self._link(found, path, name)
+        elif (kind := _kind(entry)) is not None:
+            found.entries[name] = self._leaf(kind)
 
     def _link(self, found: "_Found", path: bytes, name: bytes) -> None:
         """A link is left out, unless it is followed and leads to something that it does not lie in."""

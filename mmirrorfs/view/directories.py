@@ -74,7 +74,7 @@ class Directories:
     def is_late(self, handle: int) -> bool:
         """Whether what was opened is older by now than anything that the kernel may be told to keep."""
         opened = self._open.get(handle)
-        return opened is not None and not self._fresh(opened.listing, self._view.freshness.keep)
+        return opened is not None and not self._fresh(opened.listing)
 
     def release(self, handle: int) -> None:
         """The kernel has no use for the handle any more. Never raises."""
@@ -91,8 +91,8 @@ class Directories:
             raise failure(errno.ENOTDIR)
         return await self._inside(node)
 
-    def _fresh(self, listing: Listing | None, seconds: float) -> bool:
-        return listing is not None and self._view.clock() - listing.taken < seconds
+    def _fresh(self, listing: Listing | None) -> bool:
+        return listing is not None and self._view.clock() - listing.taken < self._view.freshness.keep
 
     # Merged directories
 
@@ -101,8 +101,8 @@ class Directories:
         merged = view.current(node)
         key = (_MERGED, node.path)
         kept = view.memory.listing(key)
-        if kept is not None and kept.proof is merged and self._fresh(kept, view.freshness.keep / 2):
-            return kept  # its attributes had the other half of the time
+        if kept is not None and kept.proof is merged and self._fresh(kept):
+            return kept
         taken = view.clock()
         children = [(name, view.child(node, name, merged.children[name])) for name in sorted(merged.children)]
         gone = await self._freshen(node, [child for _, child in children if isinstance(child, FileNode)])
@@ -111,9 +111,12 @@ class Directories:
         return listing
 
     async def _freshen(self, above: MergedNode, leaves: list[FileNode]) -> set[Node]:
-        """Get fresh attributes for the leaves of one merged directory; returns those that are gone."""
+        """Get fresh attributes for the leaves of one merged directory; returns those that are gone.
+
+        Hardly any age is passed on: the listing is kept in its turn, and then the kernel keeps what it is told.
+        """
         view, gone = self._view, set[Node]()
-        limit = view.clock() - view.freshness.keep / 2
+        limit = view.clock() - view.freshness.keep / 10
         old = [leaf for leaf in leaves if leaf.seen < limit and not leaf.opened]
         for source in view.sources:
             own = [leaf for leaf in old if leaf.source is source]
@@ -140,11 +143,7 @@ class Directories:
         view, source = self._view, node.source
         key = (source.rank, node.inner)
         kept = view.memory.listing(key)
-        if (
-            kept is not None
-            and self._fresh(kept, view.freshness.keep)
-            and (not source.local or await self._stands(node, kept))
-        ):
+        if kept is not None and self._fresh(kept) and (not source.local or await self._stands(node, kept)):
             return kept
         taken = view.clock()
         own, listed, rest = await view.witness.listing(source, node.inner)

@@ -16,10 +16,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
+import trio
+
 from mmirrorfs.source.reader import attributes
 from mmirrorfs.source.source import Source
 from mmirrorfs.tree import Attributes
-from mmirrorfs.view.nodes import FileNode
+from mmirrorfs.view.nodes import FileNode, Told
 
 LARGEST = 1 << 20
 """Bytes: the most that the kernel asks for in one read (256 pages)."""
@@ -31,7 +33,7 @@ AHEAD = 4 << 20
 
 @dataclass(slots=True, eq=False)
 class OpenFile:
-    """One open file. ``reading`` counts the reads that are under way."""
+    """One open file. ``reading`` counts the reads under way; ``told`` is what the kernel's pages are as new as."""
 
     fd: int
     node: FileNode
@@ -40,6 +42,7 @@ class OpenFile:
     reading: int = 0
     released: bool = False
     position: int = 0
+    told: Told | None = None
 
     async def attributes(self) -> Attributes:
         """What is open here, whatever has its name by now. Raises OSError."""
@@ -50,6 +53,13 @@ class OpenFile:
             return attributes(await self.source.pace.in_thread(partial(os.fstat, self.fd)))
         finally:
             self.reading -= 1
+            self.close_idle()
+
+    def close_idle(self) -> None:
+        """Close what was released, after the last read of it."""
+        if self.released and not self.reading and self.fd >= 0:
+            fd, self.fd = self.fd, -1
+            os.close(fd)
 
 
 class Files:
@@ -58,14 +68,22 @@ class Files:
     def __init__(self) -> None:
         self._files: dict[int, OpenFile] = {}
         self._last = 0
+        self._some = trio.Event()
         self._scratch = memoryview(bytearray(LARGEST))
 
     def add(self, fd: int, node: FileNode) -> int:
         """Take over a descriptor; returns its file handle."""
         self._last += 1
-        self._files[self._last] = OpenFile(fd, node, node.source)
+        self._files[self._last] = OpenFile(fd, node, node.source, told=node.told)
         node.opened += 1
+        self._some.set()
         return self._last
+
+    async def some(self) -> None:
+        """Wait until a file is open."""
+        while not self._files:
+            self._some = trio.Event()
+            await self._some.wait()
 
     def of(self, node: FileNode) -> OpenFile | None:
         """An open file of that node, if there is one."""
@@ -91,7 +109,7 @@ class Files:
             rest = await file.source.pace.in_thread(partial(_read_whole, file.fd, offset + got, size - got, ahead))
         finally:
             file.reading -= 1
-            self._close_idle(file)
+            file.close_idle()
         return head + rest if head else rest
 
     @staticmethod
@@ -124,13 +142,7 @@ class Files:
         if file is not None:
             file.released = True
             file.node.opened -= 1
-            self._close_idle(file)
-
-    @staticmethod
-    def _close_idle(file: OpenFile) -> None:
-        if file.released and not file.reading and file.fd >= 0:
-            fd, file.fd = file.fd, -1
-            os.close(fd)
+            file.close_idle()
 
     def __len__(self) -> int:
         return len(self._files)

@@ -5,13 +5,16 @@ one source: it stays what it is when the index moves on, so that what is open go
 event loop's thread only.
 """
 
+import time
+
 from mmirrorfs.merge.index import times
 from mmirrorfs.merge.inodes import number
+from mmirrorfs.source.scan import COARSE
 from mmirrorfs.source.source import Source
 from mmirrorfs.tree import DIR, Attributes, Directory, Kind, Merged, Rank
 
-Told = tuple[int, int, int, int, int]
-"""(dev, ino, size, mtime, ctime): contents with the same are the same."""
+Told = tuple[int, int, int, int, int, bool]
+"""(dev, ino, size, mtime, ctime, settled): contents with the same are the same, once they are settled."""
 
 
 class Node:
@@ -64,8 +67,18 @@ class FileNode(Node):
 
 
 def told(attr: Attributes) -> Told:
-    """What identifies a file's contents."""
-    return (attr.dev, attr.ino, attr.size, attr.mtime_ns, attr.ctime_ns)
+    """What identifies a file's contents.
+
+    A time in whole milliseconds comes from a coarse clock: for a while another edit may leave it as it is.
+    """
+    ctime = attr.ctime_ns
+    settled = ctime % 1_000_000 != 0 or abs(time.time_ns() - ctime) > COARSE * 1e9
+    return (attr.dev, attr.ino, attr.size, attr.mtime_ns, ctime, settled)
+
+
+def is_same(old: Told | None, new: Told) -> bool:
+    """Whether the contents are surely the same."""
+    return new[-1] and old == new
 
 
 def merged_attributes(merged: Merged, order: tuple[Rank, ...]) -> Attributes:

@@ -23,7 +23,7 @@ from mmirrorfs.source.source import Source, SourceLost
 from mmirrorfs.tree import DIR, Attributes, Leaf, Merged, Rank
 from mmirrorfs.view.files import Files
 from mmirrorfs.view.memory import Memory
-from mmirrorfs.view.nodes import FileNode, MergedNode, Node, first_input, merged_attributes, told
+from mmirrorfs.view.nodes import FileNode, MergedNode, Node, first_input, is_same, merged_attributes, told
 from mmirrorfs.view.witness import Witness, failure
 
 REMEMBER = 1_000_000
@@ -138,7 +138,7 @@ class View:
         if is_replaced(node, attr):
             os.close(fd)
             raise self._stale(node)
-        same = node.told == told(attr)
+        same = is_same(node.told, told(attr))
         self.saw(node, attr)
         return self.files.add(fd, node), same
 
@@ -258,7 +258,7 @@ class View:
         """Take note of attributes that were just read. A change that mtime and size do not tell is told on."""
         new = told(attr)
         old = node.told
-        if old is not None and old != new and node.kind != DIR and (old[2], old[3]) == (new[2], new[3]):
+        if old is not None and not is_same(old, new) and node.kind != DIR and (old[2], old[3]) == (new[2], new[3]):
             self.outdated(node.ino)
         if node.touched_ns > attr.mtime_ns:
             attr = attr._replace(mtime_ns=node.touched_ns, ctime_ns=max(attr.ctime_ns, node.touched_ns))

@@ -1,4 +1,4 @@
-"""Workers, from the side of the benchmark: started and ready before any clock runs, and never waited for without a bound."""
+"""Workers, from the benchmark's side: ready before any clock runs, and never waited for without a bound."""
 
 import contextlib
 import json
@@ -45,7 +45,9 @@ class Crew:
     def __enter__(self) -> "Crew":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.dismiss()
 
     @property

@@ -19,8 +19,7 @@ START = 30.0
 SWITCH = "MMIRRORFS_REQUEST_LOOP"
 """What mmirrorfs/mount/requestloop.py looks for in the environment."""
 TUNED = (
-    "cache.files=auto-full,category.search=ff,"
-    "cache.attr=60,cache.entry=60,cache.negative_entry=60,cache.readdir=true"
+    "cache.files=auto-full,category.search=ff,cache.attr=60,cache.entry=60,cache.negative_entry=60,cache.readdir=true"
 )
 
 OURS = "mmirrorfs"
@@ -73,12 +72,17 @@ def mounted(command: Sequence[str], place: str, contents: Contents, environment:
 
 
 def _mount(words: Sequence[str], mountpoint: str, environment: dict[str, str]) -> float:
-    """The seconds from the command to the first listing, as another process sees it."""
+    """The seconds from the command to the first answer, as another process sees it."""
     job = {"kind": "usable", "mountpoint": mountpoint, "seconds": START}
     with open(f"{mountpoint}.log", "w+") as log, Crew([job]) as watcher:
         watcher.start()
         process = subprocess.Popen(
-            words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **environment}, start_new_session=True
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env={**os.environ, **environment},
+            start_new_session=True,
         )
         try:
             code: int | None = process.wait(START)
@@ -157,6 +161,9 @@ def everybody(fast_path: bool) -> tuple[Peer, ...]:
         Peer("symlinks", _symlinks),
         Peer("bare", _bare),
     )
+
+
+NAMES = tuple(peer.name for peer in everybody(fast_path=True))
 
 
 def available(peers: Sequence[Peer], library: Library, place: str) -> tuple[list[Peer], dict[str, str]]:

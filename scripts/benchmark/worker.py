@@ -80,20 +80,21 @@ def missing(paths: list[str]) -> Work:
     """Look up names that are not there."""
 
     def work() -> Result:
-        if any([os.access(path, os.F_OK) for path in paths]):
-            raise ValueError("a name is there that should not be")
+        for path in paths:
+            if os.access(path, os.F_OK):
+                raise ValueError(f"{path} should not be there")
         return {"amount": len(paths)}
 
     return work
 
 
 def usable(mountpoint: str, seconds: float) -> Work:
-    """Wait until something is mounted there and its listing is not empty."""
+    """Wait until something is mounted there and has answered a lookup; a listing would make lookups warm."""
 
     def work() -> Result:
         before, deadline = os.stat(os.path.dirname(mountpoint)).st_dev, time.monotonic() + seconds
         while time.monotonic() < deadline:
-            if os.stat(mountpoint).st_dev != before and os.listdir(mountpoint):
+            if os.stat(mountpoint).st_dev != before and not os.access(f"{mountpoint}/no such name", os.F_OK):
                 return {"amount": 1}
             time.sleep(0.0005)
         raise TimeoutError(f"not within {seconds:g} s")

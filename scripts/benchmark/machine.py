@@ -1,0 +1,53 @@
+"""Where it was measured, and with what: the header without which no figure means anything."""
+
+import contextlib
+import os
+import platform
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+
+from benchmark.kernel import filesystem_of
+from benchmark.peers import Peer
+
+
+def machine(place: str) -> dict[str, str]:
+    """The machine, as label and text; ``place`` is where the library is."""
+    return {
+        "machine": f"{len(os.sched_getaffinity(0))} cores ({_processor()}), {_memory()}",
+        "kernel": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "library on": filesystem_of(place),
+        "load before": " ".join(f"{load:.2f}" for load in os.getloadavg()),
+        "user": "root" if os.geteuid() == 0 else "not root",
+        "time": time.strftime("%Y-%m-%d %H:%M %Z"),
+    }
+
+
+def versions(peers: Sequence[Peer]) -> dict[str, str]:
+    """The versions of mmirrorfs with all that it stands on, and of the peers."""
+    own = _output([sys.executable, "-m", "mmirrorfs", "--version"]).splitlines()
+    found = dict(line.split(" ", 1) for line in own if " " in line)
+    for peer in peers:
+        if peer.version:
+            number = re.search(rf"{peer.version[0]}[ a-z:]* v?(\d+(\.\d+)+)", _output(peer.version))
+            found[peer.version[0]] = number[1] if number else "unknown"
+    return found
+
+
+def _output(command: Sequence[str]) -> str:
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, stdin=subprocess.DEVNULL)
+        return done.stdout + done.stderr
+    return ""
+
+
+def _processor() -> str:
+    with open("/proc/cpuinfo") as file:
+        names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
+    return names[0] if names else "unknown"
+
+
+def _memory() -> str:
+    return f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.1f} GiB of memory"

@@ -1,0 +1,112 @@
+"""The benchmark from one end to the other: library, peers, rounds, report."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+
+from benchmark import figures, library, peers, scale
+from benchmark.crew import BenchmarkError
+from benchmark.machine import machine, versions
+from benchmark.options import parse
+from benchmark.place import workplace
+from benchmark.rounds import Plan, samples
+from benchmark.runs import RUNS
+
+INTERRUPTED = 130
+
+Report = dict[str, object]
+
+COLD = {
+    "mount": "the first run on a fresh mount: nothing in the mount's own caches (of the file that is read they are "
+    "dropped besides, by posix_fadvise), the sources in memory; for bare and symlinks cold is as warm",
+    "disk": "the first run on a fresh mount, after drop_caches 3: the kernel has forgotten the sources too",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run it; returns the exit code."""
+    options = parse(arguments)
+    try:
+        if options.cold == "disk" and not scale.can_drop():
+            raise BenchmarkError("--cold disk: only root can have the kernel forget what it read")
+        with workplace(options.directory) as place:
+            report = _scale(options, place) if options.scale else _compare(options, place)
+        if options.json:
+            with open(options.json, "w") as file:
+                json.dump(report, file, indent=1)
+    except (BenchmarkError, OSError) as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("bench: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+def _say() -> Callable[[str], None]:
+    """Progress, on one line that is written over, and only where somebody sees it."""
+    if not sys.stderr.isatty():
+        return lambda text: None
+    return lambda text: print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+
+
+def _compare(options: argparse.Namespace, place: str) -> Report:
+    say = _say()
+    header = machine(place)
+    say("making the library")
+    size = library.Size(options.artists, options.albums, options.files, options.file_kib << 10, options.large_mib << 20)
+    made = library.make(place, size)
+    wanted = [peer for peer in peers.everybody(options.fast_path == "on") if peer.name in (peers.OURS, *options.peers)]
+    present, left_out = peers.available(wanted, made, place)
+    header.update(versions(present))
+    header["library"] = _described(made)
+    header["cold"] = COLD[options.cold]
+    header["request loop"] = "polls first" if options.fast_path == "on" else "plain (--fast-path off)"
+    header["rounds"] = str(options.rounds)
+    header.update({f"left out: {name}": why for name, why in left_out.items()})
+    runs = [run for run in RUNS if run.name in options.only]
+    plan = Plan(runs, present, options.rounds, options.cold == "disk", place)
+    rows = list(figures.rows(list(samples(plan, made, say))))
+    say("")
+    _print_header(header)
+    print(figures.table(rows))
+    print("\nours/peer: times, within each round, the median of the rounds; below 1 mmirrorfs is the faster one.")
+    return {"header": header, "left_out": left_out, "rows": [asdict(row) for row in rows]}
+
+
+def _described(made: library.Library) -> str:
+    size = made.size
+    return (
+        f"two sources of {size.artists:,} artists x {size.albums} albums x {size.files} files of {size.file_bytes >> 10} "
+        f"KiB, overlapping by half: {len(made.both.tracks):,} files in the view; one more file of "
+        f"{size.large_bytes >> 20:,} MiB. bare and bindfs show the first source alone"
+    )
+
+
+def _scale(options: argparse.Namespace, place: str) -> Report:
+    say = _say()
+    header = machine(place)
+    header.update(versions([]))
+    header["cold"] = "after drop_caches 2" if scale.can_drop() else "left out: only root can have the kernel forget"
+    header["rounds"] = str(options.rounds)
+    scales = [scale.measure(place, asked, options.rounds, say) for asked in options.sizes]
+    pauses = list(scale.pauses(place, options.wide, options.rounds, say))
+    say("")
+    _print_header(header)
+    print(figures.columns(list(scale.lines(scales)), right=range(1, len(scales) + 1)))
+    print(f"\nOne directory of {options.wide:,} files listed, and a file of the other source statted all the while:")
+    for number, pause in enumerate(pauses):
+        print(
+            f"    round {number + 1}: the longest stat took {pause.beside * 1e3:,.1f} ms "
+            f"({pause.alone * 1e3:,.1f} ms with nothing beside it), the listing {pause.listing * 1e3:,.0f} ms"
+        )
+    return {"header": header, "sizes": [asdict(one) for one in scales], "pauses": [asdict(one) for one in pauses]}
+
+
+def _print_header(header: dict[str, str]) -> None:
+    width = max(map(len, header))
+    for label, text in header.items():
+        print(f"{label.ljust(width)}  {text}")
+    print()

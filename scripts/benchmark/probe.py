@@ -1,0 +1,60 @@
+"""The worker that looks from the inside: builds and refreshes an index as the product does, without a mount.
+
+The only place of the benchmark that imports mmirrorfs. Speaks as worker.py does.
+"""
+
+import os
+import time
+from collections.abc import Sequence
+
+from benchmark.worker import Result, Work, serve
+from mmirrorfs.cli.prepare import scan
+from mmirrorfs.merge.index import changes, merge
+from mmirrorfs.source.source import Source
+from mmirrorfs.tree import Directory, Merged, Rank
+
+DEPTH = 2
+ORDER = (Rank(0), Rank(1))
+
+
+def index(sources: list[str], changing: str) -> Work:
+    """Build, refresh when nothing has changed, and refresh when ``changing``, a new folder, has come; in seconds."""
+
+    def work() -> Result:
+        opened = [Source(Rank(rank), str(rank), os.fsencode(path), DEPTH) for rank, path in enumerate(sources)]
+        started = time.perf_counter()
+        trees = scan(opened)
+        merged = merge(tuple(trees), ORDER)
+        built = time.perf_counter()
+        trees = _again(opened, trees)
+        quiet = time.perf_counter()
+        os.mkdir(changing)
+        try:
+            changed = _changed(opened, trees, merged)
+        finally:
+            os.rmdir(changing)
+        return {"build": built - started, "quiet": quiet - built, "changed": changed, "folders": _folders(merged)}
+
+    return work
+
+
+def _again(sources: Sequence[Source], trees: Sequence[Directory]) -> list[Directory]:
+    return [source.scan(tree) for source, tree in zip(sources, trees, strict=True)]
+
+
+def _changed(sources: Sequence[Source], trees: Sequence[Directory], before: Merged) -> float:
+    started = time.perf_counter()
+    after = merge(tuple(_again(sources, trees)), ORDER, before=before, now_ns=time.time_ns())
+    found = list(changes(before, after))
+    taken = time.perf_counter() - started
+    if not found:
+        raise ValueError("the refresh missed the new folder")
+    return taken
+
+
+def _folders(merged: Merged) -> int:
+    return sum(len(child.children) for child in merged.children.values() if isinstance(child, Merged))
+
+
+if __name__ == "__main__":
+    serve({"index": index})

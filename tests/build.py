@@ -1,0 +1,123 @@
+"""Builders that the tests of the inner rings share: trees on disk, and sources and views of them."""
+
+import os
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Union
+
+from mmirrorfs.merge.index import merge
+from mmirrorfs.merge.inodes import ROOT
+from mmirrorfs.source.source import Source
+from mmirrorfs.tree import Rank
+from mmirrorfs.view.directories import Directories
+from mmirrorfs.view.nodes import Node
+from mmirrorfs.view.view import Freshness, View
+
+
+@dataclass(frozen=True)
+class Link:
+    """A symbolic link, in a tree to be planted."""
+
+    to: str
+
+
+class Fifo:
+    """A FIFO, in a tree to be planted."""
+
+
+Tree = Mapping[str, Union["Tree", str, bytes, Link, Fifo]]
+"""A directory: what is in it by name. A mapping is a directory, a text the contents of a file."""
+
+
+def plant(where: Path, tree: Tree) -> Path:
+    """Make a tree on disk; returns its root."""
+    where.mkdir(exist_ok=True, parents=True)
+    for name, what in tree.items():
+        path = where / name
+        if isinstance(what, Link):
+            path.symlink_to(what.to)
+        elif isinstance(what, Fifo):
+            os.mkfifo(path)
+        elif isinstance(what, Mapping):
+            plant(path, what)
+        else:
+            path.write_bytes(what if isinstance(what, bytes) else what.encode())
+    return where
+
+
+@contextmanager
+def deep(where: Path, levels: int, name: str) -> Iterator[str]:
+    """A path too long to be made at once, with a file and a link to it at its end; removed again.
+
+    Whoever cleans temporary directories up does it by recursion, which fails on it.
+    """
+    fd = os.open(where, os.O_RDONLY)
+    for _ in range(levels):
+        os.mkdir(name, dir_fd=fd)
+        inner = os.open(name, os.O_RDONLY, dir_fd=fd)
+        os.close(fd)
+        fd = inner
+    with open(os.open("file", os.O_WRONLY | os.O_CREAT, dir_fd=fd), "wb") as file:
+        file.write(b"deep")
+    os.symlink("file", "link", dir_fd=fd)
+    os.close(fd)
+    try:
+        yield "/".join([name] * levels)
+    finally:
+        subprocess.run(["rm", "-rf", str(where / name)], check=True)
+
+
+_moments = count(1_600_000_000)
+
+
+def move(path: Path) -> None:
+    """Give a path an mtime that it never had, however coarse the clock of the disk is."""
+    moment = next(_moments) * 10**9
+    os.utime(path, ns=(moment, moment), follow_symlinks=False)
+
+
+class Clock:
+    """A clock that stands still until it is moved; seconds."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def sources(*roots: Path, depth: int = 1, local: bool = True) -> list[Source]:
+    """The sources at these roots, from high to low, named after them."""
+    return [Source(Rank(rank), root.name, os.fsencode(root), depth, local=local) for rank, root in enumerate(roots)]
+
+
+LASTING = Freshness(keep=10.0, kernel=10.0, period=20.0)
+
+
+def view_of(sources: Sequence[Source], order: Sequence[int] | None = None, clock: Clock | None = None) -> View:
+    """A view of what is in the sources now; the first source wins, unless another order is given."""
+    ranks = tuple(Rank(rank) for rank in (range(len(sources)) if order is None else order))
+    index = merge(tuple(source.scan(None) for source in sources), ranks)
+    return View(sources, ranks, index, LASTING, clock=clock or Clock())
+
+
+async def find(view: View, path: str) -> Node:
+    """Look a path up, name by name, and count every name of it, as the kernel does."""
+    node = view.node(ROOT)
+    for name in path.split("/") if path else ():
+        node = await view.lookup(node.ino, os.fsencode(name))
+        view.nodes.count(node)
+    return node
+
+
+async def listed(directories: Directories, node: Node) -> dict[str, Node]:
+    """The entries of a directory, opened, read to the end and closed."""
+    handle = await directories.open(node.ino)
+    try:
+        return {os.fsdecode(name): entry for name, entry in await directories.entries(handle, 0)}
+    finally:
+        directories.release(handle)

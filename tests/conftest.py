@@ -1,0 +1,69 @@
+"""What holds for every test that mounts: where it happens, how long it may take, and that nothing is left of it.
+
+A test marked ``mount`` is skipped where FUSE cannot be used. It works in ``place``, and has LIMIT seconds, or
+``mount(seconds=N)``, even if it hangs in the kernel. Hypothesis finds the same examples every time where CI is set.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from tests.support.kernel import abort_under, end_processes_of, views_under
+from tests.support.limit import limit
+
+LIMIT = 60.0
+"""Seconds that a test with a mount may take."""
+
+settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI"):
+    settings.load_profile("ci")
+
+
+def _why_not() -> str | None:
+    """Why nothing can be mounted here; None where it can."""
+    try:
+        os.close(os.open("/dev/fuse", os.O_RDWR))
+    except OSError as error:
+        return f"/dev/fuse cannot be opened: {error.strerror}"
+    if os.geteuid() != 0 and shutil.which("fusermount3") is None:
+        return "fusermount3, which a plain user mounts with, is not installed"
+    return None
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what mounts where nothing can be mounted, and say why."""
+    if item.get_closest_marker("mount") is not None and (reason := _why_not()) is not None:
+        pytest.skip(reason)
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """An empty directory that everybody may enter. Nothing may be mounted or running in it in the end."""
+    path = Path(os.path.realpath(tempfile.mkdtemp(prefix="mmirrorfs-test-")))
+    path.chmod(0o755)
+    try:
+        yield path
+        left = [view.where for view in views_under(os.fsencode(path))]
+        assert not left, f"the test left these mounted: {left}"
+    finally:
+        abort_under(os.fsencode(path))
+        killed = end_processes_of(os.fsencode(path))
+        shutil.rmtree(path)
+    assert not killed, f"the test left these processes: {killed}"
+
+
+@pytest.fixture(autouse=True)
+def _limited(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The time limit of a test that mounts."""
+    marker = request.node.get_closest_marker("mount")
+    if marker is None:
+        yield
+        return
+    where = os.fsencode(request.getfixturevalue("place"))
+    with limit(marker.kwargs.get("seconds", LIMIT), where):
+        yield

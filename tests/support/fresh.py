@@ -1,0 +1,227 @@
+"""What the tests of freshness share: a second process that looks at a view, and how long a change may take to show.
+
+Rule 1: the promise is one second (``--refresh 1``), and the margin on top of it is stated here, once.
+Rule 2: a change is observed by a process that had read, listed, mapped and missed the same things just before.
+Rule 3: what a view must be, the model says; names, bytes and attributes are compared with it.
+"""
+
+import mmap
+import os
+import pickle
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+from tests.support.model import predict, walk
+from tests.support.polling import holds, poll
+
+PROMISE = 1.0
+"""Seconds: what ``--refresh`` is given."""
+MARGIN = 6.0
+"""Seconds on top of the promise for a machine that is busy with other things."""
+REFRESH = f"--refresh={PROMISE:g}"
+
+Figures = tuple[int, int, int, int, int]
+"""(mode, owner, group, size, mtime)."""
+
+
+def shows(condition: Callable[[], object], what: str) -> None:
+    """Wait until a change shows; no longer than was promised."""
+    poll(condition, what, PROMISE + MARGIN)
+
+
+def stays(condition: Callable[[], object], what: str, seconds: float = 2 * PROMISE) -> None:
+    """Look again and again for ``seconds`` whether something is as it was."""
+    assert not holds(lambda: not condition(), seconds), f"it did not stay: {what}"
+
+
+def differences(view: Path, order: Sequence[Path], depth: int) -> list[str]:
+    """In what a view, looked at from here, differs from what the model says of the sources as they are now."""
+    expected = predict([os.fsencode(source) for source in order], depth)
+    found = walk(os.fsencode(view))
+    wrong = [f"missing: {path!r}" for path in expected.keys() - found.keys()]
+    if figures(view)[:3] != figures(order[0])[:3]:
+        wrong.append(f"the root has {figures(view)}, not {figures(order[0])}")
+    wrong += [f"too much: {path!r}" for path in found.keys() - expected.keys()]
+    for path in expected.keys() & found.keys():
+        if found[path] != expected[path].shown:
+            wrong.append(f"{path!r} is {found[path]}, not {expected[path].shown}")
+        here, there = figures(os.fsencode(view) + b"/" + path), figures(expected[path].winner)
+        is_directory = stat.S_ISDIR(there[0])
+        if here[:3] != there[:3] or (not is_directory and here != there) or (is_directory and here[4] < there[4]):
+            wrong.append(f"{path!r} has {here}, not {there}")
+    return wrong
+
+
+def figures(path: bytes | Path) -> Figures:
+    """What stat tells of a path, a link not followed."""
+    st = os.lstat(path)
+    return st.st_mode, st.st_uid, st.st_gid, st.st_size, st.st_mtime_ns
+
+
+class Observer:
+    """Another process that looks at a view, and keeps open what it is told to keep."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
+        self._process = process
+
+    def _ask(self, what: str, *words: object) -> Any:  # noqa: ANN401  # what the other process returns
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        pickle.dump((what, words), self._process.stdin)
+        self._process.stdin.flush()
+        answer = pickle.load(self._process.stdout)
+        if isinstance(answer, OSError | AssertionError):
+            raise answer
+        return answer
+
+    def stat(self, path: Path) -> os.stat_result:
+        """lstat(2)."""
+        return cast(os.stat_result, self._ask("stat", os.fspath(path)))
+
+    def exists(self, path: Path) -> bool:
+        """Whether the name is there; any other error than its absence is raised."""
+        try:
+            return bool(self.stat(path))
+        except FileNotFoundError:
+            return False
+
+    def names(self, path: Path) -> list[str]:
+        """A listing, as it comes."""
+        return cast(list[str], self._ask("names", os.fspath(path)))
+
+    def read(self, path: Path) -> bytes:
+        """Open, read to the end, close."""
+        return cast(bytes, self._ask("read", os.fspath(path)))
+
+    def open(self, path: Path) -> int:
+        """Open a file and keep it; returns the descriptor there."""
+        return cast(int, self._ask("open", os.fspath(path)))
+
+    def pread(self, fd: int, size: int = 1 << 20, offset: int = 0) -> bytes:
+        """Read from an open file."""
+        return cast(bytes, self._ask("pread", fd, size, offset))
+
+    def fstat(self, fd: int) -> os.stat_result:
+        """fstat(2)."""
+        return cast(os.stat_result, self._ask("fstat", fd))
+
+    def map(self, path: Path) -> int:
+        """Map a whole file and close its descriptor; returns a key for ``mapped``."""
+        return cast(int, self._ask("map", os.fspath(path)))
+
+    def mapped(self, key: int) -> bytes:
+        """What is in the mapping now."""
+        return cast(bytes, self._ask("mapped", key))
+
+    def close(self, number: int) -> None:
+        """Give back a descriptor, a mapping or an open directory."""
+        self._ask("close", number)
+
+    def opendir(self, path: Path) -> int:
+        """Open a directory, without reading it yet."""
+        return cast(int, self._ask("opendir", os.fspath(path)))
+
+    def readdir(self, key: int) -> list[str]:
+        """Read the rest of an open directory."""
+        return cast(list[str], self._ask("readdir", key))
+
+    def differences(self, view: Path, order: Sequence[Path], depth: int) -> list[str]:
+        """In what the view differs from the model, seen from there; and what could not be looked at."""
+        try:
+            return cast(list[str], self._ask("differences", view, list(order), depth))
+        except (OSError, AssertionError) as error:
+            return [repr(error)]
+
+
+@contextmanager
+def observer() -> Iterator[Observer]:
+    """A process that observes, for as long as the block takes."""
+    top = Path(__file__).parents[2]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.support.fresh"], cwd=top, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    try:
+        yield Observer(process)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+class _Eyes:
+    """The observer's side: each method answers one question."""
+
+    def __init__(self) -> None:
+        self._kept: dict[int, Any] = {}
+        self._last = 0
+
+    def stat(self, path: str) -> os.stat_result:
+        return os.lstat(path)
+
+    def names(self, path: str) -> list[str]:
+        return os.listdir(path)
+
+    def read(self, path: str) -> bytes:
+        return Path(path).read_bytes()
+
+    def open(self, path: str) -> int:
+        return os.open(path, os.O_RDONLY)
+
+    def pread(self, fd: int, size: int, offset: int) -> bytes:
+        return os.pread(fd, size, offset)
+
+    def fstat(self, fd: int) -> os.stat_result:
+        return os.fstat(fd)
+
+    def map(self, path: str) -> int:
+        fd = os.open(path, os.O_RDONLY)
+        try:
+            return self._keep(mmap.mmap(fd, 0, mmap.MAP_SHARED, mmap.PROT_READ))
+        finally:
+            os.close(fd)
+
+    def mapped(self, key: int) -> bytes:
+        return bytes(self._kept[key])
+
+    def opendir(self, path: str) -> int:
+        return self._keep(os.scandir(path))
+
+    def readdir(self, key: int) -> list[str]:
+        return [entry.name for entry in self._kept[key]]
+
+    def close(self, number: int) -> None:
+        if number in self._kept:
+            self._kept.pop(number).close()
+        else:
+            os.close(number)
+
+    def differences(self, view: Path, order: list[Path], depth: int) -> list[str]:
+        return differences(view, order, depth)
+
+    def _keep(self, thing: object) -> int:
+        self._last -= 1
+        self._kept[self._last] = thing
+        return self._last
+
+
+def _serve() -> None:
+    eyes = _Eyes()
+    while True:
+        try:
+            what, words = pickle.load(sys.stdin.buffer)
+        except EOFError:
+            return
+        try:
+            answer = getattr(eyes, what)(*words)
+        except (OSError, AssertionError) as error:
+            answer = error
+        pickle.dump(answer, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    _serve()

@@ -1,0 +1,260 @@
+"""A source that can be made slow, or made to hang: a pass-through of a directory, mounted by a process of its own.
+
+Rule 1: SIGUSR1 makes it take requests and not answer them (all of them, or only reads), SIGUSR2 answer again, the held
+ones too. It says so when it is so, on its standard output.
+Rule 2: nothing of it is kept by the kernel but the pages of files: every name and every attribute is asked for anew.
+Rule 3: each read takes ``delay`` seconds, however many there are at a time; how many, is told in a file of figures.
+Rule 4: however the test ends, the connection is aborted and the mount taken away, without touching it.
+"""
+
+import argparse
+import contextlib
+import mmap
+import os
+import signal
+import struct
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, ParamSpec, TypeVar
+
+import pyfuse3
+import trio
+from pyfuse3 import EntryAttributes, FileHandleT, FileInfo, FileNameT, FlagT, FUSEError, InodeT, RequestContext
+
+from tests.support.kernel import detach
+from tests.support.polling import poll
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_FIGURES = struct.Struct("=IIII")
+CONNECTIONS = Path("/sys/fs/fuse/connections")
+
+
+class Figures(NamedTuple):
+    """Reads that have begun, are under way, and were under way at a time at the most; and requests that are held now."""
+
+    begun: int
+    now: int
+    most: int
+    held: int
+
+
+@dataclass
+class Hanging:
+    """A mounted pass-through, seen from the test."""
+
+    mountpoint: Path
+    process: "subprocess.Popen[bytes]"
+    connection: int
+    _figures: Path
+
+    def hang(self) -> None:
+        """Take requests and answer none, from now on."""
+        self._send(signal.SIGUSR1, b"hangs\n")
+
+    def go_on(self) -> None:
+        """Answer again, what was held first."""
+        self._send(signal.SIGUSR2, b"goes on\n")
+
+    def freeze(self) -> None:
+        """Stop the process: it does not even take requests, so those who wait for it can be killed."""
+        self.process.send_signal(signal.SIGSTOP)
+        status = Path(f"/proc/{self.process.pid}/stat")
+        poll(lambda: status.read_bytes().rpartition(b")")[2].split()[0] == b"T", "the process stopped")
+
+    def thaw(self) -> None:
+        """Let it run again."""
+        self.process.send_signal(signal.SIGCONT)
+
+    def abort(self) -> None:
+        """End it by force, as an administrator would: whoever waits for it gets an error."""
+        with contextlib.suppress(OSError):
+            (CONNECTIONS / str(self.connection) / "abort").write_text("1")
+
+    @property
+    def figures(self) -> Figures:
+        """How much is being read, asked without touching the mount."""
+        return Figures(*_FIGURES.unpack(self._figures.read_bytes()))
+
+    def _send(self, number: signal.Signals, answer: bytes) -> None:
+        self.process.send_signal(number)
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == answer
+
+
+def see_connections() -> None:
+    """Mount the kernel's list of FUSE connections, where root may and nobody did."""
+    if os.geteuid() == 0 and not os.path.ismount(CONNECTIONS):
+        subprocess.run(["mount", "-t", "fusectl", "none", CONNECTIONS], check=False, timeout=10)
+
+
+@contextlib.contextmanager
+def hanging(directory: Path, mountpoint: Path, hang: str = "all", delay: float = 0) -> Iterator[Hanging]:
+    """Mount a pass-through of ``directory``. ``hang`` says what hangs on demand: ``all`` requests, or ``reads``."""
+    see_connections()
+    mountpoint.mkdir(exist_ok=True)
+    figures = mountpoint.parent / f"{mountpoint.name}.figures"
+    figures.write_bytes(bytes(_FIGURES.size))
+    words = [str(directory), str(mountpoint), str(figures), f"--hang={hang}", f"--delay={delay}"]
+    program = [sys.executable, "-m", "tests.support.hanging", *words]
+    top = Path(__file__).parents[2]
+    process = subprocess.Popen(program, cwd=top, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"mounted\n"
+        found = Hanging(mountpoint, process, os.minor(os.stat(mountpoint).st_dev), figures)
+        try:
+            yield found
+        finally:
+            found.abort()
+    finally:
+        process.kill()
+        process.communicate()
+        detach(os.fsencode(mountpoint))
+
+
+# The process
+
+
+class _Passing(pyfuse3.Operations):
+    """Inode numbers are given out in order, one for each path, and never taken back."""
+
+    def __init__(self, root: str, figures: str, hang: str, delay: float) -> None:
+        super().__init__()
+        self._paths: list[bytes] = [b"", os.fsencode(root)]
+        self._numbers = {self._paths[1]: 1}
+        self._listed: list[tuple[bytes, list[bytes]]] = []
+        self._only_reads, self._delay = hang == "reads", delay
+        self._answering = trio.Event()
+        self._answering.set()
+        self._begun = self._now = self._most = self._waiting = 0
+        with open(figures, "r+b") as file:
+            self._told = mmap.mmap(file.fileno(), _FIGURES.size)
+
+    async def obey(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        with trio.open_signal_receiver(signal.SIGUSR1, signal.SIGUSR2) as arriving:
+            task_status.started()
+            async for number in arriving:
+                if number == signal.SIGUSR1:
+                    self._answering = trio.Event()
+                    os.write(1, b"hangs\n")
+                else:
+                    self._answering.set()
+                    os.write(1, b"goes on\n")
+
+    async def _held(self, read: bool = False) -> None:
+        if (self._only_reads and not read) or self._answering.is_set():
+            return
+        self._count(0, 1)
+        await self._answering.wait()
+        self._count(0, -1)
+
+    def _count(self, reads: int, held: int = 0) -> None:
+        self._now += reads
+        self._begun += max(reads, 0)
+        self._most = max(self._most, self._now)
+        self._waiting += held
+        self._told[:] = _FIGURES.pack(self._begun, self._now, self._most, self._waiting)
+
+    def _entry(self, path: bytes) -> EntryAttributes:
+        st = _asked(os.lstat, path)
+        entry = EntryAttributes()
+        entry.st_ino = InodeT(self._numbers.setdefault(path, len(self._paths)))
+        if entry.st_ino == len(self._paths):
+            self._paths.append(path)
+        for name in ("mode", "nlink", "uid", "gid", "rdev", "size", "blocks", "atime_ns", "mtime_ns", "ctime_ns"):
+            setattr(entry, f"st_{name}", getattr(st, f"st_{name}"))
+        entry.entry_timeout = entry.attr_timeout = 0
+        return entry
+
+    async def lookup(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> EntryAttributes:
+        await self._held()
+        return self._entry(self._paths[parent_inode] + b"/" + name)
+
+    async def forget(self, inode_list: Sequence[tuple[InodeT, int]]) -> None:
+        pass
+
+    async def getattr(self, inode: InodeT, ctx: RequestContext) -> EntryAttributes:
+        await self._held()
+        return self._entry(self._paths[inode])
+
+    async def opendir(self, inode: InodeT, ctx: RequestContext) -> FileHandleT:
+        await self._held()
+        path = self._paths[inode]
+        self._listed.append((path, _asked(os.listdir, path)))
+        return FileHandleT(len(self._listed) - 1)
+
+    async def readdir(self, fh: FileHandleT, start_id: int, token: pyfuse3.ReaddirToken) -> None:
+        await self._held()
+        above, names = self._listed[fh]
+        for position, name in enumerate(names[start_id:], start_id + 1):
+            with contextlib.suppress(FUSEError):
+                if not pyfuse3.readdir_reply(token, FileNameT(name), self._entry(above + b"/" + name), position):
+                    break
+
+    async def open(self, inode: InodeT, flags: FlagT, ctx: RequestContext) -> FileInfo:
+        await self._held()
+        return FileInfo(fh=FileHandleT(_asked(os.open, self._paths[inode], os.O_RDONLY)), keep_cache=False)
+
+    async def read(self, fh: FileHandleT, off: int, size: int) -> bytes:
+        self._count(1)
+        try:
+            await trio.sleep(self._delay)
+            await self._held(read=True)
+            return os.pread(fh, size, off)
+        finally:
+            self._count(-1)
+
+    async def flush(self, fh: FileHandleT) -> None:
+        await self._held()
+
+    async def release(self, fh: FileHandleT) -> None:
+        await self._held()
+        os.close(fh)
+
+    async def releasedir(self, fh: FileHandleT) -> None:
+        await self._held()
+
+    async def statfs(self, ctx: RequestContext) -> pyfuse3.StatvfsData:
+        await self._held()
+        data = pyfuse3.StatvfsData()
+        data.f_bsize = data.f_frsize = 4096
+        data.f_blocks, data.f_files, data.f_namemax = 1000, 100, 255
+        return data
+
+
+def _asked(call: Callable[P, R], *words: P.args, **more: P.kwargs) -> R:
+    try:
+        return call(*words, **more)
+    except OSError as error:
+        raise FUSEError(error.errno or 5) from None
+
+
+async def _serve(operations: _Passing) -> None:
+    async with trio.open_nursery() as nursery:
+        await nursery.start(operations.obey)
+        os.write(1, b"mounted\n")
+        await pyfuse3.main(max_tasks=2000)
+        nursery.cancel_scope.cancel()
+
+
+def _main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("directory")
+    parser.add_argument("mountpoint")
+    parser.add_argument("figures")
+    parser.add_argument("--hang", default="all")
+    parser.add_argument("--delay", type=float, default=0)
+    words = parser.parse_args()
+    operations = _Passing(words.directory, words.figures, words.hang, words.delay)
+    pyfuse3.init(operations, words.mountpoint, {"fsname=hanging", "subtype=hanging", "default_permissions"})
+    trio.run(_serve, operations)
+    pyfuse3.close(unmount=False)
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,108 @@
+"""The kernel's side of a mount, from /proc and /sys alone: a mount that hangs hangs nobody who looks here."""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+from dataclasses import dataclass
+
+TYPE = b"fuse.mmirrorfs"
+
+
+@dataclass(frozen=True, slots=True)
+class Mounted:
+    """A line of /proc/self/mountinfo. ``connection`` is the directory under /sys/fs/fuse/connections."""
+
+    where: bytes
+    type: bytes
+    options: frozenset[str]
+    superblock: frozenset[str]
+    connection: int
+
+
+def views_under(directory: bytes) -> list[Mounted]:
+    """The views that are mounted at or below ``directory``, answering or not, the deepest and latest first."""
+    views = [mount for mount in _mounts() if mount.type == TYPE]
+    return [view for view in views if view.where == directory or view.where.startswith(directory + b"/")][::-1]
+
+
+def view_at(where: bytes) -> Mounted | None:
+    """The view whose mountpoint is ``where``."""
+    return next((view for view in views_under(where) if view.where == where), None)
+
+
+def mounted_under(directory: bytes) -> list[bytes]:
+    """The mountpoints of whatever is mounted below ``directory``, the latest first."""
+    return [mount.where for mount in _mounts() if mount.where.startswith(directory + b"/")][::-1]
+
+
+def _mounts() -> list[Mounted]:
+    with open("/proc/self/mountinfo", "rb") as file:
+        return [_parsed(line) for line in file]
+
+
+def _parsed(line: bytes) -> Mounted:
+    fields, _, rest = line.partition(b" - ")
+    _, _, device, _, where, options, *_ = fields.split(b" ")
+    kind, _, superblock = rest.rstrip(b"\n").split(b" ", 2)
+    where = re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), where)
+    words = frozenset(options.decode().split(","))
+    return Mounted(where, kind, words, frozenset(superblock.decode().split(",")), int(device.partition(b":")[2]))
+
+
+def abort_under(directory: bytes) -> list[bytes]:
+    """End every view below ``directory`` by force, without touching it; returns where they were.
+
+    Whoever hangs on one of them, in the kernel too, gets an error at once.
+    """
+    ended = [view.where for view in views_under(directory)]
+    for view in views_under(directory):
+        with contextlib.suppress(OSError), open(f"/sys/fs/fuse/connections/{view.connection}/abort", "w") as file:
+            file.write("1")
+    for where in [*mounted_under(directory), *ended]:
+        if any(mount.where == where for mount in _mounts()):
+            detach(where)
+    return ended
+
+
+def detach(where: bytes) -> None:
+    """Unmount lazily."""
+    for command in ([b"umount", b"-l", where], [b"fusermount3", b"-u", b"-z", b"-q", where]):
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            if subprocess.run(command, capture_output=True, timeout=10).returncode == 0:
+                return
+
+
+def processes_of(path: bytes) -> list[int]:
+    """The living processes that have ``path``, or a path below it, among the arguments of their command."""
+    return [
+        int(name) for name in os.listdir("/proc") if name.isdigit() and _names(int(name), path) and alive(int(name))
+    ]
+
+
+def _names(pid: int, path: bytes) -> bool:
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            arguments = file.read().split(b"\0")
+    except OSError:
+        return False
+    return pid != os.getpid() and any(word == path or word.startswith(path + b"/") for word in arguments)
+
+
+def alive(pid: int) -> bool:
+    """Whether the process runs still; one that only waits to be reaped does not."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
+    except OSError:
+        return False
+
+
+def end_processes_of(path: bytes) -> list[int]:
+    """Kill what was started with that path and is left; returns their ids."""
+    left = processes_of(path)
+    for pid in left:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    return left

@@ -1,0 +1,94 @@
+"""Many readers at a time, each a thread of one other process, that may be stuck for as long as they like.
+
+They open their files at once and read when they are told to; what each got is told when all are done.
+"""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO
+
+from tests.support.polling import holds, poll
+
+
+class Readers:
+    """The readers of some files. ``process`` is theirs."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", told: Path) -> None:
+        self.process = process
+        self._told = told
+
+    def start(self) -> None:
+        """Let all of them read."""
+        _pipe(self.process.stdin).write(b"go\n")
+        _pipe(self.process.stdin).flush()
+
+    @property
+    def done(self) -> int:
+        """How many have an answer."""
+        return len(self._told.read_bytes())
+
+    def answers(self, seconds: float) -> list[str | int]:
+        """What each reader got: its file's content in hexadecimal digits, or an errno."""
+        poll(lambda: self.process.poll() is not None, "the end of the readers", seconds)
+        found: list[str | int] = json.loads(_answers(self._told).read_text())
+        return found
+
+
+def _answers(told: Path) -> Path:
+    return told.with_suffix(".json")
+
+
+def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
+    assert pipe is not None
+    return pipe
+
+
+@contextlib.contextmanager
+def readers(paths: Sequence[Path], told: Path) -> Iterator[Readers]:
+    """A reader for each path, with the file open. ``told`` is a file that grows by one byte with each answer."""
+    told.write_bytes(b"")
+    top = Path(__file__).parents[2]
+    program = [sys.executable, "-m", "tests.support.readers", str(told), *map(str, paths)]
+    process = subprocess.Popen(program, cwd=top, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert _pipe(process.stdout).readline() == b"open\n"
+        yield Readers(process, told)
+    finally:
+        process.kill()
+        holds(lambda: process.poll() is not None, 5)
+        for pipe in (process.stdin, process.stdout):
+            with contextlib.suppress(BrokenPipeError):
+                _pipe(pipe).close()
+
+
+def _main(told: str, paths: Sequence[str]) -> None:
+    files = [os.open(path, os.O_RDONLY) for path in paths]
+    answers: list[str | int] = [0] * len(paths)
+    count = os.open(told, os.O_WRONLY | os.O_APPEND)
+
+    def read(number: int) -> None:
+        try:
+            answers[number] = os.read(files[number], 1 << 20).hex()
+        except OSError as error:
+            answers[number] = error.errno or 0
+        os.write(count, b".")
+
+    print("open", flush=True)
+    sys.stdin.readline()
+    threads = [threading.Thread(target=read, args=(number,)) for number in range(len(paths))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    _answers(Path(told)).write_text(json.dumps(answers))
+    os._exit(0)  # the files cannot always be closed any more
+
+
+if __name__ == "__main__":
+    _main(sys.argv[1], sys.argv[2:])

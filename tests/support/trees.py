@@ -1,0 +1,50 @@
+"""Trees on the disk, from values, and a look at what a tree has become."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Union
+
+Tree = Mapping[bytes, Union["Tree", bytes, "Link"]]
+"""A directory: its names, and what is under them: a tree, the bytes of a file, or a link."""
+
+Stamp = tuple[int, int, int, int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A symbolic link and where it points."""
+
+    target: bytes
+
+
+def grow(where: Path | bytes, tree: Tree) -> Path:
+    """Make the directory ``where`` with everything in it; returns its path."""
+    top = os.fsencode(where)
+    os.makedirs(top, exist_ok=True)
+    for name, what in tree.items():
+        path = top + b"/" + name
+        if isinstance(what, bytes):
+            with open(path, "xb") as file:
+                file.write(what)
+        elif isinstance(what, Link):
+            os.symlink(what.target, path)
+        else:
+            grow(path, what)
+    return Path(os.fsdecode(top))
+
+
+def folders(prefix: str, *names: str) -> Tree:
+    """Folders that each hold a file ``track`` which says whose it is: ``prefix`` and the folder's name."""
+    return {name.encode(): {b"track": (prefix + name).encode()} for name in names}
+
+
+def stamps(top: Path) -> dict[bytes, Stamp]:
+    """(mode, links, owner, group, size, mtime, ctime) of everything in a tree: equal when nobody changed anything."""
+    found: dict[bytes, Stamp] = {}
+    for above, directories, files in os.walk(os.fsencode(top)):
+        for path in [above, *[above + b"/" + name for name in directories + files]]:
+            st = os.lstat(path)
+            found[path] = (st.st_mode, st.st_nlink, st.st_uid, st.st_gid, st.st_size, st.st_mtime_ns, st.st_ctime_ns)
+    return found

@@ -1,0 +1,156 @@
+"""Bad input: one line that says what is wrong, mount(8)'s exit code, quickly, and nothing mounted or left behind."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support.kernel import mounted_under, processes_of
+from tests.support.mounts import COMMAND, mounted
+from tests.support.polling import poll
+from tests.support.trees import folders, grow
+from tests.support.users import AS_NOBODY, NOBODY, WITHOUT_OVERRIDE, Word, needs_root, output_of, run
+
+pytestmark = pytest.mark.mount
+
+USAGE, FAILED = 1, 32
+QUICK = 5.0
+"""Seconds; far more than it takes, far less than a person would wait."""
+
+# What is wrong: the words of the command, below the place where the trees are; the exit code; what the line names.
+CASES: dict[str, tuple[str, int, str]] = {
+    "a source that is missing": ("high nowhere mnt", FAILED, "nowhere"),
+    "a source that is a file": ("high file mnt", FAILED, "file is not a directory"),
+    "a source that is a dangling link": ("high dangling mnt", FAILED, "dangling"),
+    "a mountpoint that is missing": ("high low nowhere", FAILED, "nowhere does not exist"),
+    "a mountpoint that is a file": ("high low file", FAILED, "file is not a directory"),
+    "a mountpoint that is not empty": ("high low full", FAILED, "full is not empty"),
+    "a mountpoint that is a source": ("high low low", FAILED, "low"),
+    "a mountpoint in a source": ("high low high/2", FAILED, "is inside the source"),
+    "a mountpoint in a source by way of a link": ("high low way-in", FAILED, "is inside the source"),
+    "a mountpoint around a source": ("high around/source around", FAILED, "would hide the source"),
+    "a depth of 0": ("high low mnt --depth=0", USAGE, "depth"),
+    "a depth of -1": ("high low mnt --depth=-1", USAGE, "depth"),
+    "a depth of abc": ("high low mnt --depth=abc", USAGE, "abc"),
+    "a depth in -o of abc": ("high low mnt -o depth=abc", USAGE, "abc"),
+    "a source twice": ("high high mnt", USAGE, "same directory"),
+    "a source twice, once with a slash": ("high high/ mnt", USAGE, "same directory"),
+    "a source twice, once by way of a link": ("high link-to-high mnt", USAGE, "same directory"),
+    "a source twice, once by way of ..": ("high low/../high mnt", USAGE, "same directory"),
+    "no words at all": ("", USAGE, "source"),
+    "one word": ("mnt", USAGE, "source"),
+    "a single source": ("high mnt", USAGE, "two sources"),
+    "an unknown option": ("high low mnt --no-such-thing", USAGE, "--no-such-thing"),
+    "an unknown word in -o": ("high low mnt -o no_such_thing", USAGE, "no_such_thing"),
+    "a preference for nobody": ("high low mnt --prefer=nobody", USAGE, "nobody"),
+    "a source from a variable that is not set": ("high  mnt", USAGE, "empty word"),
+    "a mountpoint from a variable that is not set": ("high low ", USAGE, "empty word"),
+}
+
+
+def _trees(place: Path) -> None:
+    grow(place / "high", folders("h", *"2345"))
+    grow(place / "low", folders("l", *"01234"))
+    grow(place / "around", {b"source": {}})
+    grow(place / "full", {b"something": b""})
+    grow(place, {b"mnt": {}, b"file": b""})
+    os.symlink("high", place / "link-to-high")
+    os.symlink("high/2", place / "way-in")
+    os.symlink("nowhere", place / "dangling")
+
+
+def _words(place: Path, text: str) -> list[Word]:
+    """The words of a case: paths below the place, options as they are."""
+    words: list[Word] = []
+    for word in text.split(" ") if text else ():
+        is_path = word and not word.startswith("-") and words[-1:] != ["-o"]
+        words.append(f"{place}/{word}" if is_path else word)
+    return words
+
+
+def _refused(place: Path, code: int, names: str, *command: Word) -> None:
+    """Run the command and see that it says one line, quickly, and leaves nothing."""
+    started = time.monotonic()
+    done = run(*command)
+    took = time.monotonic() - started
+    lines = done.stderr.decode().splitlines()
+    assert (done.returncode, done.stdout) == (code, b""), lines
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("mmirrorfs: ")
+    assert names in lines[0]
+    assert "rror(" not in lines[0], "an exception as Python writes it is no message"
+    assert took < QUICK
+    assert (mounted_under(os.fsencode(place)), processes_of(os.fsencode(place))) == ([], [])
+
+
+@pytest.mark.parametrize("form", [(), ("-f",)], ids=["background", "foreground"])
+@pytest.mark.parametrize("case", CASES)
+def test_bad_input_is_refused_in_one_line(place: Path, case: str, form: tuple[str, ...]) -> None:
+    _trees(place)
+    text, code, names = CASES[case]
+    _refused(place, code, names, *COMMAND, *_words(place, text), *form)
+
+
+def test_control_characters_of_a_name_do_not_reach_the_terminal(place: Path) -> None:
+    _trees(place)
+    _refused(
+        place,
+        FAILED,
+        r"no\n\x1b[31m\xffwhere",
+        *COMMAND,
+        place / "high",
+        os.fsencode(place) + b"/no\n\x1b[31m\xffwhere",
+        place / "mnt",
+    )
+
+
+@needs_root
+@pytest.mark.parametrize("form", [(), ("-f",)], ids=["background", "foreground"])
+def test_a_source_that_cannot_be_read_is_refused(place: Path, form: tuple[str, ...]) -> None:
+    _trees(place)
+    os.chown(place / "mnt", NOBODY, NOBODY)
+    (place / "low").chmod(0o700)
+    command = [*AS_NOBODY, *COMMAND, place / "high", place / "low", place / "mnt"]
+    _refused(place, FAILED, "low cannot be read: Permission denied", *command, *form)
+
+
+@needs_root
+def test_a_mountpoint_of_somebody_else_is_refused(place: Path) -> None:
+    _trees(place)
+    command = [*AS_NOBODY, *COMMAND, place / "high", place / "low", place / "mnt"]
+    _refused(place, FAILED, "mnt", *command)
+
+
+@needs_root
+def test_a_plain_user_may_mount_on_what_is_his(place: Path) -> None:
+    if run(*AS_NOBODY, "test", "-w", "/dev/fuse").returncode != 0:
+        pytest.skip("a plain user may not open /dev/fuse here")
+    _trees(place)
+    os.chown(place / "mnt", NOBODY, NOBODY)
+    with mounted(place / "mnt", place / "high", place / "low", prefix=AS_NOBODY) as view:
+        assert output_of(*AS_NOBODY, "cat", view.mountpoint / "2/track") == b"h2"
+
+
+@needs_root
+def test_a_directory_that_cannot_be_read_is_named_once_and_the_rest_is_shown(place: Path) -> None:
+    high = grow(place / "high", {b"closed": {b"a": {}}, b"open": {b"a": {b"track": b"h"}}})
+    low = grow(place / "low", {b"closed": {b"b": {b"track": b"l"}}, b"other": {b"a": {}}})
+    (high / "closed").chmod(0o700)
+    os.chown(high / "closed", NOBODY, NOBODY)
+    with mounted(place / "mnt", high, low, depth=2, prefix=WITHOUT_OVERRIDE, options=("--refresh=0.2",)) as view:
+        view.expect(r"high/closed.*Permission denied")
+        assert os.listdir(view.mountpoint) == ["closed", "open", "other"]
+        assert (view.mountpoint / "open/a/track").read_text() == "h"
+        for name in ("later", "later still"):
+            grow(low, {name.encode(): {}})
+            poll(lambda name=name: name in os.listdir(view.mountpoint), "a refresh")  # type: ignore[misc]
+        assert view.text().count("Permission denied") == 1
+
+
+def test_asking_for_help_or_the_version_mounts_nothing_and_succeeds(place: Path) -> None:
+    for word in ("--help", "-h", "--version", "-V"):
+        done = run(*COMMAND, word)
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert b"mmirrorfs" in done.stdout
+    assert mounted_under(os.fsencode(place)) == []

@@ -1,0 +1,111 @@
+"""Inode numbers, and how long the table holds a node."""
+
+from dataclasses import dataclass
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmirrorfs.merge.inodes import ROOT, InodeTable, number
+from mmirrorfs.tree import DIR, FILE
+
+
+@dataclass
+class Held:
+    ino: int
+    nlookup: int = 0
+
+
+def table() -> InodeTable[Held]:
+    made: InodeTable[Held] = InodeTable()
+    made.count(Held(ROOT))
+    return made
+
+
+def test_a_number_is_the_same_in_every_process_and_release() -> None:
+    assert number(b"/music/flac", b"Artist/Album", DIR) == 15856965291538923599
+
+
+@given(st.binary(max_size=50), st.binary(max_size=50))
+def test_a_number_has_64_bits_and_is_never_reserved(space: bytes, path: bytes) -> None:
+    assert ROOT < number(space, path, FILE) < 1 << 64
+
+
+def test_source_path_and_type_all_make_a_difference() -> None:
+    found = {number(space, path, kind) for space in (b"", b"/a", b"/b") for path in (b"", b"x") for kind in (DIR, FILE)}
+    assert len(found) == 12
+
+
+def test_where_the_source_ends_and_the_path_begins_makes_a_difference() -> None:
+    assert number(b"/a/b", b"c", FILE) != number(b"/a", b"b/c", FILE) != number(b"/a/b/c", b"", FILE)
+
+
+def test_numbers_are_spread_over_the_low_32_bits() -> None:
+    low = [number(b"/music", b"Artist %d/track.flac" % n, FILE) & 0xFFFFFFFF for n in range(20_000)]
+    assert len(set(low)) >= len(low) - 2, "chance alone gives a pair in 20 runs"
+    assert len({value >> 24 for value in low}) == 256
+
+
+def test_a_node_is_held_until_all_references_are_given_back() -> None:
+    nodes, node = table(), Held(7)
+    nodes.count(node)
+    nodes.count(node)
+    nodes.forget(7, 1)
+    assert nodes.get(7) is node
+    nodes.forget(7, 1)
+    assert nodes.get(7) is None
+
+
+def test_where_a_number_is_known_the_known_node_is_counted() -> None:
+    nodes, node = table(), Held(7)
+    nodes.count(node)
+    nodes.count(Held(7))
+    assert nodes.get(7) is node
+    assert node.nlookup == 2
+
+
+def test_an_old_forget_does_not_hit_a_node_that_came_back() -> None:
+    nodes = table()
+    nodes.count(Held(7))
+    nodes.forget(7, 1)
+    back = Held(7)
+    nodes.count(back)
+    nodes.forget(8, 1)
+    assert nodes.get(7) is back
+
+
+def test_forgetting_too_much_or_the_unknown_is_ignored() -> None:
+    nodes = table()
+    nodes.count(Held(7))
+    nodes.forget(7, 1000)
+    nodes.forget(7, 1)
+    nodes.forget(99, 5)
+    assert [node.ino for node in nodes] == [ROOT]
+
+
+def test_the_root_stays_whatever_is_forgotten() -> None:
+    nodes = table()
+    nodes.forget(ROOT, 10**9)
+    assert nodes.get(ROOT) is not None
+    assert len(nodes) == 1
+
+
+def test_the_table_can_change_while_it_is_gone_through() -> None:
+    nodes = table()
+    for ino in range(2, 10):
+        nodes.count(Held(ino))
+    for node in nodes:
+        nodes.forget(node.ino, 1)
+    assert len(nodes) == 1
+
+
+@given(st.lists(st.tuples(st.integers(2, 5), st.integers(-3, 3).filter(bool)), max_size=40))
+def test_the_table_holds_what_a_plain_count_says(steps: list[tuple[int, int]]) -> None:
+    nodes, counts = table(), dict.fromkeys(range(2, 6), 0)
+    for ino, by in steps:
+        if by > 0:
+            for _ in range(by):
+                nodes.count(nodes.get(ino) or Held(ino))
+        else:
+            nodes.forget(ino, -by)
+        counts[ino] = max(0, counts[ino] + by)
+    assert {node.ino: node.nlookup for node in nodes if node.ino != ROOT} == {i: n for i, n in counts.items() if n}

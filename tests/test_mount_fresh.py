@@ -1,0 +1,191 @@
+"""What changes in a source shows within the promise: names, winners, types, modes, owners and bytes, at every level.
+
+Each case changes the sources under a live view, and another process, which had everything of that view in its caches
+and had missed what is to come, must see what the model says.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.fresh import REFRESH, Observer, observer, shows
+from tests.support.mounts import mounted
+from tests.support.trees import Link, Tree, folders, grow
+from tests.support.users import NOBODY, needs_root
+
+pytestmark = pytest.mark.mount
+
+HIGH: Tree = {
+    b"Ann": {
+        b"Both": {b"1": b"high one", b"2": b"high two", b"sub": {b"deep": b"high deep"}, b"link": Link(b"1")},
+        b"Mine": {b"1": b"only high"},
+        b"notes": b"high notes",
+    },
+    b"Bob": {b"Solo": {b"1": b"high solo"}},
+    b"cover": b"high cover",
+}
+LOW: Tree = {
+    b"Ann": {
+        b"Both": {b"1": b"low one", b"3": b"low three"},
+        b"Theirs": {b"1": b"only low"},
+        b"notes": b"low notes",
+        b"more": b"low more",
+    },
+    b"Cid": {b"Solo": {b"1": b"low solo"}},
+    b"text": b"low text",
+}
+TO_COME = ("New", "Ann/New", "Ann/Both/new", "Ann/Both/sub/new", "New/Album", "Ann/new", "new")
+"""Names that some cases bring, and that were looked for in vain before."""
+
+
+def warm(eyes: Observer, view: Path) -> None:
+    """Let the other process see everything, and miss what is not there yet."""
+    shows(lambda: not eyes.differences(view, [view.parent / "high", view.parent / "low"], 2), "the view as it begins")
+    for name in TO_COME:
+        assert not eyes.exists(view / name)
+
+
+def put(path: Path, data: bytes = b"new") -> None:
+    """Write a file in place, or make it, with the folders above it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+
+
+def swap(path: Path, data: bytes) -> None:
+    """Replace a file by rename, as most programs save."""
+    other = path.with_name("being written")
+    other.write_bytes(data)
+    other.rename(path)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, or a tree."""
+    if not path.is_dir():
+        path.unlink()
+        return
+    for inner in path.iterdir():
+        remove(inner)
+    path.rmdir()
+
+
+def edit(path: Path, data: bytes, times: bool = False) -> None:
+    """Overwrite the first bytes of a file; with ``times`` its mtime is put back, and only its ctime tells."""
+    before = path.stat()
+    with open(path, "r+b") as file:
+        file.write(data)
+    if times:
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def turn_into_file(path: Path) -> None:
+    """A file where a directory was."""
+    remove(path)
+    path.write_bytes(b"a file now")
+
+
+def turn_into_folder(path: Path) -> None:
+    """A directory where a file was."""
+    remove(path)
+    put(path / "inside")
+
+
+Change = Callable[[Path, Path], object]
+
+NAMES: dict[str, Change] = {
+    "a folder is added": lambda high, low: put(high / "Ann/New/1"),
+    "a folder is removed": lambda high, low: remove(high / "Ann/Mine"),
+    "a folder is renamed": lambda high, low: (high / "Ann/Mine").rename(high / "Ann/New"),
+    "a folder moves to another directory": lambda high, low: (high / "Ann/Mine").rename(high / "Bob/Mine"),
+    "a better source takes a folder over": lambda high, low: put(high / "Ann/Theirs/1", b"now in high"),
+    "a folder falls back to the next source": lambda high, low: remove(high / "Ann/Both"),
+    "a merged directory is added": lambda high, low: put(low / "New/Album/1"),
+    "a merged directory is removed": lambda high, low: remove(low / "Cid"),
+    "a merged directory is renamed": lambda high, low: (low / "Cid").rename(low / "New"),
+    "a merged directory gets a second source": lambda high, low: put(high / "Cid/Album/1"),
+    "a merged directory loses a source": lambda high, low: remove(high / "Ann"),
+    "a file takes the place of a merged directory": lambda high, low: turn_into_file(high / "Bob"),
+    "a merged directory takes the place of a file": lambda high, low: turn_into_folder(low / "text"),
+    "a file takes the place of a folder": lambda high, low: turn_into_file(high / "Ann/Mine"),
+    "a file in the better source leaves the folder to the other": lambda high, low: turn_into_file(high / "Ann/Both"),
+    "a folder takes the place of a file": lambda high, low: turn_into_folder(low / "Ann/more"),
+    "a folder beats a file of a better source": lambda high, low: turn_into_folder(low / "Ann/notes"),
+    "a folder becomes a link and is left out": lambda high, low: (
+        remove(high / "Ann/Mine"),
+        (high / "Ann/Mine").symlink_to("Both"),
+    ),
+    "a loose file is added": lambda high, low: put(low / "new"),
+    "a loose file is added to a merged directory": lambda high, low: put(low / "Ann/new"),
+    "a loose file is removed": lambda high, low: remove(low / "text"),
+    "a loose file falls back to the next source": lambda high, low: remove(high / "Ann/notes"),
+    "everything is removed": lambda high, low: [remove(path) for path in [*high.iterdir(), *low.iterdir()]],
+}
+
+FILES: dict[str, Change] = {
+    "a loose file is edited": lambda high, low: edit(high / "cover", b"HIGH"),
+    "a loose file is replaced": lambda high, low: swap(high / "cover", b"another cover"),
+    "a loose file in a merged directory is replaced": lambda high, low: swap(high / "Ann/notes", b"other notes"),
+    "a file is added": lambda high, low: put(high / "Ann/Both/new"),
+    "a file is added further down": lambda high, low: put(high / "Ann/Both/sub/new"),
+    "a file is removed": lambda high, low: remove(high / "Ann/Both/1"),
+    "a file is renamed": lambda high, low: (high / "Ann/Both/1").rename(high / "Ann/Both/new"),
+    "a file is replaced": lambda high, low: swap(high / "Ann/Both/1", b"replaced"),
+    "a file is edited in place": lambda high, low: edit(high / "Ann/Both/1", b"HIGH"),
+    "a file is edited and its mtime put back": lambda high, low: edit(high / "Ann/Both/1", b"HIGH", times=True),
+    "a file grows": lambda high, low: put(high / "Ann/Both/1", b"high one and more"),
+    "a file is truncated": lambda high, low: os.truncate(high / "Ann/Both/1", 3),
+    "a file is emptied": lambda high, low: os.truncate(high / "Ann/Both/1", 0),
+    "two files change places": lambda high, low: [
+        (high / "Ann/Both" / old).rename(high / "Ann/Both" / new) for old, new in (("1", "3"), ("2", "1"), ("3", "2"))
+    ],
+    "a file becomes a directory": lambda high, low: turn_into_folder(high / "Ann/Both/1"),
+    "a directory becomes a file": lambda high, low: turn_into_file(high / "Ann/Both/sub"),
+    "a file becomes a pipe": lambda high, low: (remove(high / "Ann/Both/1"), os.mkfifo(high / "Ann/Both/1")),
+    "a file becomes a link": lambda high, low: (remove(high / "Ann/Both/1"), (high / "Ann/Both/1").symlink_to("2")),
+    "a link points elsewhere": lambda high, low: (
+        remove(high / "Ann/Both/link"),
+        (high / "Ann/Both/link").symlink_to("2"),
+    ),
+    "a file is dated to 1970": lambda high, low: os.utime(high / "Ann/Both/1", ns=(1, 1)),
+    "a file is dated to the far future": lambda high, low: os.utime(high / "Ann/Both/1", ns=(1 << 61, 1 << 61)),
+}
+
+MODES: dict[str, Change] = {
+    "the mode of the root": lambda high, low: high.chmod(0o711),
+    "the mode of a merged directory": lambda high, low: (high / "Ann").chmod(0o711),
+    "the mode of a merged directory that one source has": lambda high, low: (low / "Cid").chmod(0o700),
+    "the mode of a folder": lambda high, low: (high / "Ann/Both").chmod(0o711),
+    "the mode of a loose file": lambda high, low: (high / "cover").chmod(0o600),
+    "the mode of a loose file in a merged directory": lambda high, low: (high / "Ann/notes").chmod(0o600),
+    "the mode of a file": lambda high, low: (high / "Ann/Both/1").chmod(0o600),
+    "the mode of a directory inside a folder": lambda high, low: (high / "Ann/Both/sub").chmod(0o711),
+    "the owner of a merged directory": lambda high, low: os.chown(high / "Ann", NOBODY, NOBODY),
+    "the owner of a folder": lambda high, low: os.chown(high / "Ann/Both", NOBODY, NOBODY),
+    "the owner of a loose file": lambda high, low: os.chown(high / "cover", NOBODY, NOBODY),
+    "the owner of a file": lambda high, low: os.chown(high / "Ann/Both/1", NOBODY, NOBODY),
+}
+
+
+def _shows(place: Path, change: Change) -> None:
+    high, low, view = grow(place / "high", HIGH), grow(place / "low", LOW), place / "view"
+    with mounted(view, high, low, depth=2, options=[REFRESH]), observer() as eyes:
+        warm(eyes, view)
+        change(high, low)
+        shows(lambda: not eyes.differences(view, [high, low], 2), "the sources as they are now")
+
+
+@pytest.mark.parametrize("change", NAMES.values(), ids=NAMES)
+def test_a_change_of_names_shows_within_the_promise(place: Path, change: Change) -> None:
+    _shows(place, change)
+
+
+@pytest.mark.parametrize("change", FILES.values(), ids=FILES)
+def test_a_change_of_a_file_shows_within_the_promise(place: Path, change: Change) -> None:
+    _shows(place, change)
+
+
+@needs_root
+@pytest.mark.parametrize("change", MODES.values(), ids=MODES)
+def test_a_change_of_a_mode_or_an_owner_shows_within_the_promise(place: Path, change: Change) -> None:
+    _shows(place, change)

@@ -1,0 +1,192 @@
+"""A source that hangs keeps its own readers waiting and nobody else, and never the end of the mount."""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from tests.support.hanging import Hanging, hanging
+from tests.support.mounts import View, mounted
+from tests.support.polling import poll
+from tests.support.readers import Readers, readers
+from tests.support.trees import grow
+from tests.support.users import needs_root
+
+pytestmark = [pytest.mark.mount, needs_root]
+
+T = TypeVar("T")
+
+SOON = 2.0
+"""Seconds that what does not wait for the hung source may take: far from a hang, and far from a busy machine's pace."""
+READERS = 200
+SIZE = 8192
+
+
+def soon(call: Callable[[], T], seconds: float = SOON) -> T:
+    """What the call returns, which must not take long; one that hangs is freed by the test's time limit."""
+    start = time.monotonic()
+    found = call()
+    took = time.monotonic() - start
+    assert took < seconds, f"it took {took:.1f} s"
+    return found
+
+
+def content(number: int) -> bytes:
+    """What is in file ``number`` of the source that hangs."""
+    return b"%08d" % number * (SIZE // 8)
+
+
+def sources(place: Path) -> tuple[Path, Path]:
+    """The tree under the source that hangs, and a source that does not."""
+    many = {b"%03d" % number: content(number) for number in range(READERS)}
+    own = {b"Both": {b"Slow": many, b"loose": b"s"}, b"Slow": {b"One": {b"track": b"s"}}}
+    healthy = {b"Both": {b"Fast": {b"track": b"f"}}, b"Fast": {b"One": {b"track": b"f"}}}
+    return grow(place / "under", own), grow(place / "fast", healthy)
+
+
+@contextmanager
+def hanging_view(place: Path, hang: str = "all", options: tuple[str, ...] = ("--refresh=1",)) -> Iterator[tuple[Hanging, View]]:
+    """A view of depth 2 with a source that can hang, preferred, and one that does not."""
+    under, fast = sources(place)
+    with (
+        hanging(under, place / "slow", hang) as source,
+        mounted(place / "view", place / "slow", fast, depth=2, options=options) as view,
+    ):
+        try:
+            yield source, view
+        except BaseException:
+            source.abort()  # or the daemon, which may wait for it, cannot even be killed
+            raise
+
+
+@contextmanager
+def stuck_readers(place: Path, source: Hanging, view: View) -> Iterator[Readers]:
+    """READERS readers of the source, which then hangs; none of them has an answer."""
+    paths = [view.mountpoint / f"Both/Slow/{number:03}" for number in range(READERS)]
+    with readers(paths, place / "answers") as stuck:
+        source.hang()
+        stuck.start()
+        poll(lambda: source.figures.held >= 8, "readers that are stuck")
+        yield stuck
+
+
+def check_the_rest(view: View) -> None:
+    """All that does not lie in a folder of the hung source: names, listings, attributes, and the other's bytes."""
+    top = view.mountpoint
+    assert soon(lambda: os.listdir(top)) == ["Both", "Fast", "Slow"]
+    assert soon(lambda: os.listdir(top / "Both")) == ["Fast", "Slow", "loose"]
+    assert soon(lambda: [entry.stat().st_mode for entry in os.scandir(top / "Both")])
+    assert soon(lambda: os.listdir(top / "Slow")) == ["One"]
+    for folder in ("Both", "Both/Slow", "Slow", "Slow/One", "Both/loose"):
+        soon(lambda folder=folder: os.stat(top / folder))  # type: ignore[misc]
+    assert not soon(lambda: (top / "Both/absent").exists())
+    for folder in ("Both/Fast", "Fast/One"):
+        assert soon(lambda folder=folder: os.listdir(top / folder)) == ["track"]  # type: ignore[misc]
+        assert soon(lambda folder=folder: (top / folder / "track").read_bytes()) == b"f"  # type: ignore[misc]
+
+
+def check_the_rest_for(view: View, seconds: float) -> None:
+    """The same again and again while refreshes go on, and the kernel forgets what it was told."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        view.send(signal.SIGHUP)
+        check_the_rest(view)
+
+
+def open_files(view: View) -> int:
+    """How many the daemon has open, by its own account."""
+    return int(json.loads(os.getxattr(view.mountpoint, "user.mmirrorfs.status"))["open_files"])
+
+
+@pytest.mark.parametrize("hang", ["all", "reads"])
+def test_readers_of_a_hung_source_keep_nobody_else_waiting(place: Path, hang: str) -> None:
+    with hanging_view(place, hang) as (source, view), stuck_readers(place, source, view) as stuck:
+        check_the_rest_for(view, 3)
+        assert stuck.done == 0
+        source.go_on()
+        assert stuck.answers(20) == [content(number).hex() for number in range(READERS)]
+        check_the_rest(view)
+        assert (view.mountpoint / "Slow/One/track").read_bytes() == b"s"
+
+
+@pytest.mark.parametrize("refresh", ["--refresh=1", "--refresh=0"])
+def test_a_source_that_hung_before_anybody_looked_into_it_keeps_nobody_waiting(place: Path, refresh: str) -> None:
+    with hanging_view(place, options=(refresh,)) as (source, view):
+        source.hang()
+        check_the_rest_for(view, 3)
+        source.go_on()
+        assert (view.mountpoint / "Both/Slow/007").read_bytes() == content(7)
+
+
+def test_nobody_waits_in_a_merged_directory_for_a_loose_file_that_is_open(place: Path) -> None:
+    with hanging_view(place) as (source, view), open(view.mountpoint / "Both/loose", "rb") as file:
+        assert os.path.getsize(view.mountpoint / "Both/loose") == 1
+        source.hang()
+        check_the_rest_for(view, 3)
+        source.go_on()
+        assert file.read() == b"s"
+
+
+def test_closing_the_files_of_a_hung_source_keeps_nobody_waiting(place: Path) -> None:
+    with hanging_view(place) as (source, view):
+        files = [os.open(view.mountpoint / f"Both/Slow/{number:03}", os.O_RDONLY) for number in range(50)]
+        source.hang()
+        for fd in files:
+            soon(lambda fd=fd: os.close(fd))  # type: ignore[misc]
+        check_the_rest_for(view, 2)
+        source.go_on()
+        poll(lambda: open_files(view) == 0, "the files closed")
+
+
+def test_lookups_that_are_stuck_in_a_folder_hold_up_no_directory_above_it(place: Path) -> None:
+    with hanging_view(place) as (source, view):
+        source.hang()
+        stuck = [subprocess.Popen(["ls", view.mountpoint / f"Both/Slow/{number:03}"], stdout=subprocess.DEVNULL) for number in range(5)]
+        poll(lambda: source.figures.held > 0, "a lookup that is stuck")
+        check_the_rest_for(view, 2)
+        assert [process.poll() for process in stuck] == [None] * 5
+        source.go_on()
+        assert [process.wait(10) for process in stuck] == [0] * 5
+
+
+def test_statfs_leaves_out_the_source_that_hangs(place: Path) -> None:
+    with hanging_view(place) as (source, view):
+        both = soon(lambda: os.statvfs(view.mountpoint)).f_blocks
+        source.hang()
+        alone = soon(lambda: os.statvfs(view.mountpoint)).f_blocks
+        assert both - alone == 1000, "the hanging source tells of 1000 blocks"
+        assert [soon(lambda: os.statvfs(view.mountpoint)).f_blocks for _ in range(5)] == [alone] * 5
+        source.go_on()
+        poll(lambda: os.statvfs(view.mountpoint).f_blocks == both, "both sources counted again")
+
+
+def test_what_was_listed_before_is_listed_while_the_source_hangs(place: Path) -> None:
+    with hanging_view(place) as (source, view):
+        names = os.listdir(view.mountpoint / "Both/Slow")
+        source.hang()
+        for _ in range(5):
+            assert soon(lambda: os.listdir(view.mountpoint / "Both/Slow")) == names
+            assert soon(lambda: os.path.getsize(view.mountpoint / "Both/Slow/007")) == SIZE
+        source.go_on()
+
+
+def test_a_source_that_is_lost_while_it_hangs_keeps_its_names_and_gives_eio_for_bytes(place: Path) -> None:
+    with hanging_view(place) as (source, view), stuck_readers(place, source, view) as stuck:
+        view.expect("source slow .* is lost: .*")
+        check_the_rest(view)
+        source.abort()
+        poll(lambda: "is lost" in view.text(), "the warning")
+        check_the_rest_for(view, 2)
+        with pytest.raises(OSError, match="Input/output error"):
+            (view.mountpoint / "Slow/One/track").read_bytes()
+        answers = stuck.answers(10)
+        assert {answer for answer in answers if isinstance(answer, int)} == {errno.EIO}
+        assert set(answers) <= {errno.EIO, *(content(number).hex() for number in range(READERS))}

@@ -1,0 +1,228 @@
+"""One source: when it is lost and when it is not, and when its word is taken."""
+
+import errno
+import os
+import shutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from trio.testing import MockClock
+
+from mmirrorfs.source.source import DOUBTFUL, Source, SourceLost
+from mmirrorfs.tree import FILE, Rank
+from tests.build import move, plant, sources
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return plant(tmp_path / "root", {"A": {"01": "x"}, "B": {}})
+
+
+@pytest.fixture(params=[True, False], ids=["local", "remote"])
+def source(root: Path, request: pytest.FixtureRequest) -> Source:
+    return sources(root, local=request.param)[0]
+
+
+def gone(root: Path) -> None:
+    shutil.rmtree(root)
+
+
+def replaced_by_empty(root: Path) -> None:
+    root.rename(root.parent / "elsewhere")
+    root.mkdir()
+
+
+def replaced_by_file(root: Path) -> None:
+    root.rename(root.parent / "elsewhere")
+    root.touch()
+
+
+def replaced_by_other(root: Path) -> None:
+    root.rename(root.parent / "elsewhere")
+    plant(root, {"C": {}})
+
+
+def emptied(root: Path) -> None:
+    for entry in root.iterdir():
+        shutil.rmtree(entry)
+    move(root)
+
+
+def test_a_source_that_is_there_is_not_lost(source: Source) -> None:
+    source.check_root()
+    assert set(source.scan(None).entries) == {b"A", b"B"}
+
+
+@pytest.mark.parametrize("how", [gone, replaced_by_empty, replaced_by_file])
+def test_a_root_that_is_gone_or_an_empty_stranger_is_a_lost_source(
+    source: Source, root: Path, how: Callable[[Path], None]
+) -> None:
+    tree = source.scan(None)
+    how(root)
+    with pytest.raises(SourceLost) as caught:
+        source.check_root()
+    assert (caught.value.errno, bool(caught.value.reason)) == (errno.EIO, True)
+    with pytest.raises(SourceLost):
+        source.scan(tree)
+    with pytest.raises(SourceLost):
+        source.scan(None)
+
+
+def test_another_directory_that_is_not_empty_is_the_source_come_back(source: Source, root: Path) -> None:
+    tree = source.scan(None)
+    replaced_by_other(root)
+    assert set(source.scan(tree).entries) == {b"C"}
+    emptied(root)
+    assert set(source.scan(tree).entries) == set(), "the new directory is the one that is known now"
+
+
+def test_the_same_directory_now_empty_was_emptied(source: Source, root: Path) -> None:
+    tree = source.scan(None)
+    emptied(root)
+    assert set(source.scan(tree).entries) == set()
+
+
+def test_a_source_that_is_lost_is_found_again_as_it_was(source: Source, root: Path) -> None:
+    tree = source.scan(None)
+    replaced_by_empty(root)
+    with pytest.raises(SourceLost):
+        source.scan(tree)
+    root.rmdir()
+    (root.parent / "elsewhere").rename(root)
+    assert set(source.scan(tree).entries) == {b"A", b"B"}
+
+
+def test_a_root_given_as_a_link_is_followed_to_where_it_leads_now(tmp_path: Path) -> None:
+    plant(tmp_path / "one", {"A": {}})
+    plant(tmp_path / "two", {"B": {}})
+    (tmp_path / "music").symlink_to("one")
+    source = sources(tmp_path / "music")[0]
+    space = source.space
+    (tmp_path / "music").unlink()
+    (tmp_path / "music").symlink_to("two")
+    assert set(source.scan(None).entries) == {b"B"}
+    assert source.reader.root == os.fsencode(tmp_path / "two")
+    assert source.space == space, "inode numbers stay what they are"
+
+
+def test_an_unreadable_or_failing_root_is_a_lost_source(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda *args, **kwargs: False)
+    with pytest.raises(SourceLost, match="Permission denied"):
+        source.check_root()
+
+
+def test_a_root_that_gives_io_errors_while_it_is_listed_is_a_lost_source(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(path: bytes, cached: bool = False) -> int:
+        raise OSError(errno.EIO, "I/O error")
+
+    monkeypatch.setattr(source.reader, "open_directory", failing)
+    with pytest.raises(SourceLost, match="Input/output error"):
+        source.scan(None)
+
+
+def test_a_root_that_goes_between_the_check_and_the_look_is_a_lost_source(
+    source: Source, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = source.reader.open_directory
+
+    def unplugged(path: bytes, cached: bool = False) -> int:
+        if not path:
+            replaced_by_empty(root)
+        return listed(path, cached)
+
+    monkeypatch.setattr(source.reader, "open_directory", unplugged)
+    with pytest.raises(SourceLost):
+        source.scan(None)
+
+
+def test_a_source_that_is_not_there_at_the_start_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        Source(Rank(0), "x", os.fsencode(tmp_path / "none"), 1)
+
+
+async def test_questions_are_answered(source: Source) -> None:
+    for _ in range(3):
+        assert (await source.run(source.reader.stat, b"A/01")).kind == FILE
+        assert (await source.within(5, source.reader.stat, b"A/01")).kind == FILE
+
+
+async def test_no_such_file_is_believed_while_the_root_is_there(source: Source) -> None:
+    for _ in range(2):
+        with pytest.raises(FileNotFoundError):
+            await source.run(source.reader.stat, b"A/none")
+        with pytest.raises(FileNotFoundError):
+            await source.within(5, source.reader.stat, b"A/none")
+    assert source.lost is None
+
+
+@pytest.mark.parametrize("bounded", [False, True])
+async def test_no_such_file_is_not_believed_of_a_lost_source(source: Source, root: Path, bounded: bool) -> None:
+    replaced_by_empty(root)
+    with pytest.raises(SourceLost):
+        if bounded:
+            await source.within(5, source.reader.stat, b"A/01")
+        else:
+            await source.run(source.reader.stat, b"A/01")
+    assert source.lost == "an empty directory is in its place"
+
+
+async def test_a_lost_source_is_not_asked_again(source: Source, root: Path) -> None:
+    source.lost = "unplugged"
+    with pytest.raises(SourceLost, match="unplugged"):
+        await source.run(source.reader.stat, b"A")
+    with pytest.raises(SourceLost, match="unplugged"):
+        await source.within(5, source.reader.stat, b"A")
+
+
+def failing_with(code: int) -> Callable[[bool], None]:
+    def call(cached: bool) -> None:
+        raise OSError(code, os.strerror(code))
+
+    return call
+
+
+@pytest.mark.parametrize("code", sorted(DOUBTFUL))
+async def test_doubtful_errors_are_told_as_they_are_while_the_root_is_there(source: Source, code: int) -> None:
+    with pytest.raises(OSError, match=r".") as caught:
+        await source.run(failing_with(code))
+    assert (caught.value.errno, type(caught.value) is SourceLost) == (code, False)
+
+
+@pytest.mark.parametrize("code", sorted(DOUBTFUL))
+async def test_doubtful_errors_of_a_lost_source_say_that_it_is_lost(source: Source, root: Path, code: int) -> None:
+    gone(root)
+    with pytest.raises(SourceLost):
+        await source.run(failing_with(code))
+
+
+async def test_an_error_that_no_lost_source_gives_is_taken_at_its_word(source: Source, root: Path) -> None:
+    gone(root)
+    with pytest.raises(PermissionError):
+        await source.run(failing_with(errno.EACCES))
+    assert source.lost is None
+
+
+async def test_a_root_that_hangs_when_it_is_doubted_is_waited_for_no_longer_than_agreed(
+    root: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    source, gate = sources(root, local=False)[0], threading.Event()
+    monkeypatch.setattr(source, "check_root", gate.wait)
+    autojump_clock.autojump_threshold = 0.1
+    try:
+        with pytest.raises(TimeoutError):
+            await source.within(0.3, failing_with(errno.ESTALE))
+        assert source.pace.hung
+    finally:
+        gate.set()
+
+
+def test_an_idle_source_holds_no_descriptor(source: Source, root: Path) -> None:
+    before = os.listdir("/proc/self/fd")
+    tree = source.scan(None)
+    source.scan(tree)
+    source.check_root()
+    assert os.listdir("/proc/self/fd") == before
