@@ -3,11 +3,12 @@
 Rule 1: one FUSE session a process. Nothing is forked once trio runs or a thread has started.
 Rule 2: ready means that another process got an answer from the mount.
 Rule 3: however it ends (a signal, umount, an abort), no mount stays behind, and readers that are stuck in a hung
-source get EIO after GRACE seconds.
+source get EIO after GRACE seconds; who asks again meanwhile, as the kernel does after a failed read-ahead, gets it too.
 """
 
 import logging
 import os
+import select
 import signal
 import sys
 import traceback
@@ -35,6 +36,10 @@ log = logging.getLogger(__name__)
 
 GRACE = 1.0
 """Seconds that requests have to finish when the mount is ended."""
+LAST = 0.25
+"""Seconds for which EIO is said to all that asks still, where readers were stuck: the kernel asks at once."""
+CUT = 1.0
+"""Seconds between two looks whether the kernel has cut the connection."""
 TASKS = 2000
 """Requests under way at once: more than the readers of a hung source will be, so that others are still served."""
 
@@ -103,12 +108,16 @@ class Session:
             await nursery.start(self._obey_signals)
             nursery.start_soon(self._announce, probe)
             nursery.start_soon(self._refresher.run)
+            nursery.start_soon(self._notice_cut)
             if self._plan.on_change is not None:
                 hook = Hook(self._plan.on_change, self._plan.mountpoint)
                 self._refresher.changed = hook.changed
                 nursery.start_soon(hook.run)
             with self._requests:
                 await pyfuse3.main(max_tasks=TASKS)
+            if self._requests.cancelled_caught:
+                with trio.move_on_after(LAST):
+                    await pyfuse3.main(max_tasks=TASKS)
             self._notifier.stop()
             nursery.cancel_scope.cancel()
 
@@ -129,7 +138,7 @@ class Session:
             self._ready()
         else:
             self.failed = True
-            self._end()
+            await self._end()
 
     async def _obey_signals(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         wanted = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
@@ -142,14 +151,31 @@ class Session:
                     _dump_stacks()
                 else:
                     log.info("ending on %s", signal.Signals(number).name)
-                    self._end()
+                    await self._end()
 
-    def _end(self) -> None:
-        """Stop taking requests; those under way have GRACE seconds."""
+    async def _end(self) -> None:
+        """Stop serving when no source is waited for; what waits after GRACE seconds is given up."""
         notify("STOPPING=1")
+        sources = self._plan.view.sources
+        with trio.move_on_after(GRACE):
+            while any(source.pace.busy for source in sources):
+                await trio.sleep(GRACE / 100)
+            pyfuse3.terminate()
+            await trio.sleep_forever()
+        self._give_up()
+
+    def _give_up(self) -> None:
         self._operations.ending = True
-        self._requests.deadline = trio.current_time() + GRACE
-        pyfuse3.terminate()
+        self._requests.cancel()
+
+    async def _notice_cut(self) -> None:
+        """An abort, or ``umount -f``, ends the request loop, but not the requests that are stuck in a hung source."""
+        poller = select.poll()
+        for descriptor in table.fuse_descriptors():
+            poller.register(descriptor, 0)
+        while not poller.poll(0):
+            await trio.sleep(CUT)
+        self._give_up()
 
 
 def _dump_stacks() -> None:

@@ -3,6 +3,7 @@
 Touches a mount only in a child process with a time limit, for a dead or hung one would keep whoever asks.
 """
 
+import contextlib
 import ctypes
 import logging
 import os
@@ -42,7 +43,8 @@ def start_probe(question: Callable[[], bytes], seconds: int = ANSWER_TIME) -> tu
         for number in (signal.SIGALRM, signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
         signal.alarm(seconds)
-        _close_fuse_descriptors()
+        for descriptor in fuse_descriptors():
+            os.close(descriptor)
         os.write(writable, question())
     except OSError:
         pass
@@ -100,10 +102,11 @@ def remove_if_left(mount: Mount | None) -> None:
             return
 
 
-def _close_fuse_descriptors() -> None:
+def fuse_descriptors() -> list[int]:
+    """The descriptors of this process by which it serves a mount."""
+    found = []
     for name in os.listdir("/proc/self/fd"):
-        try:
+        with contextlib.suppress(OSError):
             if os.readlink(f"/proc/self/fd/{name}") == "/dev/fuse":
-                os.close(int(name))
-        except OSError:
-            continue
+                found.append(int(name))
+    return found

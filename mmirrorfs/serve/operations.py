@@ -38,6 +38,14 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+_OTHERWISE = {
+    errno.ENOSYS: errno.EOPNOTSUPP,
+    errno.ENOTCONN: errno.EIO,
+    errno.ECONNABORTED: errno.EIO,
+}
+"""What does not pass from a source: the last two would say that this mount is dead, when a source's is."""
+
+
 def guarded(
     handler: Callable[Concatenate["Operations", P], Coroutine[Any, Any, R]],
 ) -> Callable[Concatenate["Operations", P], Coroutine[Any, Any, R]]:
@@ -45,11 +53,13 @@ def guarded(
 
     @functools.wraps(handler)
     async def wrapped(self: "Operations", *args: P.args, **kwargs: P.kwargs) -> R:
+        if self.ending:
+            raise FUSEError(errno.EIO)
         try:
             return await handler(self, *args, **kwargs)
         except OSError as error:
             code = error.errno or errno.EIO
-            raise FUSEError(errno.EOPNOTSUPP if code == errno.ENOSYS else code) from None
+            raise FUSEError(_OTHERWISE.get(code, code)) from None
         except FUSEError:
             raise
         except trio.Cancelled:
@@ -64,7 +74,7 @@ def guarded(
 
 
 class Operations(pyfuse3.Operations):
-    """The request handlers of one mount. ``ending`` is set when the mount is being ended."""
+    """The request handlers of one mount. ``ending`` is set when stuck requests are given up: all get EIO then."""
 
     supports_dot_lookup = True
     enable_acl = True

@@ -4,10 +4,13 @@ Rule 1: a local source that has been answering in well under a millisecond is as
 thread hop costs 100 us and a cached answer 3 us; all other sources are asked in threads.
 Rule 2: a call on the loop only takes what is in memory: it says so (``cached``) and gets BlockingIOError otherwise.
 Rule 3: each source has its own threads, so a hung one takes none away from the others.
+Rule 4: a descriptor is closed on the loop on a local source only: closing a file of a FUSE source asks it to flush,
+and not even SIGKILL ends the wait for that.
 
 Belongs to the event loop's thread; the calls themselves may run in any.
 """
 
+import contextlib
 import errno
 import os
 from collections.abc import Callable
@@ -38,6 +41,11 @@ class Pace:
         self._used = 0.0
         self._limiter = trio.CapacityLimiter(threads)
 
+    @property
+    def busy(self) -> bool:
+        """Whether a thread is asking the source, or waits for it still though nobody else does."""
+        return self._limiter.borrowed_tokens > 0
+
     async def run(self, call: Callable[[*A, bool], T], *args: *A) -> T:
         """Call ``call(*args, cached)`` and wait for it as long as it takes; raises what it raises."""
         start = perf_counter()
@@ -61,6 +69,17 @@ class Pace:
             return await self.run(call, *args)
         self.hung = True
         raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+
+    def close(self, fd: int) -> None:
+        """Close a descriptor of the source (rule 4). Nobody waits for it. Never raises on any but a local source."""
+        if self._local:
+            os.close(fd)
+        else:
+            trio.lowlevel.spawn_system_task(self._close, fd)
+
+    async def _close(self, fd: int) -> None:
+        with contextlib.suppress(OSError):
+            await trio.to_thread.run_sync(os.close, fd, limiter=self._limiter, abandon_on_cancel=True)
 
     def _watched(self, call: Callable[[], T]) -> T:
         """In the thread: a call that returns at all shows that the source does not hang, or no longer."""

@@ -6,7 +6,7 @@ Event loop's thread only. Functions raise OSError.
 import errno
 import os
 
-from mmirrorfs.source.source import Source
+from mmirrorfs.source.source import Source, SourceLost
 from mmirrorfs.view.labels import PREFIX, Labels
 from mmirrorfs.view.nodes import FileNode, MergedNode, Node
 from mmirrorfs.view.view import View
@@ -31,17 +31,18 @@ class Extras:
         if name.startswith(PREFIX) and (value := self._labels.get(node, name[len(PREFIX) :])) is not None:
             return value
         source, inner, merged = self._winner(node)
-        if merged:
-            return await source.within(PATIENCE, source.reader.getxattr, inner, name)
-        return await source.run(source.reader.getxattr, inner, name)
+        return await self._view.witness.value(source, inner, name, merged)
 
     async def listxattr(self, ino: int) -> list[bytes]:
-        """The names of the winner's own."""
+        """The names of the winner's own; none where its source is lost."""
         source, inner, merged = self._winner(self._view.node(ino))
-        if merged:
-            names = await source.within(PATIENCE, source.reader.listxattr, inner)
-        else:
-            names = await source.run(source.reader.listxattr, inner)
+        try:
+            if merged or self._view.memory.knows(source.rank, inner):
+                names = await source.within(PATIENCE, source.reader.listxattr, inner)
+            else:
+                names = await source.run(source.reader.listxattr, inner)
+        except (SourceLost, TimeoutError):
+            return []
         return [name for name in names if not name.startswith(b"security.")]
 
     def _winner(self, node: Node) -> tuple[Source, bytes, bool]:

@@ -22,6 +22,7 @@ from mmirrorfs.source.reader import attributes
 from mmirrorfs.source.source import Source
 from mmirrorfs.tree import Attributes
 from mmirrorfs.view.nodes import FileNode, Told
+from mmirrorfs.view.witness import PATIENCE
 
 LARGEST = 1 << 20
 """Bytes: the most that the kernel asks for in one read (256 pages)."""
@@ -45,12 +46,12 @@ class OpenFile:
     told: Told | None = None
 
     async def attributes(self) -> Attributes:
-        """What is open here, whatever has its name by now. Raises OSError."""
+        """What is open here, whatever has its name by now. Raises OSError: TimeoutError where the source hangs."""
         if self.source.local:
             return attributes(os.fstat(self.fd))
         self.reading += 1
         try:
-            return attributes(await self.source.pace.in_thread(partial(os.fstat, self.fd)))
+            return attributes(await self.source.pace.within(PATIENCE, _fstat, self.fd))
         finally:
             self.reading -= 1
             self.close_idle()
@@ -59,7 +60,7 @@ class OpenFile:
         """Close what was released, after the last read of it."""
         if self.released and not self.reading and self.fd >= 0:
             fd, self.fd = self.fd, -1
-            os.close(fd)
+            self.source.pace.close(fd)
 
 
 class Files:
@@ -82,7 +83,8 @@ class Files:
     async def some(self) -> None:
         """Wait until a file is open."""
         while not self._files:
-            self._some = trio.Event()
+            if self._some.is_set():
+                self._some = trio.Event()
             await self._some.wait()
 
     def of(self, node: FileNode) -> OpenFile | None:
@@ -149,6 +151,10 @@ class Files:
 
     def __iter__(self) -> Iterator[OpenFile]:
         return iter(list(self._files.values()))
+
+
+def _fstat(fd: int, cached: bool) -> os.stat_result:
+    return os.fstat(fd)
 
 
 def _read_whole(fd: int, offset: int, size: int, ahead: int = 0) -> bytes:

@@ -14,8 +14,9 @@ from mmirrorfs.merge.inodes import number
 from mmirrorfs.source.reader import Reader
 from mmirrorfs.source.source import Source
 from mmirrorfs.tree import DIR, Kind
+from mmirrorfs.view.folders import join
 from mmirrorfs.view.nodes import FileNode, MergedNode, Node
-from mmirrorfs.view.view import View, join
+from mmirrorfs.view.view import View
 
 AGAIN = 30.0
 """Seconds for which a number that was not found stays unknown."""

@@ -10,8 +10,9 @@ import json
 from collections.abc import Callable
 
 from mmirrorfs.tree import DIR, Leaf, Merged, Rank
+from mmirrorfs.view.folders import join
 from mmirrorfs.view.nodes import FileNode, MergedNode, Node
-from mmirrorfs.view.view import View, join
+from mmirrorfs.view.view import View
 
 PREFIX = b"user.mmirrorfs."
 

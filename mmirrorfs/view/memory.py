@@ -66,6 +66,7 @@ class Memory:
         self._packed: OrderedDict[Key, tuple[int, bytes]] = OrderedDict()
         self._packed_entries = 0
         self._loose: OrderedDict[tuple[int, bytes], bytes] = OrderedDict()
+        self._values: OrderedDict[tuple[int, bytes, bytes], bytes] = OrderedDict()
 
     def keep(self, key: Key, listing: Listing) -> None:
         """Remember a listing that was just taken."""
@@ -121,6 +122,17 @@ class Memory:
         loose = self._loose.get((rank, path))
         return Attributes(*_PACKED.unpack(loose)[:-1]) if loose is not None else None
 
+    def note(self, rank: int, path: bytes, name: bytes, value: bytes | None) -> None:
+        """Remember an extended attribute, or under the name b"" a link's target; None: that it is not there."""
+        self._values.pop((rank, path, name), None)
+        if value is not None:
+            self._values[rank, path, name] = value
+            self._shrink()
+
+    def noted(self, rank: int, path: bytes, name: bytes) -> bytes | None:
+        """What was noted, if it was."""
+        return self._values.get((rank, path, name))
+
     def knows(self, rank: int, path: bytes) -> bool:
         """Whether ``recall_one`` may be answered without the source, positively or not."""
         key = (rank, path.rpartition(b"/")[0])
@@ -131,7 +143,7 @@ class Memory:
         return key in self._hot or key in self._packed
 
     def __len__(self) -> int:
-        return self._hot_entries + self._packed_entries + len(self._loose)
+        return self._hot_entries + self._packed_entries + len(self._loose) + len(self._values)
 
     def _keep_packed(self, key: Key, listing: Listing) -> None:
         if key[0] >= 0:
@@ -140,11 +152,11 @@ class Memory:
             self._shrink()
 
     def _shrink(self) -> None:
-        while len(self) > self._limit and (self._packed or self._loose):
+        while len(self) > self._limit and (self._packed or self._loose or self._values):
             if self._packed:
                 self._packed_entries -= self._packed.popitem(last=False)[1][0]
             else:
-                self._loose.popitem(last=False)
+                (self._loose or self._values).popitem(last=False)
 
     def _drop(self, key: Key) -> None:
         hot = self._hot.pop(key, None)

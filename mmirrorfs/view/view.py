@@ -10,7 +10,6 @@ Everything runs on the event loop's thread; between two awaits nothing else does
 """
 
 import errno
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,9 +18,11 @@ import trio
 
 from mmirrorfs.merge.index import Pairing, exact
 from mmirrorfs.merge.inodes import ROOT, InodeTable, number
+from mmirrorfs.source.reader import Listed
 from mmirrorfs.source.source import Source, SourceLost
 from mmirrorfs.tree import DIR, Attributes, Leaf, Merged, Rank
-from mmirrorfs.view.files import Files
+from mmirrorfs.view.files import Files, OpenFile
+from mmirrorfs.view.folders import Folders, join
 from mmirrorfs.view.memory import Memory
 from mmirrorfs.view.nodes import FileNode, MergedNode, Node, first_input, is_same, merged_attributes, told
 from mmirrorfs.view.witness import Witness, failure
@@ -75,6 +76,7 @@ class View:
         self.memory = Memory(remember)
         self.witness = Witness(self.memory)
         self.files = Files()
+        self.folders = Folders(self)
         self.nodes: InodeTable[Node] = InodeTable()
         self.outdated: Callable[[int], None] = lambda ino: None
         self._generation = 0
@@ -95,12 +97,14 @@ class View:
         if isinstance(above, MergedNode):
             return await self._lookup_merged(above, name)
         assert isinstance(above, FileNode)
-        return await self._lookup_inside(above, name)
+        return await self.folders.lookup(above, name)
 
     async def dots(self, node: Node, name: bytes) -> Node:
         """What ``.`` or ``..`` is for a node, with fresh attributes: what an NFS server asks for a handle."""
         if isinstance(node, FileNode):
             await self.freshen(node)
+        elif isinstance(node, MergedNode):
+            self.current(node)
         return node if name == b"." else await self._directory_of(node)
 
     async def getattr(self, ino: int) -> Node:
@@ -115,7 +119,7 @@ class View:
     async def readlink(self, ino: int) -> bytes:
         """The target of a symbolic link, as it stands in the source."""
         node = self.file_node(ino)
-        return await node.source.run(node.source.reader.readlink, node.inner)
+        return await self.witness.value(node.source, node.inner, b"")
 
     async def open(self, ino: int) -> tuple[int, bool]:
         """Open a file to read; returns its handle and whether what the kernel has cached of it is still true.
@@ -136,7 +140,7 @@ class View:
                 raise self._stale(node) from None
             raise
         if is_replaced(node, attr):
-            os.close(fd)
+            node.source.pace.close(fd)
             raise self._stale(node)
         same = is_same(node.told, told(attr))
         self.saw(node, attr)
@@ -235,14 +239,18 @@ class View:
 
     # Attributes
 
+    def is_fresh(self, seen: float) -> bool:
+        """Whether what was seen then, in loop seconds, may be told still."""
+        return self.clock() - seen < self.freshness.keep
+
     async def freshen(self, node: FileNode) -> None:
         """Make ``node.attr`` fresh. ENOENT where the path holds nothing, or something of another type."""
-        if self.clock() - node.seen < self.freshness.keep:
+        if self.is_fresh(node.seen):
             return
         file = self.files.of(node)
         try:
             if file is not None:
-                attr = await file.attributes()
+                attr = await self._of_open(file)
             else:
                 otherwise = partial(self.from_above, node) if node.indexed else None
                 attr = await self.witness.attributes(node.source, node.inner, otherwise)
@@ -253,6 +261,13 @@ class View:
                 self.witness.surprised(node.source)
             raise
         self.saw(node, attr)
+
+    async def _of_open(self, file: OpenFile) -> Attributes:
+        """What is open; what was last seen of it where its source hangs, for it may lie in a merged directory."""
+        try:
+            return await file.attributes()
+        except TimeoutError:
+            return file.node.attr
 
     def saw(self, node: FileNode, attr: Attributes) -> None:
         """Take note of attributes that were just read. A change that mtime and size do not tell is told on."""
@@ -286,27 +301,20 @@ class View:
         node = self.child(above, name, child)
         if isinstance(node, FileNode):
             if node.opened:
-                return self.identified(node, await self.witness.attributes(node.source, node.inner))
+                last = partial(getattr, node, "attr")
+                return self.identified(node, await self.witness.attributes(node.source, node.inner, last))
             await self.freshen(node)
         return node
-
-    async def _lookup_inside(self, above: FileNode, name: bytes) -> Node:
-        source = above.source
-        if source.reader.excluded(name):
-            raise failure(errno.ENOENT)
-        kept = self.memory.listing((source.rank, above.inner))
-        if kept is not None and self.clock() - kept.taken < self.freshness.keep:
-            found = kept.find(name)
-            if found is None:
-                raise failure(errno.ENOENT)
-            return self.nodes.get(found.ino) or found
-        return self.inside(above, name, await self.witness.attributes(source, join(above.inner, name)))
 
     def inside(self, above: FileNode, name: bytes, attr: Attributes) -> FileNode:
         """The node of a path inside a folder, with these attributes."""
         inner = join(above.inner, name)
         path = inner if above.path is above.inner else join(above.path, name)
         return self.identified(self._known(FileNode(above.source, inner, path, attr.kind, False)), attr)
+
+    def all_inside(self, above: FileNode, listed: Sequence[Listed]) -> list[tuple[bytes, FileNode]]:
+        """The nodes of several paths inside a folder."""
+        return [(name, self.inside(above, name, attr)) for name, attr in listed]
 
     def identified(self, node: FileNode, attr: Attributes) -> FileNode:
         """The node that the file with these attributes has, given the one of its path (rule 3).
@@ -328,8 +336,3 @@ class View:
 def is_replaced(node: FileNode, attr: Attributes) -> bool:
     """Whether the file that is open under that node is another than the one that has its path now."""
     return node.opened > 0 and node.told is not None and node.told[:2] != (attr.dev, attr.ino)
-
-
-def join(above: bytes, name: bytes) -> bytes:
-    """The path of a name in a directory."""
-    return above + b"/" + name if above else name

@@ -10,6 +10,7 @@ Event loop's thread only. Functions raise OSError.
 import errno
 import os
 from collections.abc import Callable
+from functools import partial
 
 from mmirrorfs.source.reader import DirectoryReader, Listed
 from mmirrorfs.source.source import Source, SourceLost
@@ -20,7 +21,8 @@ PATIENCE = 0.3
 """Seconds that a merged directory waits for a source, once; while the source hangs it waits no more."""
 PIECE = 256
 """Entries read at once: half a millisecond's work."""
-
+ACL = b"system.posix_acl_"
+"""How the names of access lists begin."""
 
 UNKNOWN = Attributes(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 """Stands for attributes that could not be had."""
@@ -106,6 +108,32 @@ class Witness:
         for path, attr in zip(paths, found, strict=True):
             if attr is not None:
                 self.memory.see(source.rank, path, attr)
+        return found
+
+    async def value(self, source: Source, path: bytes, name: bytes, bounded: bool = False) -> bytes:
+        """An extended attribute, or under the name b"" a link's target; with ``bounded`` within PATIENCE.
+
+        Of a lost source what was last seen: access lists and targets are remembered, as listings need them. ENODATA
+        where an attribute is not set, or was not seen; EIO for a target that was not.
+        """
+        rank, reader = source.rank, source.reader
+        call = partial(reader.getxattr, path, name) if name else partial(reader.readlink, path)
+        try:
+            if bounded or self.memory.knows(rank, path):
+                found = await source.within(PATIENCE, call)
+            else:
+                found = await source.run(call)
+        except (SourceLost, TimeoutError) as error:
+            self._report(source, error)
+            last = self.memory.noted(rank, path, name)
+            if last is None:
+                raise failure(errno.ENODATA if name else errno.EIO) from error
+            return last
+        except OSError:
+            self.memory.note(rank, path, name, None)
+            raise
+        if not name or name.startswith(ACL):
+            self.memory.note(rank, path, name, found)
         return found
 
     def _report(self, source: Source, error: OSError) -> None:

@@ -1,0 +1,154 @@
+"""Folders and what is in them: listings in byte order, and names looked up.
+
+Rule 1: a listing that still stands is used again: within ``Freshness.keep`` seconds, and on a local source only
+while the directory's stamp (dev, ino, mtime, ctime) is the same.
+Rule 2: the first name asked for in a folder of a local source brings its whole listing, for the others will be asked
+for too: that takes 60 us, and each name by itself 25. A folder of more than PIECE names is spared that.
+Rule 3: a large directory is worked off in pieces, so that others are served in between.
+
+Event loop's thread only. Functions raise OSError.
+"""
+
+import errno
+import heapq
+from collections.abc import AsyncIterator, Iterator
+from itertools import islice
+from operator import itemgetter
+from typing import TYPE_CHECKING, TypeVar
+
+import trio
+
+from mmirrorfs.source.reader import DirectoryReader, Listed
+from mmirrorfs.tree import Attributes
+from mmirrorfs.view.memory import Key, Listing
+from mmirrorfs.view.nodes import FileNode, Node
+from mmirrorfs.view.witness import PIECE, failure
+
+if TYPE_CHECKING:
+    from mmirrorfs.view.view import View
+
+T = TypeVar("T")
+
+RUN = 4096
+"""Names that are sorted at once: 2 ms."""
+
+
+class Folders:
+    """The insides of the folders of one view."""
+
+    def __init__(self, view: "View") -> None:
+        self._view = view
+        self._large: dict[Key, float] = {}
+
+    async def lookup(self, above: FileNode, name: bytes) -> FileNode:
+        """The node of a name in a folder. ENOENT where there is none."""
+        source = above.source
+        if source.reader.excluded(name):
+            raise failure(errno.ENOENT)
+        kept = self._kept(above) or await self._at_once(above)
+        if kept is None:
+            attr = await self._view.witness.attributes(source, join(above.inner, name))
+            return self._view.inside(above, name, attr)
+        found = kept.find(name)
+        if found is None:
+            raise failure(errno.ENOENT)
+        known = self._view.nodes.get(found.ino) or found
+        assert isinstance(known, FileNode)
+        return known
+
+    async def listing(self, node: FileNode) -> Listing:
+        """What is in a folder."""
+        kept = self._kept(node)
+        if kept is not None and (not node.source.local or await self._stands(node, kept)):
+            return kept
+        taken = self._view.clock()
+        own, listed, rest = await self._view.witness.listing(node.source, node.inner)
+        if rest is not None:
+            listed += await self._rest(node, rest)
+        return await self._made(node, own, listed, taken)
+
+    def _kept(self, node: FileNode) -> Listing | None:
+        """The listing that was taken last, while it is fresh."""
+        kept = self._view.memory.listing((node.source.rank, node.inner))
+        return kept if kept is not None and self._view.is_fresh(kept.taken) else None
+
+    async def _at_once(self, node: FileNode) -> Listing | None:
+        """The listing of a small folder of a local source (rule 2); None for all others."""
+        source, key = node.source, (node.source.rank, node.inner)
+        if not source.local or source.lost is not None or self._view.is_fresh(self._large.get(key, -1e9)):
+            return None
+        taken = self._view.clock()
+        try:
+            own, listed, rest = await source.run(source.reader.listing, node.inner, PIECE)
+        except OSError:  # it may be one to pass through only; each name is asked for by itself, and tells
+            return None
+        if rest is not None:
+            rest.close()
+            self._note_large(key)
+            return None
+        return await self._made(node, own, listed, taken)
+
+    def _note_large(self, key: Key) -> None:
+        if len(self._large) > 1000:
+            self._large = {key: seen for key, seen in self._large.items() if self._view.is_fresh(seen)}
+        self._large[key] = self._view.clock()
+
+    async def _rest(self, node: FileNode, rest: DirectoryReader) -> list[Listed]:
+        listed: list[Listed] = []
+        try:
+            ended = False
+            while not ended:
+                await trio.lowlevel.checkpoint()
+                more, ended = await node.source.run(rest.read, PIECE)
+                listed += more
+        finally:
+            rest.close()
+        return listed
+
+    async def _made(self, node: FileNode, own: Attributes | None, listed: list[Listed], taken: float) -> Listing:
+        """The listing of what was read; kept, unless it was what is remembered of a source that does not answer."""
+        entries: list[tuple[bytes, Node]] = []
+        async for piece in _in_byte_order(listed):
+            entries += self._view.all_inside(node, piece)
+            if len(listed) > PIECE:
+                await trio.lowlevel.checkpoint()
+        listing = Listing(entries, taken, own.stamp if own is not None else None)
+        if own is not None:
+            self._view.memory.keep((node.source.rank, node.inner), listing)
+        return listing
+
+    async def _stands(self, node: FileNode, kept: Listing) -> bool:
+        """Whether the directory's stamp is the one that was listed. A source that does not answer is asked again."""
+        try:
+            own: Attributes = await node.source.run(node.source.reader.stat, node.inner)
+        except OSError:
+            return False
+        return own.stamp == kept.proof
+
+
+async def _in_byte_order(listed: list[Listed]) -> AsyncIterator[list[Listed]]:
+    """Sorted, in pieces. 100,000 names take too long to be sorted at once: runs are sorted, then merged."""
+    by_name = itemgetter(0)
+    if len(listed) <= RUN:
+        listed.sort(key=by_name)
+        for piece in pieces(listed):
+            yield piece
+        return
+    runs = []
+    for start in range(0, len(listed), RUN):
+        runs.append(sorted(listed[start : start + RUN], key=by_name))
+        await trio.lowlevel.checkpoint()
+    merged = heapq.merge(*runs, key=by_name)
+    while piece := list(islice(merged, PIECE)):
+        yield piece
+
+
+def pieces(whole: list[T]) -> Iterator[list[T]]:
+    """A list in parts of PIECE."""
+    for start in range(0, len(whole), PIECE):
+        yield whole[start : start + PIECE]
+
+
+def join(above: bytes, name: bytes) -> bytes:
+    """The path of a name in a directory."""
+    return above + b"/" + name if above else name
