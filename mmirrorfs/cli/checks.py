@@ -3,22 +3,29 @@
 Each check raises Problem with one line: what is wrong and what to do.
 """
 
+import contextlib
 import errno
 import logging
 import os
 import stat
+from functools import partial
 
 from mmirrorfs.cli.places import Named, ViewSettings
 from mmirrorfs.cli.problem import FAILED, Problem
 from mmirrorfs.cli.settings import Settings
+from mmirrorfs.mount import table
 from mmirrorfs.source.filesystems import parents
 from mmirrorfs.text import printable
+
+ANSWER_TIME = 60
+"""Seconds that a source has to answer at all; a disk that was spun down needs ten."""
 
 log = logging.getLogger(__name__)
 
 
 def check(settings: Settings) -> list[bytes]:
     """All checks; returns the mountpoints that were made, to be removed when nothing is mounted on them."""
+    _check_answers(settings.sources)
     roots = [_check_source(source) for source in settings.sources]
     _check_distinct(settings.sources, roots)
     _warn_of_hidden_parents(settings, roots)
@@ -44,6 +51,22 @@ def remove(made: list[bytes]) -> None:
             os.rmdir(mountpoint)
         except OSError:
             continue
+
+
+def _check_answers(sources: tuple[Named, ...]) -> None:
+    """Ask in other processes: whoever asks a source that hangs cannot be interrupted, and perhaps not even killed."""
+    probes = [table.start_probe(partial(_listable, source.path), ANSWER_TIME) for source in sources]
+    for source, probe in zip(sources, probes, strict=True):
+        if not table.finish_probe(probe, ANSWER_TIME):
+            shown = printable(source.path)
+            raise Problem(f"source {shown} does not answer: is its network, or the program behind it, alive?", FAILED)
+
+
+def _listable(path: bytes) -> bytes:
+    """A question: whether it can be listed or not, there is an answer."""
+    with contextlib.suppress(OSError):
+        os.listdir(path)
+    return b"1"
 
 
 def _check_source(source: Named) -> bytes:

@@ -44,7 +44,10 @@ def pairing_of(settings: Settings) -> Pairing:
 
 
 def scan(sources: Sequence[Source]) -> list[Directory]:
-    """The trees of all sources, each scanned in a thread; the threads have ended when this returns."""
+    """The trees of all sources, each scanned in a thread; the threads have ended when this returns.
+
+    Where it is interrupted they are left to themselves: a source that hangs keeps nobody.
+    """
     trees: dict[int, Directory] = {}
     lost: list[str] = []
     count = _Count()
@@ -55,7 +58,7 @@ def scan(sources: Sequence[Source]) -> list[Directory]:
         except SourceLost as error:
             lost.append(f"source {printable(source.path)} cannot be read: {error.reason}")
 
-    threads = [threading.Thread(target=look, args=(source,)) for source in sources]
+    threads = [threading.Thread(target=look, args=(source,), daemon=True) for source in sources]
     for thread in threads:
         thread.start()
     for thread in threads:

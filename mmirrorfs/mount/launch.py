@@ -67,6 +67,7 @@ def in_background(build: Build, verbose: int) -> int:
         os.setsid()
         _leave(_builder, build, _Word(writable), verbose)
     os.close(writable)
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         return _report(readable)
     except KeyboardInterrupt:
@@ -74,6 +75,11 @@ def in_background(build: Build, verbose: int) -> int:
         return INTERRUPTED
     finally:
         os.close(readable)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    """Who ends the command ends what it began."""
+    raise KeyboardInterrupt
 
 
 def _builder(build: Build, word: _Word, verbose: int) -> int:

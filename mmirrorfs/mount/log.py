@@ -40,11 +40,17 @@ def to_syslog(verbose: int) -> None:
     _install(handler, verbose)
 
 
+def _is_news(record: logging.LogRecord) -> bool:
+    """Not that an answer was not taken: who asked was killed, or the connection was cut."""
+    return "fuse_reply_* failed with No such file or directory" not in record.getMessage()
+
+
 def _install(handler: logging.Handler, verbose: int) -> None:
     root = logging.getLogger()
     for old in list(root.handlers):
         root.removeHandler(old)
         old.close()
     root.addHandler(handler)
+    logging.getLogger("pyfuse3").addFilter(_is_news)
     root.setLevel(_LEVELS[min(verbose, len(_LEVELS) - 1)])
     logging.raiseExceptions = False  # a full disk or a closed terminal must not end a mount

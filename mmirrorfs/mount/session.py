@@ -38,8 +38,6 @@ GRACE = 1.0
 """Seconds that requests have to finish when the mount is ended."""
 LAST = 0.25
 """Seconds for which EIO is said to all that asks still, where readers were stuck: the kernel asks at once."""
-CUT = 1.0
-"""Seconds between two looks whether the kernel has cut the connection."""
 TASKS = 2000
 """Requests under way at once: more than the readers of a hung source will be, so that others are still served."""
 
@@ -170,11 +168,10 @@ class Session:
 
     async def _notice_cut(self) -> None:
         """An abort, or ``umount -f``, ends the request loop, but not the requests that are stuck in a hung source."""
-        poller = select.poll()
-        for descriptor in table.fuse_descriptors():
-            poller.register(descriptor, 0)
-        while not poller.poll(0):
-            await trio.sleep(CUT)
+        with select.epoll() as hangups:
+            for descriptor in table.fuse_descriptors():
+                hangups.register(descriptor, 0)  # nothing but errors and hang-ups
+            await trio.lowlevel.wait_readable(hangups.fileno())
         self._give_up()
 
 

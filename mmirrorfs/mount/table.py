@@ -7,6 +7,7 @@ import contextlib
 import ctypes
 import logging
 import os
+import select
 import signal
 import subprocess
 import time
@@ -18,6 +19,7 @@ from mmirrorfs.text import printable
 log = logging.getLogger(__name__)
 
 _MNT_DETACH = 2
+_PR_SET_PDEATHSIG = 1
 ANSWER_TIME = 10
 """Seconds that a fresh mount has to answer its first statvfs."""
 
@@ -40,6 +42,7 @@ def start_probe(question: Callable[[], bytes], seconds: int = ANSWER_TIME) -> tu
         os.close(writable)
         return pid, readable
     try:
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         for number in (signal.SIGALRM, signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
         signal.alarm(seconds)
@@ -52,14 +55,21 @@ def start_probe(question: Callable[[], bytes], seconds: int = ANSWER_TIME) -> tu
         os._exit(0)
 
 
-def finish_probe(probe: tuple[int, int]) -> bytes:
-    """The answer of a probe; b"" where there was none. Waits for it, but not longer than the probe may take."""
+def finish_probe(probe: tuple[int, int], seconds: float | None = None) -> bytes:
+    """The answer of a probe; b"" where there was none within ``seconds``.
+
+    The kernel may hold a process that cannot even be killed: that one is left to itself.
+    """
     pid, readable = probe
+    ended = False
     try:
-        return os.read(readable, 1 << 16)
+        ended = bool(select.select([readable], [], [], seconds)[0])
+        return os.read(readable, 1 << 16) if ended else b""
     finally:
         os.close(readable)
-        os.waitpid(pid, 0)
+        if not ended:
+            os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0 if ended else os.WNOHANG)
 
 
 def is_alive(mountpoint: bytes) -> bytes:
@@ -70,7 +80,7 @@ def is_alive(mountpoint: bytes) -> bytes:
 
 def ask(question: Callable[[], bytes], seconds: int = 3) -> bytes:
     """Ask and wait. Never longer than ``seconds``, not even for a mount that hangs; b"" for no answer."""
-    return finish_probe(start_probe(question, seconds))
+    return finish_probe(start_probe(question, seconds), seconds)
 
 
 def label(mountpoint: bytes, name: str) -> bytes:

@@ -26,6 +26,7 @@ A = TypeVarTuple("A")
 DOUBTFUL = frozenset(
     (
         errno.ENOENT,
+        errno.EACCES,
         errno.ENOTDIR,
         errno.ELOOP,
         errno.ESTALE,
