@@ -17,8 +17,7 @@ ROOT = 1
 
 def number(space: bytes, path: bytes, kind: int) -> int:
     """The inode number of ``path`` in ``space`` (a source's root, or empty for merged directories)."""
-    digest = blake2b(b"%o\0%b\0%b" % (kind, space, path), digest_size=8).digest()
-    value = int.from_bytes(digest, "little")
+    value = int.from_bytes(blake2b(b"%o\0%b\0%b" % (kind, space, path), digest_size=8).digest(), "little")
     return value if value > ROOT else value + 2
 
 

@@ -95,6 +95,7 @@ class Session:
         self._operations = operations
         self._ready = ready
         self._requests = trio.CancelScope()
+        self._told_to_end = trio.Event()
         self._notifier = Notifier()
         self._refresher = Refresher(plan.view, plan.trees, self._notifier, plan.fallback)
 
@@ -106,6 +107,7 @@ class Session:
             await nursery.start(self._obey_signals)
             nursery.start_soon(self._announce, probe)
             nursery.start_soon(self._refresher.run)
+            nursery.start_soon(self._end)
             nursery.start_soon(self._notice_cut)
             if self._plan.on_change is not None:
                 hook = Hook(self._plan.on_change, self._plan.mountpoint)
@@ -136,7 +138,7 @@ class Session:
             self._ready()
         else:
             self.failed = True
-            await self._end()
+            self._told_to_end.set()
 
     async def _obey_signals(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         wanted = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
@@ -149,10 +151,11 @@ class Session:
                     _dump_stacks()
                 else:
                     log.info("ending on %s", signal.Signals(number).name)
-                    await self._end()
+                    self._told_to_end.set()
 
     async def _end(self) -> None:
-        """Stop serving when no source is waited for; what waits after GRACE seconds is given up."""
+        """When told to: stop serving once no source is waited for; what waits after GRACE seconds is given up."""
+        await self._told_to_end.wait()
         notify("STOPPING=1")
         sources = self._plan.view.sources
         with trio.move_on_after(GRACE):

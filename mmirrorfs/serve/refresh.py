@@ -24,7 +24,7 @@ from mmirrorfs.source.source import Source, SourceLost
 from mmirrorfs.text import printable
 from mmirrorfs.tree import DIR, Directory, Merged, Trees
 from mmirrorfs.view.files import OpenFile
-from mmirrorfs.view.nodes import FileNode, is_same, told
+from mmirrorfs.view.nodes import FileNode, is_same
 from mmirrorfs.view.view import View
 
 log = logging.getLogger(__name__)
@@ -186,9 +186,9 @@ class Refresher:
             attr = None
             with trio.move_on_after(1), suppress(OSError):
                 attr = await files[0].attributes()
-            if attr is not None and not all(is_same(file.told, told(attr)) for file in files):
+            if attr is not None and not all(is_same(file.told, attr) for file in files):
                 for file in files:
-                    file.told = told(attr)
+                    file.told = (attr, time.time_ns())
                 self._view.saw(node, attr)
                 self._kernel.contents(node.ino)
 

@@ -21,6 +21,10 @@ Excluded = Callable[[bytes], bool]
 Listed = tuple[bytes, Attributes]
 
 
+class NotAFile(OSError):
+    """Something else is there by now."""
+
+
 def attributes(st: os.stat_result) -> Attributes:
     """What the kernel told of a file, as a value of ours."""
     return Attributes(
@@ -111,13 +115,13 @@ class Reader:
         return own, listed, None if ended else reader
 
     def open_content(self, path: bytes, cached: bool = False) -> tuple[int, Attributes]:
-        """A descriptor to read a regular file with, and its attributes; EIO for anything but a regular file."""
+        """A descriptor to read a regular file with, and its attributes; NotAFile for anything but a regular file."""
         fd = self._open(path, CONTENT, cached)
         found = attributes(os.fstat(fd))
         if _stat.S_ISREG(found.mode):
             return fd, found
         os.close(fd)
-        raise OSError(errno.EIO, "not a regular file any more", path)
+        raise NotAFile(errno.EIO, "not a regular file any more", path)
 
     def readlink(self, path: bytes, cached: bool = False) -> bytes:
         """The target of a symbolic link."""

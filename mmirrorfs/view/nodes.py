@@ -5,16 +5,14 @@ one source: it stays what it is when the index moves on, so that what is open go
 event loop's thread only.
 """
 
-import time
-
 from mmirrorfs.merge.index import times
 from mmirrorfs.merge.inodes import number
 from mmirrorfs.source.scan import COARSE
 from mmirrorfs.source.source import Source
 from mmirrorfs.tree import DIR, Attributes, Directory, Kind, Merged, Rank
 
-Told = tuple[int, int, int, int, int, bool]
-"""(dev, ino, size, mtime, ctime, settled): contents with the same are the same, once they are settled."""
+Told = tuple[Attributes, int]
+"""What the kernel was told of a file, and when: in nanoseconds since the epoch."""
 
 
 class Node:
@@ -57,8 +55,10 @@ class FileNode(Node):
 
     __slots__ = ("indexed", "inner", "kind", "opened", "source", "told", "touched_ns")
 
-    def __init__(self, source: Source, inner: bytes, path: bytes, kind: Kind, indexed: bool, salt: bytes = b"") -> None:
-        self.ino = number(source.space + salt, inner, kind)
+    def __init__(
+        self, source: Source, inner: bytes, path: bytes, kind: Kind, indexed: bool, salt: bytes = b"", ino: int = 0
+    ) -> None:
+        self.ino = ino or number(source.space + salt, inner, kind)
         self.nlookup, self.path, self.source, self.inner, self.kind = 0, path, source, inner, kind
         self.seen, self.reply, self.indexed = -1e9, None, indexed
         self.touched_ns = 0
@@ -66,19 +66,22 @@ class FileNode(Node):
         self.opened = 0
 
 
-def told(attr: Attributes) -> Told:
-    """What identifies a file's contents.
+def is_same(old: Told | None, attr: Attributes) -> bool:
+    """Whether the contents are surely those that were told of.
 
     A time in whole milliseconds comes from a coarse clock: for a while another edit may leave it as it is.
     """
-    ctime = attr.ctime_ns
-    settled = ctime % 1_000_000 != 0 or abs(time.time_ns() - ctime) > COARSE * 1e9
-    return (attr.dev, attr.ino, attr.size, attr.mtime_ns, ctime, settled)
+    if old is None:
+        return False
+    last, when = old
+    if contents(last) != contents(attr):
+        return False
+    return attr.ctime_ns % 1_000_000 != 0 or abs(when - attr.ctime_ns) > COARSE * 1e9
 
 
-def is_same(old: Told | None, new: Told) -> bool:
-    """Whether the contents are surely the same."""
-    return new[-1] and old == new
+def contents(attr: Attributes) -> tuple[int, int, int, int, int]:
+    """(dev, ino, size, mtime, ctime): contents with different ones are different."""
+    return (attr.dev, attr.ino, attr.size, attr.mtime_ns, attr.ctime_ns)
 
 
 def merged_attributes(merged: Merged, order: tuple[Rank, ...]) -> Attributes:

@@ -10,6 +10,7 @@ Everything runs on the event loop's thread; between two awaits nothing else does
 """
 
 import errno
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,13 +19,13 @@ import trio
 
 from mmirrorfs.merge.index import Pairing, exact
 from mmirrorfs.merge.inodes import ROOT, InodeTable, number
-from mmirrorfs.source.reader import Listed
+from mmirrorfs.source.reader import NotAFile
 from mmirrorfs.source.source import Source, SourceLost
 from mmirrorfs.tree import DIR, Attributes, Leaf, Merged, Rank
 from mmirrorfs.view.files import Files, OpenFile
 from mmirrorfs.view.folders import Folders, join
 from mmirrorfs.view.memory import Memory
-from mmirrorfs.view.nodes import FileNode, MergedNode, Node, first_input, is_same, merged_attributes, told
+from mmirrorfs.view.nodes import FileNode, MergedNode, Node, contents, first_input, is_same, merged_attributes
 from mmirrorfs.view.witness import Witness, failure
 
 REMEMBER = 1_000_000
@@ -135,6 +136,8 @@ class View:
             raise
         except FileNotFoundError:
             raise
+        except NotAFile:
+            raise self._stale(node) from None
         except OSError:
             if (await self.witness.attributes(node.source, node.inner)).kind != node.kind:
                 raise self._stale(node) from None
@@ -142,7 +145,7 @@ class View:
         if is_replaced(node, attr):
             node.source.pace.close(fd)
             raise self._stale(node)
-        same = is_same(node.told, told(attr))
+        same = is_same(node.told, attr)
         self.saw(node, attr)
         return self.files.add(fd, node), same
 
@@ -197,7 +200,7 @@ class View:
         inner = path
         if above.paths is not None or child.name is not None:
             inner = join(above.path_in(child.source), child.name or name)
-        node = self._known(FileNode(self.sources[child.source], inner, path, child.kind, True))
+        node = self.known(FileNode(self.sources[child.source], inner, path, child.kind, True))
         touched = (above.merged.touched or {}).get(name, 0)
         if node.touched_ns != touched:
             node.touched_ns, node.seen = touched, -1e9
@@ -217,7 +220,7 @@ class View:
         node.attr = merged_attributes(child, self.order)
         return node
 
-    def _known(self, node: FileNode) -> FileNode:
+    def known(self, node: FileNode) -> FileNode:
         """The node of that number that the kernel holds already, or this one."""
         old = self.nodes.get(node.ino)
         return old if isinstance(old, FileNode) else node
@@ -228,7 +231,7 @@ class View:
         merged = self.find(above)
         if isinstance(node, FileNode) and not isinstance(merged, Merged):
             inner = node.inner.rpartition(b"/")[0]
-            folder = self._known(FileNode(node.source, inner, above, DIR, merged is not None))
+            folder = self.known(FileNode(node.source, inner, above, DIR, merged is not None))
             await self.freshen(folder)
             return folder
         place: Node = self.root
@@ -271,19 +274,20 @@ class View:
 
     def saw(self, node: FileNode, attr: Attributes) -> None:
         """Take note of attributes that were just read. A change that mtime and size do not tell is told on."""
-        new = told(attr)
-        old = node.told
-        if old is not None and not is_same(old, new) and node.kind != DIR and (old[2], old[3]) == (new[2], new[3]):
-            self.outdated(node.ino)
+        if node.told is not None and node.kind != DIR:
+            last = node.told[0]
+            if (last.size, last.mtime_ns) == (attr.size, attr.mtime_ns) and not is_same(node.told, attr):
+                self.outdated(node.ino)
+        node.told = (attr, time.time_ns())
         if node.touched_ns > attr.mtime_ns:
             attr = attr._replace(mtime_ns=node.touched_ns, ctime_ns=max(attr.ctime_ns, node.touched_ns))
-        node.told, node.attr, node.seen, node.reply = new, attr, self.clock(), None
+        node.attr, node.seen, node.reply = attr, self.clock(), None
 
     def from_above(self, node: FileNode) -> Attributes:
         """What the scan knows of a leaf: its own attributes where it took them, or those of the directory above."""
         merged = self.find(node.path.rpartition(b"/")[0])
         if not isinstance(merged, Merged):
-            raise failure(errno.EIO)
+            raise failure(errno.ENOENT)
         directory = merged.inputs[node.source.rank] or first_input(merged, self.order)
         assert directory is not None
         found = (directory.known or {}).get(node.inner.rpartition(b"/")[2])
@@ -306,16 +310,6 @@ class View:
             await self.freshen(node)
         return node
 
-    def inside(self, above: FileNode, name: bytes, attr: Attributes) -> FileNode:
-        """The node of a path inside a folder, with these attributes."""
-        inner = join(above.inner, name)
-        path = inner if above.path is above.inner else join(above.path, name)
-        return self.identified(self._known(FileNode(above.source, inner, path, attr.kind, False)), attr)
-
-    def all_inside(self, above: FileNode, listed: Sequence[Listed]) -> list[tuple[bytes, FileNode]]:
-        """The nodes of several paths inside a folder."""
-        return [(name, self.inside(above, name, attr)) for name, attr in listed]
-
     def identified(self, node: FileNode, attr: Attributes) -> FileNode:
         """The node that the file with these attributes has, given the one of its path (rule 3).
 
@@ -327,7 +321,7 @@ class View:
         while is_replaced(own, attr):
             turn += 1
             salt = b"\0%d" % turn
-            own = self._known(FileNode(node.source, node.inner, node.path, node.kind, node.indexed, salt))
+            own = self.known(FileNode(node.source, node.inner, node.path, node.kind, node.indexed, salt))
             own.touched_ns = node.touched_ns
         self.saw(own, attr)
         return own
@@ -335,4 +329,4 @@ class View:
 
 def is_replaced(node: FileNode, attr: Attributes) -> bool:
     """Whether the file that is open under that node is another than the one that has its path now."""
-    return node.opened > 0 and node.told is not None and node.told[:2] != (attr.dev, attr.ino)
+    return node.opened > 0 and node.told is not None and contents(node.told[0])[:2] != (attr.dev, attr.ino)

@@ -119,7 +119,7 @@ class Witness:
         rank, reader = source.rank, source.reader
         call = partial(reader.getxattr, path, name) if name else partial(reader.readlink, path)
         try:
-            if bounded or self.memory.knows(rank, path):
+            if bounded or (self.memory.knows(rank, path) if name else self.memory.noted(rank, path, name)):
                 found = await source.within(PATIENCE, call)
             else:
                 found = await source.run(call)
