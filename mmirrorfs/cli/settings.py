@@ -14,8 +14,8 @@ from mmirrorfs.merge.names import compiled
 from mmirrorfs.source.reader import Excluded, nothing_excluded
 from mmirrorfs.text import printable
 
-DEEPEST = 1000
-"""The largest depth: no path of the kernel's 4,096 bytes has many more components worth merging."""
+DEEPEST = 200
+"""The largest depth: the merge goes down level by level, and nobody's library is nested any deeper."""
 
 
 @dataclass(frozen=True, slots=True)

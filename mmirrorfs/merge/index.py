@@ -87,14 +87,18 @@ def _timed(after: Merged, before: Merged | None, now_ns: int) -> Merged:
     if before is None:
         return after
     differing = list(_differing(before, after))
-    touched = {n: t for n, t in (before.touched or {}).items() if n in after.children}
+    touched = {n: t for n, t in (before.touched or {}).items() if _is_folder(after.children.get(n))}
     for name, old, new in differing:
-        if isinstance(old, Leaf) and isinstance(new, Leaf) and old.kind == new.kind == DIR:
+        if _is_folder(old) and _is_folder(new):
             touched[name] = max(now_ns, touched.get(name, 0) + 1)
     moved = before.moved_ns
     if differing and not all(a > b for a, b in zip(times(after), times(before), strict=True)):
         moved = max(now_ns, *(t + 1 for t in times(before)))
     return Merged(after.inputs, after.children, after.names, moved, touched or None)
+
+
+def _is_folder(child: Child | None) -> bool:
+    return isinstance(child, Leaf) and child.kind == DIR
 
 
 def times(merged: Merged) -> tuple[int, int]:

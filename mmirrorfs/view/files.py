@@ -4,7 +4,8 @@ Rule 1: what is in the page cache is read at once (preadv with RWF_NOWAIT, 3 us)
 Rule 2: a short answer in mid-file is not the end of the file: the kernel would cut it there. The rest is read too.
 Rule 3: a descriptor is closed after the last read of it, also when the release overtakes that read, for its number
 is given out again at once.
-Rule 4: who reads a network or FUSE source in order is read ahead for, AHEAD bytes at the most.
+Rule 4: who reads a network or FUSE source in order is read ahead for, as far as was read so far and AHEAD bytes at
+the most: a stream soon keeps a slow link busy, and who only wants the tags at a file's start costs it nothing.
 
 Event loop's thread only, but for the blocking reads themselves.
 """
@@ -27,14 +28,19 @@ from mmirrorfs.view.witness import PATIENCE
 LARGEST = 1 << 20
 """Bytes: the most that the kernel asks for in one read (256 pages)."""
 
-
 AHEAD = 4 << 20
 """Bytes asked ahead on a network or FUSE source: a link with 20 ms a read is kept busy. They wait in the page cache."""
+STEP = 128 << 10
+"""Bytes asked ahead in one call: the kernel cuts what is more than its own read-ahead, and that is its default. What
+it leaves out while the link is congested is asked for again with the next read; what is there costs nothing."""
 
 
 @dataclass(slots=True, eq=False)
 class OpenFile:
-    """One open file. ``reading`` counts the reads under way; ``told`` is what the kernel's pages are as new as."""
+    """One open file. ``reading`` counts the reads under way; ``told`` is what the kernel's pages are as new as.
+
+    Of the last reads, ``position`` is where they ended, and ``run`` how much they read in order.
+    """
 
     fd: int
     node: FileNode
@@ -43,6 +49,7 @@ class OpenFile:
     reading: int = 0
     released: bool = False
     position: int = 0
+    run: int = 0
     told: Told | None = None
 
     async def attributes(self) -> Attributes:
@@ -55,6 +62,15 @@ class OpenFile:
         finally:
             self.reading -= 1
             self.close_idle()
+
+    def ahead(self, offset: int, size: int) -> range:
+        """Where to ask ahead, in steps, of who reads here now (rule 4)."""
+        if abs(offset - self.position) > AHEAD:
+            self.run = 0
+        end = self.position = offset + size
+        steps = range(end, end + min(AHEAD, self.run), STEP)
+        self.run += size
+        return steps
 
     def close_idle(self) -> None:
         """Close what was released, after the last read of it."""
@@ -107,19 +123,12 @@ class Files:
         head = bytes(self._scratch[:got])
         file.reading += 1
         try:
-            ahead = 0 if file.source.local else self._ahead(file, offset, size)
+            ahead = range(0) if file.source.local else file.ahead(offset, size)
             rest = await file.source.pace.in_thread(partial(_read_whole, file.fd, offset + got, size - got, ahead))
         finally:
             file.reading -= 1
             file.close_idle()
         return head + rest if head else rest
-
-    @staticmethod
-    def _ahead(file: OpenFile, offset: int, size: int) -> int:
-        """How far to ask ahead: AHEAD bytes for who reads on from about where the last read ended, else nothing."""
-        sequential = abs(offset - file.position) <= AHEAD
-        file.position = offset + size
-        return AHEAD if sequential else 0
 
     def _cached(self, file: OpenFile, offset: int, size: int) -> int:
         """Read what is in memory into the scratch buffer; returns how much that was."""
@@ -157,11 +166,11 @@ def _fstat(fd: int, cached: bool) -> os.stat_result:
     return os.fstat(fd)
 
 
-def _read_whole(fd: int, offset: int, size: int, ahead: int = 0) -> bytes:
-    """Read until ``size`` bytes or the end of the file, having asked for ``ahead`` bytes more. Blocking."""
-    if ahead:
-        with contextlib.suppress(OSError):
-            os.posix_fadvise(fd, offset, size + ahead, os.POSIX_FADV_WILLNEED)
+def _read_whole(fd: int, offset: int, size: int, ahead: range = range(0)) -> bytes:
+    """Read until ``size`` bytes or the end of the file, having asked for the steps ``ahead`` too. Blocking."""
+    with contextlib.suppress(OSError):
+        for start in ahead:
+            os.posix_fadvise(fd, start, STEP, os.POSIX_FADV_WILLNEED)
     parts: list[bytes] = []
     while size > 0:
         part = os.pread(fd, size, offset)

@@ -1,12 +1,13 @@
 """Finding what an inode number stands for when nobody remembers: for NFS handles that outlived the cache or the mount.
 
 A number is a hash, so it is found by numbering what there is: first the index, which is in memory, then the folders'
-contents, which takes a walk in a thread of the sources. One walk at a time; what it did not find is not walked for
-again for AGAIN seconds. Event loop's thread only.
+contents, which takes a walk in a thread of each source, one at a time; the first to find it ends the others, so that
+one that hangs keeps nobody. What was not found is not walked for again for AGAIN seconds. Event loop's thread only.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import trio
 
@@ -37,7 +38,7 @@ class Finder:
 
     def __init__(self, view: View) -> None:
         self._view = view
-        self._walking = trio.Lock()
+        self._walking = [trio.Lock() for _ in view.sources]
         self._unknown: dict[int, float] = {}
 
     async def find(self, ino: int) -> Node | None:
@@ -52,12 +53,28 @@ class Finder:
                 folders.append(place)
             if count % 1000 == 999:
                 await trio.lowlevel.checkpoint()
-        async with self._walking:
-            found = await trio.to_thread.run_sync(_walk, folders, ino, abandon_on_cancel=True)
+        found = await self._walked(folders, ino)
         if found is None:
             self._unknown[ino] = self._view.clock()
             return None
         return FileNode(found.source, found.inner, found.path, found.kind, False)
+
+    async def _walked(self, folders: list[_Place], ino: int) -> _Place | None:
+        """What has the number in one of the folders."""
+        found: list[_Place] = []
+
+        async def walk(source: Source) -> None:
+            own = [folder for folder in folders if folder.source is source]
+            async with self._walking[source.rank]:
+                place = await source.pace.in_thread(partial(_walk, own, ino))
+            if place is not None:
+                found.append(place)
+                nursery.cancel_scope.cancel()
+
+        async with trio.open_nursery() as nursery:
+            for source in self._view.sources:
+                nursery.start_soon(walk, source)
+        return found[0] if found else None
 
     def _indexed(self, root: MergedNode) -> Iterator[tuple[Node, _Place | None]]:
         """Everything in the index, and with each folder where its contents are."""

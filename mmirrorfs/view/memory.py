@@ -1,6 +1,6 @@
 """What was last seen below the depth: fresh, it answers again; later, it stands in for a lost or hung source.
 
-Two shelves. Listings used lately are kept as they were handed out (some 500 bytes an entry, HOT entries in all).
+Two shelves. Listings used lately are kept as they were handed out (some 900 bytes an entry, HOT entries in all).
 What falls off that shelf is packed to 80 bytes an entry and its name, and stays until ``limit`` entries are
 exceeded; the longest unused goes first. Event loop's thread only; no I/O.
 """
@@ -15,7 +15,7 @@ from mmirrorfs.tree import Attributes
 from mmirrorfs.view.nodes import Node
 
 HOT = 50_000
-"""Entries on the first shelf, 25 MB at the most."""
+"""Entries on the first shelf: 45 MB."""
 
 _PACKED = struct.Struct("<IIIIQQQqqqQQH")
 """The fields of Attributes, then the length of the name that follows."""
