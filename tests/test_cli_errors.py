@@ -1,6 +1,7 @@
 """Bad input: one line that says what is wrong, mount(8)'s exit code, quickly, and nothing mounted or left behind."""
 
 import os
+import stat
 import time
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from tests.support.kernel import mounted_under, processes_of
 from tests.support.mounts import COMMAND, mounted
 from tests.support.polling import poll
 from tests.support.trees import folders, grow
-from tests.support.users import AS_NOBODY, NOBODY, WITHOUT_OVERRIDE, Word, needs_root, output_of, run
+from tests.support.users import AS_NOBODY, NOBODY, WITHOUT_OVERRIDE, Word, need, need_python_for_nobody, needs_root, run
 
 pytestmark = pytest.mark.mount
 
@@ -109,27 +110,41 @@ def test_control_characters_of_a_name_do_not_reach_the_terminal(place: Path) -> 
 @pytest.mark.parametrize("form", [(), ("-f",)], ids=["background", "foreground"])
 def test_a_source_that_cannot_be_read_is_refused(place: Path, form: tuple[str, ...]) -> None:
     _trees(place)
-    os.chown(place / "mnt", NOBODY, NOBODY)
     (place / "low").chmod(0o700)
-    command = [*AS_NOBODY, *COMMAND, place / "high", place / "low", place / "mnt"]
+    os.chown(place / "low", NOBODY, NOBODY)
+    command: list[Word] = [*WITHOUT_OVERRIDE, *COMMAND, place / "high", place / "low", place / "mnt"]
     _refused(place, FAILED, "low cannot be read: Permission denied", *command, *form)
 
 
-@needs_root
-def test_a_mountpoint_of_somebody_else_is_refused(place: Path) -> None:
-    _trees(place)
-    command = [*AS_NOBODY, *COMMAND, place / "high", place / "low", place / "mnt"]
-    _refused(place, FAILED, "mnt", *command)
+def _as_plain_user(place: Path) -> str:
+    """The start of a shell script whose ``$as`` runs a command as a plain user who may open /dev/fuse."""
+    need_python_for_nobody()
+    need("unshare")
+    device = place / "fuse"
+    os.mknod(device, stat.S_IFCHR | 0o600, os.stat("/dev/fuse").st_rdev)
+    device.chmod(0o666)
+    try:
+        os.close(os.open(device, os.O_RDWR))
+    except OSError as error:
+        pytest.skip(f"a device made in {place.parent} cannot be opened: {error.strerror}")
+    return f"mount --bind {device} /dev/fuse; cd {place}; as='{' '.join(AS_NOBODY)}'; run='{' '.join(COMMAND)}'; "
 
 
 @needs_root
 def test_a_plain_user_may_mount_on_what_is_his(place: Path) -> None:
-    if run(*AS_NOBODY, "test", "-w", "/dev/fuse").returncode != 0:
-        pytest.skip("a plain user may not open /dev/fuse here")
     _trees(place)
     os.chown(place / "mnt", NOBODY, NOBODY)
-    with mounted(place / "mnt", place / "high", place / "low", prefix=AS_NOBODY) as view:
-        assert output_of(*AS_NOBODY, "cat", view.mountpoint / "2/track") == b"h2"
+    script = _as_plain_user(place) + "$as $run high low mnt; $as cat mnt/2/track; $as fusermount3 -u mnt; ls mnt"
+    done = run("unshare", "-m", "sh", "-ec", script)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"h2", b"")
+    poll(lambda: not processes_of(os.fsencode(place)), "the end of the process")
+
+
+@needs_root
+def test_a_plain_user_may_not_mount_on_what_is_not_his(place: Path) -> None:
+    _trees(place)
+    script = _as_plain_user(place) + f"exec $as $run {place}/high {place}/low {place}/mnt"
+    _refused(place, FAILED, "mnt", "unshare", "-m", "sh", "-ec", script)
 
 
 @needs_root

@@ -10,7 +10,7 @@ import trio
 from mmirrorfs.merge.index import merge
 from mmirrorfs.merge.inodes import ROOT
 from mmirrorfs.source.source import Source
-from mmirrorfs.tree import DIR, FILE, LINK
+from mmirrorfs.tree import DIR, FILE, LINK, Rank
 from mmirrorfs.view.directories import Directories
 from mmirrorfs.view.view import View
 from mmirrorfs.view.witness import PIECE
@@ -199,14 +199,14 @@ async def test_folders_that_went_are_left_out_of_a_listing_and_told(
     assert set(surprised) == {both[0]}
 
 
-async def test_an_excluded_name_is_not_listed_inside_a_folder_either(high: Path, low: Path) -> None:
-    made = [
-        Source(source.rank, source.name, source.path, 2, lambda name: name == b"01") for source in sources(high, low)
-    ]
-    view = view_of(made)
-    assert await names(Directories(view), view, "A/Gold") == ["CD2", "l"]
-    with pytest.raises(FileNotFoundError):
-        await find(view, "A/Gold/01")
+@pytest.mark.parametrize("local", [True, False])
+async def test_an_excluded_name_is_not_in_a_folder_either(high: Path, local: bool) -> None:
+    source = Source(Rank(0), "high", os.fsencode(high), 2, lambda name: name == b"01", local=local)
+    view = view_of([source])
+    for _ in range(2):  # without a listing, and with one
+        with pytest.raises(FileNotFoundError):
+            await find(view, "A/Gold/01")
+        assert await names(Directories(view), view, "A/Gold") == ["CD2", "l"]
 
 
 # Large directories

@@ -9,7 +9,7 @@ import pytest
 
 from mmirrorfs.source import links
 from mmirrorfs.source.beneath import CONTENT, DIRECTORY
-from mmirrorfs.source.filesystems import Mount
+from mmirrorfs.source.filesystems import VIEW_TYPE, Mount, mount_at
 from mmirrorfs.source.links import DEEPEST, open_following, stat_following
 from mmirrorfs.source.reader import Reader
 from mmirrorfs.tree import DIR, FILE, LINK
@@ -85,10 +85,11 @@ def test_a_long_row_of_links_ends_as_in_the_kernel(root: Path) -> None:
 
 
 def test_a_link_into_a_view_is_as_good_as_dangling(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    mount_of_proc = next(mount for mount in links.mounts() if mount.where == b"/proc")
+    proc = mount_at(b"/proc")
+    assert proc is not None
     (root / "view").symlink_to("/proc/version")
     assert stat_following(os.fsencode(root), b"view") is not None
-    as_view = Mount(mount_of_proc.id, "0:9", b"/proc", links.VIEW_TYPE, b"x")
+    as_view = Mount(proc.id, proc.device, proc.where, VIEW_TYPE, b"high:low")
     monkeypatch.setattr(links, "mounts", lambda: [as_view])
     assert stat_following(os.fsencode(root), b"view") is None
 

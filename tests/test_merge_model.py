@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from itertools import permutations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmirrorfs.merge.index import changes, merge, times
@@ -113,6 +113,7 @@ def histories(draw: st.DrawFn) -> tuple[int, list[tuple[Trees, int]]]:
     return count, steps
 
 
+@settings(max_examples=60)
 @given(histories())
 def test_merging_on_from_an_older_index_gives_what_a_merge_from_scratch_gives(
     history: tuple[int, list[tuple[Trees, int]]],
@@ -130,6 +131,7 @@ def test_merging_on_from_an_older_index_gives_what_a_merge_from_scratch_gives(
         before = index
 
 
+@settings(max_examples=60)
 @given(histories())
 def test_changes_are_the_differing_paths_and_their_times_move_forward(
     history: tuple[int, list[tuple[Trees, int]]],
@@ -163,6 +165,7 @@ def test_changes_are_the_differing_paths_and_their_times_move_forward(
         before = index
 
 
+@settings(max_examples=60)
 @given(histories())
 def test_a_folder_that_changed_hands_is_touched_later_than_ever_before(
     history: tuple[int, list[tuple[Trees, int]]],

@@ -107,15 +107,42 @@ def test_a_large_file_is_read_whole_also_by_several_at_once(place: Path) -> None
         assert digests == [hashlib.sha256(content).hexdigest().encode()] * 4
 
 
+def _edges_of_memory(path: Path) -> list[int]:
+    """Let a file be in memory in part only; returns the offsets at which what is in memory ends."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        for start in range(0, os.fstat(fd).st_size, 3 << 20):
+            os.pread(fd, 1, start + (1 << 20))
+        inside = [_is_in_memory(fd, start) for start in range(0, os.fstat(fd).st_size, 4096)]
+    finally:
+        os.close(fd)
+    return [page * 4096 for page in range(1, len(inside)) if inside[page - 1] and not inside[page]]
+
+
+def _is_in_memory(fd: int, start: int) -> bool:
+    try:
+        return os.preadv(fd, [bytearray(1)], start, os.RWF_NOWAIT) == 1
+    except BlockingIOError:
+        return False
+
+
 def test_a_file_that_is_in_memory_only_in_part_is_not_cut_there(place: Path) -> None:
     high, low = _sources(place)
-    path = high / "artist/album/large"
-    content = _noise(path, 8 << 20)
+    content = _noise(high / "artist/album/large", 16 << 20)
     with mounted(place / "view", high, low, depth=2) as view:
-        with open(path, "rb") as file:
-            os.fsync(file.fileno())
-            for start in range(1 << 20, 8 << 20, 3 << 20):
-                os.posix_fadvise(file.fileno(), start + 12288, 1 << 20, os.POSIX_FADV_DONTNEED)
+        edges = _edges_of_memory(high / "artist/album/large")
+        if not edges:
+            pytest.skip(f"the filesystem under {place.parent} keeps whole files in memory")
+        fd = os.open(view.mountpoint / "artist/album/large", os.O_RDONLY)
+        try:
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)  # or the kernel asks for aligned pieces, none over an edge
+            for edge in edges:
+                start = max(0, edge - 40_000)
+                assert os.pread(fd, 200_000, start) == content[start : start + 200_000]
+        finally:
+            os.close(fd)
         assert (view.mountpoint / "artist/album/large").read_bytes() == content
 
 

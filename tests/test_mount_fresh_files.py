@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.fresh import PROMISE, REFRESH, observer, shows, stays
+from tests.support.fresh import PROMISE, REFRESH, observer, shows, stays, trees
 from tests.support.mounts import mounted
 from tests.support.trees import Tree, folders, grow
 
@@ -40,14 +40,14 @@ def edit(path: Path, data: bytes, mtime: bool) -> None:
 
 @pytest.mark.parametrize("name", PLACES)
 def test_a_replaced_file_is_read_on_by_those_who_opened_it_and_opened_anew_by_others(place: Path, name: str) -> None:
-    high, low, view = grow(place / "high", LOOSE), grow(place / "low", {}), place / "view"
+    high, low, view = trees(place, LOOSE, {})
     with mounted(view, high, low, depth=2, options=[REFRESH]) as mount, observer() as eyes:
         mount.expect("low .* is empty")
         path = view / name
         first = eyes.open(path)
         assert eyes.pread(first) == OLD
         replace(high / name, NEW)
-        shows(lambda: eyes.read(path) == NEW, "the new bytes, for whoever opens now")
+        shows(lambda: eyes.holds(path, NEW), "the new bytes, for whoever opens now")
         second = eyes.open(path)
         replace(high / name, OLD[::-1] + b"!")
         shows(lambda: eyes.read(path) == OLD[::-1] + b"!", "the newest bytes")
@@ -59,7 +59,7 @@ def test_a_replaced_file_is_read_on_by_those_who_opened_it_and_opened_anew_by_ot
 
 @pytest.mark.parametrize("name", PLACES)
 def test_a_replaced_file_can_be_opened_at_once_while_another_holds_the_old_one(place: Path, name: str) -> None:
-    high, low, view = grow(place / "high", LOOSE), grow(place / "low", {}), place / "view"
+    high, low, view = trees(place, LOOSE, {})
     with mounted(view, high, low, depth=2, options=[QUIET]) as mount, observer() as eyes:
         mount.expect("low .* is empty")
         path = view / name
@@ -73,7 +73,7 @@ def test_a_replaced_file_can_be_opened_at_once_while_another_holds_the_old_one(p
 
 @pytest.mark.parametrize("name", PLACES)
 def test_a_file_whose_type_changed_can_be_opened_at_once(place: Path, name: str) -> None:
-    high, low, view = grow(place / "high", LOOSE), grow(place / "low", {}), place / "view"
+    high, low, view = trees(place, LOOSE, {})
     with mounted(view, high, low, depth=2, options=[REFRESH]) as mount, observer() as eyes:
         mount.expect("low .* is empty")
         path = view / name
@@ -86,7 +86,7 @@ def test_a_file_whose_type_changed_can_be_opened_at_once(place: Path, name: str)
 
 
 def test_an_open_file_outlives_its_folder(place: Path) -> None:
-    high, low, view = grow(place / "high", {b"A": {b"1": OLD}}), grow(place / "low", folders("l", "A", "B")), place / "view"
+    high, low, view = trees(place, {b"A": {b"1": OLD}}, folders("l", "A", "B"))
     with mounted(view, high, low, options=[REFRESH]), observer() as eyes:
         file, mapping = eyes.open(view / "A/1"), eyes.map(view / "A/1")
         assert eyes.pread(file, 4096) == OLD[:4096]
@@ -98,7 +98,7 @@ def test_an_open_file_outlives_its_folder(place: Path) -> None:
 
 
 def test_an_open_file_outlives_a_better_source_taking_its_folder_over(place: Path) -> None:
-    high, low, view = grow(place / "high", folders("h", "B")), grow(place / "low", {b"A": {b"1": OLD}}), place / "view"
+    high, low, view = trees(place, folders("h", "B"), {b"A": {b"1": OLD}})
     with mounted(view, high, low, options=[REFRESH]), observer() as eyes:
         file = eyes.open(view / "A/1")
         grow(high / "A", {b"1": NEW})
@@ -109,7 +109,7 @@ def test_an_open_file_outlives_a_better_source_taking_its_folder_over(place: Pat
 @pytest.mark.parametrize("mtime", [True, False], ids=["with its mtime moving", "with its mtime put back"])
 @pytest.mark.parametrize("name", PLACES)
 def test_an_edit_in_place_shows_in_what_is_open_and_mapped(place: Path, name: str, mtime: bool) -> None:
-    high, low, view = grow(place / "high", LOOSE), grow(place / "low", {}), place / "view"
+    high, low, view = trees(place, LOOSE, {})
     with mounted(view, high, low, depth=2, options=[REFRESH]) as mount, observer() as eyes:
         mount.expect("low .* is empty")
         path = view / name
@@ -126,7 +126,7 @@ def test_an_edit_in_place_shows_in_what_is_open_and_mapped(place: Path, name: st
 def test_a_mapping_follows_an_edit_that_the_daemon_saw_before_the_kernel(
     place: Path, mtime: bool, options: str
 ) -> None:
-    high, low, view = grow(place / "high", LOOSE), grow(place / "low", {}), place / "view"
+    high, low, view = trees(place, LOOSE, {})
     with mounted(view, high, low, depth=2, options=[options]) as mount, observer() as eyes:
         mount.expect("low .* is empty")
         path = view / "Ann/Both/1"
@@ -138,7 +138,7 @@ def test_a_mapping_follows_an_edit_that_the_daemon_saw_before_the_kernel(
 
 
 def test_an_open_file_grows_and_shrinks(place: Path) -> None:
-    high, low, view = grow(place / "high", LOOSE), grow(place / "low", folders("l", "B")), place / "view"
+    high, low, view = trees(place, LOOSE, folders("l", "B"))
     source, path = high / "Ann/Both/1", view / "Ann/Both/1"
     with mounted(view, high, low, depth=2, options=[REFRESH]), observer() as eyes:
         file = eyes.open(path)
@@ -156,7 +156,7 @@ def test_an_open_file_grows_and_shrinks(place: Path) -> None:
 
 def test_an_open_directory_goes_on_with_what_it_opened(place: Path) -> None:
     many: Tree = {b"A": {b"%04d" % number: b"x" for number in range(1000)}}
-    high, low, view = grow(place / "high", many), grow(place / "low", folders("l", "B")), place / "view"
+    high, low, view = trees(place, many, folders("l", "B"))
     with mounted(view, high, low, options=[REFRESH]), observer() as eyes:
         began, top = eyes.opendir(view / "A"), eyes.opendir(view)
         for number in range(0, 1000, 2):
@@ -169,7 +169,7 @@ def test_an_open_directory_goes_on_with_what_it_opened(place: Path) -> None:
 
 
 def test_a_directory_that_is_read_late_brings_nothing_old_back_to_others(place: Path) -> None:
-    high, low, view = grow(place / "high", {b"A": {b"gone": OLD, b"changed": OLD}}), grow(place / "low", {}), place / "view"
+    high, low, view = trees(place, {b"A": {b"gone": OLD, b"changed": OLD}}, {})
     with mounted(view, high, low, options=[REFRESH]) as mount, observer() as eyes:
         mount.expect("low .* is empty")
         late = eyes.opendir(view / "A")
@@ -184,7 +184,7 @@ def test_a_directory_that_is_read_late_brings_nothing_old_back_to_others(place: 
 
 
 def test_bytes_that_were_cached_and_closed_are_not_seen_again_after_a_change(place: Path) -> None:
-    high, low, view = grow(place / "high", LOOSE), grow(place / "low", folders("l", "B")), place / "view"
+    high, low, view = trees(place, LOOSE, folders("l", "B"))
     source, path = high / "Ann/Both/1", view / "Ann/Both/1"
     with mounted(view, high, low, depth=2, options=[REFRESH]), observer() as eyes:
         for number in range(6):

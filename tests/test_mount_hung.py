@@ -13,11 +13,12 @@ from typing import TypeVar
 
 import pytest
 
+from tests.support.handles import forget, handle_of, opened
 from tests.support.hanging import Hanging, hanging
 from tests.support.mounts import View, mounted
 from tests.support.polling import poll
 from tests.support.readers import Readers, readers
-from tests.support.trees import grow
+from tests.support.trees import Tree, grow
 from tests.support.users import needs_root
 
 pytestmark = [pytest.mark.mount, needs_root]
@@ -46,18 +47,20 @@ def content(number: int) -> bytes:
 
 def sources(place: Path) -> tuple[Path, Path]:
     """The tree under the source that hangs, and a source that does not."""
-    many = {b"%03d" % number: content(number) for number in range(READERS)}
-    own = {b"Both": {b"Slow": many, b"loose": b"s"}, b"Slow": {b"One": {b"track": b"s"}}}
-    healthy = {b"Both": {b"Fast": {b"track": b"f"}}, b"Fast": {b"One": {b"track": b"f"}}}
+    many: Tree = {b"%03d" % number: content(number) for number in range(READERS)}
+    own: Tree = {b"Both": {b"Slow": many, b"loose": b"s"}, b"Slow": {b"One": {b"track": b"s"}}}
+    healthy: Tree = {b"Both": {b"Fast": {b"track": b"f"}}, b"Fast": {b"One": {b"track": b"f"}}}
     return grow(place / "under", own), grow(place / "fast", healthy)
 
 
 @contextmanager
-def hanging_view(place: Path, hang: str = "all", options: tuple[str, ...] = ("--refresh=1",)) -> Iterator[tuple[Hanging, View]]:
+def hanging_view(
+    place: Path, hang: str = "all", options: tuple[str, ...] = ("--refresh=1",), delay: float = 0
+) -> Iterator[tuple[Hanging, View]]:
     """A view of depth 2 with a source that can hang, preferred, and one that does not."""
     under, fast = sources(place)
     with (
-        hanging(under, place / "slow", hang) as source,
+        hanging(under, place / "slow", hang, delay) as source,
         mounted(place / "view", place / "slow", fast, depth=2, options=options) as view,
     ):
         try:
@@ -68,13 +71,13 @@ def hanging_view(place: Path, hang: str = "all", options: tuple[str, ...] = ("--
 
 
 @contextmanager
-def stuck_readers(place: Path, source: Hanging, view: View) -> Iterator[Readers]:
-    """READERS readers of the source, which then hangs; none of them has an answer."""
+def stuck_readers(place: Path, source: Hanging, view: View, hang: str = "all") -> Iterator[Readers]:
+    """READERS readers of the source, which then hangs, or is ``frozen``; all of them wait."""
     paths = [view.mountpoint / f"Both/Slow/{number:03}" for number in range(READERS)]
     with readers(paths, place / "answers") as stuck:
-        source.hang()
+        (source.freeze if hang == "frozen" else source.hang)()
         stuck.start()
-        poll(lambda: source.figures.held >= 8, "readers that are stuck")
+        poll(lambda: stuck.reading == READERS, "readers that are stuck")
         yield stuck
 
 
@@ -129,8 +132,12 @@ def test_a_source_that_hung_before_anybody_looked_into_it_keeps_nobody_waiting(p
 def test_nobody_waits_in_a_merged_directory_for_a_loose_file_that_is_open(place: Path) -> None:
     with hanging_view(place) as (source, view), open(view.mountpoint / "Both/loose", "rb") as file:
         assert os.path.getsize(view.mountpoint / "Both/loose") == 1
+        assert soon(lambda: os.fstat(file.fileno()).st_size) == 1
         source.hang()
-        check_the_rest_for(view, 3)
+        poll(lambda: source.figures.held, "a refresh that is stuck")
+        for _ in range(3):
+            assert soon(lambda: os.fstat(file.fileno()).st_size) == 1
+            check_the_rest_for(view, 1)
         source.go_on()
         assert file.read() == b"s"
 
@@ -149,7 +156,8 @@ def test_closing_the_files_of_a_hung_source_keeps_nobody_waiting(place: Path) ->
 def test_lookups_that_are_stuck_in_a_folder_hold_up_no_directory_above_it(place: Path) -> None:
     with hanging_view(place) as (source, view):
         source.hang()
-        stuck = [subprocess.Popen(["ls", view.mountpoint / f"Both/Slow/{number:03}"], stdout=subprocess.DEVNULL) for number in range(5)]
+        paths = [view.mountpoint / f"Both/Slow/{number:03}" for number in range(5)]
+        stuck = [subprocess.Popen(["ls", path], stdout=subprocess.DEVNULL) for path in paths]
         poll(lambda: source.figures.held > 0, "a lookup that is stuck")
         check_the_rest_for(view, 2)
         assert [process.poll() for process in stuck] == [None] * 5
@@ -190,3 +198,16 @@ def test_a_source_that_is_lost_while_it_hangs_keeps_its_names_and_gives_eio_for_
         answers = stuck.answers(10)
         assert {answer for answer in answers if isinstance(answer, int)} == {errno.EIO}
         assert set(answers) <= {errno.EIO, *(content(number).hex() for number in range(READERS))}
+
+
+def test_a_handle_of_something_else_is_good_while_a_source_hangs(place: Path) -> None:
+    with hanging_view(place) as (source, view):
+        kept = handle_of(view.mountpoint / "Fast/One/track")
+        forget()
+        source.hang()
+        for _ in range(40):
+            with soon(lambda: opened(view.mountpoint, kept)) as fd:
+                assert os.pread(fd, 1, 0) == b"f"
+            forget()
+        check_the_rest(view)
+        source.go_on()

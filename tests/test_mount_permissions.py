@@ -111,9 +111,10 @@ def test_extended_attributes_are_the_winners_and_cannot_be_set(place: Path, path
         assert sorted(own) == ["user.empty", "user.long", "user.mood"]
         assert os.getxattr(where, "user.mood") == b"\0bright\xff"
         assert (os.getxattr(where, "user.empty"), os.getxattr(where, "user.long")) == (b"", b"x" * 2000)
-        for refused in (lambda: os.setxattr(where, "user.mood", b""), lambda: os.removexattr(where, "user.mood")):
-            with pytest.raises(OSError, match="Read-only file system"):
-                refused()
+        with pytest.raises(OSError, match="Read-only file system"):
+            os.setxattr(where, "user.mood", b"dark")
+        with pytest.raises(OSError, match="Read-only file system"):
+            os.removexattr(where, "user.mood")
 
 
 def test_an_attribute_that_is_not_set_is_not_there(place: Path) -> None:

@@ -38,7 +38,9 @@ LINKS = st.sampled_from([Link(b"a"), Link(b".."), Link(b"/nowhere"), Link(b"\xff
 
 def _trees(levels: int) -> st.SearchStrategy[Tree]:
     """Directories with files, links and, for so many levels more, directories in them."""
-    below = [FILES, LINKS] if levels == 0 else [_trees(levels - 1), _trees(levels - 1), FILES, LINKS]
+    below: list[st.SearchStrategy[Tree | bytes | Link]] = (
+        [FILES, LINKS] if levels == 0 else [_trees(levels - 1), _trees(levels - 1), FILES, LINKS]
+    )
     return st.dictionaries(NAMES, st.one_of(below), max_size=4 if levels else 2)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.mounts import mounted
-from tests.support.trees import Link, grow, stamps
+from tests.support.trees import Link, Tree, grow, stamps
 from tests.support.users import run
 
 pytestmark = pytest.mark.mount
@@ -57,7 +57,7 @@ ON_A_DIRECTORY: dict[str, Write] = {
 
 
 def _sources(place: Path) -> tuple[Path, Path]:
-    album = {b"track": b"bytes", b"other": b"", b"empty": {}, b"link": Link(b"track")}
+    album: Tree = {b"track": b"bytes", b"other": b"", b"empty": {}, b"link": Link(b"track")}
     return grow(place / "high", {b"album": album, b"loose": b"bytes", b"other": b""}), grow(place / "low", {b"low": {}})
 
 
@@ -109,7 +109,7 @@ def test_what_is_open_for_reading_cannot_be_written_through_its_descriptor(place
             lambda: os.posix_fallocate(file.fileno(), 0, 4096),
             lambda: os.fchmod(file.fileno(), 0o600),
         ):
-            with pytest.raises(OSError, match="Read-only file system|Bad file descriptor|Invalid argument"):
+            with pytest.raises(OSError, match=r"Read-only file system|Bad file descriptor|Invalid argument"):
                 refused()
         assert file.read() == b"bytes"
 

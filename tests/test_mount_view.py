@@ -178,7 +178,7 @@ def test_listings_are_in_byte_order_whatever_the_names(place: Path) -> None:
         b"...",
     ]
     high, low = two(place, {name: {b"x": b""} for name in names[::2]}, {name: {} for name in names[1::2]})
-    grow(high / "deep", {name: b"" for name in names})
+    grow(high / "deep", dict.fromkeys(names, b""))
     with mounted(place / "view", high, low) as view:
         assert os.listdir(view.where) == sorted([*names, b"deep"])
         assert os.listdir(view.where + b"/deep") == sorted(names)

@@ -14,7 +14,6 @@ from mmirrorfs.view.nodes import FileNode
 from mmirrorfs.view.view import Freshness, View
 from tests.build import LASTING, Clock, Fifo, Link, find, move, plant, sources, view_of
 
-
 LATER = 3 * 10**18
 """When refreshes are said to happen: after everything else."""
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 import time
 from functools import partial
 from typing import Any
@@ -43,11 +44,13 @@ def _in_words(where: str, state: dict[str, Any]) -> list[str]:
 
 def explain(path: str) -> int:
     """Print why ``path``, in a live view, is what it is."""
-    whole = os.path.abspath(os.fsencode(path))
-    mount = mount_under(whole)
-    if mount is None or mount.type != VIEW_TYPE:
+    given = os.path.abspath(os.fsencode(path))
+    whole = table.ask(partial(_without_links, given)) or given
+    if not _in_view(whole):
         raise Problem(f"{printable(whole)} is not in a mounted view", FAILED)
     role = _answer(whole, "role").decode()
+    if not role and table.ask(partial(_is_bare, whole)):
+        raise Problem(f"{printable(whole)} is a link, a FIFO or the like: ask for the directory that it is in", FAILED)
     if not role:
         raise Problem(f"{printable(whole)} is not there, or the view does not answer", FAILED)
     names = _answer(whole, "source").decode().split("\n")
@@ -55,6 +58,23 @@ def explain(path: str) -> int:
     hidden = [part for part in _answer(whole, "shadowed").split(b"\n") if part]
     print("\n".join(_reasons(printable(whole), role, names, [printable(r) for r in reals], hidden)))
     return 0
+
+
+def _without_links(path: bytes) -> bytes:
+    """A question: the path, free of links but for one at its end that is in a view itself."""
+    whole = os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
+    return whole if _in_view(whole) else os.path.realpath(whole)
+
+
+def _in_view(path: bytes) -> bool:
+    mount = mount_under(path)
+    return mount is not None and mount.type == VIEW_TYPE
+
+
+def _is_bare(path: bytes) -> bytes:
+    """A question: whether it is of a type that has no attributes of this kind on Linux (xattr(7))."""
+    mode = os.lstat(path).st_mode
+    return b"" if stat.S_ISREG(mode) or stat.S_ISDIR(mode) else b"1"
 
 
 def _answer(path: bytes, name: str) -> bytes:

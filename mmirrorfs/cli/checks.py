@@ -46,7 +46,7 @@ def check(settings: Settings) -> list[bytes]:
 
 def remove(made: list[bytes]) -> None:
     """Take away the mountpoints that were made here, as far as they are empty."""
-    for mountpoint in made:
+    for mountpoint in reversed(made):  # one may have been made in the other
         try:
             os.rmdir(mountpoint)
         except OSError:

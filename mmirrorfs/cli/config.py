@@ -38,11 +38,17 @@ def read(path: str, known: Collection[str]) -> Config:
     _expect(isinstance(sources, dict) and all(isinstance(p, str) for p in sources.values()), shown, _SOURCES)
     _expect(isinstance(views, list) and all(isinstance(view, dict) for view in views), shown, _VIEWS)
     base = os.path.dirname(os.path.abspath(path))
+    options = {_checked(shown, name, known): value for name, value in data.items()}
     return Config(
-        {_checked(shown, name, known).replace("-", "_"): value for name, value in data.items()},
+        {name.replace("-", "_"): _placed(base, name, value) for name, value in options.items()},
         tuple((name, os.path.join(base, place)) for name, place in sources.items()),
         tuple(_view(shown, base, view) for view in views),
     )
+
+
+def _placed(base: str, name: str, value: Any) -> Any:  # noqa: ANN401  # whatever TOML has
+    """An option's value, where it is a path seen from the file."""
+    return os.path.join(base, value) if name in ("output-high", "output-low") and isinstance(value, str) else value
 
 
 _SOURCES = '[sources] must hold lines like flac = "/music/flac"'
@@ -72,4 +78,4 @@ def _known(shown: str, name: str, known: Collection[str]) -> None:
     if name not in known:
         near = difflib.get_close_matches(name, known, 1)
         hint = f"; did you mean {near[0]}?" if near else ""
-        raise Problem(f"--config {shown}: unknown key {name}{hint}")
+        raise Problem(f"--config {shown}: unknown key {printable(name)}{hint}")

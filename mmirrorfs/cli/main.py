@@ -66,11 +66,15 @@ def _mount(wanted: Settings, made: list[bytes]) -> int:
     from mmirrorfs.cli.prepare import plans
     from mmirrorfs.mount.launch import in_background, in_foreground
 
-    if wanted.foreground:
-        return in_foreground(lambda: plans(wanted))
-    code = in_background(lambda: plans(wanted), wanted.verbose)
-    if code:
-        remove(made)
+    code = SYSTEM
+    try:
+        if wanted.foreground:
+            code = in_foreground(lambda: plans(wanted))
+        else:
+            code = in_background(lambda: plans(wanted), wanted.verbose)
+    finally:
+        if code:
+            remove(made)
     return code
 
 
@@ -88,7 +92,11 @@ def run(arguments: list[str]) -> int:
     with command.make_context("mmirrorfs", words + list(arguments)) as context:
         file = context.params["config"]
         config = read(file, [name for name in known if name not in _NOT_IN_FILES]) if file is not None else None
-    defaults = config.options if config is not None else {}
+    several = {option.name for option in options if option.multiple}
+    defaults = {
+        name: [value] if name in several and isinstance(value, str) else value
+        for name, value in (config.options if config is not None else {}).items()
+    }
     with command.make_context("mmirrorfs", words + list(arguments), default_map=defaults) as context:
         context.meta[_FUSE], context.meta[_CONFIG] = fuse, config
         return int(command.invoke(context) or 0)

@@ -4,6 +4,7 @@ import difflib
 import re
 
 from mmirrorfs.cli.problem import Problem
+from mmirrorfs.text import printable
 
 IGNORED = frozenset(
     [
@@ -58,14 +59,8 @@ FUSE = frozenset(["allow_other", "allow_root", "auto_unmount"])
 
 def split(text: str, separator: str) -> list[str]:
     """The parts of ``text`` between separators; a backslash before one takes its meaning away."""
-    parts = re.findall(rf"(?:\\.|[^\\{separator}]|\\$)*", text, re.DOTALL)
-    whole: list[str] = []
-    at = 0
-    for part in parts:
-        if at <= len(text):
-            whole.append(re.sub(rf"\\([\\{separator}])", r"\1", part, flags=re.DOTALL))
-            at += len(part) + 1
-    return whole
+    parts = re.findall(rf"(?:\A|{separator})((?:\\.|[^\\{separator}]|\\\Z)*)", text, re.DOTALL)
+    return [re.sub(rf"\\([\\{separator}])", r"\1", part) for part in parts]
 
 
 def parse(texts: tuple[str, ...], known: frozenset[str], flags: frozenset[str]) -> tuple[list[str], frozenset[str]]:
@@ -84,17 +79,17 @@ def parse(texts: tuple[str, ...], known: frozenset[str], flags: frozenset[str]) 
             )
         if word in IGNORED or word.startswith(_IGNORED_PREFIXES):
             continue
-        if word in FUSE:
-            fuse.add(word)
+        if word.replace("-", "_") in FUSE:
+            fuse.add(word.replace("-", "_"))
         elif long in known and bool(equals) != (long in flags):
             options.append(f"--{long}={value}" if equals else f"--{long}")
         elif long in known:
-            raise Problem(f"-o {word}: {long} takes {'no' if long in flags else 'a'} value")
+            raise Problem(f"-o {printable(word)}: {long} takes {'no' if long in flags else 'a'} value")
         else:
-            raise Problem(f"-o {word}: unknown option{_hint(long, known | FUSE)}")
+            raise Problem(f"-o {printable(word)}: unknown option{_hint(long, known | FUSE)}")
     return options, frozenset(fuse)
 
 
 def _hint(name: str, known: frozenset[str]) -> str:
-    near = difflib.get_close_matches(name, known | {word.replace("_", "-") for word in known}, 1)
+    near = difflib.get_close_matches(name, known, 1)
     return f"; did you mean {near[0]}?" if near else ""

@@ -82,7 +82,7 @@ def _plan(settings: Settings, view: ViewSettings, trees: list[Directory]) -> Pla
     paired = pairing_of(settings)
     index = merge(tuple(trees), order, paired)
     freshness = Freshness.promised(settings.refresh)
-    made = View(sources, order, index, freshness, settings.remember, paired)
+    made = View(sources, order, index, freshness, settings.remember, paired, time.monotonic)
     return Plan(
         mountpoint=view.mountpoint,
         options=settings.fuse_options,

@@ -7,7 +7,7 @@ Rule 3: a node stays in the table while the kernel holds it, that is while its l
 Pure: no I/O and no FUSE. Called from the event loop's thread only; nothing here awaits.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from hashlib import blake2b
 from typing import Generic, Protocol, TypeVar
 
@@ -19,6 +19,23 @@ def number(space: bytes, path: bytes, kind: int) -> int:
     """The inode number of ``path`` in ``space`` (a source's root, or empty for merged directories)."""
     value = int.from_bytes(blake2b(b"%o\0%b\0%b" % (kind, space, path), digest_size=8).digest(), "little")
     return value if value > ROOT else value + 2
+
+
+def numbers(space: bytes, directory: bytes) -> Callable[[bytes, int], int]:
+    """The same for the names in one directory: a function of (name, kind) that hashes what they share only once."""
+    begun: dict[int, Callable[[], blake2b]] = {}
+
+    def of(name: bytes, kind: int) -> int:
+        copy = begun.get(kind)
+        if copy is None:
+            above = directory + b"/" if directory else b""
+            copy = begun[kind] = blake2b(b"%o\0%b\0%b" % (kind, space, above), digest_size=8).copy
+        digest = copy()
+        digest.update(name)
+        value = int.from_bytes(digest.digest(), "little")
+        return value if value > ROOT else value + 2
+
+    return of
 
 
 class Countable(Protocol):
@@ -36,14 +53,18 @@ class InodeTable(Generic[N]):
 
     def __init__(self) -> None:
         self._nodes: dict[int, N] = {}
-
-    def get(self, ino: int) -> N | None:
-        """The node of that number, if anybody holds it."""
-        return self._nodes.get(ino)
+        self.get: Callable[[int], N | None] = self._nodes.get
+        """The node of that number, if the kernel holds it. The dictionary's own: this is asked for every entry."""
 
     def count(self, node: N) -> None:
         """The kernel was told of ``node`` once more. Where the number is known already, the known node is counted."""
         self._nodes.setdefault(node.ino, node).nlookup += 1
+
+    def count_all(self, nodes: Iterable[N]) -> None:
+        """The same for several nodes, each told of once."""
+        known = self._nodes
+        for node in nodes:
+            known.setdefault(node.ino, node).nlookup += 1
 
     def forget(self, ino: int, nlookup: int) -> None:
         """The kernel gives ``nlookup`` references back. Never raises: an unknown number or too many are ignored."""

@@ -8,10 +8,12 @@ Rule 3: a name that is no UTF-8, or of which nothing would be left, is matched e
 Pure: no I/O, no clock. The result of a name is kept, so a quiet merge does not pay for it again.
 """
 
+import math
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache, partial
+from re import _parser  # type: ignore[attr-defined]
 
 from mmirrorfs.merge.index import Group, Pairing, exact
 from mmirrorfs.tree import Entry, Trees
@@ -95,29 +97,55 @@ def collisions(inputs: Trees, key: Key) -> Iterator[tuple[int, bytes, bytes]]:
 def compiled(pattern: str) -> re.Pattern[str]:
     """A pattern for ``ignore``. Raises ValueError for one that is wrong, or may take for ever on some name.
 
-    A repeat within a repeat, or more than three unbounded repeats, makes the time grow beyond reason with the length
-    of a hostile name; names have up to 255 bytes.
+    A repeat or a choice within a repeat, or more than three wide repeats, makes the time grow beyond reason with the
+    length of a hostile name; names have up to LONGEST bytes.
     """
     try:
-        made = re.compile(pattern)
-    except re.error as error:
+        made, parsed = re.compile(pattern), _parser.parse(pattern)
+    except (re.error, OverflowError, RecursionError) as error:
         raise ValueError(str(error)) from None
     if made.search(""):
         raise ValueError("it matches nothing at all, and so everywhere")
-    if _repeats(pattern) > 3 or _NESTED.search(_without_classes(pattern)):
-        raise ValueError("it has repeats within repeats, or too many of them, and may take for ever")
-    if re.search(r"\\[1-9]|\(\?P=", pattern):
+    if re.search(r"\\[1-9]|\(\?P=|\(\?\(", pattern):
         raise ValueError("it refers back to a group, and may take for ever")
+    if _ways(parsed, False) > MOST_WAYS:
+        raise ValueError("it has repeats within repeats, or too many of them, and may take for ever")
     return made
 
 
-_NESTED = re.compile(r"\((?:[^()\\]|\\.)*(?:[*+]|\{\d*,\d*\})(?:[^()\\]|\\.|\([^()]*\))*\)(?:[*+]|\{)")
+LONGEST = 255
+MOST_WAYS = 1 << 26
+"""Three repeats of anything, and a little more."""
 
 
-def _without_classes(pattern: str) -> str:
-    """The pattern with escapes and character classes as one letter each."""
-    return re.sub(r"\[\^?\]?[^\]]*\]", "x", re.sub(r"\\.", "x", pattern))
+def _ways(parsed: "_parser.SubPattern", repeated: bool) -> float:
+    """In how many ways a text may be tried, as an order of magnitude; infinity where they grow with its length.
+
+    Goes by the syntax tree of ``re`` itself, which has no public name: what is not a repeat or a choice there is
+    only looked through.
+    """
+    ways = 1.0
+    for operation, what in parsed:
+        own, again = 1, repeated
+        if str(operation).endswith("_REPEAT"):
+            least, most = what[0], min(int(what[1]), LONGEST)
+            own, again = max(most - least, 0) + 1, repeated or most > 1
+        elif str(operation) == "BRANCH" and not _is_told_by_first_letter(what[1]):
+            own = len(what[1])
+        if repeated and own > 1:
+            return math.inf
+        ways *= own * math.prod(_ways(inner, again) for inner in _patterns_in(what))
+    return ways
 
 
-def _repeats(pattern: str) -> int:
-    return len(re.findall(r"[*+]|\{\d*,\}", _without_classes(pattern)))
+def _is_told_by_first_letter(choices: "Sequence[_parser.SubPattern]") -> bool:
+    firsts = [choice[0][1] for choice in choices if len(choice) and str(choice[0][0]) == "LITERAL"]
+    return len({chr(first).casefold() for first in firsts}) == len(choices)
+
+
+def _patterns_in(what: object) -> "Iterator[_parser.SubPattern]":
+    if isinstance(what, _parser.SubPattern):
+        yield what
+    elif isinstance(what, tuple | list):
+        for part in what:
+            yield from _patterns_in(part)

@@ -75,6 +75,7 @@ def serve(plan: Plan, ready: Callable[[], None]) -> None:
     mount = table.view_at(plan.mountpoint)
     try:
         tuning.tune(mount)
+        tuning.settle_memory()
         probe = table.start_probe(partial(table.is_alive, plan.mountpoint))
         session = Session(plan, operations, ready)
         labels.status = session.status

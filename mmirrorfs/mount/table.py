@@ -85,7 +85,7 @@ def ask(question: Callable[[], bytes], seconds: int = 3) -> bytes:
 
 def label(mountpoint: bytes, name: str) -> bytes:
     """A question: one of a view's own attributes."""
-    return os.getxattr(mountpoint, f"user.mmirrorfs.{name}")
+    return os.getxattr(mountpoint, f"user.mmirrorfs.{name}", follow_symlinks=False)
 
 
 def detach(mountpoint: bytes) -> bool:

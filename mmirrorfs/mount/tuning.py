@@ -1,5 +1,6 @@
 """Limits of the process and of the kernel's side of a mount, raised as far as we may. Nothing here can fail a mount."""
 
+import gc
 import logging
 import resource
 
@@ -36,3 +37,13 @@ def _write(path: str, value: int) -> None:
             file.write(str(value))
     except OSError as error:
         log.debug("%s stays as it is: %s", path, error.strerror)
+
+
+def settle_memory() -> None:
+    """What is there by now, the index above all, is not looked through for garbage again; the rest more seldom.
+
+    A request makes no cycles, and looking for some took a fifth of the time of a walk.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)

@@ -190,14 +190,16 @@ class Operations(pyfuse3.Operations):
     async def readdir(self, fh: FileHandleT, start_id: int, token: pyfuse3.ReaddirToken) -> None:
         """Hand over entries from ``start_id`` on, until the buffer is full; each one is counted as a lookup."""
         entries = await self._directories.entries(fh, start_id)
-        known, count = self._view.nodes.get, self._view.nodes.count
+        known, hand_over = self._view.nodes.get, pyfuse3.readdir_reply
         reply = self._late if self._directories.is_late(fh) else self._reply
+        told: list[Node] = []
         for position in range(start_id, len(entries)):
             name, node = entries[position]
             node = known(node.ino) or node
-            if not pyfuse3.readdir_reply(token, FileNameT(name), reply(node), position + 1):
+            if not hand_over(token, name, reply(node), position + 1):
                 break
-            count(node)
+            told.append(node)
+        self._view.nodes.count_all(told)
 
     @guarded
     async def releasedir(self, fh: FileHandleT) -> None:

@@ -48,16 +48,24 @@ class Pace:
 
     async def run(self, call: Callable[[*A, bool], T], *args: *A) -> T:
         """Call ``call(*args, cached)`` and wait for it as long as it takes; raises what it raises."""
-        start = perf_counter()
-        if self._quick and start - self._used < IDLE:
+        if self._is_quick():
             try:
-                return call(*args, True)
+                return self._inline(call, *args)
             except BlockingIOError:
                 pass
-            finally:
-                self._used = perf_counter()
-                self._quick = self._used - start < QUICK
         return await self.in_thread(partial(call, *args, False))
+
+    def _is_quick(self) -> bool:
+        return self._quick and perf_counter() - self._used < IDLE
+
+    def _inline(self, call: Callable[[*A, bool], T], *args: *A) -> T:
+        """Rule 2: here and now, from memory."""
+        start = perf_counter()
+        try:
+            return call(*args, True)
+        finally:
+            self._used = perf_counter()
+            self._quick = self._used - start < QUICK
 
     async def in_thread(self, call: Callable[[], T]) -> T:
         """Call it in one of the source's threads; a cancelled caller leaves the thread to itself."""
@@ -65,8 +73,13 @@ class Pace:
 
     async def within(self, seconds: float, call: Callable[[*A, bool], T], *args: *A) -> T:
         """The same, but give up after ``seconds``, at once while the source hangs: TimeoutError (an OSError)."""
+        if self._is_quick():
+            try:
+                return self._inline(call, *args)
+            except BlockingIOError:
+                pass
         with trio.move_on_after(0 if self.hung else seconds):
-            return await self.run(call, *args)
+            return await self.in_thread(partial(call, *args, False))
         self.hung = True
         raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
 

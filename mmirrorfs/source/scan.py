@@ -12,19 +12,17 @@ called from the event loop.
 import errno
 import logging
 import os
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from mmirrorfs.source.links import stat_following
-from mmirrorfs.source.reader import Reader, attributes, nothing_excluded
+from mmirrorfs.source.reader import CODEC, Reader, attributes, nothing_excluded
 from mmirrorfs.text import printable
 from mmirrorfs.tree import DIR, Attributes, Directory, Entry, Kind, Leaf, Rank
 
 log = logging.getLogger(__name__)
 
-_CODEC = sys.getfilesystemencoding()
 
 COARSE = 2.5
 """Seconds: a bit more than the coarsest clock among the filesystems (FAT, 2 s)."""
@@ -138,7 +136,7 @@ class Scanner:
 
     def _entries(self, fd: int, path: bytes) -> "_Found":
         """The names in one directory: the loop in which a scan spends its time."""
-        excluded, codec, folder = self._reader.excluded, _CODEC, self._leaf(DIR)
+        excluded, codec, folder = self._reader.excluded, CODEC, self._leaf(DIR)
         found = _Found({}, {} if self._attributes_too else None)
         entries, everything = found.entries, excluded is nothing_excluded
         with os.scandir(fd) as listing:

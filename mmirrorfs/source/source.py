@@ -131,6 +131,14 @@ class Source:
         if error.errno in DOUBTFUL:
             await self.confirm(seconds)
 
+    def _stands(self) -> bool:
+        """Whether the root is where it was: one call, for this is asked after each name that is not there."""
+        try:
+            st = os.stat(self.reader.root)
+        except OSError:
+            return False
+        return (st.st_dev, st.st_ino) == self._identity
+
     async def confirm(self, seconds: float | None = None) -> None:
         """Rule 2: raise SourceLost unless the root is there, and with ``seconds`` TimeoutError after these.
 
@@ -138,7 +146,8 @@ class Source:
         """
         try:
             if self.local:
-                self.check_root()
+                if not self._stands():
+                    self.check_root()
             elif seconds is None:
                 await self.pace.in_thread(self.check_root)
             else:

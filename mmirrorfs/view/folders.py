@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
-from mmirrorfs.merge.inodes import number
+from mmirrorfs.merge.inodes import numbers
 from mmirrorfs.source.reader import DirectoryReader, Listed
 from mmirrorfs.tree import Attributes
 from mmirrorfs.view.memory import Key, Listing
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from mmirrorfs.view.view import View
 
 T = TypeVar("T")
+
+_BY_NAME = itemgetter(0)
 
 RUN = 4096
 """Names that are sorted at once: 2 ms."""
@@ -109,10 +111,13 @@ class Folders:
 
     async def _made(self, node: FileNode, own: Attributes | None, listed: list[Listed], taken: float) -> Listing:
         """The listing of what was read; kept, unless it was what is remembered of a source that does not answer."""
-        entries: list[tuple[bytes, Node]] = []
-        async for piece in _in_byte_order(listed):
-            entries += self._all_inside(node, piece)
-            if len(listed) > PIECE:
+        if len(listed) <= PIECE:
+            listed.sort(key=_BY_NAME)
+            entries = self._all_inside(node, listed)
+        else:
+            entries = []
+            async for piece in _in_byte_order(listed):
+                entries += self._all_inside(node, piece)
                 await trio.lowlevel.checkpoint()
         listing = Listing(entries, taken, own.stamp if own is not None else None)
         if own is not None:
@@ -130,12 +135,12 @@ class Folders:
         """The nodes of several paths inside a folder: the same as one by one, quicker where the kernel holds none."""
         found: list[tuple[bytes, Node]] = []
         source, now, told = above.source, self._view.clock(), time.time_ns()
-        prefix, same = join(above.inner, b""), above.path is above.inner
+        number, known, same = numbers(source.space, above.inner), self._view.nodes.get, above.path is above.inner
+        prefix = join(above.inner, b"")
         for name, attr in listed:
             kind = attr.kind
-            ino = number(source.space, prefix + name, kind)
-            node = self._view.nodes.get(ino)
-            if node is not None:
+            ino = number(name, kind)
+            if known(ino) is not None:
                 found.append((name, self._inside(above, name, attr)))
                 continue
             inner = prefix + name
@@ -155,17 +160,11 @@ class Folders:
 
 async def _in_byte_order(listed: list[Listed]) -> AsyncIterator[list[Listed]]:
     """Sorted, in pieces. 100,000 names take too long to be sorted at once: runs are sorted, then merged."""
-    by_name = itemgetter(0)
-    if len(listed) <= RUN:
-        listed.sort(key=by_name)
-        for piece in pieces(listed):
-            yield piece
-        return
     runs = []
     for start in range(0, len(listed), RUN):
-        runs.append(sorted(listed[start : start + RUN], key=by_name))
+        runs.append(sorted(listed[start : start + RUN], key=_BY_NAME))
         await trio.lowlevel.checkpoint()
-    merged = heapq.merge(*runs, key=by_name)
+    merged = heapq.merge(*runs, key=_BY_NAME)
     while piece := list(islice(merged, PIECE)):
         yield piece
 

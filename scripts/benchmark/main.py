@@ -79,9 +79,9 @@ def _compare(options: argparse.Namespace, place: str) -> Report:
 def _described(made: library.Library) -> str:
     size = made.size
     return (
-        f"two sources of {size.artists:,} artists x {size.albums} albums x {size.files} files of {size.file_bytes >> 10} "
-        f"KiB, overlapping by half: {len(made.both.tracks):,} files in the view; one more file of "
-        f"{size.large_bytes >> 20:,} MiB. bare and bindfs show the first source alone"
+        f"two sources of {size.artists:,} artists x {size.albums} albums x {size.files} files "
+        f"of {size.file_bytes >> 10} KiB, overlapping by half: {len(made.both.tracks):,} files in the view; "
+        f"one more file of {size.large_bytes >> 20:,} MiB. bare and bindfs show the first source alone"
     )
 
 

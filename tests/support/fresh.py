@@ -18,12 +18,19 @@ from typing import Any, cast
 
 from tests.support.model import predict, walk
 from tests.support.polling import holds, poll
+from tests.support.trees import Tree, grow
 
 PROMISE = 1.0
 """Seconds: what ``--refresh`` is given."""
 MARGIN = 6.0
 """Seconds on top of the promise for a machine that is busy with other things."""
 REFRESH = f"--refresh={PROMISE:g}"
+
+
+def trees(place: Path, high: Tree, low: Tree) -> tuple[Path, Path, Path]:
+    """Two sources with these trees, and where their view goes."""
+    return grow(place / "high", high), grow(place / "low", low), place / "view"
+
 
 Figures = tuple[int, int, int, int, int]
 """(mode, owner, group, size, mtime)."""
@@ -34,7 +41,7 @@ def shows(condition: Callable[[], object], what: str) -> None:
     poll(condition, what, PROMISE + MARGIN)
 
 
-def stays(condition: Callable[[], object], what: str, seconds: float = 2 * PROMISE) -> None:
+def stays(condition: Callable[[], object], what: str, seconds: float = 1.2 * PROMISE) -> None:
     """Look again and again for ``seconds`` whether something is as it was."""
     assert not holds(lambda: not condition(), seconds), f"it did not stay: {what}"
 
@@ -49,7 +56,7 @@ def differences(view: Path, order: Sequence[Path], depth: int) -> list[str]:
     wrong += [f"too much: {path!r}" for path in found.keys() - expected.keys()]
     for path in expected.keys() & found.keys():
         if found[path] != expected[path].shown:
-            wrong.append(f"{path!r} is {found[path]}, not {expected[path].shown}")
+            wrong.append(f"{path!r} is {str(found[path])[:60]}, not {str(expected[path].shown)[:60]}")
         here, there = figures(os.fsencode(view) + b"/" + path), figures(expected[path].winner)
         is_directory = stat.S_ISDIR(there[0])
         if here[:3] != there[:3] or (not is_directory and here != there) or (is_directory and here[4] < there[4]):
@@ -98,6 +105,13 @@ class Observer:
         """Open, read to the end, close."""
         return cast(bytes, self._ask("read", os.fspath(path)))
 
+    def holds(self, path: Path, data: bytes) -> bool:
+        """Whether a file is there and has these bytes; one that is being taken over may be gone for a moment."""
+        try:
+            return self.read(path) == data
+        except FileNotFoundError:
+            return False
+
     def open(self, path: Path) -> int:
         """Open a file and keep it; returns the descriptor there."""
         return cast(int, self._ask("open", os.fspath(path)))
@@ -136,6 +150,12 @@ class Observer:
             return cast(list[str], self._ask("differences", view, list(order), depth))
         except (OSError, AssertionError) as error:
             return [repr(error)]
+
+
+def becomes(eyes: Observer, view: Path, order: Sequence[Path], depth: int, what: str) -> None:
+    """Wait until the view is what the model says of its sources; no longer than was promised."""
+    if not holds(lambda: not eyes.differences(view, order, depth), PROMISE + MARGIN):
+        raise AssertionError(f"{what}: after {PROMISE + MARGIN} s still {eyes.differences(view, order, depth)}")
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 Rule 1: SIGUSR1 makes it take requests and not answer them (all of them, or only reads), SIGUSR2 answer again, the held
 ones too. It says so when it is so, on its standard output.
 Rule 2: nothing of it is kept by the kernel but the pages of files: every name and every attribute is asked for anew.
+What is called ``stuck`` is not answered for from the beginning on.
 Rule 3: each read takes ``delay`` seconds, however many there are at a time; how many, is told in a file of figures.
 Rule 4: however the test ends, the connection is aborted and the mount taken away, without touching it.
 """
@@ -35,7 +36,7 @@ CONNECTIONS = Path("/sys/fs/fuse/connections")
 
 
 class Figures(NamedTuple):
-    """Reads that have begun, are under way, and were under way at a time at the most; and requests that are held now."""
+    """Reads begun, under way, and under way at a time at the most; and requests that are held now."""
 
     begun: int
     now: int
@@ -129,6 +130,7 @@ class _Passing(pyfuse3.Operations):
         self._numbers = {self._paths[1]: 1}
         self._listed: list[tuple[bytes, list[bytes]]] = []
         self._only_reads, self._delay = hang == "reads", delay
+        self._ever = trio.Event()
         self._answering = trio.Event()
         self._answering.set()
         self._begun = self._now = self._most = self._waiting = 0
@@ -144,6 +146,7 @@ class _Passing(pyfuse3.Operations):
                     os.write(1, b"hangs\n")
                 else:
                     self._answering.set()
+                    self._ever.set()
                     os.write(1, b"goes on\n")
 
     async def _held(self, read: bool = False) -> None:
@@ -173,6 +176,8 @@ class _Passing(pyfuse3.Operations):
 
     async def lookup(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> EntryAttributes:
         await self._held()
+        if name == b"stuck":
+            await self._ever.wait()
         return self._entry(self._paths[parent_inode] + b"/" + name)
 
     async def forget(self, inode_list: Sequence[tuple[InodeT, int]]) -> None:

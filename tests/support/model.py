@@ -1,4 +1,4 @@
-"""The merge a second time, as simply as it can be said, straight from the rules. Slow, and imports nothing of mmirrorfs.
+"""The merge a second time, as simply as it can be said, straight from the rules. Imports nothing of mmirrorfs.
 
 Rule 1: a directory above the depth that any source has is merged: its names are the union over the sources.
 Rule 2: a directory at the depth is taken whole from the first source in the view's order that has it.

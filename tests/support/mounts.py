@@ -106,7 +106,7 @@ def mounted(
     log = mountpoint.parent / f"{mountpoint.name}.log"
     words = [*prefix, *command, *map(str, sources), str(mountpoint), f"--prefer={prefer}", f"--depth={depth}", *options]
     start = _in_background if background else _in_foreground
-    with open(log, "ab") as file:
+    with open(log, "wb") as file:
         view = start(words, mountpoint, log, file)
     try:
         yield view

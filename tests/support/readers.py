@@ -33,11 +33,26 @@ class Readers:
         """How many have an answer."""
         return len(self._told.read_bytes())
 
+    @property
+    def reading(self) -> int:
+        """How many wait in read(2), by what the kernel tells of their threads."""
+        pid = self.process.pid
+        tasks = [task for task in Path(f"/proc/{pid}/task").iterdir() if task.name != str(pid)]
+        return sum(_call(task) == "0" for task in tasks)
+
     def answers(self, seconds: float) -> list[str | int]:
         """What each reader got: its file's content in hexadecimal digits, or an errno."""
         poll(lambda: self.process.poll() is not None, "the end of the readers", seconds)
         found: list[str | int] = json.loads(_answers(self._told).read_text())
         return found
+
+
+def _call(task: Path) -> str:
+    """The number of the system call that a thread is in; empty for none."""
+    try:
+        return (task / "syscall").read_text().split()[0]
+    except OSError:
+        return ""
 
 
 def _answers(told: Path) -> Path:
@@ -80,7 +95,7 @@ def _main(told: str, paths: Sequence[str]) -> None:
         os.write(count, b".")
 
     print("open", flush=True)
-    sys.stdin.readline()
+    os.read(0, 1)
     threads = [threading.Thread(target=read, args=(number,)) for number in range(len(paths))]
     for thread in threads:
         thread.start()

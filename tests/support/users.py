@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 
 import pytest
@@ -34,6 +35,12 @@ def run(
     environment = {**os.environ, "LC_ALL": "C", **(environment or {})}
     program = need(os.fsdecode(command[0]))
     return subprocess.run([program, *command[1:]], capture_output=True, timeout=seconds, env=environment, check=False)
+
+
+def need_python_for_nobody() -> None:
+    """Skip the test where the interpreter that runs it is out of a plain user's reach, below /root for instance."""
+    if as_nobody(sys.executable, "-c", "import mmirrorfs, pyfuse3, trio, click").returncode != 0:
+        pytest.skip(f"a plain user cannot run {sys.executable}")
 
 
 def output_of(*command: Word, seconds: float = 30) -> bytes:

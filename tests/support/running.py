@@ -1,0 +1,91 @@
+"""The command as the ancestor was called: in a directory, with relative paths, for one or two views at once.
+
+Rule 1: what it mounts is below the directory, and is taken away in the end, however that comes.
+Rule 2: a process that stays in the foreground is ended in the end, and its log is a file beside the trees.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.support.kernel import abort_under, alive, view_at, views_under
+from tests.support.mounts import COMMAND, START
+from tests.support.polling import holds, poll
+from tests.support.users import Word, output_of, run
+
+Done = subprocess.CompletedProcess[bytes]
+
+
+@dataclass
+class Family:
+    """A command in the foreground, and the processes that it made for its views."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def text(self) -> str:
+        """The log so far, for what is printable in it."""
+        return self.log.read_text(errors="backslashreplace")
+
+    def children(self) -> list[int]:
+        """The processes that serve a view each, in the order of the views; none where it serves the only one itself."""
+        pid = self.process.pid
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split() if alive(int(word))]
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send it a signal and wait; returns its exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(START)
+
+
+def called(place: Path, *words: Word, seconds: float = 30) -> Done:
+    """Run the command in ``place`` and return how it ended and what it said; never checks it."""
+    return run("env", "-C", place, *COMMAND, *words, seconds=seconds)
+
+
+def is_view(path: Path) -> bool:
+    """Whether a view is mounted there."""
+    return view_at(os.fsencode(path)) is not None
+
+
+@contextlib.contextmanager
+def background(place: Path, *words: Word) -> Iterator[None]:
+    """Run the command in ``place``, which must succeed in silence; unmount all in the end."""
+    try:
+        done = called(place, *words)
+        assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+        yield
+        for view in views_under(os.fsencode(place)):
+            output_of("umount", view.where)
+        poll(lambda: not views_under(os.fsencode(place)), "the end of the views", START)
+    finally:
+        abort_under(os.fsencode(place))
+
+
+@contextlib.contextmanager
+def foreground(place: Path, *words: Word, views: tuple[str, ...]) -> Iterator[Family]:
+    """Run the command in ``place`` with -f, until all ``views`` answer; ended in the end by force, if need be."""
+    log = place / "family.log"
+    with open(log, "wb") as file:
+        process = subprocess.Popen([*COMMAND, *words, "-f"], cwd=place, stdin=subprocess.DEVNULL, stderr=file)
+    family = Family(process, log)
+    try:
+        up = holds(lambda: process.poll() is not None or all(_answers(place / view) for view in views), START)
+        assert up, f"not up in time: {family.text()}"
+        assert process.poll() is None, f"it ended with {process.poll()}: {family.text()}"
+        yield family
+    finally:
+        abort_under(os.fsencode(place))
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(1 if process.poll() is None else 0)
+        process.kill()
+        process.wait(START)
+
+
+def _answers(path: Path) -> bool:
+    """A view that is being mounted is asked nothing before the kernel lists it."""
+    return is_view(path) and bool(os.statvfs(path))

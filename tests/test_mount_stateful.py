@@ -1,0 +1,87 @@
+"""Any sequence of changes: after each, a live view becomes what the model says, and what is open stays what it was.
+
+The sequences are made from seeds, so a failure comes again; it names the seed and the steps. MMIRRORFS_SEEDS in the
+environment is how many there are.
+"""
+
+import os
+import random
+import stat
+from pathlib import Path
+
+import pytest
+
+from tests.support.fresh import MARGIN, Observer, observer
+from tests.support.model import predict
+from tests.support.mounts import mounted
+from tests.support.mutator import Mutator
+from tests.support.polling import holds
+
+SEEDS = range(1, 1 + int(os.environ.get("MMIRRORFS_SEEDS", "4")))
+STEPS = 60
+"""Changes in a sequence."""
+AT_ONCE = 4
+"""The most changes that come before the view is looked at."""
+OPEN = 6
+"""Files that are held open at a time."""
+
+
+class Held:
+    """Files that are open through the view and, beside that, in their source: the same bytes must be in both."""
+
+    def __init__(self, eyes: Observer) -> None:
+        self._eyes = eyes
+        self._files: list[tuple[int, int, Path]] = []
+
+    def open(self, view: Path, order: list[Path], depth: int, chance: random.Random) -> None:
+        """Open one more."""
+        shown = predict([os.fsencode(source) for source in order], depth)
+        files = sorted(path for path, what in shown.items() if what.shown.kind == stat.S_IFREG)
+        if files:
+            path = chance.choice(files)
+            there = view / os.fsdecode(path)
+            self._files.append((self._eyes.open(there), os.open(shown[path].winner, os.O_RDONLY), there))
+        while len(self._files) > OPEN:
+            self.close(0)
+
+    def close(self, number: int) -> None:
+        """Close one of them."""
+        here, there, _ = self._files.pop(number)
+        self._eyes.close(here)
+        os.close(there)
+
+    def differing(self) -> list[Path]:
+        """Those that do not read the same."""
+        return [path for here, there, path in self._files if self._eyes.pread(here) != os.pread(there, 1 << 20, 0)]
+
+    def close_all(self) -> None:
+        """Close all of them."""
+        while self._files:
+            self.close(0)
+
+
+@pytest.mark.slow
+@pytest.mark.mount(seconds=120)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_after_any_change_the_view_is_what_the_model_says(place: Path, seed: int) -> None:
+    depth = 1 + seed % 3
+    sources = [place / name for name in ("one", "two", "three")]
+    for source in sources:
+        source.mkdir()
+    mutator, chance = Mutator([bytes(source) for source in sources], seed), random.Random(seed)
+    view, done = place / "view", list[str]()
+    for _ in range(100):
+        mutator.step()
+    with observer() as eyes, mounted(view, *sources, depth=depth, options=["--refresh=0.2"]):
+        held = Held(eyes)
+
+        def settled() -> bool:
+            return not eyes.differences(view, sources, depth) and not held.differing()
+
+        for number in range(STEPS):
+            done += [mutator.step() for _ in range(chance.randint(1, AT_ONCE))]
+            if not holds(settled, MARGIN):
+                wrong = eyes.differences(view, sources, depth), held.differing()
+                raise AssertionError(f"seed {seed}, step {number}: {wrong}\nafter: {done[-8:]}")
+            held.open(view, sources, depth, chance)
+        held.close_all()

@@ -1,0 +1,157 @@
+"""What ``-o`` and the source field of fstab say: escapes, either spelling, words for others, and mistakes."""
+
+from collections.abc import Callable
+
+import click
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmirrorfs.cli.main import command
+from mmirrorfs.cli.mountopts import FUSE, IGNORED, parse, split
+from mmirrorfs.cli.problem import USAGE, Problem
+
+OPTIONS = {
+    name.removeprefix("--").replace("_", "-"): option
+    for option in command.params
+    if isinstance(option, click.Option)
+    for name in option.opts
+    if name.startswith("--")
+}
+FLAGS = frozenset(name for name, option in OPTIONS.items() if option.is_flag or option.count)
+KNOWN = frozenset(OPTIONS)
+VALUED = sorted(KNOWN - FLAGS)
+
+paths = st.text(st.sampled_from("a/ \\:,=\n\N{SNOWMAN}\udcff\"'"), min_size=1)
+
+
+def escaped(text: str, separator: str) -> str:
+    """A value as a person writes it between separators."""
+    return text.replace("\\", "\\\\").replace(separator, "\\" + separator)
+
+
+def said(*texts: str) -> list[str]:
+    """The long options that ``-o`` with these texts stands for."""
+    return parse(texts, KNOWN, FLAGS)[0]
+
+
+def refused(*texts: str) -> str:
+    """The message with which they are refused."""
+    with pytest.raises(Problem) as caught:
+        parse(texts, KNOWN, FLAGS)
+    assert caught.value.code == USAGE
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("separator", [":", ","])
+@given(parts=st.lists(paths, min_size=1))
+def test_what_was_escaped_and_joined_is_split_into_the_same_parts(separator: str, parts: list[str]) -> None:
+    assert split(separator.join(escaped(part, separator) for part in parts), separator) == parts
+
+
+@pytest.mark.parametrize("separator", [":", ","])
+@given(text=st.text(st.sampled_from("ab,:\n")))
+def test_without_backslashes_it_is_an_ordinary_split(separator: str, text: str) -> None:
+    assert split(text, separator) == text.split(separator)
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        (r"/a\:b:/c", ["/a:b", "/c"]),
+        (r"/a\\:/c", ["/a\\", "/c"]),
+        (r"/a\,b:/c", [r"/a\,b", "/c"]),
+        ("/a\\", ["/a\\"]),
+        ("/a:/b:/c:/d:e:f:g", ["/a", "/b", "/c", "/d", "e", "f", "g"]),
+        (":/a::/b:", ["", "/a", "", "/b", ""]),
+        ("", [""]),
+    ],
+)
+def test_a_backslash_counts_only_before_the_separator_and_a_backslash(text: str, parts: list[str]) -> None:
+    assert split(text, ":") == parts
+
+
+@given(names=st.lists(st.sampled_from(VALUED), max_size=12), values=st.lists(paths, min_size=12, max_size=12))
+def test_every_word_arrives_in_order_however_many_there_are(names: list[str], values: list[str]) -> None:
+    pairs = list(zip(names, values, strict=False))
+    text = ",".join(f"{name}={escaped(value, ',')}" for name, value in pairs)
+    assert said(text) == [f"--{name}={value}" for name, value in pairs]
+
+
+@pytest.mark.parametrize("name", VALUED)
+@pytest.mark.parametrize("spelled", [str, lambda name: name.replace("-", "_")], ids=["dashes", "underscores"])
+def test_a_long_option_with_a_value_is_a_word_with_a_value(name: str, spelled: Callable[[str], str]) -> None:
+    assert said(f"{spelled(name)}=a_b-c=d") == [f"--{name}=a_b-c=d"]
+    assert said(f"{spelled(name)}=") == [f"--{name}="]
+    assert refused(spelled(name)) == f"-o {spelled(name)}: {name} takes a value"
+
+
+@pytest.mark.parametrize("name", sorted(FLAGS))
+@pytest.mark.parametrize("spelled", [str, lambda name: name.replace("-", "_")], ids=["dashes", "underscores"])
+def test_a_flag_is_a_word_that_takes_no_value(name: str, spelled: Callable[[str], str]) -> None:
+    assert said(spelled(name)) == [f"--{name}"]
+    assert refused(f"{spelled(name)}=1") == f"-o {spelled(name)}=1: {name} takes no value"
+
+
+def test_a_flag_may_be_given_twice_and_several_texts_are_one() -> None:
+    assert said("verbose,verbose", "depth=2", "", ",,") == ["--verbose", "--verbose", "--depth=2"]
+
+
+@pytest.mark.parametrize("word", [*sorted(IGNORED), "x-systemd.automount", "X-foo=a", "comment=a b", "context=u:r"])
+def test_generic_words_of_fstab_mean_nothing(word: str) -> None:
+    assert parse((f"depth=2,{word},prefer=low",), KNOWN, FLAGS) == (["--depth=2", "--prefer=low"], frozenset())
+
+
+@pytest.mark.parametrize("word", sorted(FUSE))
+def test_words_for_libfuse_are_handed_on_and_are_no_options(word: str) -> None:
+    for spelled in (word, word.replace("_", "-")):
+        assert parse((f"ro,{spelled},depth=2,{word}",), KNOWN, FLAGS) == (["--depth=2"], frozenset([word]))
+    assert f"-o {word}=1: unknown option" in refused(f"{word}=1")
+
+
+def test_words_that_would_end_a_mount_or_weaken_it_never_reach_libfuse() -> None:
+    for word in ("suid", "dev", "rw", "nonempty", "exec"):
+        assert parse((word,), KNOWN, FLAGS) == ([], frozenset())
+    for word in ("max_read=4096", "fsname=a", "subtype=b", "fd=3", "user_id=0", "rootmode=40000", "blkdev", "debug"):
+        assert f"-o {word}: unknown option" in refused(word)
+
+
+@pytest.mark.parametrize("text", ["remount", "remount,ro", "depth=2,remount,rw"])
+def test_remount_is_refused_and_the_other_way_is_named(text: str) -> None:
+    message = refused(text)
+    assert message.startswith("remount is not possible: unmount the view and mount it again")
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("word", "near"),
+    [
+        ("dept=2", "depth"),
+        ("perfer=low", "prefer"),
+        ("on_mising=keep", "on-missing"),
+        ("refesh=3", "refresh"),
+        ("allowother", "allow_other"),
+        ("alow-other", "allow_other"),
+        ("followsymlink", "followsymlinks"),
+    ],
+)
+def test_an_unknown_word_is_an_error_that_offers_the_nearest_known_one(word: str, near: str) -> None:
+    assert refused(word) == f"-o {word}: unknown option; did you mean {near}?"
+
+
+@pytest.mark.parametrize("word", ["uid=5", "umask", "=", "=value", "xyzzy", "--depth=2", " depth=2"])
+def test_a_word_like_nothing_known_is_an_error_without_an_offer(word: str) -> None:
+    assert refused(word).startswith(f"-o {word}: unknown option")
+
+
+@given(word=st.text(st.characters(exclude_characters=",\\"), min_size=1))
+def test_whatever_is_said_it_is_taken_or_refused_in_one_line(word: str) -> None:
+    try:
+        options, fuse = parse((word,), KNOWN, FLAGS)
+    except Problem as problem:
+        message = str(problem)
+    else:
+        message = "taken"
+        assert fuse <= FUSE
+        assert all(option.startswith("--") for option in options)
+    assert len(message.splitlines()) == 1
