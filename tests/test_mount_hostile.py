@@ -1,4 +1,4 @@
-"""Nothing from outside the sources comes through a view, whatever is swapped for whatever while the daemon runs as root."""
+"""Nothing from outside the sources comes through a view, whatever is swapped for whatever while root serves it."""
 
 import contextlib
 import os
@@ -21,7 +21,8 @@ pytestmark = [pytest.mark.mount, needs_root]
 WALK = (
     sys.executable,
     "-c",
-    "from mmirrorfs.source.beneath import Support; Support.openat2 = False; from mmirrorfs.cli.main import main; main()",
+    "from mmirrorfs.source.beneath import Support; Support.openat2 = False\n"
+    "from mmirrorfs.cli.main import main; main()",
 )
 """The command on a kernel, or in a sandbox, without openat2: every path is walked name by name."""
 COMMANDS = {"openat2": COMMAND, "walk": WALK}
@@ -40,7 +41,13 @@ FILES = ("Folk/Folder/track", "Folk/Folder/sub/track", "Folk/loose", "top")
 def source(place: Path) -> Path:
     """A source in which DIRECTORIES and FILES can be swapped, and beside it, outside, what must not be seen."""
     folder: Tree = {b"Folder": IN_FOLDER}
-    tree: Tree = {b"Artist": folder, b"Band": folder, b"Group": folder, b"Folk": {**folder, b"loose": b"l"}, b"top": b"t"}
+    tree: Tree = {
+        b"Artist": folder,
+        b"Band": folder,
+        b"Group": folder,
+        b"Folk": {**folder, b"loose": b"l"},
+        b"top": b"t",
+    }
     grow(place / "outside", {**OUTSIDE, b"Folder": OUTSIDE})
     return grow(place / "high", tree)
 
@@ -83,7 +90,9 @@ class Client(threading.Thread):
     def run(self) -> None:
         """Look at everything, again and again."""
         paths = [self._view / path for path in DIRECTORIES + FILES]
-        paths += [path / name for path in paths for name in ("track", "sub/track", "Folder/track", "Folder/sub", "hidden")]
+        paths += [
+            path / name for path in paths for name in ("track", "sub/track", "Folder/track", "Folder/sub", "hidden")
+        ]
         while time.monotonic() < self._until:
             for path in paths:
                 for look in (self._stat, self._read, self._list):

@@ -1,6 +1,7 @@
 """How a view begins and ends: nothing is left behind, nothing is held, and no command waits longer than it must."""
 
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.kernel import abort_under, processes_of, view_at
+from tests.support.kernel import abort_under, alive, processes_of, view_at
 from tests.support.model import walk
 from tests.support.mounts import COMMAND, View, mounted
 from tests.support.polling import poll
@@ -76,11 +77,29 @@ def test_it_ends_though_somebody_has_a_file_open_in_it(place: Path, number: sign
                 os.close(fd)
 
 
-def test_a_second_signal_on_the_way_out_does_no_harm(place: Path) -> None:
+@pytest.mark.parametrize("numbers", [(signal.SIGINT, signal.SIGTERM), (signal.SIGHUP, signal.SIGINT)])
+def test_signals_that_keep_coming_on_the_way_out_do_no_harm(place: Path, numbers: tuple[signal.Signals, ...]) -> None:
     with mounted(place / "view", *_sources(place)) as view:
-        view.send(signal.SIGINT)
         view.send(signal.SIGTERM)
+        for number in itertools.cycle(numbers):
+            if not alive(view.pid):
+                break
+            view.send(number)
         assert view.await_end() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_in_the_moment_of_mounting_leaves_no_mount_behind(place: Path, number: signal.Signals) -> None:
+    high, low = _sources(place)
+    where = place / "view"
+    where.mkdir()
+    for _ in range(3):
+        with subprocess.Popen([*COMMAND, high, low, where, "-f"], stderr=subprocess.PIPE) as process:
+            while view_at(os.fsencode(where)) is None:
+                assert process.poll() is None
+            process.send_signal(number)
+            said = process.communicate(timeout=20)[1]
+        assert (process.returncode, said, view_at(os.fsencode(where))) == (0, b"", None)
 
 
 def test_in_the_background_it_returns_silently_when_the_view_can_be_used(place: Path) -> None:

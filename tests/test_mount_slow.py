@@ -1,4 +1,4 @@
-"""A source on a slow link is read ahead of whoever reads in order, so that the link is kept busy; but not without bound."""
+"""A source on a slow link is read ahead of whoever reads in order, so that the link is kept busy; within bounds."""
 
 import os
 import time

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import stat
 import time
 from functools import partial
@@ -18,7 +19,7 @@ LOST = 1
 
 def show_status(mountpoint: str, as_json: bool) -> int:
     """Print the state of the view on ``mountpoint``; returns LOST where one of its sources is lost."""
-    where = os.path.realpath(os.fsencode(mountpoint))
+    where = _found(mountpoint)
     if table.view_at(where) is None:
         raise Problem(f"no view is mounted on {printable(where)}", FAILED)
     state = json.loads(_answer(where, "status") or b"null")
@@ -44,8 +45,7 @@ def _in_words(where: str, state: dict[str, Any]) -> list[str]:
 
 def explain(path: str) -> int:
     """Print why ``path``, in a live view, is what it is."""
-    given = os.path.abspath(os.fsencode(path))
-    whole = table.ask(partial(_without_links, given)) or given
+    whole = _found(path)
     if not _in_view(whole):
         raise Problem(f"{printable(whole)} is not in a mounted view", FAILED)
     role = _answer(whole, "role").decode()
@@ -54,10 +54,16 @@ def explain(path: str) -> int:
     if not role:
         raise Problem(f"{printable(whole)} is not there, or the view does not answer", FAILED)
     names = _answer(whole, "source").decode().split("\n")
-    reals = _answer(whole, "path").split(b"\n")
-    hidden = [part for part in _answer(whole, "shadowed").split(b"\n") if part]
+    reals = _paths(_answer(whole, "path"))
+    hidden = _paths(_answer(whole, "shadowed"))
     print("\n".join(_reasons(printable(whole), role, names, [printable(r) for r in reals], hidden)))
     return 0
+
+
+def _found(path: str) -> bytes:
+    """The absolute path without links, as far as what lies on the way answers."""
+    given = os.path.abspath(os.fsencode(path))
+    return table.ask(partial(_without_links, given)) or given
 
 
 def _without_links(path: bytes) -> bytes:
@@ -75,6 +81,11 @@ def _is_bare(path: bytes) -> bytes:
     """A question: whether it is of a type that has no attributes of this kind on Linux (xattr(7))."""
     mode = os.lstat(path).st_mode
     return b"" if stat.S_ISREG(mode) or stat.S_ISDIR(mode) else b"1"
+
+
+def _paths(lines: bytes) -> list[bytes]:
+    """Absolute paths, one a line; a name may have a line break in it."""
+    return re.split(rb"\n(?=/)", lines) if lines else []
 
 
 def _answer(path: bytes, name: str) -> bytes:

@@ -32,12 +32,12 @@ def check(settings: Settings) -> list[bytes]:
     made: list[bytes] = []
     if settings.simulate:
         return made
+    _check_views_apart(settings.views)
     try:
         for view in settings.views:
             if view.make and not os.path.lexists(view.mountpoint):
                 made += _make(view.mountpoint)
             _check_mountpoint(view, settings, roots)
-        _check_views_apart(settings.views)
     except BaseException:
         remove(made)
         raise

@@ -3,7 +3,6 @@
 A view that is there already is left alone; a dead one is taken away, so that a new one can take its place.
 """
 
-import errno
 import logging
 import os
 from dataclasses import replace
@@ -40,11 +39,12 @@ def _is_live(settings: Settings, view: ViewSettings) -> bool:
 
 
 def _place(mountpoint: bytes) -> bytes:
-    """The mountpoint without links. A dead mount cannot be asked, so only what is above it is."""
+    """The mountpoint without links. A dead or hung mount cannot be asked, so where a view is only what is above it is."""
+    above, name = os.path.split(mountpoint)
+    whole = os.path.join(os.path.realpath(above), name)
+    if table.view_at(whole) is not None:
+        return whole
     try:
         return os.path.realpath(mountpoint, strict=True)
-    except OSError as error:
-        if error.errno not in (errno.ENOTCONN, errno.EIO, errno.ECONNABORTED):
-            return mountpoint
-    above, name = os.path.split(mountpoint)
-    return os.path.join(os.path.realpath(above), name)
+    except OSError:
+        return mountpoint

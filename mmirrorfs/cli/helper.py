@@ -7,9 +7,11 @@ that nothing is to be done.
 import os
 import sys
 
-from mmirrorfs.cli.problem import SYSTEM, Problem
+from mmirrorfs.cli.problem import SYSTEM, USAGE, Problem
 
 HELPERS = ("/sbin/mount.fuse.mmirrorfs", "/sbin/mount.mmirrorfs")
+NAME = "mmirrorfs"
+"""What the program's file is called: a link to something of another name is not ours."""
 
 
 def is_helper(program: str) -> bool:
@@ -38,17 +40,20 @@ def arguments(words: list[str]) -> list[str] | None:
 
 
 def install(program: str) -> None:
-    """Make the links. Raises Problem where something else has their names."""
+    """Make the links. Raises Problem where something else has their names, or ``program`` is no file to link to."""
+    program = os.path.realpath(program)
+    if os.path.basename(program) != NAME:
+        raise Problem(f"--install-helper links to the program {NAME}: run that, and not python -m {NAME}", USAGE)
     for link in HELPERS:
         if os.path.lexists(link) and not _is_ours(link):
             raise Problem(f"{link} is there already and is not ours: remove it first", SYSTEM)
     for link in HELPERS:
         _remove(link)
         try:
-            os.symlink(os.path.realpath(program), link)
+            os.symlink(program, link)
         except OSError as error:
             raise Problem(f"{link} cannot be made: {error.strerror}; become root", SYSTEM) from None
-        print(f"{link} -> {os.path.realpath(program)}", file=sys.stderr)
+        print(f"{link} -> {program}", file=sys.stderr)
 
 
 def uninstall() -> None:
@@ -60,7 +65,7 @@ def uninstall() -> None:
 
 
 def _is_ours(link: str) -> bool:
-    return os.path.islink(link) and os.path.basename(os.readlink(link)) == "mmirrorfs"
+    return os.path.islink(link) and os.path.basename(os.readlink(link)) == NAME
 
 
 def _remove(link: str) -> None:

@@ -110,10 +110,19 @@ def main() -> None:
     """The entry point, for people, for a shell that completes and, under the name of its helper, for mount(8)."""
     if is_asked():
         sys.exit(answer(command))
+    _open_standard_streams()
     words: list[str] | None = sys.argv[1:]
     if is_helper(sys.argv[0]):
         words = arguments(sys.argv[1:])
     sys.exit(0 if words is None else _guarded(words))
+
+
+def _open_standard_streams() -> None:
+    """Have all three, where the caller closed them: the next file that is opened would be taken for one of them."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+            setattr(sys, name, open(number, "w" if number else "r", closefd=False))
 
 
 def _guarded(words: list[str]) -> int:

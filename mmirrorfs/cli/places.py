@@ -55,7 +55,7 @@ def places(given: dict[str, Any], config: Config | None) -> Places:
     views = _outputs(given)
     if config is not None and config.sources and len(words) <= (0 if views else 2) and not _listed(words):
         return _configured(given, config, words, views)
-    if not views and not (given["simulate"] and len(words) == 2 and not _listed(words)):
+    if not views and not (given["simulate"] and len(words) == (1 if _listed(words) else 2)):
         if len(words) < 2:
             raise Problem(f"sources and a mountpoint are needed: {_FORM}")
         views = (_view(words.pop(), given["prefer"] or "high"),)

@@ -62,13 +62,13 @@ def _tree(plan: Iterable[Row], names: list[str]) -> Iterator[str]:
     for row in plan:
         above, _, name = row.path.rpartition(b"/")
         indent = "  " * (above.count(b"/") + 1 if above else 0)
-        shown = printable(name) + ("/" if row.kind == DIR else "")
+        shown = indent + printable(name) + ("/" if row.kind == DIR else "")
         if row.high is None or row.low is None:
-            yield f"{indent}{shown}"
+            yield shown
         elif row.high == row.low:
-            yield f"{indent}{shown:<40} {names[row.high]}"
+            yield f"{shown:<40} {names[row.high]}"
         else:
-            yield f"{indent}{shown:<40} high: {names[row.high]}, low: {names[row.low]}"
+            yield f"{shown:<40} high: {names[row.high]}, low: {names[row.low]}"
 
 
 def _counts(plan: Iterable[Row], names: list[str]) -> dict[str, int]:

@@ -91,9 +91,10 @@ def _builder(build: Build, word: _Word, verbose: int) -> int:
         raise
     if len(plans) == 1:
         code = _serve(plans[0], lambda: _to_background(word, verbose))
-    else:
-        family = _Family(plans, verbose)
-        code = family.await_ready()
+        word.say(code or INTERRUPTED)  # unless it was said that the mount answers, it was ended before it did
+        return code
+    family = _Family(plans, verbose)
+    code = family.await_ready()
     word.say(code)
     return code
 
@@ -188,6 +189,7 @@ class _Family:
     def _pass_on(self, number: int, frame: object) -> None:
         if number in (signal.SIGTERM, signal.SIGINT):
             self._ending = True
+            notify("STOPPING=1")
         for child in self._children:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child, number)
@@ -199,5 +201,5 @@ def _member(plan: Plan, word: _Word, verbose: int | None) -> int:
         signal.signal(number, signal.SIG_DFL)
     ready = (lambda: word.say(OK)) if verbose is None else (lambda: _to_background(word, verbose))
     code = _serve(plan, ready)
-    word.say(code)
+    word.say(code or INTERRUPTED)
     return code

@@ -3,10 +3,11 @@
 Called once in each process, before threads start. Names in messages must come through ``text.printable``.
 """
 
+import contextlib
 import logging
 import logging.handlers
 import os
-import sys
+from typing import Any
 
 IDENT = "mmirrorfs"
 _LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
@@ -24,16 +25,33 @@ class _Journal(logging.Formatter):
 
 def to_stderr(verbose: int) -> None:
     """Log to stderr: warnings, with -v what happens, with -vv everything."""
-    journal = bool(os.environ.get("JOURNAL_STREAM")) and not sys.stderr.isatty()
     handler = logging.StreamHandler()
-    handler.setFormatter(_Journal("%(message)s") if journal else logging.Formatter(f"{IDENT}: %(message)s"))
+    handler.setFormatter(_Journal("%(message)s") if _is_journal() else logging.Formatter(f"{IDENT}: %(message)s"))
     _install(handler, verbose)
+
+
+def _is_journal() -> bool:
+    """Whether stderr goes to the journal: the variable names its file (systemd.exec(5)), but children inherit it."""
+    with contextlib.suppress(OSError):
+        st = os.fstat(2)
+        return os.environ.get("JOURNAL_STREAM") == f"{st.st_dev}:{st.st_ino}"
+    return False
+
+
+class _Syslog(logging.handlers.SysLogHandler):
+    """Never waits: a syslog that is not read loses messages, and must not stop a mount."""
+
+    socket: Any
+
+    def _connect_unixsocket(self, address: str) -> None:
+        super()._connect_unixsocket(address)  # type: ignore[misc]  # the one place where the socket is made
+        self.socket.setblocking(False)
 
 
 def to_syslog(verbose: int) -> None:
     """Log to syslog under the program's name; nowhere where there is no syslog."""
     try:
-        handler: logging.Handler = logging.handlers.SysLogHandler("/dev/log", logging.handlers.SysLogHandler.LOG_DAEMON)
+        handler: logging.Handler = _Syslog("/dev/log", _Syslog.LOG_DAEMON)
         handler.setFormatter(logging.Formatter(f"{IDENT}[{os.getpid()}]: %(message)s"))
     except OSError:
         handler = logging.NullHandler()

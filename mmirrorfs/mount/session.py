@@ -12,7 +12,7 @@ import select
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -63,8 +63,13 @@ class Plan:
     identity: str = ""
 
 
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+"""What the session obeys."""
+
+
 def serve(plan: Plan, ready: Callable[[], None]) -> None:
     """Mount and serve until the end. ``ready`` is called when the mount was seen to answer. Raises MountFailed."""
+    early = _noted_signals()
     labels = Labels(plan.view, plan.identity)
     operations = Operations(plan.view, labels)
     try:
@@ -77,7 +82,7 @@ def serve(plan: Plan, ready: Callable[[], None]) -> None:
         tuning.tune(mount)
         tuning.settle_memory()
         probe = table.start_probe(partial(table.is_alive, plan.mountpoint))
-        session = Session(plan, operations, ready)
+        session = Session(plan, operations, ready, early)
         labels.status = session.status
         trio.run(session.run, probe, restrict_keyboard_interrupt_to_checkpoints=True)
         if session.failed:
@@ -85,13 +90,27 @@ def serve(plan: Plan, ready: Callable[[], None]) -> None:
     finally:
         pyfuse3.close()
         table.remove_if_left(mount)
+        for number in SIGNALS:  # one that comes now would only spoil the exit code
+            signal.signal(number, signal.SIG_IGN)
+
+
+def _noted_signals() -> list[int]:
+    """Take note of signals, and do nothing else: the list of those that came.
+
+    One that ended the process before its session listens, or when that does no more, would leave the mount behind.
+    """
+    came: list[int] = []
+    for wanted in SIGNALS:
+        signal.signal(wanted, lambda number, frame: came.append(number))
+    return came
 
 
 class Session:
-    """The tasks of a live mount."""
+    """The tasks of a live mount. ``early`` are the signals that came before it ran."""
 
-    def __init__(self, plan: Plan, operations: Operations, ready: Callable[[], None]) -> None:
+    def __init__(self, plan: Plan, operations: Operations, ready: Callable[[], None], early: Sequence[int]) -> None:
         self.failed = False
+        self._early = early
         self._plan = plan
         self._operations = operations
         self._ready = ready
@@ -132,7 +151,10 @@ class Session:
 
     async def _announce(self, probe: tuple[int, int]) -> None:
         await trio.lowlevel.wait_readable(probe[1])
-        if table.finish_probe(probe):
+        answered = table.finish_probe(probe)
+        if self._told_to_end.is_set():
+            return  # and nobody is told that it can be used
+        if answered:
             self._refresher.looked = self._tell_systemd
             self._tell_systemd()
             log.info("%s is mounted", printable(self._plan.mountpoint))
@@ -142,17 +164,21 @@ class Session:
             self._told_to_end.set()
 
     async def _obey_signals(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        wanted = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
-        with trio.open_signal_receiver(*wanted) as arriving:
+        with trio.open_signal_receiver(*SIGNALS) as arriving:
             task_status.started()
+            for number in self._early:
+                self._obey(number)
             async for number in arriving:
-                if number == signal.SIGHUP:
-                    self._refresher.refresh()
-                elif number == signal.SIGUSR1:
-                    _dump_stacks()
-                else:
-                    log.info("ending on %s", signal.Signals(number).name)
-                    self._told_to_end.set()
+                self._obey(number)
+
+    def _obey(self, number: int) -> None:
+        if number == signal.SIGHUP:
+            self._refresher.refresh()
+        elif number == signal.SIGUSR1:
+            _dump_stacks()
+        else:
+            log.info("ending on %s", signal.Signals(number).name)
+            self._told_to_end.set()
 
     async def _end(self) -> None:
         """When told to: stop serving once no source is waited for; what waits after GRACE seconds is given up."""

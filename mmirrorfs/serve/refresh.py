@@ -55,6 +55,7 @@ class Refresher:
     ) -> None:
         self._view = view
         self._trees: list[Directory] = list(trees)
+        self._merged: Trees = tuple(trees)
         self._kernel = kernel
         self._fallback = fallback
         self.looked: Callable[[], None] = lambda: None
@@ -100,7 +101,7 @@ class Refresher:
 
     async def _look(self, source: Source, scan: bool) -> None:
         """Look at one source; without ``scan`` only at whether it is there."""
-        old, was_lost, started = self._trees[source.rank], source.told_lost, time.perf_counter()
+        old, started = self._trees[source.rank], time.perf_counter()
         look: Callable[[], Directory | None] = partial(source.scan, old) if scan else source.check_root
         try:
             found = await trio.to_thread.run_sync(look, abandon_on_cancel=True, limiter=trio.CapacityLimiter(1))
@@ -110,7 +111,7 @@ class Refresher:
             source.pace.hung = False
             self._note_back(source)
             self._trees[source.rank] = found or old
-        if self._trees[source.rank] is not old or was_lost != source.told_lost:
+        if self._present() != self._merged:
             await self._merge()
         self.last_look, self.last_took = time.time(), time.perf_counter() - started
         self.looked()
@@ -135,14 +136,18 @@ class Refresher:
             source.told_lost = False
             log.warning("source %s (%s) is back", source.name, printable(source.path))
 
+    def _present(self) -> Trees:
+        """What there is to be merged: compared with what was merged last, as others too find out that one is lost."""
+        return tuple(
+            None if source.lost is not None and self._fallback else self._trees[source.rank]
+            for source in self._view.sources
+        )
+
     async def _merge(self) -> None:
         """Merge what is there now, swap, tell. One at a time."""
         view = self._view
         async with self._merging:
-            trees: Trees = tuple(
-                None if source.lost is not None and self._fallback else self._trees[source.rank]
-                for source in view.sources
-            )
+            trees = self._merged = self._present()
             work = partial(_merged, trees, view, view.index)
             index, changed = await trio.to_thread.run_sync(work)
             if index is not view.index:

@@ -55,6 +55,11 @@ def _unpack(blob: bytes) -> Iterator[Listed]:
         yield blob[at - length : at], Attributes(*fields)
 
 
+def weight(listing: Listing) -> int:
+    """What a listing counts as, in entries: an empty one takes room too."""
+    return max(1, len(listing.entries))
+
+
 class Memory:
     """Listings by directory, bounded to ``limit`` entries; ``hot`` bounds those that are kept unpacked."""
 
@@ -71,14 +76,14 @@ class Memory:
     def keep(self, key: Key, listing: Listing) -> None:
         """Remember a listing that was just taken."""
         self._drop(key)
-        if len(listing.entries) > self._hot_limit:
+        if weight(listing) > self._hot_limit:
             self._keep_packed(key, listing)
             return
         self._hot[key] = listing
-        self._hot_entries += len(listing.entries)
+        self._hot_entries += weight(listing)
         while self._hot_entries > self._hot_limit:
             old_key, old = self._hot.popitem(last=False)
-            self._hot_entries -= len(old.entries)
+            self._hot_entries -= weight(old)
             self._keep_packed(old_key, old)
         self._shrink()
 
@@ -147,8 +152,8 @@ class Memory:
 
     def _keep_packed(self, key: Key, listing: Listing) -> None:
         if key[0] >= 0:
-            self._packed[key] = (len(listing.entries), _pack((n, node.attr) for n, node in listing.entries))
-            self._packed_entries += len(listing.entries)
+            self._packed[key] = (weight(listing), _pack((n, node.attr) for n, node in listing.entries))
+            self._packed_entries += weight(listing)
             self._shrink()
 
     def _shrink(self) -> None:
@@ -161,7 +166,7 @@ class Memory:
     def _drop(self, key: Key) -> None:
         hot = self._hot.pop(key, None)
         if hot is not None:
-            self._hot_entries -= len(hot.entries)
+            self._hot_entries -= weight(hot)
         packed = self._packed.pop(key, None)
         if packed is not None:
             self._packed_entries -= packed[0]

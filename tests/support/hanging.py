@@ -3,7 +3,7 @@
 Rule 1: SIGUSR1 makes it take requests and not answer them (all of them, or only reads), SIGUSR2 answer again, the held
 ones too. It says so when it is so, on its standard output.
 Rule 2: nothing of it is kept by the kernel but the pages of files: every name and every attribute is asked for anew.
-What is called ``stuck`` is not answered for from the beginning on.
+Whoever lists a directory with a name ``STOP`` in it stops the process, when it has that answer.
 Rule 3: each read takes ``delay`` seconds, however many there are at a time; how many, is told in a file of figures.
 Rule 4: however the test ends, the connection is aborted and the mount taken away, without touching it.
 """
@@ -64,6 +64,10 @@ class Hanging:
     def freeze(self) -> None:
         """Stop the process: it does not even take requests, so those who wait for it can be killed."""
         self.process.send_signal(signal.SIGSTOP)
+        self.await_frozen()
+
+    def await_frozen(self) -> None:
+        """Wait until the process has stopped."""
         status = Path(f"/proc/{self.process.pid}/stat")
         poll(lambda: status.read_bytes().rpartition(b")")[2].split()[0] == b"T", "the process stopped")
 
@@ -130,7 +134,6 @@ class _Passing(pyfuse3.Operations):
         self._numbers = {self._paths[1]: 1}
         self._listed: list[tuple[bytes, list[bytes]]] = []
         self._only_reads, self._delay = hang == "reads", delay
-        self._ever = trio.Event()
         self._answering = trio.Event()
         self._answering.set()
         self._begun = self._now = self._most = self._waiting = 0
@@ -146,7 +149,6 @@ class _Passing(pyfuse3.Operations):
                     os.write(1, b"hangs\n")
                 else:
                     self._answering.set()
-                    self._ever.set()
                     os.write(1, b"goes on\n")
 
     async def _held(self, read: bool = False) -> None:
@@ -176,8 +178,6 @@ class _Passing(pyfuse3.Operations):
 
     async def lookup(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> EntryAttributes:
         await self._held()
-        if name == b"stuck":
-            await self._ever.wait()
         return self._entry(self._paths[parent_inode] + b"/" + name)
 
     async def forget(self, inode_list: Sequence[tuple[InodeT, int]]) -> None:
@@ -200,6 +200,9 @@ class _Passing(pyfuse3.Operations):
             with contextlib.suppress(FUSEError):
                 if not pyfuse3.readdir_reply(token, FileNameT(name), self._entry(above + b"/" + name), position):
                     break
+
+        if b"STOP" in names:
+            trio.lowlevel.spawn_system_task(_stop)
 
     async def open(self, inode: InodeT, flags: FlagT, ctx: RequestContext) -> FileInfo:
         await self._held()
@@ -230,6 +233,10 @@ class _Passing(pyfuse3.Operations):
         data.f_bsize = data.f_frsize = 4096
         data.f_blocks, data.f_files, data.f_namemax = 1000, 100, 255
         return data
+
+
+async def _stop() -> None:
+    os.kill(os.getpid(), signal.SIGSTOP)
 
 
 def _asked(call: Callable[P, R], *words: P.args, **more: P.kwargs) -> R:

@@ -148,8 +148,9 @@ def _look(path: bytes, waiting: list[bytes], chance: random.Random) -> None:
     elif kind == stat.S_IFREG:
         with open(path, "rb") as file:
             file.read()
-            if chance.random() < 0.3 and os.fstat(file.fileno()).st_size:
-                with mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ):
+            if chance.random() < 0.3:
+                # ValueError: an empty file cannot be mapped
+                with suppress(ValueError), mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ):
                     file.seek(0)
                     file.read()
 

@@ -1,0 +1,181 @@
+"""A mount namespace of the test's own: what is mounted, linked or hidden in it nobody else sees, and it goes with it.
+
+Rule 1: nothing of the machine is changed: a directory that must be is covered by one of the test's, in here alone.
+Rule 2: however the test ends, every process in here is killed; with the last one the kernel takes the mounts away.
+Rule 3: nobody else's view is kept alive from here: its copy is taken away first, or unmounting would not end it.
+Rule 4: what is in here is looked at through /proc/PID/root; that may touch a mount, and then waits for it.
+"""
+
+import ast
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.support.kernel import TYPE
+from tests.support.polling import poll
+from tests.support.users import AS_NOBODY, Word, need, need_python_for_nobody, run
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A view in the mount table of the namespace. ``what`` is its source field, to the byte."""
+
+    where: bytes
+    what: bytes
+    options: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """The namespace, held by the process ``pid``; ``place`` is the test's directory."""
+
+    pid: int
+    place: Path
+
+    def run(
+        self, *command: Word, seconds: float = 30, environment: dict[str, str] | None = None
+    ) -> "subprocess.CompletedProcess[bytes]":
+        """Run a program in here, in the test's directory."""
+        return run(*self.words(*command), seconds=seconds, environment=environment)
+
+    def words(self, *command: Word) -> list[Word]:
+        """What starts a program in here, in the test's directory."""
+        return [need("nsenter"), f"--mount=/proc/{self.pid}/ns/mnt", f"--wd={self.place}", "--", *command]
+
+    def output_of(self, *command: Word) -> bytes:
+        """What a program in here writes. Raises AssertionError when it fails."""
+        done = self.run(*command)
+        assert done.returncode == 0, f"{command} ended with {done.returncode}: {done.stderr!r} {done.stdout!r}"
+        return done.stdout
+
+    def seen(self, path: Path) -> Path:
+        """A path of the namespace, from outside."""
+        return Path(f"/proc/{self.pid}/root{path}")
+
+    def views(self) -> list[Line]:
+        """The views that are mounted in here, answering or not, in the order in which they were mounted."""
+        lines = Path(f"/proc/{self.pid}/mountinfo").read_bytes().splitlines()
+        return [parsed for parsed in map(_parsed, lines) if parsed is not None]
+
+    def processes(self) -> list[int]:
+        """The living processes in here, but for the one that holds it."""
+        own = os.readlink(f"/proc/{self.pid}/ns/mnt")
+        found = []
+        for name in filter(str.isdigit, os.listdir("/proc")):
+            with contextlib.suppress(OSError):
+                if os.readlink(f"/proc/{name}/ns/mnt") == own and int(name) != self.pid:
+                    found.append(int(name))
+        return found
+
+    def unmount(self, where: Path) -> None:
+        """Unmount a view, and wait until what served it has ended."""
+        self.output_of("umount", where)
+        poll(lambda: not self.processes(), "the end of all processes")
+
+    def cover(self, directory: str) -> Path:
+        """Put a directory of the test's, with links to what is in the real one, over ``directory``; returns it."""
+        real, mine = self.place / f"real{directory}", self.place / f"mine{directory}"
+        real.mkdir(parents=True)
+        mine.mkdir(parents=True)
+        self.output_of("mount", "--bind", directory, real)
+        for name in os.listdir(directory):
+            os.symlink(real / name, mine / name)
+        self.output_of("mount", "--bind", mine, directory)
+        return mine
+
+    def let_everybody_open_fuse(self) -> None:
+        """Have a /dev/fuse that a plain user may open, as it is on a desktop."""
+        need_python_for_nobody()
+        device = self.place / "fuse"
+        os.mknod(device, 0o020666, os.stat("/dev/fuse").st_rdev)
+        device.chmod(0o666)
+        try:
+            os.close(os.open(device, os.O_RDWR))
+        except OSError as error:
+            pytest.skip(f"a device made in {self.place.parent} cannot be opened: {error.strerror}")
+        self.output_of("mount", "--bind", device, "/dev/fuse")
+
+    def run_as_nobody(self, *command: Word) -> "subprocess.CompletedProcess[bytes]":
+        """Run a program in here as a plain user."""
+        return self.run(*AS_NOBODY, *command)
+
+
+def _parsed(line: bytes) -> Line | None:
+    fields, _, rest = line.partition(b" - ")
+    _, _, _, _, where, options, *_ = fields.split(b" ")
+    kind, what, superblock = rest.split(b" ", 2)
+    words = frozenset((options + b"," + superblock).decode().split(","))
+    return Line(_unescaped(where), _unescaped(what), words) if kind == TYPE else None
+
+
+def _unescaped(text: bytes) -> bytes:
+    return re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), text)
+
+
+@contextlib.contextmanager
+def namespace(place: Path) -> Iterator[Inside]:
+    """A new mount namespace, with a /run of its own: mount(8) keeps notes there."""
+    need("nsenter")
+    script = (
+        f"umount --lazy --internal-only --all --types {TYPE.decode()},fuse.hanging || true; "
+        "mount -t tmpfs none /run; mkdir /run/mount; echo ready; exec cat"
+    )
+    holder = subprocess.Popen(
+        [need("unshare"), "--mount", "sh", "-ec", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert holder.stdout is not None
+    inside = Inside(holder.pid, place)
+    try:
+        if holder.stdout.readline() != b"ready\n":
+            pytest.skip("a mount namespace cannot be made here")
+        yield inside
+    finally:
+        if holder.poll() is None:
+            poll(lambda: not _kill(inside.processes()), "the end of all processes in the namespace")
+        holder.kill()
+        holder.communicate()
+
+
+def _kill(pids: list[int]) -> list[int]:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    return pids
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """The command as a file that can be linked to, and that notes what it is called with."""
+
+    path: Path
+    _calls: Path
+
+    def calls(self) -> list[list[bytes]]:
+        """The words of each call, the program's name first."""
+        return [ast.literal_eval(line) for line in self._calls.read_text().splitlines()]
+
+    def forget(self) -> None:
+        """Begin with the calls anew."""
+        self._calls.write_text("")
+
+
+def program(directory: Path) -> Program:
+    """Make the program, under its own name."""
+    directory.mkdir(exist_ok=True)
+    path, calls = directory / "mmirrorfs", directory / "calls"
+    path.write_text(
+        f"#!{sys.executable}\nimport os, sys\nfrom mmirrorfs.cli.main import main\n"
+        f"print([os.fsencode(word) for word in sys.argv], file=open({str(calls)!r}, 'a'))\nmain()\n"
+    )
+    path.chmod(0o755)
+    calls.touch()
+    calls.chmod(0o666)
+    return Program(path, calls)

@@ -1,0 +1,217 @@
+"""What a live view says of itself: ``--status``, ``--explain`` and the attributes that they are made from."""
+
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.support.mounts import View, mounted
+from tests.support.polling import poll
+from tests.support.running import called
+from tests.support.trees import Link, Tree, folders, grow
+from tests.support.users import output_of, run
+
+pytestmark = pytest.mark.mount
+
+FAILED = 32
+LABELS = ("source", "path", "role", "shadowed", "status", "identity")
+
+
+@pytest.fixture
+def library(place: Path) -> Path:
+    """Two sources that overlap; returns the directory that they are in."""
+    flac: Tree = {b"Lund": {**folders("f", "Harbour", "Lighthouse"), b"notes": b"flac"}, b"index": b"flac"}
+    mp3: Tree = {
+        b"Lund": {**folders("m", "Harbour"), b"notes": b"mp3"},
+        b"Sparrows": folders("m", "Rooftops"),
+        b"index": {},
+    }
+    grow(place / "flac", flac)
+    grow(place / "mp3", mp3)
+    return place
+
+
+def _label(path: Path, name: str) -> str | None:
+    """One attribute; None where it is not there."""
+    try:
+        return os.fsdecode(os.getxattr(path, f"user.mmirrorfs.{name}"))
+    except OSError:
+        return None
+
+
+def _explained(place: Path, path: str) -> str:
+    """What --explain says in words, in one line."""
+    done = called(place, "--explain", path)
+    assert (done.returncode, done.stderr) == (0, b"")
+    return " ".join(done.stdout.decode().split())
+
+
+def test_everything_tells_where_it_comes_from_and_what_it_hides(library: Path) -> None:
+    flac, mp3 = library / "flac", library / "mp3"
+    with mounted(library / "view", flac, mp3, depth=2) as view:
+        top = view.mountpoint
+        expected = {
+            "": ("flac\nmp3", f"{flac}\n{mp3}", "merged", None),
+            "Lund": ("flac\nmp3", f"{flac}/Lund\n{mp3}/Lund", "merged", None),
+            "Sparrows": ("mp3", f"{mp3}/Sparrows", "merged", None),
+            "Lund/Harbour": ("flac", f"{flac}/Lund/Harbour", "folder", f"{mp3}/Lund/Harbour"),
+            "Lund/Harbour/track": ("flac", f"{flac}/Lund/Harbour/track", "inside", f"{mp3}/Lund/Harbour"),
+            "Lund/Lighthouse": ("flac", f"{flac}/Lund/Lighthouse", "folder", None),
+            "Lund/notes": ("flac", f"{flac}/Lund/notes", "loose", f"{mp3}/Lund/notes"),
+            "Sparrows/Rooftops": ("mp3", f"{mp3}/Sparrows/Rooftops", "folder", None),
+        }
+        assert {path: tuple(_label(top / path, name) for name in LABELS[:4]) for path in expected} == expected
+        assert _label(top, "status") is not None
+        assert _label(top / "Lund", "status") is None
+        assert _label(top, "nothing") is None
+
+
+def test_a_view_that_prefers_the_other_source_tells_the_other_way_round(library: Path) -> None:
+    with mounted(library / "view", library / "flac", library / "mp3", prefer="low", depth=2) as view:
+        harbour = view.mountpoint / "Lund/Harbour"
+        assert _label(harbour, "path") == f"{library}/mp3/Lund/Harbour"
+        assert _label(harbour, "shadowed") == f"{library}/flac/Lund/Harbour"
+        assert _label(view.mountpoint, "source") == "mp3\nflac"
+
+
+def test_paths_are_told_in_the_sources_own_spelling(place: Path) -> None:
+    high, low = grow(place / "high", folders("h", "Two")), grow(place / "low", folders("l", "TWO", "one"))
+    with mounted(place / "view", high, low, prefer="low", options=("--match=casefold",)) as view:
+        assert _label(view.mountpoint / "Two", "path") == f"{low}/TWO"
+        assert _label(view.mountpoint / "Two", "shadowed") == f"{high}/Two"
+
+
+def test_the_attributes_are_hidden_from_those_who_list_or_copy(library: Path) -> None:
+    os.setxattr(library / "flac/Lund/Harbour", "user.own", b"kept")
+    with mounted(library / "view", library / "flac", library / "mp3", depth=2) as view:
+        for path in ("", "Lund", "Lund/Harbour", "Lund/Harbour/track", "Lund/notes"):
+            assert not any("mmirrorfs" in name for name in os.listxattr(view.mountpoint / path)), path
+            assert (
+                b"mmirrorfs"
+                not in output_of("getfattr", "-d", "-m", "-", "--absolute-names", library / "view" / path)[
+                    len(f"# file: {library}/view/{path}") :
+                ]
+            )
+        assert os.listxattr(view.mountpoint / "Lund/Harbour") == ["user.own"]
+        words = ("getfattr", "--absolute-names", "--only-values", "-n", "user.mmirrorfs.path")
+        assert output_of(*words, view.mountpoint / "Lund/Harbour") == os.fsencode(library / "flac/Lund/Harbour")
+        output_of("cp", "-a", view.mountpoint / "Lund/Harbour", library / "copy")
+        assert os.listxattr(library / "copy") == ["user.own"]
+
+
+def test_status_tells_in_words_and_as_json_how_a_view_is(library: Path) -> None:
+    with mounted(library / "view", library / "flac", library / "mp3", depth=2):
+        done = called(library, "--status", "view/")
+        lines = done.stdout.decode().splitlines()
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert lines[0].startswith(f"{library}/view: 3 folders, mmirrorfs ")
+        assert lines[1] == f"  flac ({library}/flac): wins 2 folders, there"
+        assert lines[2] == f"  mp3 ({library}/mp3): wins 1 folders, there"
+        assert lines[3] == "  asked in the order flac, mp3"
+        assert re.fullmatch(r"  last looked at \d+ s ago, which took \d+\.\d{3} s", lines[4])
+        state = json.loads(called(library, "--status", "view", "--json").stdout)
+        assert [(s["name"], s["wins"], s["lost"], s["hangs"]) for s in state["sources"]] == [
+            ("flac", 2, None, False),
+            ("mp3", 1, None, False),
+        ]
+        assert (state["folders"], state["order"]) == (3, ["flac", "mp3"])
+
+
+def test_status_ends_with_1_while_a_source_is_lost(library: Path) -> None:
+    options = ("--refresh=1",)
+    with mounted(library / "view", library / "flac", library / "mp3", depth=2, options=options) as view:
+        view.expect("flac")
+        os.rename(library / "flac", library / "away")
+        poll(lambda: called(library, "--status", "view").returncode == 1, "the loss told")
+        assert b"LOST: " in called(library, "--status", "view").stdout
+        done = called(library, "--status", "view", "--json")
+        assert (done.returncode, bool(json.loads(done.stdout)["sources"][0]["lost"])) == (1, True)
+        os.rename(library / "away", library / "flac")
+        poll(lambda: called(library, "--status", "view").returncode == 0, "the source back")
+
+
+def test_explain_says_in_words_why_something_is_what_it_is(library: Path) -> None:
+    with mounted(library / "view", library / "flac", library / "mp3", depth=2):
+        merged = _explained(library, "view/Lund")
+        assert (
+            f"is above the depth: it shows together what these have. flac: {library}/flac/Lund mp3: {library}/mp3"
+            in merged
+        )
+        folder = _explained(library, "view/Lund/Harbour/")
+        assert folder.startswith(
+            f"{library}/view/Lund/Harbour comes from flac: {library}/flac/Lund/Harbour It is a folder"
+        )
+        assert folder.endswith(f"It takes the place of {library}/mp3/Lund/Harbour")
+        assert _explained(library, "view/Sparrows/Rooftops").endswith("No other source has anything in its place.")
+        assert "It is no directory, and is taken from the first source" in _explained(library, "view/Lund/notes")
+        assert "It lies in a folder that is taken whole" in _explained(library, "view/Lund/Harbour/track")
+
+
+def test_explain_finds_the_view_by_way_of_a_link(library: Path) -> None:
+    grow(library, {b"music": Link(b"view")})
+    with mounted(library / "view", library / "flac", library / "mp3", depth=2):
+        assert _explained(library, "music/Lund/notes").startswith(f"{library}/view/Lund/notes comes from flac")
+        assert _explained(library, "music").startswith(f"{library}/view is above the depth")
+
+
+def _asked_in_vain(place: Path, *words: str) -> str:
+    done = called(place, *words)
+    (line,) = done.stderr.decode().splitlines()
+    assert (done.returncode, done.stdout) == (FAILED, b"")
+    return line
+
+
+def test_what_cannot_be_answered_is_refused_in_one_line(library: Path) -> None:
+    os.mkfifo(library / "flac/Lund/Harbour/fifo")
+    os.symlink("track", library / "flac/Lund/Harbour/link")
+    with mounted(library / "view", library / "flac", library / "mp3", depth=2):
+        for name in ("fifo", "link"):
+            line = _asked_in_vain(library, "--explain", f"view/Lund/Harbour/{name}")
+            assert "ask for the directory that it is in" in line
+        assert "is not there" in _asked_in_vain(library, "--explain", "view/nothing")
+        assert "not in a mounted view" in _asked_in_vain(library, "--explain", "flac/Lund")
+        assert "no view is mounted" in _asked_in_vain(library, "--status", "flac")
+    assert "no view is mounted" in _asked_in_vain(library, "--status", "view")
+
+
+def test_a_view_that_does_not_answer_holds_nobody_who_asks(library: Path) -> None:
+    with mounted(library / "view", library / "flac", library / "mp3", depth=2) as view:
+        _stopped(view)
+        try:
+            assert "does not answer" in _asked_in_vain(library, "--status", "view")
+            assert "does not answer" in _asked_in_vain(library, "--explain", "view/Lund")
+        finally:
+            run("kill", "-CONT", str(view.pid))
+
+
+def _stopped(view: View) -> None:
+    assert run("kill", "-STOP", str(view.pid)).returncode == 0
+
+
+def test_names_in_an_answer_cannot_do_anything_to_a_terminal(place: Path) -> None:
+    odd = b"\x1b[31m\n\xff"
+    sources = [grow(place / name, {odd: {b"track": b""}}) for name in ("high", "low")]
+    with mounted(place / "view", *sources) as view:
+        done = called(place, "--explain", os.fsdecode(view.where + b"/" + odd))
+        assert done.returncode == 0
+        assert b"\x1b" not in done.stdout
+        assert done.stdout.count(rb"\x1b[31m\n\xff") == 3
+
+
+@pytest.mark.mount(seconds=90)
+def test_mounting_again_over_a_view_that_hangs_replaces_it(library: Path) -> None:
+    words = ("flac", "mp3", "view", "--depth=2")
+    with mounted(library / "view", library / "flac", library / "mp3", depth=2) as view:
+        _stopped(view)
+        try:
+            done = called(library, *words, seconds=60)
+            assert (done.returncode, done.stderr.splitlines()) == (
+                0,
+                [b"mmirrorfs: a dead view was on %s; it is replaced" % view.where],
+            )
+            assert os.listdir(view.mountpoint) == ["Lund", "Sparrows", "index"]
+            output_of("umount", view.mountpoint)
+        finally:
+            run("kill", "-CONT", str(view.pid))

@@ -1,0 +1,194 @@
+"""Pairing names that are almost the same: nothing is hidden, every view has the same names, and no pattern hangs."""
+
+import itertools
+import re
+import time
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmirrorfs.merge.index import merge
+from mmirrorfs.merge.names import MATCHES, collisions, compiled, key_of, pairing
+from mmirrorfs.tree import Leaf, Merged, Rank, Trees
+from tests.support.scanned import Plan, scanned
+
+IGNORES = ((), (r" \[(FLAC|MP3|V0|320)\]$",), (r"^The ", r"\s+$"))
+
+STEMS = (
+    "Björk",
+    "Bjo\u0308rk",
+    "BJÖRK",
+    "Straße",
+    "STRASSE",
+    "a",
+    "A",
+    "ﬁn",
+    "FIN",
+    "\udcff",
+    "\udcfe",
+    "The ",
+    "İ",
+    "i̇",
+)
+NAMES = st.builds(
+    "{}{}{}".format,
+    st.sampled_from(("", "The ")),
+    st.sampled_from(STEMS),
+    st.sampled_from(("", " ", " [FLAC]", " [V0]")),
+)
+KINDS = st.sampled_from(("dir", "dir", "file"))
+FLAT = st.dictionaries(NAMES, KINDS, max_size=6)
+PLANS = st.lists(FLAT, min_size=2, max_size=4)
+
+
+def _trees(plans: list[dict[str, str]]) -> Trees:
+    return tuple(scanned(rank, plan) for rank, plan in enumerate(plans))
+
+
+def _merged(trees: Trees, match: str, ignore: tuple[str, ...], order: tuple[int, ...] | None = None) -> Merged:
+    ranks = [Rank(rank) for rank in order or range(len(trees))]
+    return merge(trees, ranks, pairing(match, [re.compile(pattern) for pattern in ignore]))
+
+
+def _own(name: bytes, leaf: Leaf) -> bytes:
+    """How the winner itself spells a name of the view."""
+    return leaf.name if leaf.name is not None else name
+
+
+@given(PLANS, st.sampled_from(MATCHES), st.sampled_from(IGNORES))
+def test_nothing_is_hidden_by_names_that_fall_together(
+    plans: list[dict[str, str]], match: str, ignore: tuple[str, ...]
+) -> None:
+    for rank, plan in enumerate(plans):
+        others = [other for other in range(len(plans)) if other != rank]
+        view = _merged(_trees(plans), match, ignore, (rank, *others))
+        leaves = {name: child for name, child in view.children.items() if isinstance(child, Leaf)}
+        shown = [_own(name, leaf) for name, leaf in leaves.items() if leaf.source == rank]
+        folders = [name.encode("utf-8", "surrogateescape") for name, kind in plan.items() if kind == "dir"]
+        assert len(shown) == len(set(shown))
+        assert set(folders) <= set(shown)
+
+
+@given(PLANS, st.sampled_from(MATCHES), st.sampled_from(IGNORES))
+def test_every_view_has_the_same_names(plans: list[dict[str, str]], match: str, ignore: tuple[str, ...]) -> None:
+    trees = _trees(plans)
+    seen = {
+        frozenset(_merged(trees, match, ignore, order).children) for order in itertools.permutations(range(len(plans)))
+    }
+    assert len(seen) == 1
+
+
+@given(PLANS, st.sampled_from(MATCHES), st.sampled_from(IGNORES))
+def test_the_spelling_shown_is_the_highest_sources(
+    plans: list[dict[str, str]], match: str, ignore: tuple[str, ...]
+) -> None:
+    trees, key = _trees(plans), key_of(match, [re.compile(pattern) for pattern in ignore])
+    spelled: dict[object, set[bytes]] = {}
+    for directory in trees:
+        assert directory is not None
+        for name in directory.entries:
+            spelled.setdefault(key(name), set()).add(name)
+    shown = set(_merged(trees, match, ignore).children)
+    for common in spelled:
+        having = [d for d in trees if d is not None and any(key(name) == common for name in d.entries)]
+        assert any(name in shown for name in having[0].entries if key(name) == common)
+        if all(sum(key(name) == common for name in d.entries) <= 1 for d in having):
+            assert [name for name in shown if key(name) == common] == [
+                name for name in having[0].entries if key(name) == common
+            ]
+
+
+@given(PLANS, st.sampled_from(IGNORES))
+def test_a_name_that_is_no_utf_8_is_matched_by_its_bytes_alone(
+    plans: list[dict[str, str]], ignore: tuple[str, ...]
+) -> None:
+    odd = [{name: kind for name, kind in plan.items() if "\udcff" in name or "\udcfe" in name} for plan in plans]
+    trees = _trees(odd)
+    assert set(_merged(trees, "casefold", ignore).children) == set(_merged(trees, "exact", ()).children)
+
+
+@given(PLANS)
+def test_matching_exactly_is_the_merge_as_it_ever_was(plans: list[dict[str, str]]) -> None:
+    trees = _trees(plans)
+    assert dict(_merged(trees, "exact", ()).children) == dict(_merged(trees, "exact", ("never there",)).children)
+
+
+@pytest.mark.parametrize(
+    ("match", "one", "other", "paired"),
+    [
+        ("exact", "Bjo\u0308rk", "Björk", False),
+        ("nfc", "Bjo\u0308rk", "Björk", True),
+        ("nfc", "björk", "Björk", False),
+        ("casefold", "BJO\u0308RK", "björk", True),
+        ("casefold", "STRASSE", "Straße", True),
+        ("casefold", "ﬁn", "fin", True),
+        ("casefold", "a", "b", False),
+    ],
+)
+def test_what_is_paired_goes_by_the_match(match: str, one: str, other: str, paired: bool) -> None:
+    view = _merged(_trees([{one: "dir"}, {other: "dir"}]), match, ())
+    assert sorted(view.children) == sorted({one.encode(), one.encode() if paired else other.encode()})
+
+
+def test_a_name_of_which_nothing_would_be_left_is_matched_as_it_is() -> None:
+    trees = _trees([{" [FLAC]": "dir"}, {" [MP3]": "dir"}])
+    assert sorted(_merged(trees, "exact", IGNORES[1]).children) == [b" [FLAC]", b" [MP3]"]
+
+
+def test_below_a_paired_directory_each_source_is_asked_under_its_own_spelling() -> None:
+    high: Plan = {"Björk": {"Debut": "dir"}}
+    low: Plan = {unicodedata.normalize("NFD", "Björk"): {"debut [MP3]": "dir", "Post": "dir"}}
+    trees = (scanned(0, high), scanned(1, low))
+    view = merge(trees, [Rank(1), Rank(0)], pairing("casefold", [compiled(IGNORES[1][0])]))
+    artist = view.children["Björk".encode()]
+    assert isinstance(artist, Merged)
+    assert artist.names == ("Björk".encode(), unicodedata.normalize("NFD", "Björk").encode())
+    assert set(artist.children) == {b"Debut", b"Post"}
+    assert artist.children[b"Debut"] == Leaf(Rank(1), artist.children[b"Debut"].kind, b"debut [MP3]")  # type: ignore[union-attr]
+
+
+def test_names_of_one_source_that_fall_together_are_told() -> None:
+    trees = (scanned(0, {"a": "dir", "A": "dir", "b": "dir"}), scanned(1, {"a": "dir"}))
+    assert list(collisions(trees, key_of("casefold", []))) == [(0, b"A", b"a")]
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        r"(a+)+$", r"(a*)*b", r"(a|a)*b", r"((a+))+b", r"(a|aa)+$", r"(a?){30}b", r"(a{1,9}){9}b", r".*.*.*.*x",
+        r".{0,200}.{0,200}.{0,200}.{0,200}x", "a?" * 40 + "b", r"(a+)\1", r"(?P<x>a)(?P=x)", r"(x)?(?(1)a|b)",
+        r"((a|b*)c)*d", r"(?:(?:a+)?b?)+c", r"(?=(a+)+b)x",
+    ],
+)  # fmt: skip
+def test_a_pattern_that_may_take_for_ever_is_refused(pattern: str) -> None:
+    with pytest.raises(ValueError, match="may take for ever"):
+        compiled(pattern)
+
+
+@pytest.mark.parametrize("pattern", ["", "x*", "x?", "(a|)", "^", "$", "(?i)"])
+def test_a_pattern_that_matches_nothing_at_all_is_refused(pattern: str) -> None:
+    with pytest.raises(ValueError, match="matches nothing at all"):
+        compiled(pattern)
+
+
+@pytest.mark.parametrize("pattern", ["(", "[", "*", "a{99999999999}", "(?z)"])
+def test_a_pattern_that_is_wrong_is_refused_with_the_reason(pattern: str) -> None:
+    with pytest.raises(ValueError, match=r"\w"):
+        compiled(pattern)
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        r" \[(FLAC|MP3|V0|320)\]$", r"\s*\(.*\)\s*$", r"\s*[\[({][^\[\](){}]*[\])}]\s*$", r"^the ",
+        r"[+*]{2}x+", r"( \[(FLAC|MP3)\])+$", r"\d{4} - ", r"(\W|_)+$", r"(?i)\s+remaster(ed)?$", r"(a|b)+c", r"\s+$",
+    ],
+)  # fmt: skip
+def test_an_ordinary_pattern_is_taken_and_ends_soon_on_any_name(pattern: str) -> None:
+    made = compiled(pattern)
+    for unit in ("a", "(", " ", "[a", "aA ", "+*x", " [FLAC]", "\t(", "_"):
+        started = time.process_time()
+        made.sub("", (unit * 255)[:255])
+        assert time.process_time() - started < 5
