@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.mount, needs_root]
 
 T = TypeVar("T")
 
-SOON = 2.0
+SOON = 3.0
 """Seconds that what does not wait for the hung source may take: far from a hang, and far from a busy machine's pace."""
 READERS = 200
 SIZE = 8192

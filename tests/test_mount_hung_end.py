@@ -22,7 +22,7 @@ from tests.test_mount_hung import check_the_rest, content, hanging_view, sources
 
 pytestmark = [pytest.mark.mount, needs_root]
 
-END = 3.0
+END = 5.0
 """Seconds from the signal to the end: one for the requests under way, and the rest for a busy machine."""
 
 

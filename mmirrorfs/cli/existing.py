@@ -39,7 +39,7 @@ def _is_live(settings: Settings, view: ViewSettings) -> bool:
 
 
 def _place(mountpoint: bytes) -> bytes:
-    """The mountpoint without links. A dead or hung mount cannot be asked, so where a view is only what is above it is."""
+    """The mountpoint without links. A dead or hung view cannot be asked, so what is mounted is found by its name."""
     above, name = os.path.split(mountpoint)
     whole = os.path.join(os.path.realpath(above), name)
     if table.view_at(whole) is not None:

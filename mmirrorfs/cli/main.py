@@ -63,11 +63,11 @@ _FUSE, _CONFIG = "mmirrorfs.fuse", "mmirrorfs.config"
 
 
 def _mount(wanted: Settings, made: list[bytes]) -> int:
-    from mmirrorfs.cli.prepare import plans
-    from mmirrorfs.mount.launch import in_background, in_foreground
-
     code = SYSTEM
     try:
+        from mmirrorfs.cli.prepare import plans
+        from mmirrorfs.mount.launch import in_background, in_foreground
+
         if wanted.foreground:
             code = in_foreground(lambda: plans(wanted))
         else:
@@ -122,7 +122,7 @@ def _open_standard_streams() -> None:
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
-            setattr(sys, name, open(number, "w" if number else "r", closefd=False))
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
 
 
 def _guarded(words: list[str]) -> int:

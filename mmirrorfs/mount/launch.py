@@ -103,6 +103,7 @@ def _report(readable: int) -> int:
     """The exit code that the other process tells; FAILED where it went away without a word."""
     with contextlib.suppress(ValueError):
         return int(os.read(readable, 16))
+    print("mmirrorfs: the process that was to serve ended without a word: was it killed?", file=sys.stderr)
     return FAILED
 
 

@@ -7,6 +7,7 @@ Rule 2: a process that stays in the foreground is ended in the end, and its log 
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -68,15 +69,23 @@ def background(place: Path, *words: Word) -> Iterator[None]:
 
 @contextlib.contextmanager
 def foreground(place: Path, *words: Word, views: tuple[str, ...]) -> Iterator[Family]:
-    """Run the command in ``place`` with -f, until all ``views`` answer; ended in the end by force, if need be."""
-    log = place / "family.log"
-    with open(log, "wb") as file:
-        process = subprocess.Popen([*COMMAND, *words, "-f"], cwd=place, stdin=subprocess.DEVNULL, stderr=file)
-    family = Family(process, log)
+    """Run the command in ``place`` with -f, until it says that it is ready; ended in the end, by force if need be.
+
+    All ``views`` are mounted then.
+    """
+    log, address = place / "family.log", place / "notify"
+    with open(log, "wb") as file, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
+        told.bind(os.fspath(address))
+        environment = {**os.environ, "NOTIFY_SOCKET": os.fspath(address)}
+        command = [*COMMAND, *words, "-f"]
+        process = subprocess.Popen(command, cwd=place, env=environment, stdin=subprocess.DEVNULL, stderr=file)
+        family = Family(process, log)
+        up = holds(lambda: process.poll() is not None or _is_ready(told), START)
+    address.unlink()
     try:
-        up = holds(lambda: process.poll() is not None or all(_answers(place / view) for view in views), START)
         assert up, f"not up in time: {family.text()}"
         assert process.poll() is None, f"it ended with {process.poll()}: {family.text()}"
+        assert all(is_view(place / view) for view in views), f"not mounted, though it said so: {family.text()}"
         yield family
     finally:
         abort_under(os.fsencode(place))
@@ -86,6 +95,10 @@ def foreground(place: Path, *words: Word, views: tuple[str, ...]) -> Iterator[Fa
         process.wait(START)
 
 
-def _answers(path: Path) -> bool:
-    """A view that is being mounted is asked nothing before the kernel lists it."""
-    return is_view(path) and bool(os.statvfs(path))
+def _is_ready(told: socket.socket) -> bool:
+    """Whether READY=1 is among what was said since it was asked last (sd_notify(3))."""
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            if b"READY=1" in told.recv(1 << 16, socket.MSG_DONTWAIT):
+                return True
+    return False
