@@ -100,7 +100,7 @@ def _signed(tree: Tree, whose: bytes) -> Tree:
 @pytest.mark.slow
 @pytest.mark.mount(seconds=120)
 @settings(
-    max_examples=10,
+    max_examples=8,
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],  # a mount is too slow to shrink with
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

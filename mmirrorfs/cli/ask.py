@@ -48,8 +48,8 @@ def explain(path: str) -> int:
     whole = _found(path)
     if not _in_view(whole):
         raise Problem(f"{printable(whole)} is not in a mounted view", FAILED)
-    role = _answer(whole, "role").decode()
-    if not role and table.ask(partial(_is_bare, whole)):
+    role = table.ask(partial(_role, whole)).decode()
+    if role == _BARE.decode():
         raise Problem(f"{printable(whole)} is a link, a FIFO or the like: ask for the directory that it is in", FAILED)
     if not role:
         raise Problem(f"{printable(whole)} is not there, or the view does not answer", FAILED)
@@ -77,10 +77,13 @@ def _in_view(path: bytes) -> bool:
     return mount is not None and mount.type == VIEW_TYPE
 
 
-def _is_bare(path: bytes) -> bytes:
-    """A question: whether it is of a type that has no attributes of this kind on Linux (xattr(7))."""
+_BARE = b"bare"
+
+
+def _role(path: bytes) -> bytes:
+    """A question: the role of a path; _BARE for a type that has no attributes of this kind on Linux (xattr(7))."""
     mode = os.lstat(path).st_mode
-    return b"" if stat.S_ISREG(mode) or stat.S_ISDIR(mode) else b"1"
+    return table.label(path, "role") if stat.S_ISREG(mode) or stat.S_ISDIR(mode) else _BARE
 
 
 def _paths(lines: bytes) -> list[bytes]:

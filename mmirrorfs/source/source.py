@@ -129,7 +129,7 @@ class Source:
 
     async def _doubt(self, error: OSError, seconds: float | None = None) -> None:
         if error.errno in DOUBTFUL:
-            await self.confirm(seconds)
+            await self.confirm(seconds, denied=error.errno == errno.EACCES)
 
     def _stands(self) -> bool:
         """Whether the root is where it was: one call, for this is asked after each name that is not there."""
@@ -139,14 +139,15 @@ class Source:
             return False
         return (st.st_dev, st.st_ino) == self._identity
 
-    async def confirm(self, seconds: float | None = None) -> None:
+    async def confirm(self, seconds: float | None = None, denied: bool = False) -> None:
         """Rule 2: raise SourceLost unless the root is there, and with ``seconds`` TimeoutError after these.
 
-        The root of a local source is in memory; any other is asked in a thread.
+        The root of a local source is in memory; any other is asked in a thread. Where something was ``denied``, the
+        root may be where it was and not be readable any more.
         """
         try:
             if self.local:
-                if not self._stands():
+                if denied or not self._stands():
                     self.check_root()
             elif seconds is None:
                 await self.pace.in_thread(self.check_root)
