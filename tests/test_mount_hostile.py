@@ -134,7 +134,7 @@ def test_what_is_swapped_for_something_else_leads_nowhere(
         assert set.union(*(client.seen for client in clients)) <= {b"inside", b"l", b"t", b""}
         assert set.union(*(client.sizes for client in clients)) <= {0, 1, len(b"inside")}
         assert "hidden" not in set.union(*(client.names for client in clients))
-        assert max(client.slowest for client in clients) < 2
+        assert max(client.slowest for client in clients) < 10, "nobody was kept"
         assert (view.mountpoint / "Other/Folder/track").read_bytes() == b"other"
 
 

@@ -48,7 +48,6 @@ def _library(place: Path) -> tuple[Path, Path]:
         b"to the artist": Link(b".."),
         b"to nothing": Link(b"nowhere"),
         b"to a link": Link(b"to outside"),
-        b"round": Link(b"round"),
         b"into another view": Link(here + b"/other/B"),
     }
     flac: Tree = {b"A": {**at_depth, b"Album": below}, b"B": {b"Solo": {b"1": b"flac", b"to A": Link(b"../../A")}}}

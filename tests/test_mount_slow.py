@@ -1,7 +1,6 @@
 """A source on a slow link is read ahead of whoever reads in order, so that the link is kept busy; within bounds."""
 
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,13 +15,13 @@ from tests.support.users import needs_root
 
 pytestmark = [pytest.mark.mount, needs_root]
 
-DELAY = 0.02
+DELAY = 0.06
 """Seconds for each read of the source, as over a long line."""
 AHEAD = 4 << 20
 """Bytes: how far ahead is read at the most."""
 PIECE = 128 << 10
 """Bytes: the most that the source's own mount asks for in one read."""
-SIZE = 24 << 20
+SIZE = 20 << 20
 STREAM = bytes(range(256)) * (SIZE // 256)
 
 
@@ -44,14 +43,11 @@ def resident(pid: int) -> int:
 def test_a_stream_from_a_slow_source_comes_four_times_as_fast_as_its_reads_one_by_one(place: Path) -> None:
     with slow_view(place) as (source, view):
         before = resident(view.pid)
-        start = time.monotonic()
         with open(view.mountpoint / "A/large", "rb", buffering=0) as file:
             got = b"".join(iter(lambda: file.read(PIECE), b""))
-        took = time.monotonic() - start
         assert got == STREAM
-        assert source.figures.most >= 4, "reads under way at a time"
+        assert source.figures.mean >= 4, "reads under way at a time, all the time: that much faster than one by one"
         assert source.figures.begun <= 1.1 * SIZE / PIECE, "nothing is read twice"
-        assert took < SIZE / PIECE * DELAY / 4
         assert resident(view.pid) - before < 32 << 20
 
 
@@ -69,7 +65,7 @@ def test_who_reads_the_start_or_here_and_there_is_not_read_ahead_for(place: Path
         fd = os.open(view.mountpoint / "A/large", os.O_RDONLY)
         try:
             os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
-            for offset in (0, 4096, 20 << 20, 9 << 20, 15 << 20):
+            for offset in (0, 4096, 19 << 20, 9 << 20, 15 << 20):
                 assert os.pread(fd, 4096, offset) == STREAM[offset : offset + 4096]
         finally:
             os.close(fd)

@@ -13,7 +13,7 @@ from tests.support.kernel import mounted_under, processes_of
 from tests.support.mounts import COMMAND
 from tests.support.running import called
 from tests.support.trees import Link, folders, grow, stamps
-from tests.support.users import NOBODY, WITHOUT_OVERRIDE, needs_root, run
+from tests.support.users import NOBODY, WITHOUT_OVERRIDE, needs_root, output_of, run
 
 START = ("--simulate", "flac/", "mp3/", "--depth=2")
 
@@ -147,15 +147,14 @@ def test_whoever_reads_only_the_first_line_is_no_trouble(library: Path) -> None:
 
 @pytest.mark.slow
 def test_a_hundred_thousand_folders_take_seconds(tmp_path: Path) -> None:
-    for name, first in (("flac", 0), ("mp3", 10_000)):
-        for artist in range(first, first + 50_000, 1000):
-            top = tmp_path / name / f"artist {artist}"
-            top.mkdir(parents=True)
-            for album in range(1000):
-                (top / str(album)).mkdir()
+    for name, first in (("flac", 0), ("mp3", 10)):
+        for artist in range(first, first + 50):
+            os.makedirs(tmp_path / name / str(artist))
+            output_of("sh", "-c", 'cd "$1" && seq 1000 | xargs mkdir', "sh", tmp_path / name / str(artist))
     started = time.monotonic()
     done = called(tmp_path, *START, seconds=120)
     took = time.monotonic() - started
+    output_of("rm", "-rf", tmp_path / "flac", tmp_path / "mp3", seconds=120)
     print(f"100,000 folders: {took:.1f} s")
     assert (done.returncode, done.stdout.count(b"\n")) == (0, 60_000)
     assert done.stderr == b"folders: 40,000 in both, 10,000 only in flac, 10,000 only in mp3\n"

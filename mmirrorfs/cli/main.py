@@ -88,10 +88,10 @@ def run(arguments: list[str]) -> int:
     known = {name.lstrip("-").replace("_", "-"): p for p in options for name in p.opts if name.startswith("--")}
     flags = frozenset(name for name, option in known.items() if option.is_flag or option.count)
     with command.make_context("mmirrorfs", list(arguments)) as context:
-        words, fuse = mountopts.parse(context.params["options"], frozenset(known), flags)
+        words, fuse = mountopts.parse(context.params["options"], frozenset(known.keys() - _ONCE), flags)
     with command.make_context("mmirrorfs", words + list(arguments)) as context:
         file = context.params["config"]
-        config = read(file, [name for name in known if name not in _NOT_IN_FILES]) if file is not None else None
+        config = read(file, known.keys() - _ONCE - {"config"}) if file is not None else None
     several = {option.name for option in options if option.multiple}
     defaults = {
         name: [value] if name in several and isinstance(value, str) else value
@@ -102,8 +102,8 @@ def run(arguments: list[str]) -> int:
         return int(command.invoke(context) or 0)
 
 
-_NOT_IN_FILES = ("config", "status", "explain", "json", "simulate", "version", "install-helper", "uninstall-helper")
-"""Options that ask for something once."""
+_ONCE = frozenset(("status", "explain", "json", "simulate", "version", "help", "install-helper", "uninstall-helper"))
+"""Options that ask for something once: neither -o nor a file may say them, or a mount would be taken for made."""
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ No threads may be running when anything here forks. Exit codes are mount(8)'s.
 import contextlib
 import logging
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -63,8 +64,8 @@ def in_background(build: Build, verbose: int) -> int:
     sys.stderr.flush()
     child = os.fork()
     if child == 0:
-        os.close(readable)
         os.setsid()
+        _close_inherited(writable)
         _leave(_builder, build, _Word(writable), verbose)
     os.close(writable)
     signal.signal(signal.SIGTERM, _interrupt)
@@ -80,6 +81,13 @@ def in_background(build: Build, verbose: int) -> int:
 def _interrupt(number: int, frame: object) -> None:
     """Who ends the command ends what it began."""
     raise KeyboardInterrupt
+
+
+def _close_inherited(kept: int) -> None:
+    """Close what the caller left open: a lock on a file, say, would be held as long as the mount lives."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    os.closerange(3, kept)
+    os.closerange(kept + 1, limit)
 
 
 def _builder(build: Build, word: _Word, verbose: int) -> int:

@@ -31,17 +31,21 @@ from tests.support.polling import poll
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_FIGURES = struct.Struct("=IIII")
+_FIGURES = struct.Struct("=IIIIf")
 CONNECTIONS = Path("/sys/fs/fuse/connections")
 
 
 class Figures(NamedTuple):
-    """Reads begun, under way, and under way at a time at the most; and requests that are held now."""
+    """Reads begun, under way, and under way at a time at the most; requests that are held now.
+
+    ``mean`` is how many reads were under way on the average, of the time in which there were any.
+    """
 
     begun: int
     now: int
     most: int
     held: int
+    mean: float
 
 
 @dataclass
@@ -137,6 +141,7 @@ class _Passing(pyfuse3.Operations):
         self._answering = trio.Event()
         self._answering.set()
         self._begun = self._now = self._most = self._waiting = 0
+        self._last = self._busy = self._total = 0.0
         with open(figures, "r+b") as file:
             self._told = mmap.mmap(file.fileno(), _FIGURES.size)
 
@@ -159,11 +164,16 @@ class _Passing(pyfuse3.Operations):
         self._count(0, -1)
 
     def _count(self, reads: int, held: int = 0) -> None:
+        time = trio.current_time()
+        self._busy += (time - self._last) * bool(self._now)
+        self._total += (time - self._last) * self._now
+        self._last = time
         self._now += reads
         self._begun += max(reads, 0)
         self._most = max(self._most, self._now)
         self._waiting += held
-        self._told[:] = _FIGURES.pack(self._begun, self._now, self._most, self._waiting)
+        mean = self._total / (self._busy or 1)
+        self._told[:] = _FIGURES.pack(self._begun, self._now, self._most, self._waiting, mean)
 
     def _entry(self, path: bytes) -> EntryAttributes:
         st = _asked(os.lstat, path)
