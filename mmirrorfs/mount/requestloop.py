@@ -18,6 +18,7 @@ import select
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator
 from functools import partial
+from time import perf_counter
 from types import SimpleNamespace
 from typing import Any
 
@@ -32,6 +33,9 @@ FEWEST = 3
 """Polls before sleeping where they were in vain lately: each time halves their number, one success restores it."""
 TURNS = 64
 """Requests in a row before trio gets a turn."""
+
+LONGEST = 0.0005
+"""Seconds of polling: where others want the processor it comes back only after milliseconds, each time it is yielded."""
 
 SWITCH = "MMIRRORFS_REQUEST_LOOP"
 """Set to ``plain`` in the environment, it leaves pyfuse3 as it is: for measuring, and for finding faults."""
@@ -103,11 +107,14 @@ def _patient_poll() -> Callable[[int], Awaitable[None]]:
             poll = pollers[descriptor] = poller.poll
         turns += 1
         if turns < TURNS:
+            until = perf_counter() + LONGEST
             for _ in range(tries):
                 if poll(0):
                     tries = TRIES
                     return _DONE
                 os.sched_yield()
+                if perf_counter() > until:
+                    break
             turns, tries = 0, max(tries // 2, FEWEST)
             return trio.lowlevel.wait_readable(descriptor)
         turns = 0
