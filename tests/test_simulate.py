@@ -4,7 +4,9 @@ import json
 import os
 import pty
 import subprocess
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -145,16 +147,25 @@ def test_whoever_reads_only_the_first_line_is_no_trouble(library: Path) -> None:
     assert b"Traceback" not in run("sh", "-c", script).stdout
 
 
+@pytest.fixture
+def in_memory() -> Iterator[Path]:
+    """A directory that takes 100,000 others, and gives them up again, in no time; on a disk that can take minutes."""
+    shared = Path("/dev/shm")
+    if not os.access(shared, os.W_OK):
+        pytest.skip(f"{shared} cannot be written to")
+    with tempfile.TemporaryDirectory(dir=shared) as where:
+        yield Path(where)
+
+
 @pytest.mark.slow
-def test_a_hundred_thousand_folders_take_seconds(tmp_path: Path) -> None:
+def test_a_hundred_thousand_folders_take_seconds(in_memory: Path) -> None:
     for name, first in (("flac", 0), ("mp3", 10)):
         for artist in range(first, first + 50):
-            os.makedirs(tmp_path / name / str(artist))
-            output_of("sh", "-c", 'cd "$1" && seq 1000 | xargs mkdir', "sh", tmp_path / name / str(artist))
+            os.makedirs(in_memory / name / str(artist))
+            output_of("sh", "-c", 'cd "$1" && seq 1000 | xargs mkdir', "sh", in_memory / name / str(artist))
     started = time.monotonic()
-    done = called(tmp_path, *START, seconds=120)
+    done = called(in_memory, *START, seconds=120)
     took = time.monotonic() - started
-    output_of("rm", "-rf", tmp_path / "flac", tmp_path / "mp3", seconds=120)
     print(f"100,000 folders: {took:.1f} s")
     assert (done.returncode, done.stdout.count(b"\n")) == (0, 60_000)
     assert done.stderr == b"folders: 40,000 in both, 10,000 only in flac, 10,000 only in mp3\n"

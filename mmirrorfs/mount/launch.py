@@ -158,6 +158,8 @@ class _Family:
         self._children: dict[int, Plan] = {}
         self._reports: list[int] = []
         self._ending = False
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+            signal.signal(number, self._pass_on)  # before there are members that an ended family would leave behind
         for plan in plans:
             readable, writable = os.pipe()
             child = os.fork()
@@ -167,8 +169,8 @@ class _Family:
             os.close(writable)
             self._children[child] = plan
             self._reports.append(readable)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
-            signal.signal(number, self._pass_on)
+        if self._ending:
+            self._pass_on(signal.SIGTERM, None)  # to those that were not there yet when it was told
 
     def await_ready(self) -> int:
         """Wait for the word of each process; where one failed, end the others. Returns the exit code."""

@@ -35,7 +35,7 @@ TURNS = 64
 """Requests in a row before trio gets a turn."""
 
 LONGEST = 0.0005
-"""Seconds of polling: where others want the processor it comes back only after milliseconds, each time it is yielded."""
+"""Seconds of polling: where others want the processor, each yield gives it away for milliseconds."""
 
 SWITCH = "MMIRRORFS_REQUEST_LOOP"
 """Set to ``plain`` in the environment, it leaves pyfuse3 as it is: for measuring, and for finding faults."""
