@@ -10,7 +10,7 @@ VENV=$ROOT/.venv
 # PROGRAM:PACKAGE
 DEMO_PROGRAMS=(ffmpeg:ffmpeg ffprobe:ffmpeg)
 TEST_PROGRAMS=(
-    rsync:rsync setfacl:acl getfattr:attr strace:strace mkfs.vfat:dosfstools flac:flac ffmpeg:ffmpeg
+    rsync:rsync setfacl:acl getfattr:attr strace:strace mkfs.vfat:dosfstools flac:flac ffmpeg:ffmpeg mpd:mpd mpc:mpc
     diff:diffutils tar:tar losetup:mount unshare:util-linux
 )
 
