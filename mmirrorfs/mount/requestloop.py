@@ -30,7 +30,9 @@ log = logging.getLogger(__name__)
 TRIES = 100
 """Polls before sleeping, some 0.1 ms: a client that has its answer asks again sooner than a wake-up takes."""
 FEWEST = 3
-"""Polls before sleeping where they were in vain lately: each time halves their number, one success restores it."""
+"""Polls before sleeping where that was long lately: each long sleep halves their number, a short one restores it."""
+SHORT = 0.0003
+"""Seconds of sleep that polling would have saved: the wake-up itself takes a third of it."""
 TURNS = 64
 """Requests in a row before trio gets a turn."""
 
@@ -99,7 +101,7 @@ def _patient_poll() -> Callable[[int], Awaitable[None]]:
     turns, tries = 0, TRIES
 
     def wait_readable(descriptor: int) -> Awaitable[None]:
-        nonlocal turns, tries
+        nonlocal turns
         poll = pollers.get(descriptor)
         if poll is None:
             poller = select.poll()
@@ -110,15 +112,20 @@ def _patient_poll() -> Callable[[int], Awaitable[None]]:
             until = perf_counter() + LONGEST
             for _ in range(tries):
                 if poll(0):
-                    tries = TRIES
                     return _DONE
                 os.sched_yield()
                 if perf_counter() > until:
                     break
-            turns, tries = 0, max(tries // 2, FEWEST)
-            return trio.lowlevel.wait_readable(descriptor)
+            turns = 0
+            return sleep(descriptor)
         turns = 0
         return _after_turn(descriptor)
+
+    async def sleep(descriptor: int) -> None:
+        nonlocal tries
+        start = perf_counter()
+        await trio.lowlevel.wait_readable(descriptor)
+        tries = TRIES if perf_counter() - start < SHORT else max(tries // 2, FEWEST)
 
     async def _after_turn(descriptor: int) -> None:
         await trio.lowlevel.checkpoint()
