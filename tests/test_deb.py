@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.kernel import processes_of
+from tests.support.polling import poll
 from tests.support.trees import folders, grow
 from tests.support.users import need, needs_root, output_of, run
 
@@ -87,6 +89,7 @@ def test_program_runs_from_where_it_is_unpacked_and_ignores_other_pythons(unpack
         assert {name: (view / name / "track").read_text() for name in "123"} == {"1": "f1", "2": "m2", "3": "m3"}
     finally:
         output_of("umount", view)
+        poll(lambda: not processes_of(bytes(place)), "the program ended", 10)
 
 
 def test_apt_installs_it_fstab_uses_it_and_nothing_is_left_when_it_is_purged(package: Path) -> None:
