@@ -99,7 +99,8 @@ class Source:
         except OSError as error:
             self.check_root()
             raise SourceLost(os.strerror(error.errno or errno.EIO)) from error
-        if (found.attr.dev, found.attr.ino) != self._identity:  # it was unplugged just before the look
+        is_other = (found.attr.dev, found.attr.ino) != self._identity
+        if is_other or not self._stands():  # it was unplugged just before the look, or meanwhile
             self.check_root()
         return found
 
