@@ -143,7 +143,7 @@ class Session:
 
     def status(self) -> dict[str, object]:
         """How the view is, for monitoring: see ``serve.status``."""
-        return status(self._plan.view, self._refresher)
+        return status(self._plan.view, self._operations.directories, self._refresher)
 
     def _tell_systemd(self) -> None:
         if listens():

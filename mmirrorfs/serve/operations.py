@@ -74,7 +74,10 @@ def guarded(
 
 
 class Operations(pyfuse3.Operations):
-    """The request handlers of one mount. ``ending`` is set when stuck requests are given up: all get EIO then."""
+    """The request handlers of one mount. ``ending`` is set when stuck requests are given up: all get EIO then.
+
+    ``directories`` are those that are open.
+    """
 
     supports_dot_lookup = True
     enable_acl = True
@@ -83,7 +86,7 @@ class Operations(pyfuse3.Operations):
         super().__init__()
         self.ending = False
         self._view = view
-        self._directories = Directories(view)
+        self.directories = Directories(view)
         self._finder = Finder(view)
         self._extras = Extras(view, labels)
         self._timeout = view.freshness.kernel
@@ -184,14 +187,14 @@ class Operations(pyfuse3.Operations):
     @guarded
     async def opendir(self, inode: InodeT, ctx: RequestContext) -> FileHandleT:
         """Take the listing of a directory."""
-        return FileHandleT(await self._directories.open(inode))
+        return FileHandleT(await self.directories.open(inode))
 
     @guarded
     async def readdir(self, fh: FileHandleT, start_id: int, token: pyfuse3.ReaddirToken) -> None:
         """Hand over entries from ``start_id`` on, until the buffer is full; each one is counted as a lookup."""
-        entries = await self._directories.entries(fh, start_id)
+        entries = await self.directories.entries(fh, start_id)
         known, hand_over = self._view.nodes.get, pyfuse3.readdir_reply
-        reply = self._late if self._directories.is_late(fh) else self._reply
+        reply = self._late if self.directories.is_late(fh) else self._reply
         told: list[Node] = []
         for position in range(start_id, len(entries)):
             name, node = entries[position]
@@ -204,7 +207,7 @@ class Operations(pyfuse3.Operations):
     @guarded
     async def releasedir(self, fh: FileHandleT) -> None:
         """The last descriptor of an open directory was closed."""
-        self._directories.release(fh)
+        self.directories.release(fh)
 
     @guarded
     async def statfs(self, ctx: RequestContext) -> pyfuse3.StatvfsData:

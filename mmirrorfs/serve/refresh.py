@@ -63,7 +63,8 @@ class Refresher:
         self._wake = [trio.Event() for _ in view.sources]
         self._asked = [False for _ in view.sources]
         self._merging = trio.Lock()
-        self.last_look = time.time()
+        self.looks = [time.time() for _ in view.sources]
+        """When each source was last looked at, in seconds since the epoch."""
         self.last_took = 0.0
         view.witness.surprised = self._surprised
         view.outdated = kernel.contents
@@ -113,7 +114,7 @@ class Refresher:
             self._trees[source.rank] = found or old
         if self._present() != self._merged:
             await self._merge()
-        self.last_look, self.last_took = time.time(), time.perf_counter() - started
+        self.looks[source.rank], self.last_took = time.time(), time.perf_counter() - started
         self.looked()
 
     def _note_lost(self, source: Source, reason: str) -> None:

@@ -8,13 +8,14 @@ from mmirrorfs import __version__
 from mmirrorfs.serve.refresh import Refresher
 from mmirrorfs.text import printable
 from mmirrorfs.tree import DIR, Merged
+from mmirrorfs.view.directories import Directories
 from mmirrorfs.view.view import View
 
 
-def status(view: View, refresher: Refresher) -> dict[str, Any]:
+def status(view: View, directories: Directories, refresher: Refresher) -> dict[str, Any]:
     """Sources and which of them are lost or hang, folders, winners by source, the last look and how long it took.
 
-    ``last_refresh`` is in seconds since the epoch, ``took`` in seconds.
+    ``last_refresh``, and ``looked`` of each source, are in seconds since the epoch, ``took`` in seconds.
     """
     winners = folders_by_source(view)
     return {
@@ -26,15 +27,17 @@ def status(view: View, refresher: Refresher) -> dict[str, Any]:
                 "lost": source.lost,
                 "hangs": source.pace.hung,
                 "wins": winners[source.rank],
+                "looked": refresher.looks[source.rank],
             }
             for source in view.sources
         ],
         "order": [view.sources[rank].name for rank in view.order],
         "folders": sum(winners.values()),
-        "last_refresh": refresher.last_look,
+        "last_refresh": max(refresher.looks),
         "took": round(refresher.last_took, 6),
         "inodes": len(view.nodes),
         "open_files": len(view.files),
+        "open_directories": len(directories),
         "remembered": len(view.memory),
     }
 
@@ -42,7 +45,7 @@ def status(view: View, refresher: Refresher) -> dict[str, Any]:
 def summary(view: View, refresher: Refresher) -> str:
     """The same in one line, for ``systemctl status``."""
     sources = ", ".join(source.name + (" (LOST)" if source.lost else "") for source in view.sources)
-    when = time.strftime("%H:%M:%S", time.localtime(refresher.last_look))
+    when = time.strftime("%H:%M:%S", time.localtime(max(refresher.looks)))
     return f"{sum(folders_by_source(view).values())} folders from {sources}; last looked at {when}"
 
 

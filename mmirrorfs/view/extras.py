@@ -28,10 +28,17 @@ class Extras:
         if name.startswith(b"security."):
             raise failure(errno.ENODATA)
         node = self._view.node(ino)
-        if name.startswith(PREFIX) and (value := self._labels.get(node, name[len(PREFIX) :])) is not None:
-            return value
+        if name.startswith(PREFIX):
+            return self._label(node, name[len(PREFIX) :])
         source, inner, merged = self._winner(node)
         return await self._view.witness.value(source, inner, name, merged)
+
+    def _label(self, node: Node, name: bytes) -> bytes:
+        """What the view says of itself: no source has a say in that."""
+        value = self._labels.get(node, name)
+        if value is None:
+            raise failure(errno.ENODATA)
+        return value
 
     async def listxattr(self, ino: int) -> list[bytes]:
         """The names of the winner's own; none where its source is lost."""
@@ -43,7 +50,7 @@ class Extras:
                 names = await source.run(source.reader.listxattr, inner)
         except (SourceLost, TimeoutError):
             return []
-        return [name for name in names if not name.startswith(b"security.")]
+        return [name for name in names if not name.startswith((b"security.", PREFIX))]
 
     def _winner(self, node: Node) -> tuple[Source, bytes, bool]:
         if isinstance(node, FileNode):
