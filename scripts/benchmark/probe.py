@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from benchmark.worker import Result, Work, serve
 from mmirrorfs.cli.prepare import scan
 from mmirrorfs.merge.index import changes, merge
+from mmirrorfs.merge.names import MATCHES, pairing
 from mmirrorfs.source.source import Source
 from mmirrorfs.tree import Directory, Merged, Rank
 
@@ -18,7 +19,10 @@ ORDER = (Rank(0), Rank(1))
 
 
 def index(sources: list[str], changing: str) -> Work:
-    """Build, refresh when nothing has changed, and refresh when ``changing``, a new folder, has come; in seconds."""
+    """Build, refresh when nothing has changed, and refresh when ``changing``, a new folder, has come; in seconds.
+
+    And what the merge alone takes, by how names are paired.
+    """
 
     def work() -> Result:
         opened = [Source(Rank(rank), str(rank), os.fsencode(path), DEPTH) for rank, path in enumerate(sources)]
@@ -33,9 +37,18 @@ def index(sources: list[str], changing: str) -> Work:
             changed = _changed(opened, trees, merged)
         finally:
             os.rmdir(changing)
-        return {"build": built - started, "quiet": quiet - built, "changed": changed, "folders": _folders(merged)}
+        merges = {f"merge {match}": _merging(trees, match) for match in MATCHES}
+        figures = {"build": built - started, "quiet": quiet - built, "changed": changed, **merges}
+        return {**figures, "folders": _folders(merged)}
 
     return work
+
+
+def _merging(trees: Sequence[Directory], match: str) -> float:
+    """The first merge of names that are paired like that, without the scan."""
+    started = time.perf_counter()
+    merge(tuple(trees), ORDER, pairing(match, ()))
+    return time.perf_counter() - started
 
 
 def _again(sources: Sequence[Source], trees: Sequence[Directory]) -> list[Directory]:

@@ -100,7 +100,7 @@ def _built(first: str, second: str, cold: bool, folders: int) -> dict[str, float
         answer = probe.finish()[1][0]
     if answer["folders"] != folders:
         raise BenchmarkError(f"the index has {answer['folders']:.0f} folders, not {folders}")
-    return {"build": answer["build"]} if cold else {name: answer[name] for name in ("build", "quiet", "changed")}
+    return {"build": answer["build"]} if cold else answer
 
 
 def _found(first: str, second: str, cold: bool) -> float:
@@ -227,6 +227,9 @@ _CELLS: tuple[tuple[str, Cell, str], ...] = (
     ("refresh, nothing changed", _of("quiet warm", 1e3), _MS),
     ("    refresh/built", lambda scale: scale.ratio("quiet warm", "build warm"), "{:.2f}"),
     ("refresh, one folder more", _of("changed warm", 1e3), _MS),
+    ("merge alone, names exact", _of("merge exact warm", 1e3), _MS),
+    ("    nfc/exact", lambda scale: scale.ratio("merge nfc warm", "merge exact warm"), "{:.2f}"),
+    ("    casefold/exact", lambda scale: scale.ratio("merge casefold warm", "merge exact warm"), "{:.2f}"),
     ("command to usable mount", _of("mount", 1e3), _MS),
     ("resident, new mount", _of("resident", 2**-20), _MIB),
     ("resident, after a walk", _of("resident after a walk", 2**-20), _MIB),
