@@ -120,6 +120,27 @@ def test_readers_of_a_hung_source_keep_nobody_else_waiting(place: Path, hang: st
         assert (view.mountpoint / "Slow/One/track").read_bytes() == b"s"
 
 
+def test_the_kernel_reads_ahead_for_others_while_its_read_ahead_of_a_hung_source_is_stuck(place: Path) -> None:
+    """It keeps 12 such requests under way unless it is told otherwise: more stuck readers than that stop all others."""
+    many: Tree = {b"%02d" % number: bytes(300_000) for number in range(40)}
+    under = grow(place / "under", {b"Slow": many})
+    fast = grow(place / "fast", {b"Fast": {b"track": bytes(4_000_000)}})
+    with (
+        hanging(under, place / "slow", "reads") as source,
+        mounted(place / "view", place / "slow", fast) as view,
+        readers([view.mountpoint / f"Slow/{number:02}" for number in range(40)], place / "answers") as stuck,
+    ):
+        source.hang()
+        stuck.start()
+        poll(lambda: stuck.reading == 40, "readers that are stuck")
+        try:
+            assert len(soon((view.mountpoint / "Fast/track").read_bytes)) == 4_000_000
+            assert stuck.done == 0
+        finally:
+            source.go_on()
+        assert len(stuck.answers(20)) == 40
+
+
 @pytest.mark.parametrize("refresh", ["--refresh=1", "--refresh=0"])
 def test_a_source_that_hung_before_anybody_looked_into_it_keeps_nobody_waiting(place: Path, refresh: str) -> None:
     with hanging_view(place, options=(refresh,)) as (source, view):
