@@ -12,6 +12,7 @@ DEMO_PROGRAMS=(ffmpeg:ffmpeg ffprobe:ffmpeg)
 TEST_PROGRAMS=(
     rsync:rsync setfacl:acl getfattr:attr strace:strace mkfs.vfat:dosfstools flac:flac ffmpeg:ffmpeg mpd:mpd mpc:mpc
     diff:diffutils tar:tar losetup:mount unshare:util-linux
+    restic:restic borg:borgbackup mutagen-inspect:python3-mutagen beet:beets sox:sox mpv:mpv
 )
 
 bootstrap() {

@@ -1,0 +1,62 @@
+"""A small library of real sound: two sources that overlap, as music lovers have them, and a view that has looked again.
+
+Every file has a sound and tags of its own, so that nobody can take one for another.
+"""
+
+import itertools
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.support.fresh import PROMISE
+from tests.support.model import predict
+from tests.support.mounts import View
+from tests.support.polling import poll
+from tests.support.users import output_of
+
+WAIT = 15.0
+"""Seconds for what a view does by itself, on a machine that is busy with other things."""
+
+_seeds: Iterator[int] = itertools.count(1)
+
+
+def songs(*paths: Path, seconds: float = 1) -> None:
+    """Make a file of noise at each path, in the format that its name says, with tags from its path."""
+    inputs: list[str] = []
+    outputs: list[str | Path] = []
+    for number, path in enumerate(paths):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        inputs += ["-f", "lavfi", "-i", f"anoisesrc=duration={seconds}:seed={next(_seeds)}"]
+        source, artist, album = path.parts[-4:-1]
+        tags = {"title": f"{path.stem} of {source}", "artist": artist, "album_artist": artist, "album": album}
+        outputs += ["-map", str(number), *(word for tag in tags.items() for word in ("-metadata", "=".join(tag))), path]
+    output_of("ffmpeg", "-nostdin", "-loglevel", "error", *inputs, *outputs)
+
+
+def library(place: Path, seconds: float = 1) -> tuple[Path, Path]:
+    """The high source and the low one: an album that both have, and one or two of each source's own."""
+    high, low = place / "high", place / "low"
+    flac = [high / f"Ann/{name}.flac" for name in ("Both/1", "Both/2", "High/1")]
+    mp3 = [low / f"{name}.mp3" for name in ("Ann/Both/1", "Ann/Both/2", "Ann/Low/1", "Bob/Solo/1")]
+    songs(*flac, *mp3, seconds=seconds)
+    return high, low
+
+
+def winners(*order: Path) -> dict[str, Path]:
+    """The files that a view of depth 2 shows, in byte order, and which file of a source each of them is."""
+    predicted = predict([os.fsencode(source) for source in order], 2)
+    paths = {os.fsdecode(path): Path(os.fsdecode(predicted[path].winner)) for path in sorted(predicted)}
+    return {path: winner for path, winner in paths.items() if winner.is_file()}
+
+
+def looked_again(view: View) -> None:
+    """Wait until a view of ``--refresh 1`` has looked at each of its sources, and the kernel has to ask it again."""
+    begun = time.time()
+    poll(lambda: _last_look(view) > begun + PROMISE, "a refresh of each source", WAIT)
+
+
+def _last_look(view: View) -> float:
+    """When it looked at a source, in seconds since the epoch; each source has its turn in half of the promise."""
+    return float(json.loads(os.getxattr(view.mountpoint, "user.mmirrorfs.status"))["last_refresh"])
