@@ -35,7 +35,7 @@ ARGUMENTS: dict[str, tuple[object, ...]] = {
     "releasedir": (1,),
     "statfs": (None,),
     "getxattr": (1, b"user.x", None),
-    "listxattr": (1, None),
+    "listxattr": (1, pyfuse3.RequestContext()),
 }
 """The handlers that look at the view, and something to call each with."""
 APART = {"flush", "forget"}

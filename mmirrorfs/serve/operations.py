@@ -225,4 +225,4 @@ class Operations(pyfuse3.Operations):
     @guarded
     async def listxattr(self, inode: InodeT, ctx: RequestContext) -> Sequence[pyfuse3.XAttrNameT]:
         """Answer listxattr(2)."""
-        return [pyfuse3.XAttrNameT(name) for name in await self._extras.listxattr(inode)]
+        return [pyfuse3.XAttrNameT(name) for name in await self._extras.listxattr(inode, ctx.uid)]

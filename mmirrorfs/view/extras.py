@@ -40,8 +40,8 @@ class Extras:
             raise failure(errno.ENODATA)
         return value
 
-    async def listxattr(self, ino: int) -> list[bytes]:
-        """The names of the winner's own; none where its source is lost."""
+    async def listxattr(self, ino: int, uid: int = 0) -> list[bytes]:
+        """The names of the winner's own; none where its source is lost. ``trusted`` ones are shown to root alone."""
         source, inner, merged = self._winner(self._view.node(ino))
         try:
             if merged or self._view.memory.knows(source.rank, inner):
@@ -50,7 +50,8 @@ class Extras:
                 names = await source.run(source.reader.listxattr, inner)
         except (SourceLost, TimeoutError):
             return []
-        return [name for name in names if not name.startswith((b"security.", PREFIX))]
+        hidden = (b"security.", PREFIX) if uid == 0 else (b"security.", b"trusted.", PREFIX)
+        return [name for name in names if not name.startswith(hidden)]
 
     def _winner(self, node: Node) -> tuple[Source, bytes, bool]:
         if isinstance(node, FileNode):
