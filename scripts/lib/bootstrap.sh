@@ -11,8 +11,14 @@ VENV=$ROOT/.venv
 DEMO_PROGRAMS=(ffmpeg:ffmpeg ffprobe:ffmpeg)
 TEST_PROGRAMS=(
     rsync:rsync setfacl:acl getfattr:attr strace:strace mkfs.vfat:dosfstools flac:flac ffmpeg:ffmpeg mpd:mpd mpc:mpc
-    diff:diffutils tar:tar losetup:mount unshare:util-linux
+    diff:diffutils tar:tar losetup:mount unshare:util-linux stress-ng:stress-ng
     restic:restic borg:borgbackup mutagen-inspect:python3-mutagen beet:beets sox:sox mpv:mpv
+)
+# Servers that tests start for themselves. Their packages start them too, on a machine that systemd started, and have
+# them listen: they are installed only where that does not happen, or where CI is set.
+SERVER_PROGRAMS=(
+    smbd:samba smbclient:smbclient minidlnad:minidlna rpcbind:rpcbind nfs-ls:libnfs-utils ip:iproute2
+    ganesha.nfsd:$'nfs-ganesha\nnfs-ganesha-vfs'
 )
 
 bootstrap() {
@@ -27,6 +33,7 @@ bootstrap() {
         [[ $current ]] || lacking_to_build
     )
     [[ $group != dev ]] || want < <(lacking "${TEST_PROGRAMS[@]}")
+    [[ $group != dev || (-d /run/systemd/system && ! ${CI-}) ]] || want < <(lacking "${SERVER_PROGRAMS[@]}")
     [[ $current ]] || install_into_venv "$group"
 }
 

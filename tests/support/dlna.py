@@ -1,0 +1,96 @@
+"""A DLNA server (minidlna) with a view as its only media directory, and a player that browses it."""
+
+import contextlib
+import re
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+from tests.support.servers import free_port, serving
+from tests.support.users import Word
+
+FOLDERS = "64"
+"""The id of the container that shows the media directories as they are."""
+_BROWSE = """<?xml version="1.0"?>
+<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"
+ s:encodingStyle="http://schemas.xmlsoap.org/soap/encoding/"><s:Body>
+<u:Browse xmlns:u="urn:schemas-upnp-org:service:ContentDirectory:1">
+<ObjectID>{}</ObjectID><BrowseFlag>BrowseDirectChildren</BrowseFlag><Filter>*</Filter>
+<StartingIndex>0</StartingIndex><RequestedCount>0</RequestedCount><SortCriteria></SortCriteria>
+</u:Browse></s:Body></s:Envelope>"""
+_ACTION = '"urn:schemas-upnp-org:service:ContentDirectory:1#Browse"'
+_SCANNED = re.compile(r"Scanning .* finished|Finished parsing playlists")
+
+
+@dataclass(frozen=True)
+class Object:
+    """Something that can be played: the server's id of it, and where its bytes are."""
+
+    id: str
+    url: str
+
+    def fetch(self, part: tuple[int, int] | None = None) -> bytes:
+        """Its bytes, or a part of them: the first and the last position."""
+        request = urllib.request.Request(self.url)
+        if part is not None:
+            request.add_header("Range", f"bytes={part[0]}-{part[1]}")
+        with _open(request) as answer:
+            assert answer.status == (200 if part is None else 206)
+            return bytes(answer.read())
+
+
+@dataclass(frozen=True)
+class Server:
+    """The server, as a player on the network sees it."""
+
+    port: int
+
+    def objects(self, container: str = FOLDERS, above: str = "") -> dict[str, Object]:
+        """All that can be played, by the directory that it is in and the title in its tags."""
+        found: dict[str, Object] = {}
+        for element in self._browse(container):
+            title = element.findtext("{*}title")
+            if element.tag.endswith("}container"):
+                found |= self.objects(element.attrib["id"], f"{above}{title}/")
+            else:
+                url = element.findtext("{*}res")
+                assert url is not None
+                found[f"{above}{title}"] = Object(element.attrib["id"], url)
+        return found
+
+    def _browse(self, container: str) -> list[ElementTree.Element]:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}/ctl/ContentDir",
+            _BROWSE.format(container).encode(),
+            {"Content-Type": 'text/xml; charset="utf-8"', "SOAPAction": _ACTION},
+        )
+        with _open(request) as answer:
+            result = ElementTree.fromstring(answer.read()).findtext(".//Result")
+        assert result is not None
+        return list(ElementTree.fromstring(result))
+
+
+def _open(request: urllib.request.Request) -> "urllib.request._UrlopenRet":
+    """Without any proxy that the environment names."""
+    return urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=20)
+
+
+@contextlib.contextmanager
+def scanned(place: Path, media: Path, *, again: bool = False) -> Iterator[Server]:
+    """A server that has scanned ``media``, or scanned it ``again``: its database is kept in ``place``."""
+    for name in ("database", "log"):
+        (place / name).mkdir(parents=True, exist_ok=True)
+    log, port = place / "log" / "minidlna.log", free_port()
+    log.unlink(missing_ok=True)
+    lines = [f"media_dir=A,{media}", f"db_dir={place}/database", f"log_dir={place}/log", f"port={port}"]
+    lines += ["network_interface=lo", "inotify=no", "friendly_name=test", "log_level=general,scanner=warn"]
+    (place / "minidlna.conf").write_text("\n".join(lines) + "\n")
+
+    def is_scanned() -> bool:
+        return log.exists() and bool(_SCANNED.search(log.read_text()))
+
+    words: list[Word] = ["-S", "-f", place / "minidlna.conf", "-P", place / "pid", *(["-r"] if again else [])]
+    with serving(place, is_scanned, "minidlnad", *words):
+        yield Server(port)
