@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mmirrorfs.source.reader import Listed, attributes
 from mmirrorfs.source.source import Source
 from mmirrorfs.tree import DIR, FILE, Attributes
-from mmirrorfs.view.memory import Listing, Memory, _pack, _unpack
+from mmirrorfs.view.memory import Listing, Memory, _unpack, pack
 from mmirrorfs.view.nodes import FileNode
 from tests.build import sources
 
@@ -51,17 +51,17 @@ all_attributes = st.builds(Attributes, u32, u32, u32, u32, u32, u64, u64, s64, s
 
 @given(st.lists(st.tuples(st.binary(min_size=1, max_size=255), all_attributes), max_size=20))
 def test_what_is_packed_comes_out_as_it_was(entries: list[Listed]) -> None:
-    assert list(_unpack(_pack(entries))) == entries
+    assert list(_unpack(pack(entries))) == entries
 
 
 def test_an_entry_takes_82_bytes_and_its_name() -> None:
-    assert len(_pack([(b"name", attr())])) == 86
+    assert len(pack([(b"name", attr())])) == 86
 
 
 def test_attributes_of_real_files_can_be_packed() -> None:
     for path in ("/", "/dev/null", "/dev/zero", "/proc/self/exe", "/etc/passwd"):
         entry = (os.fsencode(path), attributes(os.lstat(path)))
-        assert list(_unpack(_pack([entry]))) == [entry]
+        assert list(_unpack(pack([entry]))) == [entry]
 
 
 def test_a_listing_used_lately_is_given_back_as_it_was_handed_out(listing: Shelf) -> None:

@@ -104,9 +104,10 @@ def _is_folder(child: Child | None) -> bool:
 def times(merged: Merged) -> tuple[int, int]:
     """The (mtime, ctime) that a merged directory shows: the newest over all the sources that have it."""
     present: list[Directory] = [d for d in merged.inputs if d is not None]
+    least = [merged.moved_ns] if merged.moved_ns or not present else []
     return (
-        max([merged.moved_ns, *[d.attr.mtime_ns for d in present]]),
-        max([merged.moved_ns, *[d.attr.ctime_ns for d in present]]),
+        max([*least, *[d.attr.mtime_ns for d in present]]),
+        max([*least, *[d.attr.ctime_ns for d in present]]),
     )
 
 

@@ -20,6 +20,7 @@ import trio
 
 from mmirrorfs.merge.index import Change, changes, merge
 from mmirrorfs.merge.inodes import ROOT, number
+from mmirrorfs.source.pace import threaded
 from mmirrorfs.source.source import Source, SourceLost
 from mmirrorfs.text import printable
 from mmirrorfs.tree import DIR, Directory, Merged, Trees
@@ -97,7 +98,10 @@ class Refresher:
                 await self._wake[rank].wait()
             started = trio.current_time()
             asked, self._asked[rank], self._wake[rank] = self._asked[rank], False, trio.Event()
-            await self._look(source, scan=asked or period is not None)
+            try:
+                await self._look(source, scan=asked or period is not None)
+            except (OSError, MemoryError) as error:  # a shortage here is no news of the source: everything stays
+                log.warning("source %s (%s) could not be looked at: %s", source.name, printable(source.path), error)
             await trio.sleep(PAUSE if period is None else min(PAUSE, period / 2))
 
     async def _look(self, source: Source, scan: bool) -> None:
@@ -105,7 +109,7 @@ class Refresher:
         old, started = self._trees[source.rank], time.perf_counter()
         look: Callable[[], Directory | None] = partial(source.scan, old) if scan else source.check_root
         try:
-            found = await trio.to_thread.run_sync(look, abandon_on_cancel=True, limiter=trio.CapacityLimiter(1))
+            found = await threaded(look, trio.CapacityLimiter(1))
         except SourceLost as lost:
             self._note_lost(source, lost.reason)
         else:
@@ -150,7 +154,11 @@ class Refresher:
         async with self._merging:
             trees = self._merged = self._present()
             work = partial(_merged, trees, view, view.index)
-            index, changed = await trio.to_thread.run_sync(work)
+            try:
+                index, changed = await threaded(work)
+            except (OSError, MemoryError):
+                self._merged = ()  # the next look merges
+                raise
             if index is not view.index:
                 view.install(index)
                 for change in changed:

@@ -10,7 +10,6 @@ and not even SIGKILL ends the wait for that.
 Belongs to the event loop's thread; the calls themselves may run in any.
 """
 
-import contextlib
 import errno
 import os
 from collections.abc import Callable
@@ -29,6 +28,25 @@ IDLE = 30.0
 """Seconds without a call after which a disk may have been spun down: the next call is made in a thread."""
 THREADS = 32
 """Threads a source; the kernel has no use for more reads of one disk at once."""
+AGAIN = 1.0
+"""Seconds until a descriptor is closed that there was no thread for."""
+
+
+class NoThread(OSError):
+    """There is no thread to be had (setrlimit(2), cgroups(7)). Its errno is ENOMEM, which read(2) may give."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+
+async def threaded(call: Callable[[], T], limiter: trio.CapacityLimiter | None = None) -> T:
+    """Call it in a thread; a cancelled caller leaves the thread to itself. Raises NoThread."""
+    try:
+        return await trio.to_thread.run_sync(call, limiter=limiter, abandon_on_cancel=True)
+    except RuntimeError as error:
+        if "start new thread" not in str(error):
+            raise
+        raise NoThread from None
 
 
 class Pace:
@@ -69,7 +87,7 @@ class Pace:
 
     async def in_thread(self, call: Callable[[], T]) -> T:
         """Call it in one of the source's threads; a cancelled caller leaves the thread to itself."""
-        return await trio.to_thread.run_sync(self._watched, call, limiter=self._limiter, abandon_on_cancel=True)
+        return await threaded(partial(self._watched, call), self._limiter)
 
     async def within(self, seconds: float, call: Callable[[*A, bool], T], *args: *A) -> T:
         """The same, but give up after ``seconds``, at once while the source hangs: TimeoutError (an OSError)."""
@@ -91,8 +109,13 @@ class Pace:
             trio.lowlevel.spawn_system_task(self._close, fd)
 
     async def _close(self, fd: int) -> None:
-        with contextlib.suppress(OSError):
-            await trio.to_thread.run_sync(os.close, fd, limiter=self._limiter, abandon_on_cancel=True)
+        try:
+            await threaded(partial(os.close, fd), self._limiter)
+        except NoThread:
+            await trio.sleep(AGAIN)
+            self.close(fd)
+        except OSError:
+            pass
 
     def _watched(self, call: Callable[[], T]) -> T:
         """In the thread: a call that returns at all shows that the source does not hang, or no longer."""

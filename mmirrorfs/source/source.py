@@ -37,6 +37,8 @@ DOUBTFUL = frozenset(
     )
 )
 """Errors that a source gives when it is lost, and also when it is not."""
+SHORTAGE = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM))
+"""Errors that tell of us and not of the source."""
 
 
 class SourceLost(OSError):
@@ -92,11 +94,16 @@ class Source:
         self._identity = identity
 
     def scan(self, old: Directory | None, progress: Progress | None = None) -> Directory:
-        """The tree down to the depth, sharing with ``old`` what did not move. Blocking. Raises SourceLost."""
+        """The tree down to the depth, sharing with ``old`` what did not move. Blocking.
+
+        Raises SourceLost, and OSError where ``old`` is as much as is known, for want of descriptors or memory.
+        """
         self.check_root()
         try:
             found = self._scanner.scan(old, self.check_root, progress)
         except OSError as error:
+            if old is not None and error.errno in SHORTAGE:
+                raise
             self.check_root()
             raise SourceLost(os.strerror(error.errno or errno.EIO)) from error
         is_other = (found.attr.dev, found.attr.ino) != self._identity

@@ -9,12 +9,15 @@ Event loop's thread only. Functions raise OSError.
 import errno
 from dataclasses import dataclass
 
+import trio
+
 from mmirrorfs.source.source import Source
-from mmirrorfs.view.folders import pieces
+from mmirrorfs.tree import Merged
+from mmirrorfs.view.folders import in_byte_order, pieces
 from mmirrorfs.view.memory import Listing
 from mmirrorfs.view.nodes import FileNode, MergedNode, Node
 from mmirrorfs.view.view import View
-from mmirrorfs.view.witness import UNKNOWN, failure
+from mmirrorfs.view.witness import PIECE, UNKNOWN, failure
 
 _MERGED = -1
 """Stands for a source's rank in the key of a merged directory's listing."""
@@ -86,11 +89,18 @@ class Directories:
         if kept is not None and kept.proof is merged and view.is_fresh(kept.taken):
             return kept
         taken = view.clock()
-        children = [(name, view.child(node, name, merged.children[name])) for name in sorted(merged.children)]
+        children = await self._children(node, merged)
         gone = await self._freshen(node, [child for _, child in children if isinstance(child, FileNode)])
         listing = Listing([(name, child) for name, child in children if child not in gone], taken, merged)
         view.memory.keep(key, listing)
         return listing
+
+    async def _children(self, node: MergedNode, merged: Merged) -> list[tuple[bytes, Node]]:
+        """The nodes of everything in a merged directory, in byte order; others are served in between."""
+        children: list[tuple[bytes, Node]] = []
+        async for piece in in_byte_order(list(merged.children.items())):
+            children += [(name, self._view.child(node, name, child)) for name, child in piece]
+        return children
 
     async def _freshen(self, above: MergedNode, leaves: list[FileNode]) -> set[Node]:
         """Get fresh attributes for the leaves of one merged directory; returns those that are gone.
@@ -104,6 +114,8 @@ class Directories:
             own = [leaf for leaf in old if leaf.source is source]
             for piece in pieces(own):
                 gone.update(await self._freshen_piece(source, above.path_in(source.rank), piece))
+                if len(own) > PIECE:
+                    await trio.lowlevel.checkpoint()  # a local source answers without letting anybody else in
         return gone
 
     async def _freshen_piece(self, source: Source, directory: bytes, leaves: list[FileNode]) -> list[Node]:

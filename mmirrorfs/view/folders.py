@@ -23,7 +23,7 @@ import trio
 from mmirrorfs.merge.inodes import numbers
 from mmirrorfs.source.reader import DirectoryReader, Listed
 from mmirrorfs.tree import Attributes
-from mmirrorfs.view.memory import Key, Listing
+from mmirrorfs.view.memory import Key, Listing, pack
 from mmirrorfs.view.nodes import FileNode, Node
 from mmirrorfs.view.witness import PIECE, failure
 
@@ -36,6 +36,8 @@ _BY_NAME = itemgetter(0)
 
 RUN = 4096
 """Names that are sorted at once: 2 ms."""
+LONGEST = 255
+"""Bytes: few sources take a longer name (NAME_MAX), so each is asked for by itself, and the error says so."""
 NOTED = 1000
 """Folders of which the names alone are kept."""
 
@@ -52,7 +54,9 @@ class Folders:
         source = above.source
         if source.reader.excluded(name):
             raise failure(errno.ENOENT)
-        kept = self._kept(above) or await self._at_once(above, name)
+        kept = None
+        if len(name) <= LONGEST:
+            kept = self._kept(above) or await self._at_once(above, name)
         if kept is None:
             attr = await self._view.witness.attributes(source, join(above.inner, name))
             return self._inside(above, name, attr)
@@ -124,15 +128,19 @@ class Folders:
 
     async def _made(self, node: FileNode, own: Attributes | None, listed: list[Listed], taken: float) -> Listing:
         """The listing of what was read; kept, unless it was what is remembered of a source that does not answer."""
+        packed = b""
         if len(listed) <= PIECE:
             listed.sort(key=_BY_NAME)
             entries = self._all_inside(node, listed)
         else:
-            entries = []
-            async for piece in _in_byte_order(listed):
+            entries, parts = [], list[bytes]()
+            large = self._view.memory.is_large(len(listed))
+            async for piece in in_byte_order(listed):
                 entries += self._all_inside(node, piece)
-                await trio.lowlevel.checkpoint()
-        listing = Listing(entries, taken, own.stamp if own is not None else None)
+                if large:
+                    parts.append(pack(piece))
+            packed = b"".join(parts)
+        listing = Listing(entries, taken, own.stamp if own is not None else None, packed)
         if own is not None:
             key = (node.source.rank, node.inner)
             self._view.memory.keep(key, listing)
@@ -173,15 +181,22 @@ class Folders:
         return own.stamp == kept.proof
 
 
-async def _in_byte_order(listed: list[Listed]) -> AsyncIterator[list[Listed]]:
-    """Sorted, in pieces. 100,000 names take too long to be sorted at once: runs are sorted, then merged."""
+async def in_byte_order(named: list[tuple[bytes, T]]) -> AsyncIterator[list[tuple[bytes, T]]]:
+    """Sorted by name, in pieces, after each of which others are served.
+
+    100,000 names take too long to be sorted at once: runs are sorted, then merged.
+    """
+    if len(named) <= PIECE:
+        yield sorted(named, key=_BY_NAME)
+        return
     runs = []
-    for start in range(0, len(listed), RUN):
-        runs.append(sorted(listed[start : start + RUN], key=_BY_NAME))
+    for start in range(0, len(named), RUN):
+        runs.append(sorted(named[start : start + RUN], key=_BY_NAME))
         await trio.lowlevel.checkpoint()
     merged = heapq.merge(*runs, key=_BY_NAME)
     while piece := list(islice(merged, PIECE)):
         yield piece
+        await trio.lowlevel.checkpoint()
 
 
 def pieces(whole: list[T]) -> Iterator[list[T]]:

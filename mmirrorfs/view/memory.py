@@ -29,11 +29,13 @@ class Listing:
     """A directory's entries in byte order. ``taken`` is in loop seconds; ``proof`` tells whether it still stands.
 
     ``proof`` is the stamp of the directory that was listed, or the merged directory of the index it came from.
+    ``packed`` are the entries packed, where that was done already.
     """
 
     entries: list[tuple[bytes, Node]]
     taken: float
     proof: object
+    packed: bytes = b""
     _by_name: dict[bytes, Node] = field(default_factory=dict)
 
     def find(self, name: bytes) -> Node | None:
@@ -43,7 +45,8 @@ class Listing:
         return self._by_name.get(name)
 
 
-def _pack(entries: Iterable[Listed]) -> bytes:
+def pack(entries: Iterable[Listed]) -> bytes:
+    """Some entries of a listing; what several pieces of it are packed to may be joined."""
     return b"".join([_PACKED.pack(*attr, len(name)) + name for name, attr in entries])
 
 
@@ -73,10 +76,14 @@ class Memory:
         self._loose: OrderedDict[tuple[int, bytes], bytes] = OrderedDict()
         self._values: OrderedDict[tuple[int, bytes, bytes], bytes] = OrderedDict()
 
+    def is_large(self, count: int) -> bool:
+        """Whether a listing of so many entries is kept packed, and never as it was handed out."""
+        return count > self._hot_limit
+
     def keep(self, key: Key, listing: Listing) -> None:
         """Remember a listing that was just taken."""
         self._drop(key)
-        if weight(listing) > self._hot_limit:
+        if self.is_large(weight(listing)):
             self._keep_packed(key, listing)
             return
         self._hot[key] = listing
@@ -152,7 +159,8 @@ class Memory:
 
     def _keep_packed(self, key: Key, listing: Listing) -> None:
         if key[0] >= 0:
-            self._packed[key] = (weight(listing), _pack((n, node.attr) for n, node in listing.entries))
+            packed = listing.packed or pack((name, node.attr) for name, node in listing.entries)
+            self._packed[key] = (weight(listing), packed)
             self._packed_entries += weight(listing)
             self._shrink()
 

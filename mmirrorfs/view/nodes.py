@@ -49,7 +49,7 @@ class MergedNode(Node):
 class FileNode(Node):
     """A folder at the depth, a loose file above it, or anything below: ``inner`` is its path in ``source``.
 
-    ``touched_ns`` is the least mtime to show, ``told`` what the kernel was last told of its contents, and
+    ``touched_ns`` is the least mtime to show (0: none), ``told`` what the kernel was last told of its contents, and
     ``opened`` the number of descriptors that are open on it. ``indexed`` says that it is in the index itself.
     """
 

@@ -23,7 +23,7 @@ from mmirrorfs.source.reader import NotAFile
 from mmirrorfs.source.source import Source, SourceLost
 from mmirrorfs.tree import DIR, Attributes, Leaf, Merged, Rank
 from mmirrorfs.view.files import Files, OpenFile
-from mmirrorfs.view.folders import Folders, join
+from mmirrorfs.view.folders import LONGEST, Folders, join
 from mmirrorfs.view.memory import Memory
 from mmirrorfs.view.nodes import FileNode, MergedNode, Node, contents, first_input, is_same, merged_attributes
 from mmirrorfs.view.witness import Witness, failure
@@ -279,7 +279,7 @@ class View:
             if (last.size, last.mtime_ns) == (attr.size, attr.mtime_ns) and not is_same(node.told, attr):
                 self.outdated(node.ino)
         node.told = (attr, time.time_ns())
-        if node.touched_ns > attr.mtime_ns:
+        if node.touched_ns and node.touched_ns > attr.mtime_ns:
             attr = attr._replace(mtime_ns=node.touched_ns, ctime_ns=max(attr.ctime_ns, node.touched_ns))
         node.attr, node.seen, node.reply = attr, self.clock(), None
 
@@ -301,7 +301,7 @@ class View:
     async def _lookup_merged(self, above: MergedNode, name: bytes) -> Node:
         child = self.current(above).children.get(name)
         if child is None:
-            raise failure(errno.ENOENT)
+            raise failure(errno.ENOENT if len(name) <= LONGEST else errno.ENAMETOOLONG)
         node = self.child(above, name, child)
         if isinstance(node, FileNode):
             if node.opened:

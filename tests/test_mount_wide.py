@@ -1,0 +1,181 @@
+"""A hundred thousand names in one directory: all of them, in order, and nobody else is held up by them."""
+
+import contextlib
+import ctypes
+import os
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.fresh import shows
+from tests.support.mounts import View, mounted
+from tests.support.polling import poll
+from tests.support.trees import grow
+from tests.support.users import output_of
+
+pytestmark = pytest.mark.mount
+
+MANY = 100_000
+NAMES = [b"%06d" % number for number in range(MANY)]
+SHUFFLED = [NAMES[number * 7919 % MANY] for number in range(MANY)]
+"""All of them, in another order."""
+QUIET = "--refresh=3600"
+"""A promise that keeps what was seen fresh throughout."""
+TURN = 0.2
+"""Seconds of the daemon's own computing time that somebody else waits for at the most; it was twice as much once."""
+
+READER = """
+import os, sys, time
+def used():
+    with open(f"/proc/{sys.argv[1]}/stat") as file:
+        return sum(map(int, file.read().rpartition(")")[2].split()[11:13]))
+while True:
+    before = used()
+    with open(sys.argv[2], "rb") as file:
+        file.read()
+    os.write(1, b"%d\\n" % (used() - before))
+    time.sleep(0.001)
+"""
+"""Opens, reads and closes a file again and again, and tells how many ticks the daemon computed for meanwhile."""
+
+
+class Dirent(ctypes.Structure):
+    """readdir(3) on 64 bits."""
+
+    _fields_ = (
+        ("d_ino", ctypes.c_uint64),
+        ("d_off", ctypes.c_int64),
+        ("d_reclen", ctypes.c_ushort),
+        ("d_type", ctypes.c_ubyte),
+        ("d_name", ctypes.c_char * 256),
+    )
+
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.opendir.restype = ctypes.c_void_p
+_libc.readdir.restype = ctypes.POINTER(Dirent)
+_libc.readdir.argtypes = _libc.telldir.argtypes = _libc.closedir.argtypes = (ctypes.c_void_p,)
+_libc.telldir.restype = ctypes.c_long
+_libc.seekdir.argtypes = (ctypes.c_void_p, ctypes.c_long)
+
+
+class Stream:
+    """A directory stream that can be asked where it is, and sent there again."""
+
+    def __init__(self, path: bytes) -> None:
+        self._stream = _libc.opendir(path)
+        assert self._stream, os.strerror(ctypes.get_errno())
+
+    def next(self) -> bytes | None:
+        """The next name; None at the end."""
+        entry = _libc.readdir(self._stream)
+        return entry.contents.d_name if entry else None
+
+    def tell(self) -> int:
+        """Where it is."""
+        return int(_libc.telldir(self._stream))
+
+    def seek(self, position: int) -> None:
+        """Go where it was."""
+        _libc.seekdir(self._stream, position)
+
+    def close(self) -> None:
+        """Give it back."""
+        _libc.closedir(self._stream)
+
+
+def fill(directory: Path, names: list[bytes]) -> None:
+    """Make an empty file for each name, and a directory for every hundredth."""
+    fd = os.open(directory, os.O_RDONLY)
+    for name in names:
+        if name.endswith(b"00"):
+            os.mkdir(name, dir_fd=fd)
+        else:
+            os.mknod(name, 0o644 | stat.S_IFREG, dir_fd=fd)
+    os.close(fd)
+
+
+@contextlib.contextmanager
+def wide(place: Path, where: str) -> Iterator[tuple[View, Path]]:
+    """A view with all the names in one folder, or in a directory that two sources make up; and a source of it.
+
+    Every tenth name is in both sources.
+    """
+    disk = grow(place / "disk", {})
+    if os.geteuid() == 0:  # many times quicker than a disk
+        output_of("mount", "-t", "tmpfs", "none", disk)
+    high = grow(disk / "high", {b"in": {}, b"other": {b"track": b"h"}})
+    low = grow(disk / "low", {b"in": {}, b"more": {}})
+    merged = where == "a merged directory"
+    fill(high / "in", SHUFFLED[::2] + SHUFFLED[1::10] if merged else SHUFFLED)
+    fill(low / "in", SHUFFLED[1::2] if merged else [])
+    with mounted(place / "view", high, low, depth=2 if merged else 1, options=[QUIET]) as view:
+        yield view, low if merged else high
+
+
+@contextlib.contextmanager
+def reading(view: View, told: Path) -> Iterator[Callable[[], list[int]]]:
+    """Somebody else, who reads a file of the view; gives what each round so far took of the daemon's time, in ticks."""
+    with open(told, "wb") as file:
+        words = [sys.executable, "-c", READER, str(view.pid), str(view.mountpoint / "other/track")]
+        reader = subprocess.Popen(words, stdout=file)
+    try:
+        yield lambda: [int(line) for line in told.read_bytes().split(b"\n")[:-1]]
+        assert reader.poll() is None, "it read until the end"
+    finally:
+        reader.kill()
+        reader.wait()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["a folder", "a merged directory"])
+def test_a_hundred_thousand_names_are_listed_whole_and_hold_up_nobody(place: Path, where: str) -> None:
+    with wide(place, where) as (mount, source):
+        view = mount.where
+        with reading(mount, place / "told") as rounds:
+            for _ in range(2):
+                check_names(view + b"/in", rounds)
+            assert max(rounds()) <= TURN * os.sysconf("SC_CLK_TCK"), "somebody else had turns meanwhile"
+        for name in SHUFFLED[:300]:
+            assert stat.S_ISDIR(os.lstat(view + b"/in/" + name).st_mode) == name.endswith(b"00")
+        with pytest.raises(FileNotFoundError):
+            os.lstat(view + b"/in/1000000")
+        check_places(view + b"/in")
+        os.mkdir(source / "in/0000000")
+        mount.send(signal.SIGHUP)
+        shows(lambda: os.path.isdir(view + b"/in/0000000"), "a new name among so many")
+        shows(lambda: os.listdir(view + b"/in")[:2] == [b"000000", b"0000000"], "a new name in the listing")
+
+
+def check_names(directory: bytes, rounds: Callable[[], list[int]]) -> None:
+    """All names are listed, in order, with a number each, while somebody else reads."""
+    poll(rounds, "the first round")
+    before = len(rounds())
+    with os.scandir(directory) as entries:
+        found = [(entry.name, entry.inode(), entry.is_dir(follow_symlinks=False)) for entry in entries]
+    poll(lambda: len(rounds()) > before + 1, "a round to its end")
+    assert [(name, is_directory) for name, _, is_directory in found] == [(n, n.endswith(b"00")) for n in NAMES]
+    assert len({number for _, number, _ in found}) == MANY
+
+
+def check_places(directory: bytes) -> None:
+    """From each place that a listing was at, it goes on with the very name that came there, also backwards."""
+    stream = Stream(directory)
+    places: list[tuple[int, bytes | None]] = []
+    try:
+        seen, at = 0, stream.tell()
+        while (name := stream.next()) is not None:
+            if seen % 9973 == 0:
+                places.append((at, name))
+            seen, at = seen + 1, stream.tell()
+        assert MANY <= seen <= MANY + 2, "with . and .., or without"
+        for position, name in [*reversed(places), (at, None)]:
+            stream.seek(position)
+            assert stream.next() == name
+    finally:
+        stream.close()
