@@ -55,10 +55,14 @@ def sources(place: Path) -> tuple[Path, Path]:
 
 @contextmanager
 def hanging_view(
-    place: Path, hang: str = "all", options: tuple[str, ...] = ("--refresh=1",), delay: float = 0
+    place: Path,
+    hang: str = "all",
+    options: tuple[str, ...] = ("--refresh=1",),
+    delay: float = 0,
+    grown: Callable[[Path], tuple[Path, Path]] = sources,
 ) -> Iterator[tuple[Hanging, View]]:
     """A view of depth 2 with a source that can hang, preferred, and one that does not."""
-    under, fast = sources(place)
+    under, fast = grown(place)
     with (
         hanging(under, place / "slow", hang, delay) as source,
         mounted(place / "view", place / "slow", fast, depth=2, options=options) as view,
@@ -122,22 +126,22 @@ def test_readers_of_a_hung_source_keep_nobody_else_waiting(place: Path, hang: st
 
 def test_the_kernel_reads_ahead_for_others_while_its_read_ahead_of_a_hung_source_is_stuck(place: Path) -> None:
     """It keeps 12 such requests under way unless it is told otherwise: more stuck readers than that stop all others."""
-    many: Tree = {b"%02d" % number: bytes(300_000) for number in range(40)}
-    under = grow(place / "under", {b"Slow": many})
-    fast = grow(place / "fast", {b"Fast": {b"track": bytes(4_000_000)}})
+
+    def large(place: Path) -> tuple[Path, Path]:
+        many: Tree = {b"%02d" % number: bytes(300_000) for number in range(40)}
+        fast: Tree = {b"Both": {b"Fast": {b"track": bytes(4_000_000)}}}
+        return grow(place / "under", {b"Both": {b"Slow": many}}), grow(place / "fast", fast)
+
     with (
-        hanging(under, place / "slow", "reads") as source,
-        mounted(place / "view", place / "slow", fast) as view,
-        readers([view.mountpoint / f"Slow/{number:02}" for number in range(40)], place / "answers") as stuck,
+        hanging_view(place, "reads", grown=large) as (source, view),
+        readers([view.mountpoint / f"Both/Slow/{number:02}" for number in range(40)], place / "answers") as stuck,
     ):
         source.hang()
         stuck.start()
         poll(lambda: stuck.reading == 40, "readers that are stuck")
-        try:
-            assert len(soon((view.mountpoint / "Fast/track").read_bytes)) == 4_000_000
-            assert stuck.done == 0
-        finally:
-            source.go_on()
+        assert len(soon((view.mountpoint / "Both/Fast/track").read_bytes)) == 4_000_000
+        assert stuck.done == 0
+        source.go_on()
         assert len(stuck.answers(20)) == 40
 
 
