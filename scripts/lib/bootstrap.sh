@@ -12,6 +12,8 @@ DEMO_PROGRAMS=(ffmpeg:ffmpeg ffprobe:ffmpeg)
 TEST_PROGRAMS=(
     rsync:rsync setfacl:acl getfattr:attr strace:strace mkfs.vfat:dosfstools flac:flac ffmpeg:ffmpeg mpd:mpd mpc:mpc
     diff:diffutils tar:tar losetup:mount unshare:util-linux stress-ng:stress-ng
+    mksquashfs:squashfs-tools mkfs.erofs:erofs-utils mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs
+    bindfs:bindfs mergerfs:mergerfs faketime:faketime zsh:zsh fish:fish mandoc:mandoc
     restic:restic borg:borgbackup mutagen-inspect:python3-mutagen beet:beets sox:sox mpv:mpv
 )
 # Servers that tests start for themselves. Their packages start them too, on a machine that systemd started, and have
