@@ -4,27 +4,22 @@ MMIRRORFS_STRESS_SECONDS in the environment is how long it takes; 20 without.
 """
 
 import contextlib
-import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.support.fresh import MARGIN, REFRESH, becomes, observer
+from tests.support.held import IDLE, RESTING, descriptors, held, resident, status, threads
 from tests.support.mounts import View, mounted
 from tests.support.mutator import Mutator
 from tests.support.polling import poll
 
 SECONDS = float(os.environ.get("MMIRRORFS_STRESS_SECONDS", "20"))
 DEPTH = 2
-THREADS = 6
-"""What a daemon at rest has at the most: the loop, the notifier, a look at each source, a merge, a probe."""
-IDLE = 20.0
-"""Seconds after which threads that nobody needs are gone; trio keeps them for ten."""
 GROWTH = 16 << 20
 """Bytes that a process may have grown by since it was warm: what memory is lost to allocators."""
 
@@ -53,39 +48,13 @@ def under_stress(seconds: float, seed: int, sources: list[Path], views: list[Pat
         return [line for process, line in zip(reading, said, strict=True) if process.returncode]
 
 
-def descriptors(view: View) -> int:
-    """How many the daemon has."""
-    return len(os.listdir(f"/proc/{view.pid}/fd"))
-
-
-def figure(view: View, name: str) -> int:
-    """A number from the daemon's /proc/PID/status: Threads, or VmRSS in KiB."""
-    with open(f"/proc/{view.pid}/status") as file:
-        return next(int(line.split()[1]) for line in file if line.startswith(name + ":"))
-
-
-def status(view: View) -> dict[str, Any]:
-    """What the view tells of itself."""
-    return dict(json.loads(os.getxattr(view.mountpoint, "user.mmirrorfs.status")))
-
-
-def forget() -> bool:
-    """Let the kernel give back what it remembers of names; False where only root may."""
-    if os.geteuid() != 0:
-        return False
-    with open("/proc/sys/vm/drop_caches", "w") as file:
-        file.write("2")
-    return True
-
-
 def check_nothing_is_left(view: View, before: int, warm: int) -> None:
     """Descriptors are as before, threads as few as ever, memory as when it was warm, and no inode is held in vain."""
     poll(lambda: status(view)["open_files"] == 0, "all files closed", MARGIN)
     poll(lambda: descriptors(view) <= before, f"{before} descriptors, not {descriptors(view)}", MARGIN)
-    poll(lambda: figure(view, "Threads") <= THREADS, f"{THREADS} threads, not {figure(view, 'Threads')}", IDLE)
-    assert (figure(view, "VmRSS") << 10) < warm + GROWTH
-    if forget():
-        poll(lambda: forget() and status(view)["inodes"] < 20, "inodes given back", MARGIN)
+    poll(lambda: threads(view) <= RESTING, f"{RESTING} threads, not {threads(view)}", IDLE)
+    assert resident(view) < warm + GROWTH
+    poll(lambda: held(view).inodes < 20, "inodes given back", MARGIN)
 
 
 @pytest.mark.slow
@@ -105,7 +74,7 @@ def test_two_views_of_sources_that_never_rest(place: Path) -> None:
         views = [(best, sources), (small, sources[::-1])]
         before = {view.pid: descriptors(view) for view, _ in views}
         assert not under_stress(SECONDS / 4, 10, sources, [view.mountpoint for view, _ in views])
-        warm = {view.pid: figure(view, "VmRSS") << 10 for view, _ in views}
+        warm = {view.pid: resident(view) for view, _ in views}
         assert not under_stress(SECONDS * 3 / 4, 20, sources, [view.mountpoint for view, _ in views])
         for view, order in views:
             becomes(eyes, view.mountpoint, order, DEPTH, "when the sources rest")

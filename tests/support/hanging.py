@@ -1,7 +1,7 @@
-"""A source that can be made slow, or made to hang: a pass-through of a directory, mounted by a process of its own.
+"""A source that can be made slow, to hang or to fail: a pass-through of a directory, mounted by a process of its own.
 
-Rule 1: SIGUSR1 makes it take requests and not answer them (all of them, or only reads), SIGUSR2 answer again, the held
-ones too. It says so when it is so, on its standard output.
+Rule 1: SIGUSR1 makes it take requests and not answer them (all of them, or only reads), SIGHUP answer these with EIO,
+SIGUSR2 answer again, the held ones too. It says so when it is so, on its standard output.
 Rule 2: nothing of it is kept by the kernel but the pages of files: every name and every attribute is asked for anew.
 Whoever lists a directory with a name ``STOP`` in it stops the process, when it has that answer.
 Rule 3: each read takes ``delay`` seconds, however many there are at a time; how many, is told in a file of figures.
@@ -10,6 +10,7 @@ Rule 4: however the test ends, the connection is aborted and the mount taken awa
 
 import argparse
 import contextlib
+import errno
 import mmap
 import os
 import signal
@@ -61,6 +62,10 @@ class Hanging:
         """Take requests and answer none, from now on."""
         self._send(signal.SIGUSR1, b"hangs\n")
 
+    def fail(self) -> None:
+        """Answer all, or all reads, with an I/O error from now on."""
+        self._send(signal.SIGHUP, b"fails\n")
+
     def go_on(self) -> None:
         """Answer again, what was held first."""
         self._send(signal.SIGUSR2, b"goes on\n")
@@ -103,7 +108,7 @@ def see_connections() -> None:
 
 @contextlib.contextmanager
 def hanging(directory: Path, mountpoint: Path, hang: str = "all", delay: float = 0) -> Iterator[Hanging]:
-    """Mount a pass-through of ``directory``. ``hang`` says what hangs on demand: ``all`` requests, or ``reads``."""
+    """Mount a pass-through of ``directory``. ``hang``: what hangs or fails on demand, ``all`` or ``reads``."""
     see_connections()
     mountpoint.mkdir(exist_ok=True)
     figures = mountpoint.parent / f"{mountpoint.name}.figures"
@@ -138,6 +143,7 @@ class _Passing(pyfuse3.Operations):
         self._numbers = {self._paths[1]: 1}
         self._listed: list[tuple[bytes, list[bytes]]] = []
         self._only_reads, self._delay = hang == "reads", delay
+        self._failing = False
         self._answering = trio.Event()
         self._answering.set()
         self._begun = self._now = self._most = self._waiting = 0
@@ -146,18 +152,25 @@ class _Passing(pyfuse3.Operations):
             self._told = mmap.mmap(file.fileno(), _FIGURES.size)
 
     async def obey(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        with trio.open_signal_receiver(signal.SIGUSR1, signal.SIGUSR2) as arriving:
+        with trio.open_signal_receiver(signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP) as arriving:
             task_status.started()
             async for number in arriving:
+                self._failing = number == signal.SIGHUP
                 if number == signal.SIGUSR1:
                     self._answering = trio.Event()
                     os.write(1, b"hangs\n")
+                elif number == signal.SIGHUP:
+                    os.write(1, b"fails\n")
                 else:
                     self._answering.set()
                     os.write(1, b"goes on\n")
 
     async def _held(self, read: bool = False) -> None:
-        if (self._only_reads and not read) or self._answering.is_set():
+        if self._only_reads and not read:
+            return
+        if self._failing:
+            raise FUSEError(errno.EIO)
+        if self._answering.is_set():
             return
         self._count(0, 1)
         await self._answering.wait()
@@ -231,8 +244,10 @@ class _Passing(pyfuse3.Operations):
         await self._held()
 
     async def release(self, fh: FileHandleT) -> None:
-        await self._held()
-        os.close(fh)
+        try:
+            await self._held()
+        finally:
+            os.close(fh)
 
     async def releasedir(self, fh: FileHandleT) -> None:
         await self._held()

@@ -130,7 +130,7 @@ def _read(until: float, seed: int, views: list[bytes]) -> int:
         waiting = list(views)
         while waiting and time.monotonic() < until:
             try:
-                _look(waiting.pop(), waiting, chance)
+                look(waiting.pop(), waiting, chance)
             except OSError as error:
                 if error.errno not in FINE:
                     print(f"{error!r} {error.filename!r}", flush=True)
@@ -139,7 +139,8 @@ def _read(until: float, seed: int, views: list[bytes]) -> int:
     return 0 if rounds else 1
 
 
-def _look(path: bytes, waiting: list[bytes], chance: random.Random) -> None:
+def look(path: bytes, waiting: list[bytes], chance: random.Random) -> None:
+    """Look at one path: the names in a directory go to ``waiting``, a file is read, and perhaps mapped."""
     kind = stat.S_IFMT(os.lstat(path).st_mode)
     if kind == stat.S_IFDIR:
         waiting += [path + b"/" + name for name in os.listdir(path)]

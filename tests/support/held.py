@@ -1,0 +1,91 @@
+"""What a daemon holds: counted from outside, so that what is lost shows, however little it is.
+
+The kernel's own memory of names is given back before inodes are counted, and a view is asked about itself only where
+it is known to answer; the rest is read from /proc and /sys, which nothing can hold up.
+"""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.support.handles import FORGET, forget
+from tests.support.kernel import view_at
+from tests.support.mounts import View
+from tests.support.polling import holds, poll
+
+CONNECTIONS = Path("/sys/fs/fuse/connections")
+RESTING = 6
+"""Threads that a daemon at rest has at the most: the loop, the notifier, a look at each source, a merge, a probe."""
+IDLE = 20.0
+"""Seconds after which threads that nobody needs are gone; trio keeps them for ten."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Descriptors, requests that have no answer, and what the view counts itself.
+
+    ``inodes`` has the root in it; it is 0 where the kernel cannot be asked to give back what it remembers.
+    """
+
+    descriptors: int
+    waiting: int
+    inodes: int
+    open_files: int
+    open_directories: int
+
+
+def status(view: View) -> dict[str, Any]:
+    """What the view tells of itself."""
+    return dict(json.loads(os.getxattr(view.mountpoint, "user.mmirrorfs.status")))
+
+
+def descriptors(view: View) -> int:
+    """How many the daemon has."""
+    return len(os.listdir(f"/proc/{view.pid}/fd"))
+
+
+def threads(view: View) -> int:
+    """How many the daemon has."""
+    return _figure(view, "Threads")
+
+
+def resident(view: View) -> int:
+    """Bytes that the daemon has in memory."""
+    return _figure(view, "VmRSS") << 10
+
+
+def _figure(view: View, name: str) -> int:
+    with open(f"/proc/{view.pid}/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith(name + ":"))
+
+
+def waiting(view: View) -> int:
+    """Requests that the kernel waits for; 0 where only root may know."""
+    mount = view_at(view.where)
+    assert mount is not None, f"{view.mountpoint} is gone"
+    file = CONNECTIONS / str(mount.connection) / "waiting"
+    return int(file.read_text()) if os.access(file, os.R_OK) else 0
+
+
+def held(view: View) -> Held:
+    """What the daemon holds when the kernel has given back what it can; only root may ask it to."""
+    forgets = os.access(FORGET, os.W_OK)
+    if forgets:
+        forget()
+    told = status(view)
+    inodes = told["inodes"] if forgets else 0
+    return Held(descriptors(view), waiting(view), inodes, told["open_files"], told["open_directories"])
+
+
+def comes_back(view: View, before: Held, seconds: float = IDLE) -> None:
+    """Wait until the daemon holds what it held ``before``, and rests."""
+    assert holds(lambda: held(view) == before, seconds), f"{held(view)} is left of {before}"
+    assert holds(lambda: threads(view) <= RESTING, seconds), f"{threads(view)} threads are left"
+
+
+def at_rest(view: View) -> Held:
+    """What a daemon holds whose view nobody uses."""
+    poll(lambda: held(view).inodes <= 1, f"everything of {view.mountpoint} forgotten", IDLE)
+    return held(view)

@@ -1,0 +1,144 @@
+"""A watchdog for what may hang in the kernel: it aborts the views, and says why.
+
+Rule 1: each view is asked again and again by a process of its own; one that has no answer for ``bound`` seconds hangs.
+Rule 2: a thread that is stuck in the kernel (state D) for ``bound`` seconds, without having run once, hangs too.
+Rule 3: then the connections are aborted through fusectl: whoever hung gets an error, and ``reason`` is set.
+Rule 4: nothing here touches a view but the processes that ask, so nothing else of it can hang.
+"""
+
+import contextlib
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from tests.support.kernel import abort_under
+
+LOOK = 0.2
+"""Seconds between two looks, and between an answer and the next question."""
+
+Threads = dict[Path, tuple[str, float]]
+"""By directory in /proc: how often it has run, as the kernel counts, and since when that is so."""
+
+
+class Watchdog:
+    """Watches the views below ``place`` until ``stop``, and the processes that ``pids`` tells."""
+
+    def __init__(self, place: Path, views: Sequence[Path], bound: float, pids: Callable[[], Sequence[int]]) -> None:
+        self.reason: str | None = None
+        self.answers = 0
+        self._place, self._bound, self._pids = place, bound, pids
+        self._probes = {view: _probe(view) for view in views}
+        self._answered = dict.fromkeys(views, time.monotonic())
+        self._stuck: Threads = {}
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End it, and the processes that ask."""
+        self._stopped.set()
+        self._thread.join()
+        for probe in self._probes.values():
+            probe.kill()
+            probe.communicate()
+
+    def _run(self) -> None:
+        while not self._stopped.wait(LOOK):
+            reason = self._hung_view() or self._hung_thread()
+            if reason is not None:
+                aborted = [os.fsdecode(where) for where in abort_under(os.fsencode(self._place))]
+                self.reason = f"{reason}; aborted: {', '.join(aborted) or 'nothing'}"
+                return
+
+    def _hung_view(self) -> str | None:
+        for view, probe in self._probes.items():
+            assert probe.stdout is not None
+            answers = _available(probe.stdout.fileno())
+            if answers is None:
+                return f"the view {view} cannot be asked any more"
+            if answers:
+                self.answers += len(answers)
+                self._answered[view] = time.monotonic()
+            elif time.monotonic() - self._answered[view] > self._bound:
+                return f"the view {view} did not answer for {self._bound:g} s"
+        return None
+
+    def _hung_thread(self) -> str | None:
+        now, stuck = time.monotonic(), Threads()
+        for thread, runs in _in_the_kernel(self._pids()):
+            last = self._stuck.get(thread)
+            stuck[thread] = last if last is not None and last[0] == runs else (runs, now)
+            if now - stuck[thread][1] > self._bound:
+                return f"process {thread.parts[2]} ({_name(thread)}) was stuck in the kernel for {self._bound:g} s"
+        self._stuck = stuck
+        return None
+
+
+@contextlib.contextmanager
+def watched(place: Path, views: Sequence[Path], bound: float, pids: Callable[[], Sequence[int]]) -> Iterator[Watchdog]:
+    """A watchdog, for as long as the block takes. Raises AssertionError, with its reason, where it had to act."""
+    watchdog = Watchdog(place, views, bound, pids)
+    watchdog.start()
+    try:
+        try:
+            yield watchdog
+        finally:
+            watchdog.stop()
+    except Exception as error:
+        if watchdog.reason is None:
+            raise
+        raise AssertionError(watchdog.reason) from error
+    assert watchdog.reason is None, watchdog.reason
+
+
+def _in_the_kernel(pids: Sequence[int]) -> Iterator[tuple[Path, str]]:
+    """The threads in state D, and how often each was put on a processor."""
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            for thread in Path(f"/proc/{pid}/task").iterdir():
+                if (thread / "stat").read_text().rpartition(")")[2].split()[0] == "D":
+                    yield thread, (thread / "schedstat").read_text().split()[2]
+
+
+def _name(thread: Path) -> str:
+    with contextlib.suppress(OSError):
+        return (thread / "comm").read_text().strip()
+    return "gone"
+
+
+def _probe(view: Path) -> "subprocess.Popen[bytes]":
+    program = [sys.executable, "-m", "tests.support.watchdog", os.fspath(view)]
+    top = Path(__file__).parents[2]
+    probe = subprocess.Popen(program, cwd=top, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    assert probe.stdout is not None
+    os.set_blocking(probe.stdout.fileno(), False)
+    return probe
+
+
+def _available(fd: int) -> bytes | None:
+    """What can be read now; None where nothing will come any more."""
+    try:
+        return os.read(fd, 1 << 16) or None
+    except BlockingIOError:
+        return b""
+
+
+def _ask(view: str) -> None:
+    """Ask a view what needs no source, for ever: its figures, its state, its names."""
+    while True:
+        os.statvfs(view)
+        os.getxattr(view, "user.mmirrorfs.status")
+        os.listdir(view)
+        os.write(1, b".")
+        time.sleep(LOOK)
+
+
+if __name__ == "__main__":
+    _ask(sys.argv[1])
