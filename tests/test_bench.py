@@ -57,6 +57,20 @@ def test_every_run_is_made_with_every_peer_cold_and_warm(place: Path) -> None:
     assert {"machine", "kernel", "mmirrorfs", "Python", "pyfuse3", "libfuse", "cold"} <= report["header"].keys()
 
 
+def test_the_short_table_has_a_line_for_each_run_and_a_column_for_each_peer(place: Path) -> None:
+    printed, report = bench(place, *SMALL, "--only=mount,missing", "--peers=bare,symlinks", "--markdown")
+    ratios = {(row["run"], row["state"], row["peer"]): row["ratios"] for row in report["rows"]}
+    lines = [line.strip("| ").split(" | ") for line in printed.splitlines() if line.startswith("|")]
+    assert lines[0] == ["run", "mmirrorfs", "its CPU", "symlinks", "bare"]
+    assert [line[0] for line in lines[2:]] == [
+        "mount, until usable, cold",
+        "names that are not there, cold",
+        "names that are not there, warm",
+    ]
+    for line, state in zip(lines[3:], ("cold", "warm"), strict=True):
+        assert line[3:] == [f"{ratios['missing', state, peer][0]:.2f}" for peer in ("symlinks", "bare")]
+
+
 def test_a_peer_that_is_not_installed_is_named_and_left_out(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tools = place / "tools"
     tools.mkdir()

@@ -75,6 +75,19 @@ def table(rows: Sequence[Row]) -> str:
     return columns([head, *lines], right=(3, 4, 6, 7))
 
 
+def markdown(rows: Sequence[Row]) -> str:
+    """Our own figures and the ratio to each peer, a line a run: the table in the README."""
+    peers = sorted({row.peer for row in rows} - {OURS}, key=NAMES.index)
+    runs: dict[tuple[str, str], dict[str, Row]] = {}
+    for row in rows:
+        runs.setdefault((row.run, row.state), {})[row.peer] = row
+    lines = [("run", OURS, "its CPU", *peers), ("---", *("---:" for _ in range(len(peers) + 2)))]
+    for (run, state), found in runs.items():
+        ratios = [_ratio(found[peer])[0] if peer in found else "" for peer in peers]
+        lines.append((f"{TITLES[run]}, {state}", _speed(found[OURS]), _cpu(found[OURS]), *ratios))
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
 def columns(lines: Sequence[Sequence[str]], right: Sequence[int]) -> str:
     """Lines of cells, padded; those in the columns ``right`` stand to the right."""
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]

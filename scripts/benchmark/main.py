@@ -71,7 +71,7 @@ def _compare(options: argparse.Namespace, place: str) -> Report:
     rows = list(figures.rows(list(samples(plan, made, say))))
     say("")
     _print_header(header)
-    print(figures.table(rows))
+    print(figures.markdown(rows) if options.markdown else figures.table(rows))
     print("\nours/peer: times, within each round, the median of the rounds; below 1 mmirrorfs is the faster one.")
     return {"header": header, "left_out": left_out, "rows": [asdict(row) for row in rows]}
 

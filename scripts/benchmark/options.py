@@ -29,6 +29,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--fast-path", choices=("on", "off"), default="on", help="off: mmirrorfs with pyfuse3's own request loop")
     add("--install", action="store_true", help="install the peers that are missing (scripts/bench does it, with apt)")
     add("--json", metavar="FILE", help="write all figures there too")
+    add("--markdown", action="store_true", help="print the short table that the README shows")
     add("--directory", metavar="DIR", help="make the library in here instead of in the temporary directory")
     size = parser.add_argument_group("the library, for each of the two sources")
     size.add_argument("--artists", type=_number, default=200, metavar="N", help="artists (default 200)")
