@@ -72,13 +72,19 @@ async def test_in_a_local_folder_names_that_are_not_there_are_known_from_its_nam
     assert (await find(view, "A/07")).attr.size == 7
 
 
-async def test_a_name_that_was_not_there_is_found_within_the_promise(
-    root: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def came_late(root: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> View:
+    """A view that was asked for A/new just before that was made."""
     view, _ = await entered(root, clock, True, monkeypatch)
     with pytest.raises(FileNotFoundError):
         await find(view, "A/new")
     (root / "A" / "new").touch()
+    return view
+
+
+async def test_a_name_that_was_not_there_is_found_within_the_promise(
+    root: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = await came_late(root, clock, monkeypatch)
     clock.now += LASTING.keep
     assert (await find(view, "A/new")).attr.size == 0
 
@@ -86,10 +92,7 @@ async def test_a_name_that_was_not_there_is_found_within_the_promise(
 async def test_a_listing_that_is_distrusted_leaves_no_older_names_behind(
     root: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    view, _ = await entered(root, clock, True, monkeypatch)
-    with pytest.raises(FileNotFoundError):
-        await find(view, "A/new")
-    (root / "A" / "new").touch()
+    view = await came_late(root, clock, monkeypatch)
     await listed(Directories(view), await find(view, "A"))
     new = await find(view, "A/new")
     view.nodes.count(new)

@@ -1,7 +1,6 @@
 """A hundred thousand names in one directory: all of them, in order, and nobody else is held up by them."""
 
 import contextlib
-import ctypes
 import os
 import signal
 import stat
@@ -15,6 +14,7 @@ import pytest
 from tests.support.fresh import shows
 from tests.support.mounts import View, mounted
 from tests.support.polling import poll
+from tests.support.syscalls import Directory
 from tests.support.trees import grow
 from tests.support.users import output_of
 
@@ -42,51 +42,6 @@ while True:
     time.sleep(0.001)
 """
 """Opens, reads and closes a file again and again, and tells how many ticks the daemon computed for meanwhile."""
-
-
-class Dirent(ctypes.Structure):
-    """readdir(3) on 64 bits."""
-
-    _fields_ = (
-        ("d_ino", ctypes.c_uint64),
-        ("d_off", ctypes.c_int64),
-        ("d_reclen", ctypes.c_ushort),
-        ("d_type", ctypes.c_ubyte),
-        ("d_name", ctypes.c_char * 256),
-    )
-
-
-_libc = ctypes.CDLL(None, use_errno=True)
-_libc.opendir.restype = ctypes.c_void_p
-_libc.readdir.restype = ctypes.POINTER(Dirent)
-_libc.readdir.argtypes = _libc.telldir.argtypes = _libc.closedir.argtypes = (ctypes.c_void_p,)
-_libc.telldir.restype = ctypes.c_long
-_libc.seekdir.argtypes = (ctypes.c_void_p, ctypes.c_long)
-
-
-class Stream:
-    """A directory stream that can be asked where it is, and sent there again."""
-
-    def __init__(self, path: bytes) -> None:
-        self._stream = _libc.opendir(path)
-        assert self._stream, os.strerror(ctypes.get_errno())
-
-    def next(self) -> bytes | None:
-        """The next name; None at the end."""
-        entry = _libc.readdir(self._stream)
-        return entry.contents.d_name if entry else None
-
-    def tell(self) -> int:
-        """Where it is."""
-        return int(_libc.telldir(self._stream))
-
-    def seek(self, position: int) -> None:
-        """Go where it was."""
-        _libc.seekdir(self._stream, position)
-
-    def close(self) -> None:
-        """Give it back."""
-        _libc.closedir(self._stream)
 
 
 def fill(directory: Path, names: list[bytes]) -> None:
@@ -165,17 +120,14 @@ def check_names(directory: bytes, rounds: Callable[[], list[int]]) -> None:
 
 def check_places(directory: bytes) -> None:
     """From each place that a listing was at, it goes on with the very name that came there, also backwards."""
-    stream = Stream(directory)
-    places: list[tuple[int, bytes | None]] = []
-    try:
+    places: list[tuple[int, tuple[bytes, int] | None]] = []
+    with Directory(os.fsdecode(directory)) as stream:
         seen, at = 0, stream.tell()
-        while (name := stream.next()) is not None:
+        while (entry := stream.next()) is not None:
             if seen % 9973 == 0:
-                places.append((at, name))
+                places.append((at, entry))
             seen, at = seen + 1, stream.tell()
         assert MANY <= seen <= MANY + 2, "with . and .., or without"
-        for position, name in [*reversed(places), (at, None)]:
+        for position, entry in [*reversed(places), (at, None)]:
             stream.seek(position)
-            assert stream.next() == name
-    finally:
-        stream.close()
+            assert stream.next() == entry

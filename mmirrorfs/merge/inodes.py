@@ -25,7 +25,7 @@ def numbers(space: bytes, directory: bytes) -> Callable[[bytes, int], int]:
     """The same for the names in one directory: a function of (name, kind) that hashes what they share only once."""
     begun: dict[int, Callable[[], blake2b]] = {}
 
-    def of(name: bytes, kind: int) -> int:
+    def _of(name: bytes, kind: int) -> int:
         copy = begun.get(kind)
         if copy is None:
             above = directory + b"/" if directory else b""
@@ -35,7 +35,7 @@ def numbers(space: bytes, directory: bytes) -> Callable[[bytes, int], int]:
         value = int.from_bytes(digest.digest(), "little")
         return value if value > ROOT else value + 2
 
-    return of
+    return _of
 
 
 class Countable(Protocol):
