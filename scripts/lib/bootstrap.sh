@@ -68,11 +68,16 @@ require() {
     apt_install "${packages[@]}" || die "missing: ${packages[*]}. Type: sudo apt-get install ${packages[*]}"
 }
 
+# A package that this distribution does not have keeps none of the others away.
 want() {
-    local packages
+    local packages package known=() unknown=()
     mapfile -t packages
-    apt_install "${packages[@]}" ||
-        say "missing, and what needs them is skipped: ${packages[*]}. Type: sudo apt-get install ${packages[*]}"
+    apt_install "${packages[@]}" && return
+    for package in "${packages[@]}"; do
+        if apt-cache show "$package" &>/dev/null; then known+=("$package"); else unknown+=("$package"); fi
+    done
+    if ((${#known[@]} && ${#unknown[@]})) && apt_install "${known[@]}"; then packages=("${unknown[@]}"); fi
+    say "missing, and what needs them is skipped: ${packages[*]}. Type: sudo apt-get install ${packages[*]}"
 }
 
 # The first try is silent: on a machine that never fetched its package lists it is bound to fail.
