@@ -13,11 +13,15 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.support.kernel import abort_under, end_processes_of, views_under
+from tests.support.kernel import abort_under, end_processes_of, processes_of, views_under
 from tests.support.limit import limit
+from tests.support.polling import holds
 
 LIMIT = 60.0
 """Seconds that a test with a mount may take."""
+
+ENDING = 5.0
+"""Seconds that a process may take to end after its view was unmounted, which umount(8) does not wait for."""
 
 settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
@@ -48,6 +52,7 @@ def place() -> Iterator[Path]:
     path.chmod(0o755)
     try:
         yield path
+        holds(lambda: not processes_of(os.fsencode(path)), ENDING)
         left = [view.where for view in views_under(os.fsencode(path))]
         assert not left, f"the test left these mounted: {left}"
     finally:

@@ -57,20 +57,18 @@ def test_after_a_crash_the_new_view_is_seen_by_a_slave_that_has_the_directory_ab
     place: Path, host: Path, bound: str, path: str, propagation: str
 ) -> None:
     (host / "view").mkdir()
-    with (
-        background(place, "high", "low", host / "view"),
-        container(place, place / bound, propagation) as inside,
-    ):
-        assert seen(inside / path) == SHOWN
+    with background(place, "high", "low", host / "view"):
         (pid,) = processes_of(os.fsencode(host / "view"))
-        kill(pid, host / "view")
-        with pytest.raises(OSError, match=os.strerror(errno.ENOTCONN)):
-            seen(inside / path)
-        with view_in(host) as view:
-            view.expect("a dead view was on")
-            assert seen(view.mountpoint) == SHOWN
-            if (bound, propagation) == ("host", "slave"):
-                assert seen(inside / path) == SHOWN
-            else:
-                with pytest.raises(OSError, match=os.strerror(errno.ENOTCONN)):
-                    seen(inside / path)
+        with container(place, place / bound, propagation) as inside:
+            assert seen(inside / path) == SHOWN
+            kill(pid, host / "view")
+            with pytest.raises(OSError, match=os.strerror(errno.ENOTCONN)):
+                seen(inside / path)
+            with view_in(host) as view:
+                view.expect("a dead view was on")
+                assert seen(view.mountpoint) == SHOWN
+                if (bound, propagation) == ("host", "slave"):
+                    assert seen(inside / path) == SHOWN
+                else:
+                    with pytest.raises(OSError, match=os.strerror(errno.ENOTCONN)):
+                        seen(inside / path)
