@@ -5,8 +5,9 @@ made, so any thread may read it, and two trees may share what did not change: ``
 """
 
 import stat as _stat
+import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, NewType
 
 Rank = NewType("Rank", int)
@@ -49,6 +50,29 @@ class Attributes(NamedTuple):
         """(dev, ino, mtime, ctime): two equal stamps of a directory mean that its names did not change."""
         return (self.dev, self.ino, self.mtime_ns, self.ctime_ns)
 
+    @property
+    def is_known(self) -> bool:
+        """Whether a source gave these: of ``bare`` ones only the type is known. No filesystem has device number 0."""
+        return self[10] != 0
+
+
+def bare(kind: int) -> Attributes:
+    """Attributes of which nothing but the type is known: to list a name by, never to be shown."""
+    return Attributes(kind & 0o170000, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+
+
+_PACKED = struct.Struct("<IIIIQQQqqqQQ")
+
+
+def packed(attr: Attributes) -> bytes:
+    """The same in 84 bytes."""
+    return _PACKED.pack(*attr)
+
+
+def unpacked(blob: bytes) -> Attributes:
+    """What was packed."""
+    return Attributes(*_PACKED.unpack(blob))
+
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
@@ -69,8 +93,9 @@ class Directory:
 
     ``settled`` is false while a later change could still carry the same stamp (see ``source.scan``), and
     ``since`` is the monotonic time, in seconds, at which this stamp was first seen. ``errno`` is the reason why
-    it could not be listed, or 0. ``known`` holds the attributes of its leaves where the scan took them,
-    ``links`` the names of the links that were left out.
+    it could not be listed, or 0. ``known`` holds the last attributes that the source gave of its leaves, packed: taken
+    by the scan at ``taken``, in monotonic seconds, and amended by what is proved later (on the event loop's thread
+    only, the one thing here that changes). ``links`` are the names of the links that were left out.
     """
 
     attr: Attributes
@@ -79,8 +104,9 @@ class Directory:
     settled: bool = True
     since: float = 0.0
     errno: int = 0
-    known: Mapping[bytes, Attributes] | None = None
+    known: dict[bytes, bytes] = field(default_factory=dict)
     links: tuple[bytes, ...] = ()
+    taken: float = 0.0
 
 
 @dataclass(slots=True, eq=False)

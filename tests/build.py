@@ -2,14 +2,15 @@
 
 import os
 import subprocess
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Union
 
-from mmirrorfs.merge.index import merge
+from mmirrorfs.merge.index import merge, without
 from mmirrorfs.merge.inodes import ROOT
 from mmirrorfs.source.source import Source
 from mmirrorfs.tree import Rank
@@ -81,10 +82,10 @@ def move(path: Path) -> None:
 
 
 class Clock:
-    """A clock that stands still until it is moved; seconds."""
+    """A clock that stands still until it is moved; seconds, from now on, for scans go by the real one."""
 
     def __init__(self) -> None:
-        self.now = 1000.0
+        self.now = time.monotonic()
 
     def __call__(self) -> float:
         return self.now
@@ -95,6 +96,31 @@ def sources(*roots: Path, depth: int = 1, local: bool = True) -> list[Source]:
     return [Source(Rank(rank), root.name, os.fsencode(root), depth, local=local) for rank, root in enumerate(roots)]
 
 
+@dataclass
+class Heard:
+    """What a view reports, noted. What is missing goes out of its index, as whoever keeps that current does it."""
+
+    view: View
+    losses: list[Source] = field(default_factory=list)
+    gone: list[bytes] = field(default_factory=list)
+    changed: list[int] = field(default_factory=list)
+
+    def lost(self, source: Source) -> None:
+        self.losses.append(source)
+
+    def missing(self, source: Source, path: bytes) -> None:
+        self.gone.append(path)
+        view = self.view
+        trees = tuple(
+            without(tree, path) if tree is not None and rank == source.rank else tree
+            for rank, tree in enumerate(view.index.inputs)
+        )
+        view.install(merge(trees, view.order, before=view.index))
+
+    def contents(self, ino: int) -> None:
+        self.changed.append(ino)
+
+
 LASTING = Freshness(keep=10.0, kernel=10.0, period=20.0)
 
 
@@ -102,7 +128,11 @@ def view_of(sources: Sequence[Source], order: Sequence[int] | None = None, clock
     """A view of what is in the sources now; the first source wins, unless another order is given."""
     ranks = tuple(Rank(rank) for rank in (range(len(sources)) if order is None else order))
     index = merge(tuple(source.scan(None) for source in sources), ranks)
-    return View(sources, ranks, index, LASTING, clock=clock or Clock())
+    clock = clock or Clock()
+    clock.now = max(clock.now, time.monotonic())  # or what was just scanned would be of the future
+    view = View(sources, ranks, index, LASTING, clock=clock)
+    view.reports = Heard(view)
+    return view
 
 
 async def find(view: View, path: str) -> Node:

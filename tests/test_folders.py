@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from mmirrorfs.source.reader import Reader, attributes
+from mmirrorfs.source.reader import Reader
 from mmirrorfs.tree import DIR
 from mmirrorfs.view.directories import Directories
+from mmirrorfs.view.fallback import PIECE
 from mmirrorfs.view.folders import RUN
 from mmirrorfs.view.view import View
-from mmirrorfs.view.witness import PIECE
 from tests.build import LASTING, Clock, find, listed, move, plant, sources, view_of
 
 
@@ -17,7 +17,7 @@ class Asked:
     """Counts the questions that a source is asked."""
 
     def __init__(self, reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.counts = {"stat": 0, "listing": 0, "listing_with": 0}
+        self.counts = {"stat": 0, "listing": 0}
         for name in self.counts:
             monkeypatch.setattr(reader, name, self._counting(name, getattr(reader, name)))
 
@@ -54,21 +54,17 @@ async def test_in_a_local_folder_the_first_name_brings_the_others(
     assert [(await find(view, f"A/{n:02}")).attr.size for n in range(20)] == list(range(20))
     with pytest.raises(FileNotFoundError):
         await find(view, "A/none")
-    assert asked.counts == {"stat": 0, "listing": 0, "listing_with": 1}
+    assert asked.counts == {"stat": 0, "listing": 1}
 
 
-async def test_in_a_local_folder_names_that_are_not_there_are_known_from_its_names(
+async def test_in_a_local_folder_names_that_are_not_there_are_known_from_its_listing(
     root: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     view, asked = await entered(root, clock, True, monkeypatch)
-    monkeypatch.setattr("mmirrorfs.source.reader.attributes", lambda st: pytest.fail("the names are enough"))
-    directory = attributes((root / "A").stat())
-    monkeypatch.setattr(view.sources[0].reader, "shown", lambda st: directory)
     for name in ("cover.jpg", "folder.jpg", "cover.jpg"):
         with pytest.raises(FileNotFoundError):
             await find(view, f"A/{name}")
-    assert asked.counts == {"stat": 0, "listing": 0, "listing_with": 1}
-    monkeypatch.undo()
+    assert asked.counts == {"stat": 0, "listing": 1}
     assert (await find(view, "A/07")).attr.size == 7
 
 
@@ -103,17 +99,17 @@ async def test_a_listing_that_is_distrusted_leaves_no_older_names_behind(
     assert (await find(view, "A/new")).attr.kind == DIR
 
 
-async def test_the_names_of_so_many_folders_only_are_kept(
+async def test_so_many_folders_only_are_known_to_be_large(
     root: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mmirrorfs.view.folders.NOTED", 3)
     for n in range(10):
-        (root / f"B{n}").mkdir()
+        plant(root / f"B{n}", {f"{n:04}": "" for n in range(PIECE + 1)})
     view, asked = await entered(root, clock, True, monkeypatch)
     for name in [f"B{n}/none" for n in range(10)] * 2:
         with pytest.raises(FileNotFoundError):
             await find(view, name)
-    assert 10 < asked.counts["listing_with"] <= 20
+    assert 10 < asked.counts["listing"] <= 20
 
 
 async def test_in_any_other_folder_each_name_is_asked_for_by_itself(
@@ -121,7 +117,7 @@ async def test_in_any_other_folder_each_name_is_asked_for_by_itself(
 ) -> None:
     view, asked = await entered(root, clock, False, monkeypatch)
     assert [(await find(view, f"A/{n:02}")).attr.size for n in range(20)] == list(range(20))
-    assert asked.counts == {"stat": 20, "listing": 0, "listing_with": 0}
+    assert asked.counts == {"stat": 20, "listing": 0}
 
 
 async def test_what_a_listing_brought_is_true_for_a_while_only(
@@ -145,13 +141,13 @@ async def test_a_large_folder_is_not_listed_for_one_name(
     view, asked = await entered(root, clock, True, monkeypatch)
     for n in range(3):
         await find(view, f"A/{n:02}")
-    assert asked.counts == {"stat": 3, "listing": 0, "listing_with": 1}
+    assert asked.counts == {"stat": 3, "listing": 1}
     with pytest.raises(FileNotFoundError):
         await find(view, "A/none")
-    assert asked.counts["listing_with"] == 1
+    assert asked.counts["listing"] == 1
     clock.now += LASTING.keep
     await find(view, "A/01")
-    assert asked.counts["listing_with"] == 2, "it may be small by now"
+    assert asked.counts["listing"] == 2, "it may be small by now"
 
 
 async def test_a_folder_that_can_be_passed_through_only_still_leads_on(
@@ -163,7 +159,6 @@ async def test_a_folder_that_can_be_passed_through_only_still_leads_on(
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(view.sources[0].reader, "listing", denied)
-    monkeypatch.setattr(view.sources[0].reader, "listing_with", denied)
     assert (await find(view, "A/07")).attr.size == 7
     with pytest.raises(PermissionError):
         await Directories(view).open((await find(view, "A")).ino)

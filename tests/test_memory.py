@@ -172,7 +172,6 @@ def test_a_single_file_is_remembered_by_itself(listing: Shelf) -> None:
     memory.see(0, b"A/a", attr(3))
     assert memory.recall_one(0, b"A/a") == attr(3)
     assert memory.recall_one(1, b"A/a") is None
-    assert (memory.knows(0, b"A/a"), memory.knows(0, b"A/b")) == (True, False)
     assert not memory.is_listed((0, b"A"))
 
 
@@ -182,8 +181,6 @@ def test_a_listed_directory_knows_what_is_not_in_it(listing: Shelf, hot: int) ->
     memory.keep((0, b"A"), listing(b"a", b"b", size=3))
     assert memory.recall_one(0, b"A/a") == attr(3)
     assert memory.recall_one(0, b"A/none") is None
-    assert memory.knows(0, b"A/none")
-    assert not memory.knows(0, b"B/a")
 
 
 @pytest.mark.parametrize("hot", [100, 1])
@@ -194,6 +191,19 @@ def test_a_listing_knows_better_than_what_was_seen_before_it(listing: Shelf, hot
     memory.keep((0, b"A"), listing(b"a", b"b", size=2))
     assert memory.recall_one(0, b"A/gone") is None
     assert memory.recall_one(0, b"A/a") == attr(2)
+
+
+@pytest.mark.parametrize("hot", [100, 1])
+def test_what_was_seen_after_a_listing_knows_better_than_that(listing: Shelf, hot: int) -> None:
+    memory = Memory(100, hot)
+    memory.keep((0, b"A"), listing(b"a", b"gone", size=2))
+    memory.keep((0, b"B"), listing(b"a"))
+    memory.see(0, b"A/new", attr(5))
+    memory.see(0, b"A/gone", None)
+    memory.see(0, b"C/none", None)
+    assert (memory.recall_one(0, b"A/new"), memory.recall_one(0, b"A/gone")) == (attr(5), None)
+    assert memory.recall((0, b"A")) == [(b"a", attr(2)), (b"new", attr(5))]
+    assert len(memory) == 5, "two listings, and what was seen since"
 
 
 def test_what_is_at_the_root_of_a_source_is_remembered_too(listing: Shelf) -> None:

@@ -1,5 +1,6 @@
 """Symbolic links in the sources, followed and not: what is shown, what can be reached, and that looking ends."""
 
+import contextlib
 import os
 import stat
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 
 from tests.support import following
 from tests.support.model import Shown, predict, walk
-from tests.support.mounts import mounted
+from tests.support.mounts import View, mounted
 from tests.support.polling import poll
 from tests.support.trees import Link, Tree, folders, grow
 from tests.support.users import run
@@ -65,6 +66,13 @@ def _library(place: Path) -> tuple[Path, Path]:
     return grow(place / "flac", {**flac, **above}), grow(place / "mp3", mp3)
 
 
+def knows_itself(view: View) -> bool:
+    """Whether the link into the view is left out: when it was scanned, it led to an empty directory still."""
+    with contextlib.suppress(OSError):
+        return b"A/to the view" not in walk(view.where)
+    return False
+
+
 @pytest.mark.parametrize("prefer", ["high", "low"])
 def test_links_that_are_not_followed_are_left_out_or_shown_and_lead_nowhere_else(place: Path, prefer: str) -> None:
     flac, mp3 = _library(place)
@@ -90,7 +98,7 @@ def test_links_that_are_followed_count_as_what_they_point_to(place: Path, prefer
         mounted(place / "view", flac, mp3, prefer=prefer, depth=2, options=FOLLOW) as view,
     ):
         expected = following.predict(order, 2, views)
-        poll(lambda: b"A/to the view" not in walk(view.where), "that the view knows itself")
+        poll(lambda: knows_itself(view), "that the view knows itself")
         seen = walk(view.where)
         assert seen == expected
         assert seen[b"A/to outside/sub/deep"] == Shown(stat.S_IFREG, b"outside")
@@ -104,7 +112,7 @@ def test_programs_that_follow_links_end_and_list_what_is_expected(place: Path) -
     order = [os.fsencode(source) for source in (flac, mp3)]
     (place / "other").mkdir()
     with mounted(place / "view", flac, mp3, depth=2, options=FOLLOW) as view:
-        poll(lambda: b"A/to the view" not in walk(view.where), "that the view knows itself")
+        poll(lambda: knows_itself(view), "that the view knows itself")
         expected = set(following.predict(order, 2, [view.where]))
         listed = run("env", "-C", view.mountpoint, "find", ".", "-mindepth", "1", "-printf", "%P\\0")
         assert (set(listed.stdout.split(b"\0")[:-1]), listed.stderr) == (expected, b"")

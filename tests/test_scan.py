@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from mmirrorfs.source import scan as scan_module
-from mmirrorfs.source.reader import Reader
+from mmirrorfs.source.reader import Reader, attributes
 from mmirrorfs.source.scan import Scanner
-from mmirrorfs.tree import DIR, FILE, LINK, Attributes, Directory, Leaf, Rank
+from mmirrorfs.tree import DIR, FILE, LINK, Attributes, Directory, Leaf, Rank, unpacked
 from tests.build import Fifo, Link, Tree, deep, move, plant
 
 FIFO = 0o010000
@@ -58,8 +58,8 @@ class Counting:
         return self._stat(path, dir_fd=dir_fd, follow_symlinks=follow_symlinks)
 
 
-def scanner(root: Path, depth: int = 2, attributes_too: bool = False, follow: bool = False) -> Scanner:
-    return Scanner(Reader(os.fsencode(root), follow=follow), Rank(0), depth, attributes_too)
+def scanner(root: Path, depth: int = 2, follow: bool = False) -> Scanner:
+    return Scanner(Reader(os.fsencode(root), follow=follow), Rank(0), depth)
 
 
 def scan(scanner: Scanner, old: Directory | None = None) -> Directory:
@@ -109,7 +109,7 @@ def test_a_scan_sees_everything_down_to_the_depth_and_nothing_below(
 
 
 def test_leaves_carry_their_source_and_are_shared(root: Path) -> None:
-    found = scan(Scanner(Reader(os.fsencode(root)), Rank(3), 1, False))
+    found = scan(Scanner(Reader(os.fsencode(root)), Rank(3), 1))
     assert found.entries[b"A"] == Leaf(Rank(3), DIR)
     assert found.entries[b"A"] is found.entries[b"B"]
 
@@ -143,21 +143,29 @@ def test_followed_links_count_as_what_they_point_to_and_never_settle(tmp_path: P
     assert shape(scan(following, found))["A"] == {"x": DIR, "y": DIR}
 
 
-def test_attributes_of_leaves_are_taken_where_asked_for(root: Path) -> None:
-    found = scan(scanner(root, 1, attributes_too=True))
-    assert found.known is not None
-    assert {name: attr.kind for name, attr in found.known.items()} == {
-        b"A": DIR,
-        b"B": DIR,
-        b"file": FILE,
-        b"pipe": FIFO,
-    }
-    assert found.known[b"A"].ino == (root / "A").stat().st_ino
-    assert scan(scanner(root, 1)).known is None
+def test_the_attributes_of_all_that_is_not_scanned_itself_are_taken(root: Path) -> None:
+    found = scan(scanner(root, 1))
+    known = {name: unpacked(blob) for name, blob in found.known.items()}
+    assert {name: attr.kind for name, attr in known.items()} == {b"A": DIR, b"B": DIR, b"file": FILE, b"pipe": FIFO}
+    assert known[b"A"] == attributes((root / "A").stat())
+    assert set(scan(scanner(root, 2)).known) == {b"file", b"pipe"}
+
+
+def test_attributes_that_moved_are_no_change_of_the_names(root: Path) -> None:
+    again = scanner(root, 1)
+    first = scan(again)
+    (root / "A").chmod(0o711)
+    move(root)
+    second = scan(again, first)
+    assert second is not first, "its own mtime moved"
+    (root / "A").chmod(0o700)
+    third = scan(again, second)
+    assert third is second
+    assert unpacked(second.known[b"A"]).mode == DIR | 0o700
 
 
 def test_what_is_excluded_is_not_seen(root: Path) -> None:
-    found = Scanner(Reader(os.fsencode(root), lambda name: name in (b"A", b"note")), Rank(0), 2, False)
+    found = Scanner(Reader(os.fsencode(root), lambda name: name in (b"A", b"note")), Rank(0), 2)
     assert shape(scan(found)) == {"B": {"three": DIR}, "file": FILE, "pipe": FIFO}
 
 
@@ -254,7 +262,7 @@ def _with_stamp_of(old: Scanner, path: Path, attr: Attributes) -> Scanner:
             found = super().shown(st)
             return attr if found.ino == attr.ino else found
 
-    return Scanner(Coarse(os.fsencode(path.parent)), Rank(0), 2, False)
+    return Scanner(Coarse(os.fsencode(path.parent)), Rank(0), 2)
 
 
 def test_a_stamp_in_the_future_is_trusted_once_it_stood_for_a_while(

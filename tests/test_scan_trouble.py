@@ -8,7 +8,7 @@ import pytest
 
 from mmirrorfs.source.reader import Reader
 from mmirrorfs.source.scan import Scanner
-from mmirrorfs.tree import DIR, Attributes, Directory, Rank
+from mmirrorfs.tree import DIR, Attributes, Directory, Leaf, Rank
 from tests.build import move, plant
 from tests.test_scan import shape
 
@@ -21,9 +21,9 @@ class Failing(Reader):
         self.codes: dict[bytes, int] = {}
         self.stat_too = False
 
-    def open_directory(self, path: bytes, cached: bool = False) -> int:
+    def open_directory(self, path: bytes) -> int:
         self._fail(path)
-        return super().open_directory(path, cached)
+        return super().open_directory(path)
 
     def stat(self, path: bytes, cached: bool = False) -> Attributes:
         if self.stat_too:
@@ -47,7 +47,7 @@ def reader(root: Path) -> Failing:
 
 @pytest.fixture
 def again(reader: Failing) -> Scanner:
-    return Scanner(reader, Rank(0), 2, False)
+    return Scanner(reader, Rank(0), 2)
 
 
 def scan(scanner: Scanner, old: Directory | None = None) -> Directory:
@@ -93,10 +93,16 @@ def test_a_directory_that_became_unreadable_loses_its_names_and_gets_them_back(
     assert shape(scan(again, second)) == shape(first)
 
 
-def test_a_directory_that_cannot_even_be_looked_at_has_a_bare_type(again: Scanner, reader: Failing) -> None:
+def test_a_directory_that_cannot_even_be_looked_at_is_a_name_of_which_nothing_is_known(
+    again: Scanner, reader: Failing
+) -> None:
+    before = scan(again)
     reader.codes[b"A"], reader.stat_too = errno.EACCES, True
-    found = at(scan(again), b"A")
-    assert (found.attr.kind, found.attr.mode & 0o777, found.errno) == (DIR, 0, errno.EACCES)
+    found = scan(again, before)
+    assert (found.entries[b"A"], found.known) == (Leaf(Rank(0), DIR), {})
+    assert scan(again, found) is found
+    reader.codes.clear()
+    assert shape(scan(again, found)) == shape(before)
 
 
 @pytest.mark.parametrize("code", [errno.EIO, errno.ESTALE, errno.ENOMEM, errno.EMFILE])
@@ -113,7 +119,7 @@ def test_an_io_error_is_no_news_of_what_is_in_a_directory(
 
 
 def test_below_a_directory_with_an_io_error_the_scan_goes_on(reader: Failing, root: Path) -> None:
-    again = Scanner(reader, Rank(0), 3, False)
+    again = Scanner(reader, Rank(0), 3)
     first = scan(again)
     plant(root / "A" / "two", {"y": {}})
     move(root / "A" / "two")
@@ -159,5 +165,5 @@ def test_names_that_are_no_utf_8_and_control_characters_are_seen(tmp_path: Path)
     names = {b"caf\xe9", b"line\nbreak", b"\x1b[0m", b"\\", b" ", b"n" * 255}
     for name in names:
         os.mkdir(os.path.join(os.fsencode(tmp_path), name))
-    found = Scanner(Reader(os.fsencode(tmp_path)), Rank(0), 2, False)
+    found = Scanner(Reader(os.fsencode(tmp_path)), Rank(0), 2)
     assert set(scan(found).entries) == names

@@ -32,13 +32,12 @@ class Threads:
 
 
 async def test_where_no_thread_can_be_had_the_caller_gets_an_errno(monkeypatch: pytest.MonkeyPatch) -> None:
-    pace, threads = Pace(local=False), Threads(monkeypatch)
-    threads.lacking = 2
-    for wait in (pace.run, lambda call: pace.within(1, call)):
-        with pytest.raises(NoThread) as caught:
-            await wait(lambda cached: cached)
-        assert caught.value.errno == errno.ENOMEM
-    assert (await pace.run(lambda cached: "answered"), pace.busy, pace.hung) == ("answered", False, False)
+    pace, threads = Pace(), Threads(monkeypatch)
+    threads.lacking = 1
+    with pytest.raises(NoThread) as caught:
+        await pace.in_thread(lambda: None)
+    assert caught.value.errno == errno.ENOMEM
+    assert (await pace.in_thread(lambda: "answered"), pace.busy, pace.hung) == ("answered", False, False)
 
 
 async def test_any_other_error_of_a_call_stays_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,10 +50,10 @@ async def test_any_other_error_of_a_call_stays_what_it_is(monkeypatch: pytest.Mo
 async def test_a_descriptor_that_no_thread_was_left_for_is_closed_later(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
-    pace, threads = Pace(local=False), Threads(monkeypatch)
+    pace, threads = Pace(), Threads(monkeypatch)
     fd = os.open("/dev/null", os.O_RDONLY)
     threads.lacking = 3
-    pace.close(fd)
+    pace.close(fd, local=False)
     await trio.sleep(2.5 * AGAIN)
     os.fstat(fd)
     await trio.sleep(AGAIN)

@@ -11,6 +11,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from mmirrorfs.source.pace import HUNG, Pace
 from mmirrorfs.source.source import DOUBTFUL, Source, SourceLost
 from mmirrorfs.tree import FILE, Rank
 from tests.build import move, plant, sources
@@ -95,17 +96,53 @@ def test_a_source_that_is_lost_is_found_again_as_it_was(source: Source, root: Pa
     assert set(source.scan(tree).entries) == {b"A", b"B"}
 
 
-def test_a_root_given_as_a_link_is_followed_to_where_it_leads_now(tmp_path: Path) -> None:
+def test_a_root_given_as_a_link_is_resolved_once(tmp_path: Path) -> None:
     plant(tmp_path / "one", {"A": {}})
     plant(tmp_path / "two", {"B": {}})
     (tmp_path / "music").symlink_to("one")
     source = sources(tmp_path / "music")[0]
-    space = source.space
     (tmp_path / "music").unlink()
     (tmp_path / "music").symlink_to("two")
-    assert set(source.scan(None).entries) == {b"B"}
-    assert source.reader.root == os.fsencode(tmp_path / "two")
-    assert source.space == space, "inode numbers stay what they are"
+    assert set(source.scan(None).entries) == {b"A"}
+    assert source.root == os.fsencode(tmp_path / "one")
+
+
+@pytest.mark.parametrize("above", [False, True])
+def test_a_link_in_the_place_of_the_root_or_on_the_way_to_it_is_never_followed(tmp_path: Path, above: bool) -> None:
+    plant(tmp_path / "disk", {"root": {"A": {}}})
+    plant(tmp_path / "other", {"root": {"B": {}}})
+    source = sources(tmp_path / "disk" / "root")[0]
+    tree = source.scan(None)
+    swapped = Path("disk") if above else Path("disk/root")
+    (tmp_path / swapped).rename(tmp_path / "before")
+    (tmp_path / swapped).symlink_to(tmp_path / "other" / swapped.relative_to("disk"))
+    for old in (None, tree):
+        with pytest.raises(SourceLost, match="a link"):
+            source.scan(old)
+
+
+def test_what_is_excluded_does_not_make_a_stranger_the_source_come_back(root: Path) -> None:
+    source = Source(Rank(0), "root", os.fsencode(root), 1, lambda name: name == b".DS_Store")
+    tree = source.scan(None)
+    replaced_by_empty(root)
+    (root / ".DS_Store").touch()
+    with pytest.raises(SourceLost, match="empty"):
+        source.scan(tree)
+
+
+@pytest.mark.parametrize(("names", "lost"), [(["C"], True), (["A", "C"], False)])
+def test_on_another_filesystem_the_source_has_something_of_what_was_known(
+    source: Source, root: Path, monkeypatch: pytest.MonkeyPatch, names: list[str], lost: bool
+) -> None:
+    tree = source.scan(None)
+    monkeypatch.setattr(source, "_identity", (source._identity[0] + 1, 7))
+    shutil.rmtree(root)
+    plant(root, {name: {} for name in names})
+    if lost:
+        with pytest.raises(SourceLost, match="another filesystem"):
+            source.scan(tree)
+    else:
+        assert set(source.scan(tree).entries) == {os.fsencode(name) for name in names}
 
 
 def test_an_unreadable_or_failing_root_is_a_lost_source(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,7 +154,7 @@ def test_an_unreadable_or_failing_root_is_a_lost_source(source: Source, monkeypa
 def test_a_root_that_gives_io_errors_while_it_is_listed_is_a_lost_source(
     source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def failing(path: bytes, cached: bool = False) -> int:
+    def failing(path: bytes) -> int:
         raise OSError(errno.EIO, "I/O error")
 
     monkeypatch.setattr(source.reader, "open_directory", failing)
@@ -130,10 +167,10 @@ def test_a_root_that_goes_between_the_check_and_the_look_is_a_lost_source(
 ) -> None:
     listed = source.reader.open_directory
 
-    def unplugged(path: bytes, cached: bool = False) -> int:
+    def unplugged(path: bytes) -> int:
         if not path:
             replaced_by_empty(root)
-        return listed(path, cached)
+        return listed(path)
 
     monkeypatch.setattr(source.reader, "open_directory", unplugged)
     with pytest.raises(SourceLost):
@@ -177,8 +214,8 @@ async def test_a_lost_source_is_not_asked_again(source: Source, root: Path) -> N
         await source.within(5, source.reader.stat, b"A")
 
 
-def failing_with(code: int) -> Callable[[bool], None]:
-    def call(cached: bool) -> None:
+def failing_with(code: int) -> Callable[[], None]:
+    def call() -> None:
         raise OSError(code, os.strerror(code))
 
     return call
@@ -214,9 +251,73 @@ async def test_a_root_that_hangs_when_it_is_doubted_is_waited_for_no_longer_than
     try:
         with trio.fail_after(60), pytest.raises(TimeoutError):
             await source.within(0.3, failing_with(errno.ESTALE))
-        assert source.pace.hung
     finally:
         gate.set()
+
+
+# From memory
+
+
+@pytest.mark.parametrize("source", [True], indirect=True)
+def test_what_is_in_memory_is_answered_at_once(source: Source) -> None:
+    source.reader.stat(b"A/01")
+    assert source.cached(source.reader.stat, b"A/01").kind == FILE
+    with pytest.raises(FileNotFoundError):
+        source.reader.stat(b"A/none")
+    with pytest.raises(FileNotFoundError):
+        source.cached(source.reader.stat, b"A/none")
+
+
+@pytest.mark.parametrize("source", [False], indirect=True)
+def test_a_filesystem_that_is_not_local_is_not_asked_on_the_loop(source: Source) -> None:
+    with pytest.raises(BlockingIOError):
+        source.cached(source.reader.stat, b"A/01")
+
+
+@pytest.mark.parametrize("source", [True], indirect=True)
+def test_no_such_file_is_not_believed_at_once_of_a_root_that_is_gone(source: Source, root: Path) -> None:
+    replaced_by_empty(root)
+    with pytest.raises(BlockingIOError):
+        source.cached(source.reader.stat, b"A/01")
+    with pytest.raises(FileNotFoundError):
+        source.reader.stat(b"A")
+    with pytest.raises(BlockingIOError):
+        source.cached(source.stat_several, b"", [b"A", b"B"])
+
+
+# Slow, and hung
+
+
+async def test_a_source_that_hangs_is_not_waited_for_where_something_else_will_do(
+    root: Path, autojump_clock: MockClock
+) -> None:
+    source, gate = sources(root, local=False)[0], threading.Event()
+    now = [1000.0]
+    source.pace = Pace(clock=lambda: now[0])
+    autojump_clock.autojump_threshold = 0.1
+    otherwise: list[str | None] = [None]
+    answers: list[tuple[object, bool]] = []
+
+    def slow() -> str:
+        gate.wait()
+        return "at last"
+
+    async def ask() -> None:
+        answers.append(await source.patiently(lambda: otherwise[0], slow))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask)
+        await trio.sleep(HUNG)
+        now[0] += 10 * HUNG
+        await trio.sleep(10 * HUNG)
+        assert (answers, source.pace.hung) == ([], True), "there is nothing else: it is waited for"
+        otherwise[0] = "as it was"
+        await trio.sleep(1)
+        assert answers == [("as it was", False)]
+        otherwise[0] = None
+        gate.set()
+    autojump_clock.autojump_threshold = float("inf")
+    assert await source.patiently(lambda: "as it was", slow) == ("at last", True)
 
 
 def test_an_idle_source_holds_no_descriptor(source: Source, root: Path) -> None:

@@ -6,15 +6,14 @@ from pathlib import Path
 import pytest
 import trio
 
-from mmirrorfs.source import pace as pace_module
 from mmirrorfs.source.reader import DirectoryReader, Listed, Reader
 from mmirrorfs.tree import Attributes
 from mmirrorfs.view.directories import Directories
+from mmirrorfs.view.fallback import PIECE
 from mmirrorfs.view.folders import Folders
 from mmirrorfs.view.nodes import MergedNode, Node
 from mmirrorfs.view.view import View
-from mmirrorfs.view.witness import PIECE
-from tests.build import find, plant, sources, view_of
+from tests.build import LASTING, Clock, find, plant, sources, view_of
 
 MANY = 3000
 
@@ -30,16 +29,18 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         counted["nodes"] += 1
         return child(view, above, name, entry)  # type: ignore[arg-type]  # passed on as it is
 
-    def count_inside(folders: Folders, above: object, listed: list[Listed]) -> list[tuple[bytes, Node]]:
+    def count_inside(folders: Folders, above: object, listed: list[Listed], taken: float) -> list[tuple[bytes, Node]]:
         counted["nodes"] += len(listed)
-        return inside(folders, above, listed)  # type: ignore[arg-type]  # passed on as it is
+        return inside(folders, above, listed, taken)  # type: ignore[arg-type]  # passed on as it is
 
-    def count_asked(reader: Reader, above: bytes, names: list[bytes], cached: bool = False) -> list[Attributes | None]:
+    def count_asked(
+        reader: Reader, above: bytes, names: list[bytes], cached: bool = False
+    ) -> list[Attributes | OSError]:
         counted["attributes"] += len(names)
         return asked(reader, above, names, cached)
 
-    def count_read(reader: DirectoryReader, most: int, cached: bool = False) -> tuple[list[Listed], bool]:
-        found = read(reader, most, cached)
+    def count_read(reader: DirectoryReader, most: int) -> tuple[list[Listed], bool]:
+        found = read(reader, most)
         counted["entries"] += len(found[0])
         return found
 
@@ -47,7 +48,6 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     monkeypatch.setattr(Folders, "_all_inside", count_inside)
     monkeypatch.setattr(Reader, "stat_several", count_asked)
     monkeypatch.setattr(DirectoryReader, "read", count_read)
-    monkeypatch.setattr(pace_module, "perf_counter", lambda: 1000.0)
     return counted
 
 
@@ -77,6 +77,9 @@ async def test_a_large_directory_is_worked_off_in_pieces(tmp_path: Path, depth: 
     names = [f"{number * 1009 % MANY:04}" for number in range(MANY)]
     high = plant(tmp_path / "high", {"in": dict.fromkeys(names if depth == 1 else names[::2], "")})
     low = plant(tmp_path / "low", {"in": dict.fromkeys(names[1::2], "")})
-    done = await most_in_a_turn(view_of(sources(high, low, depth=depth)), "in", work)
+    clock = Clock()
+    view = view_of(sources(high, low, depth=depth), clock=clock)
+    clock.now += LASTING.keep
+    done = await most_in_a_turn(view, "in", work)
     assert done.keys() >= {"nodes", "entries" if depth == 1 else "attributes"}
     assert max(done.values()) <= 2 * PIECE, "it is by chance who is the first when two have a turn"

@@ -23,12 +23,13 @@ log = logging.getLogger(__name__)
 
 def plans(settings: Settings) -> list[Plan]:
     """Scan all sources at once and plan each view. Raises Problem where a source went away meanwhile."""
-    trees = scan(open_sources(settings))
-    return [_plan(settings, view, trees) for view in settings.views]
+    sources = open_sources(settings)
+    trees = scan(sources)
+    return [_plan(settings, view, sources, trees) for view in settings.views]
 
 
 def open_sources(settings: Settings) -> list[Source]:
-    """The sources as they are now. Each view has its own: they part when the processes do."""
+    """The sources as they are now. The views share them until their processes part."""
     excluded = excluded_by(settings.excludes)
     try:
         return [
@@ -84,8 +85,7 @@ def scan(sources: Sequence[Source]) -> list[Directory]:
     return [trees[source.rank] for source in sources]
 
 
-def _plan(settings: Settings, view: ViewSettings, trees: list[Directory]) -> Plan:
-    sources = open_sources(settings)
+def _plan(settings: Settings, view: ViewSettings, sources: list[Source], trees: list[Directory]) -> Plan:
     order = order_of(view.prefer, settings.sources)
     paired = pairing_of(settings)
     index = merge(tuple(trees), order, paired)

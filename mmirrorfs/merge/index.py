@@ -10,7 +10,7 @@ stand ``Directory`` values, from it on down ``Leaf`` values. Any thread may call
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import is_
 
 from mmirrorfs.tree import DIR, Child, Directory, Entry, Leaf, Merged, Rank, Trees
@@ -151,3 +151,23 @@ def _differing(before: Merged, after: Merged) -> Iterator[tuple[bytes, Child | N
 
 def _own_attributes(merged: Merged) -> tuple[object, ...]:
     return (merged.moved_ns, *[d.attr if d is not None else None for d in merged.inputs])
+
+
+def without(tree: Directory, path: bytes) -> Directory:
+    """The tree of one source without what it has at ``path``; the same tree where that is nothing.
+
+    The directory that it was in does not count as settled any more: it is listed anew by the next scan.
+    """
+    name, _, rest = path.partition(b"/")
+    entry = tree.entries.get(name)
+    if entry is None or (rest and not isinstance(entry, Directory)):
+        return tree
+    entries = dict(tree.entries)
+    if rest and isinstance(entry, Directory):
+        left = without(entry, rest)
+        if left is entry:
+            return tree
+        entries[name] = left
+        return replace(tree, entries=entries)
+    del entries[name]
+    return replace(tree, entries=entries, settled=False)

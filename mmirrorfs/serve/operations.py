@@ -91,14 +91,18 @@ class Operations(pyfuse3.Operations):
         self._extras = Extras(view, labels)
         self._timeout = view.freshness.kernel
 
-    def _reply(self, node: Node) -> EntryAttributes:
+    def _told(self, node: Node) -> EntryAttributes:
+        """The reply that is written now."""
+        self._view.replied(node)
+        return self._reply(node, self._view.freshest())
+
+    def _reply(self, node: Node, since: float) -> EntryAttributes:
+        """What was true ``since`` (loop seconds) may be kept by the kernel; what is older is shown, and not kept."""
+        if node.seen < since:
+            return self._made(node, 0)
         if not isinstance(node.reply, EntryAttributes):
             node.reply = self._made(node, self._timeout)
         return node.reply
-
-    def _late(self, node: Node) -> EntryAttributes:
-        """What stands in a directory that was opened long ago: shown, and not to be believed for others."""
-        return self._made(node, 0)
 
     @staticmethod
     def _made(node: Node, timeout: float) -> EntryAttributes:
@@ -139,7 +143,7 @@ class Operations(pyfuse3.Operations):
             absent.entry_timeout = absent.attr_timeout = self._timeout
             return absent
         self._view.nodes.count(node)
-        return self._reply(node)
+        return self._told(node)
 
     async def forget(self, inode_list: Sequence[tuple[InodeT, int]]) -> None:
         """Take references back. Nobody waits for an answer, and an exception of any kind would end the mount."""
@@ -152,7 +156,7 @@ class Operations(pyfuse3.Operations):
     @guarded
     async def getattr(self, inode: InodeT, ctx: RequestContext) -> EntryAttributes:
         """Answer stat(2)."""
-        return self._reply(await self._view.getattr(inode))
+        return self._told(await self._view.getattr(inode))
 
     @guarded
     async def readlink(self, inode: InodeT, ctx: RequestContext) -> FileNameT:
@@ -167,6 +171,7 @@ class Operations(pyfuse3.Operations):
         handle, unchanged = await self._view.open(inode)
         if not unchanged:  # seen never to block with attr_only, also while requests on the inode are pending
             pyfuse3.invalidate_inode(inode, attr_only=True)
+        self._view.opened(inode)
         return FileInfo(fh=FileHandleT(handle), keep_cache=unchanged)
 
     @guarded
@@ -194,13 +199,14 @@ class Operations(pyfuse3.Operations):
         """Hand over entries from ``start_id`` on, until the buffer is full; each one is counted as a lookup."""
         entries = await self.directories.entries(fh, start_id)
         known, hand_over = self._view.nodes.get, pyfuse3.readdir_reply
-        reply = self._late if self.directories.is_late(fh) else self._reply
+        reply, replied, since = self._reply, self._view.replied, self._view.freshest()
         told: list[Node] = []
         for position in range(start_id, len(entries)):
             name, node = entries[position]
             node = known(node.ino) or node
-            if not hand_over(token, name, reply(node), position + 1):
+            if not hand_over(token, name, reply(node, since), position + 1):
                 break
+            replied(node)
             told.append(node)
         self._view.nodes.count_all(told)
 

@@ -1,9 +1,11 @@
-"""Keeping the index current: look, merge, swap, tell.
+"""Keeping the index current: scan, merge, swap, tell. It is what a view reports to (``view.Reports``).
 
 Rule 1: each source is looked at on its own, in a thread, never twice at once: a slow one holds up nobody.
 Rule 2: the index is merged beside the old one and swapped in by one assignment; after that, and never from a
 handler, the kernel is told of the names that changed.
-Rule 3: a lost source keeps its place in the view (``keep``) or counts as empty (``fallback``); one warning when it is
+Rule 3: what the view finds gone is taken out of the index at once, so that the next source answers in its place, and
+the source is scanned.
+Rule 4: a lost source keeps its place in the view (``keep``) or counts as empty (``fallback``); one warning when it is
 lost, one line when it is back, and it is looked at every PROBE seconds meanwhile.
 
 Runs on the event loop as one task a source; looks and merges run in threads.
@@ -12,14 +14,15 @@ Runs on the event loop as one task a source; looks and merges run in threads.
 import logging
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
 from typing import Protocol
 
 import trio
 
-from mmirrorfs.merge.index import Change, changes, merge
+from mmirrorfs.merge.index import Change, changes, merge, without
 from mmirrorfs.merge.inodes import ROOT, number
+from mmirrorfs.source.filesystems import TableChanges
 from mmirrorfs.source.pace import threaded
 from mmirrorfs.source.source import Source, SourceLost
 from mmirrorfs.text import printable
@@ -67,8 +70,7 @@ class Refresher:
         self.looks = [time.time() for _ in view.sources]
         """When each source was last looked at, in seconds since the epoch."""
         self.last_took = 0.0
-        view.witness.surprised = self._surprised
-        view.outdated = kernel.contents
+        view.reports = self
 
     def refresh(self) -> None:
         """Look at all sources now."""
@@ -76,8 +78,23 @@ class Refresher:
             self._asked[source.rank] = True
             self._wake[source.rank].set()
 
-    def _surprised(self, source: Source) -> None:
+    def lost(self, source: Source) -> None:
+        """Look at a source that turned out to be lost."""
         self._wake[source.rank].set()
+
+    def missing(self, source: Source, path: bytes) -> None:
+        """Rule 3."""
+        tree = self._trees[source.rank]
+        left = without(tree, path)
+        if left is not tree:
+            self._trees[source.rank] = left
+            trees = self._merged = self._present()
+            self._swap(*_merged(trees, self._view, self._view.index))
+        self._wake[source.rank].set()
+
+    def contents(self, ino: int) -> None:
+        """Have the kernel drop the pages of a file."""
+        self._kernel.contents(ino)
 
     async def run(self) -> None:
         """Look at every source once a period, when asked to, and when it surprises. Until cancelled."""
@@ -85,6 +102,7 @@ class Refresher:
             for source in self._view.sources:
                 nursery.start_soon(self._watch, source)
                 nursery.start_soon(self._watch_open_files, source)
+            nursery.start_soon(self._watch_mounts)
 
     async def _watch(self, source: Source) -> None:
         period = self._view.freshness.period
@@ -109,13 +127,13 @@ class Refresher:
         old, started = self._trees[source.rank], time.perf_counter()
         look: Callable[[], Directory | None] = partial(source.scan, old) if scan else source.check_root
         try:
-            found = await threaded(look, trio.CapacityLimiter(1))
+            found = await source.pace.in_thread(look, trio.CapacityLimiter(1))
         except SourceLost as lost:
             self._note_lost(source, lost.reason)
         else:
-            source.pace.hung = False
             self._note_back(source)
-            self._trees[source.rank] = found or old
+            if self._trees[source.rank] is old:  # else something was found gone meanwhile: it is scanned again
+                self._trees[source.rank] = found or old
         if self._present() != self._merged:
             await self._merge()
         self.looks[source.rank], self.last_took = time.time(), time.perf_counter() - started
@@ -152,19 +170,20 @@ class Refresher:
         """Merge what is there now, swap, tell. One at a time."""
         view = self._view
         async with self._merging:
-            trees = self._merged = self._present()
-            work = partial(_merged, trees, view, view.index)
-            try:
-                index, changed = await threaded(work)
-            except (OSError, MemoryError):
-                self._merged = ()  # the next look merges
-                raise
-            if index is not view.index:
-                view.install(index)
-                for change in changed:
-                    self._tell(change)
-                if changed:
-                    self.changed(changed)
+            while (trees := self._present()) != self._merged:
+                before = view.index
+                index, changed = await threaded(partial(_merged, trees, view, before))
+                if view.index is before:  # else something was found gone meanwhile
+                    self._merged = trees
+                    self._swap(index, changed)
+
+    def _swap(self, index: Merged, changed: list[Change]) -> None:
+        if index is not self._view.index:
+            self._view.install(index)
+            for change in changed:
+                self._tell(change)
+            if changed:
+                self.changed(changed)
 
     def _tell(self, change: Change) -> None:
         """Tell the kernel of one change, in so far as it knows the place."""
@@ -181,6 +200,15 @@ class Refresher:
         ino = number(b"", path, DIR) if path else ROOT
         if self._view.nodes.get(ino) is not None:
             tell(ino)
+
+    async def _watch_mounts(self) -> None:
+        """Scan a source that is mounted or unmounted, or has something mounted inside: from a network, say."""
+        with closing(TableChanges()) as table:
+            while True:
+                await trio.lowlevel.wait_readable(table.descriptor)
+                for source in self._view.sources:
+                    if source.locality.update():
+                        self._wake[source.rank].set()
 
     async def _watch_open_files(self, source: Source) -> None:
         """Files that are open, perhaps mapped, are asked after: nobody else would notice an edit in place."""
@@ -199,11 +227,12 @@ class Refresher:
         for node, files in opened.items():
             attr = None
             with trio.move_on_after(1), suppress(OSError):
-                attr = await files[0].attributes()
-            if attr is not None and not all(is_same(file.told, attr) for file in files):
+                attr, _ = await files[0].attributes(lambda: None)
+            if attr is not None and not all(is_same(file.proof, attr) for file in files):
+                proof = (attr, time.time_ns())
                 for file in files:
-                    file.told = (attr, time.time_ns())
-                self._view.saw(node, attr)
+                    file.proof = proof
+                node.update(proof, self._view.clock())
                 self._kernel.contents(node.ino)
 
 

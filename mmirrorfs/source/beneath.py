@@ -56,16 +56,28 @@ def open_beneath(root: bytes, path: bytes, flags: int, cached: bool = False) -> 
     """Open ``path`` below ``root`` (absolute, free of links) and return the descriptor.
 
     Raises OSError: ELOOP where a component is a link, or ENOTDIR where ``flags`` ask for a directory there; with
-    ``cached`` BlockingIOError where the answer is not in memory and would have to be waited for.
+    ``cached`` BlockingIOError where the answer is not in memory and would have to be waited for, or where this kernel
+    cannot tell (before 5.12).
     """
-    if not Support.openat2:
-        return _walk(root, path, flags)
+    if cached and not (Support.openat2 and Support.cached):
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN), path)
     whole = root + b"/" + path if path else root
-    if not cached and b"/" not in path:
-        return os.open(whole, flags | os.O_NOFOLLOW)  # one component: the same safety, for half the time
+    if not Support.openat2:
+        return _walk(b"/", whole.strip(b"/"), flags)
     if len(whole) > _STEP:
+        if cached:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN), path)
         return _in_steps(whole, flags)
     return _openat2(AT_FDCWD, whole, flags, cached)
+
+
+def open_at(directory: int, name: bytes, flags: int, cached: bool = False) -> int:
+    """The same for one name in an open directory."""
+    if not Support.openat2 or (cached and not Support.cached):
+        if cached:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN), name)
+        return os.open(name, flags | os.O_NOFOLLOW, dir_fd=directory)
+    return _openat2(directory, name, flags, cached)
 
 
 def _openat2(directory: int, path: bytes, flags: int, cached: bool) -> int:
@@ -77,17 +89,18 @@ def _openat2(directory: int, path: bytes, flags: int, cached: bool) -> int:
     code = ctypes.get_errno()
     if code == errno.EINVAL and cached and Support.cached:  # kernels before 5.12
         Support.cached = False
-        _hows.clear()
-        return _openat2(directory, path, flags, cached)
+        code = errno.EAGAIN
     if code in (errno.ENOSYS, errno.EPERM) and _is_missing():
         Support.openat2 = False
+        if cached:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN), path)
         above = b"/" if directory == AT_FDCWD else b"."
         return _walk(above, path.lstrip(b"/"), flags, directory)
     raise OSError(code, os.strerror(code), path)
 
 
 def _how(flags: int, cached: bool) -> tuple[_OpenHow, int]:
-    how = _OpenHow(flags, 0, _SAFE | (_RESOLVE_CACHED if cached and Support.cached else 0))
+    how = _OpenHow(flags, 0, _SAFE | (_RESOLVE_CACHED if cached else 0))
     entry = _hows[flags, cached] = (how, ctypes.addressof(how))
     return entry
 

@@ -5,6 +5,7 @@ Any thread may call this; nothing here touches the path itself, so a dead or hun
 
 import os
 import re
+import select
 from dataclasses import dataclass
 
 LOCAL = frozenset(
@@ -63,6 +64,60 @@ def is_local(path: bytes) -> bool:
     """Whether ``path`` lies on a filesystem that needs neither a network nor another process to answer."""
     mount = mount_under(path)
     return mount is not None and mount.type in LOCAL
+
+
+class Locality:
+    """Which parts of the tree under ``root`` lie on local filesystems: others may be mounted inside.
+
+    As of the last ``update``, to be called when the mount table changes (``table_changes``).
+    """
+
+    def __init__(self, root: bytes) -> None:
+        self._root = root
+        self.whole = False
+        """Whether the root's own filesystem is local."""
+        self._inside: dict[bytes, bool] = {}
+        self._mounts: list[Mount] = []
+        self.update()
+
+    def update(self) -> bool:
+        """Read the mount table again; returns whether another mount holds the root, or others lie inside."""
+        prefix = self._root.rstrip(b"/") + b"/"
+        holding, inside = mount_under(self._root), [mount for mount in mounts() if mount.where.startswith(prefix)]
+        self.whole = holding is not None and holding.type in LOCAL
+        self._inside = {mount.where[len(prefix) :]: mount.type in LOCAL for mount in inside}
+        before, self._mounts = self._mounts, [*inside, *([holding] if holding is not None else [])]
+        return before != self._mounts
+
+    def of(self, path: bytes) -> bool:
+        """Whether ``path``, relative to the root, lies on a local filesystem."""
+        if not self._inside:
+            return self.whole
+        while path:
+            found = self._inside.get(path)
+            if found is not None:
+                return found
+            path = path.rpartition(b"/")[0]
+        return self.whole
+
+
+class TableChanges:
+    """Tells when a mount is made or taken away in this namespace: ``descriptor`` becomes readable, once a change.
+
+    mountinfo itself is always readable and has EPOLLPRI besides (proc(5)), so it is watched by an epoll for that.
+    Asking takes the news away: the descriptor is for one waiter.
+    """
+
+    def __init__(self) -> None:
+        self._table = open("/proc/self/mountinfo", "rb")  # noqa: SIM115  # closed by close()
+        self._epoll = select.epoll()
+        self._epoll.register(self._table, select.EPOLLPRI)
+        self.descriptor = self._epoll.fileno()
+
+    def close(self) -> None:
+        """Give the descriptors back."""
+        self._epoll.close()
+        self._table.close()
 
 
 def parents(path: bytes) -> list[bytes]:

@@ -2,20 +2,24 @@
 
 Owns every system call on what lies in a source. Plain blocking functions that raise OSError: who may wait for
 them, and where, is decided above (``source.Source``). Paths are bytes relative to the root; the root is b"".
-``cached`` asks for what is in memory only: BlockingIOError where that would not do. No descriptor outlives a call,
-but for the ones that the caller asked for. Any thread may call this.
+What takes ``cached`` can be asked for what is in memory only, and raises BlockingIOError where that would not do: it
+opens with RESOLVE_CACHED and looks at what that gave, which never waits on a local filesystem. No descriptor outlives
+a call, but for the ones that the caller asked for. Any thread may call this.
 """
 
 import errno
+import logging
 import os
 import stat as _stat
 import sys
-from collections.abc import Callable, Iterator
-from itertools import chain, islice
+from collections.abc import Callable
 
-from mmirrorfs.source.beneath import CONTENT, DIRECTORY, PATH_ONLY, open_beneath
+from mmirrorfs.source.beneath import CONTENT, DIRECTORY, PATH_ONLY, open_at, open_beneath
 from mmirrorfs.source.links import open_following, stat_following
-from mmirrorfs.tree import Attributes
+from mmirrorfs.text import printable
+from mmirrorfs.tree import DIR, Attributes, Kind, bare
+
+log = logging.getLogger(__name__)
 
 Excluded = Callable[[bytes], bool]
 """Whether a name is left out."""
@@ -54,10 +58,11 @@ def nothing_excluded(name: bytes) -> bool:
 
 
 class Reader:
-    """One source's files. ``root`` is absolute and free of links, and may be set anew when the source moved.
+    """One source's files. ``root`` is absolute and free of links.
 
     With ``follow`` a link counts as what it points to (``source.links``). ``reshaped`` says that directories are not
-    shown with all that is in them, so that their number of links would be wrong.
+    shown with all that is in them, so that their number of links would be wrong. ``moves_atime`` is true once a file
+    was opened whose access time only its owner may keep from moving (O_NOATIME, open(2)).
     """
 
     def __init__(self, root: bytes, excluded: Excluded = nothing_excluded, follow: bool = False) -> None:
@@ -65,6 +70,7 @@ class Reader:
         self.excluded = excluded
         self.follow = follow
         self.reshaped = follow or excluded is not nothing_excluded
+        self.moves_atime = False
 
     def stat(self, path: bytes, cached: bool = False) -> Attributes:
         """The attributes of ``path``."""
@@ -75,21 +81,25 @@ class Reader:
             os.close(fd)
         return self.shown_link(path, found, cached) if self.follow and _stat.S_ISLNK(found.mode) else found
 
-    def stat_several(self, directory: bytes, names: list[bytes], cached: bool = False) -> list[Attributes | None]:
-        """The attributes of some names in one directory; None for one that is not there."""
+    def stat_several(self, directory: bytes, names: list[bytes], cached: bool = False) -> list[Attributes | OSError]:
+        """For each of some names in one directory its attributes, or the error that asking for them gave."""
         fd = self._open(directory, PATH_ONLY | os.O_DIRECTORY, cached)
         try:
             return [self._stat_at(fd, directory, name, cached) for name in names]
         finally:
             os.close(fd)
 
-    def _stat_at(self, fd: int, directory: bytes, name: bytes, cached: bool) -> Attributes | None:
+    def _stat_at(self, directory_fd: int, directory: bytes, name: bytes, cached: bool) -> Attributes | OSError:
         try:
-            found = self.shown(os.stat(name, dir_fd=fd, follow_symlinks=False))
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        if self.follow and _stat.S_ISLNK(found.mode):
-            return self.shown_link(directory + b"/" + name if directory else name, found, cached)
+            fd = open_at(directory_fd, name, PATH_ONLY, cached)
+            try:
+                found = self.shown(os.fstat(fd))
+            finally:
+                os.close(fd)
+            if self.follow and _stat.S_ISLNK(found.mode):
+                return self.shown_link(directory + b"/" + name if directory else name, found, cached)
+        except OSError as error:
+            return error
         return found
 
     def shown(self, st: os.stat_result) -> Attributes:
@@ -104,79 +114,89 @@ class Reader:
         target = stat_following(self.root, path)
         return own if target is None else self.shown(target)
 
-    def open_directory(self, path: bytes, cached: bool = False) -> int:
+    def open_directory(self, path: bytes) -> int:
         """A descriptor to list ``path`` with."""
-        return self._open(path, DIRECTORY, cached)
+        return self._open_quietly(path, DIRECTORY, False)
 
-    def listing(
-        self, path: bytes, most: int, cached: bool = False
-    ) -> "tuple[Attributes, list[Listed], DirectoryReader | None]":
+    def listing(self, path: bytes, most: int) -> "tuple[Attributes, list[Listed], DirectoryReader | None]":
         """A directory's own attributes, taken first; up to ``most`` entries; and a reader for the rest, if any."""
-        if cached and self.follow:  # what the links in it point to is anywhere
-            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-        fd = self.open_directory(path, cached)
-        own = self.shown(os.fstat(fd))
+        fd = self.open_directory(path)
+        own = self.shown(_fstat(fd))
         reader = DirectoryReader(self, fd, path)
-        listed, ended = reader.read(most, cached)
+        listed, ended = reader.read(most)
         return own, listed, None if ended else reader
-
-    def listing_with(
-        self, path: bytes, most: int, name: bytes, cached: bool = False
-    ) -> "tuple[Attributes, frozenset[bytes], list[Listed] | None] | None":
-        """The same of a directory that may hold ``name``: its own attributes, all names in it, and its entries.
-
-        Where ``name`` is not among them there are no entries: names alone take a quarter of the time. None for a
-        directory of more than ``most`` names.
-        """
-        if cached and self.follow:
-            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-        fd = self.open_directory(path, cached)
-        own = self.shown(os.fstat(fd))
-        reader = DirectoryReader(self, fd, path)
-        try:
-            names = reader.names(most)
-            if names is None:
-                return None
-            return own, names, reader.read(most + 1, cached)[0] if name in names else None
-        finally:
-            reader.close()
 
     def open_content(self, path: bytes, cached: bool = False) -> tuple[int, Attributes]:
         """A descriptor to read a regular file with, and its attributes; NotAFile for anything but a regular file."""
-        fd = self._open(path, CONTENT, cached)
-        found = attributes(os.fstat(fd))
+        fd = self._open_quietly(path, CONTENT, cached)
+        found = attributes(_fstat(fd))
         if _stat.S_ISREG(found.mode):
             return fd, found
         os.close(fd)
         raise NotAFile(errno.EIO, "not a regular file any more", path)
 
-    def readlink(self, path: bytes, cached: bool = False) -> bytes:
+    def first_missing(self, path: bytes, kind: Kind) -> bytes | None:
+        """The shortest beginning of ``path`` that is no directory, or all of it where it is not of that ``kind``.
+
+        None where nothing is missing.
+        """
+        ends = [at for at, letter in enumerate(path) if letter == 0x2F] + [len(path)]
+        for end in ends:
+            try:
+                if self.stat(path[:end]).kind != (DIR if end < len(path) else kind):
+                    return path[:end]
+            except OSError as error:
+                if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                    raise
+                return path[:end]
+        return None
+
+    def readlink(self, path: bytes) -> bytes:
         """The target of a symbolic link."""
-        fd = self._open(path, PATH_ONLY, cached)
+        fd = self._open(path, PATH_ONLY, False)
         try:
             return os.readlink(b"", dir_fd=fd)
         finally:
             os.close(fd)
 
-    def getxattr(self, path: bytes, name: bytes, cached: bool = False) -> bytes:
+    def getxattr(self, path: bytes, name: bytes) -> bytes:
         """One extended attribute; ENODATA where it is not set."""
-        fd = self._open_shown(path, cached)
+        fd = self._open_shown(path)
         try:
             return os.getxattr(b"/proc/self/fd/%d" % fd, name)  # fgetxattr refuses O_PATH
         finally:
             os.close(fd)
 
-    def listxattr(self, path: bytes, cached: bool = False) -> list[bytes]:
+    def listxattr(self, path: bytes) -> list[bytes]:
         """The names of the extended attributes."""
-        fd = self._open_shown(path, cached)
+        fd = self._open_shown(path)
         try:
             return [os.fsencode(name) for name in os.listxattr(b"/proc/self/fd/%d" % fd)]
         finally:
             os.close(fd)
 
-    def statvfs(self, cached: bool = False) -> tuple[int, os.statvfs_result]:
+    def statvfs(self) -> tuple[int, os.statvfs_result]:
         """The filesystem under the root: its device number and its figures."""
-        return os.stat(self.root).st_dev, os.statvfs(self.root)
+        fd = self._open(b"", PATH_ONLY | os.O_DIRECTORY, False)
+        try:
+            return os.fstat(fd).st_dev, os.fstatvfs(fd)
+        finally:
+            os.close(fd)
+
+    def _open_quietly(self, path: bytes, flags: int, cached: bool) -> int:
+        """Open to read, without moving the access time where we may."""
+        try:
+            return self._open(path, flags | os.O_NOATIME, cached)
+        except PermissionError as error:
+            if error.errno != errno.EPERM:
+                raise
+        fd = self._open(path, flags, cached)
+        if not self.moves_atime:
+            self.moves_atime = True
+            log.info(
+                "access times in %s move when its files are read: only their owner may prevent it", printable(self.root)
+            )
+        return fd
 
     def _open(self, path: bytes, flags: int, cached: bool) -> int:
         """Open without following; where links are followed and one is in the way, walk."""
@@ -203,12 +223,21 @@ class Reader:
             finally:
                 os.close(fd)
 
-    def _open_shown(self, path: bytes, cached: bool) -> int:
-        fd = self._open(path, PATH_ONLY, cached)
-        if self.follow and _stat.S_ISLNK(os.fstat(fd).st_mode):
-            os.close(fd)
-            return self._open_following(path, PATH_ONLY)
-        return fd
+    def _open_shown(self, path: bytes) -> int:
+        fd = self._open(path, PATH_ONLY, False)
+        if not self.follow or not _stat.S_ISLNK(_fstat(fd).st_mode):
+            return fd
+        os.close(fd)
+        return self._open_following(path, PATH_ONLY)
+
+
+def _fstat(fd: int) -> os.stat_result:
+    """fstat(2); where it fails, as it may on a network filesystem, the descriptor is closed."""
+    try:
+        return os.fstat(fd)
+    except BaseException:
+        os.close(fd)
+        raise
 
 
 class DirectoryReader:
@@ -224,28 +253,17 @@ class DirectoryReader:
             os.close(fd)
             raise
         self._fd = fd
-        self._entries: Iterator[os.DirEntry[str]] = self._listing
 
     def __del__(self) -> None:
-        """Nobody waited any longer when a hung source gave the listing at last."""
+        """Close the descriptor if the caller was gone before the listing arrived."""
         self.close()
 
-    def names(self, most: int) -> frozenset[bytes] | None:
-        """The names of what is to be read still, and stays so; None where these are more than ``most``."""
-        ahead = list(islice(self._listing, most + 1))
-        self._entries = chain(ahead, self._listing)
-        if len(ahead) > most:
-            return None
-        return frozenset([entry.name.encode(CODEC, "surrogateescape") for entry in ahead])
-
-    def read(self, most: int, cached: bool = False) -> tuple[list[Listed], bool]:
+    def read(self, most: int) -> tuple[list[Listed], bool]:
         """Up to ``most`` entries with their attributes, and whether that was the end (it is closed then)."""
-        if cached and self._reader.follow:
-            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
         listed: list[Listed] = []
         excluded = None if self._reader.excluded is nothing_excluded else self._reader.excluded
         try:
-            for entry in self._entries:
+            for entry in self._listing:
                 name = entry.name.encode(CODEC, "surrogateescape")  # os.fsencode, without its checks
                 if excluded is None or not excluded(name):
                     found = self._attributes(name, entry)
@@ -260,13 +278,13 @@ class DirectoryReader:
         return listed, True
 
     def _attributes(self, name: bytes, entry: "os.DirEntry[str]") -> Attributes | None:
-        """An entry's attributes; None when it went away meanwhile; its bare type where it cannot be looked at."""
+        """An entry's attributes; None when it went away meanwhile; bare ones where they cannot be had."""
         try:
             found = attributes(entry.stat(follow_symlinks=False))
         except FileNotFoundError:
             return None
         except OSError:
-            return Attributes(_bare_kind(entry), 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, entry.inode())
+            return bare(_kind(entry))
         if not self._reader.reshaped:
             return found
         if _stat.S_ISDIR(found.mode):
@@ -283,7 +301,7 @@ class DirectoryReader:
             os.close(fd)
 
 
-def _bare_kind(entry: "os.DirEntry[str]") -> int:
+def _kind(entry: "os.DirEntry[str]") -> int:
     if entry.is_symlink():
         return _stat.S_IFLNK
     return _stat.S_IFDIR if entry.is_dir(follow_symlinks=False) else _stat.S_IFREG

@@ -1,4 +1,7 @@
-"""Looking at a source down to the depth, again and again, reading only what moved.
+"""Scanning a source down to the depth, again and again, reading only what moved.
+
+With the names it takes the attributes of everything that is not itself scanned: nothing in a merged directory may
+wait for a source later, and nothing is ever made up.
 
 A directory whose (dev, ino, mtime, ctime) did not move keeps its names, so a quiet look costs one stat a
 directory. Clocks are coarse (FAT counts in 2 s, ext4 in ticks): a change right after the listing may leave the
@@ -12,14 +15,15 @@ called from the event loop.
 import errno
 import logging
 import os
+import stat
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from mmirrorfs.source.links import stat_following
-from mmirrorfs.source.reader import CODEC, Reader, attributes, nothing_excluded
+from mmirrorfs.source.reader import CODEC, Reader, nothing_excluded
 from mmirrorfs.text import printable
-from mmirrorfs.tree import DIR, Attributes, Directory, Entry, Kind, Leaf, Rank
+from mmirrorfs.tree import DIR, Directory, Entry, Kind, Leaf, Rank, packed
 
 log = logging.getLogger(__name__)
 
@@ -36,12 +40,13 @@ DENIED = (errno.EACCES, errno.EPERM)
 
 @dataclass(slots=True)
 class _Visit:
-    """One directory on its way through a scan."""
+    """One directory on its way through a scan. ``closed`` says that not even its attributes can be had."""
 
     path: bytes
     name: bytes
     old: Directory | None
     found: Directory | None = None
+    closed: bool = False
     below: "list[_Visit]" = field(default_factory=list)
 
 
@@ -49,20 +54,19 @@ class _Visit:
 class _Found:
     """The names of one directory. One with followed links never settles: their targets leave no trace in it."""
 
-    entries: dict[bytes, Entry]
-    known: dict[bytes, Attributes] | None
+    entries: dict[bytes, Entry] = field(default_factory=dict)
+    known: dict[bytes, bytes] = field(default_factory=dict)
     left_out: list[bytes] = field(default_factory=list)
     followed: bool = False
     only_folders: bool = True
 
 
 class Scanner:
-    """Scans one source to ``depth`` levels; ``attributes_too`` also takes the attributes of the leaves."""
+    """Scans one source to ``depth`` levels."""
 
-    def __init__(self, reader: Reader, rank: Rank, depth: int, attributes_too: bool) -> None:
+    def __init__(self, reader: Reader, rank: Rank, depth: int) -> None:
         self._reader = reader
         self._depth = depth
-        self._attributes_too = attributes_too
         self._rank = rank
         self._leaves: dict[int, Leaf] = {}
         self._checked: Callable[[], None] = lambda: None
@@ -85,14 +89,14 @@ class Scanner:
                     progress(len(visit.found.entries) if visit.found else 0)
         for level in reversed(levels):
             for visit in level:
-                _share(visit)
+                self._share(visit)
         assert root.found is not None
         return root.found
 
     def _look(self, visit: _Visit, level: int) -> None:
         """Find out what one directory holds: its old names where its stamp stands, a new listing otherwise."""
         try:
-            visit.found = self._unmoved(visit) or self._listed(visit)
+            visit.found = self._unmoved(visit) or self._listed(visit, level >= self._depth)
         except OSError as error:
             self._checked()
             if visit.old is not None and visit.path and error.errno not in GONE + DENIED:
@@ -103,6 +107,7 @@ class Scanner:
                 return
             else:
                 visit.found = self._unreadable(visit, error)
+                visit.closed = visit.found is None
         if level < self._depth:
             self._descend(visit)
 
@@ -118,45 +123,59 @@ class Scanner:
             stamp = self._reader.stat(visit.path).stamp
         return old if stamp == old.attr.stamp else None
 
-    def _listed(self, visit: _Visit) -> Directory:
+    def _listed(self, visit: _Visit, lowest: bool) -> Directory:
         """A new listing; the stamp is taken first, so a change meanwhile is seen the next time."""
         old, now, wall = visit.old, time.monotonic(), time.time_ns()
         fd = self._reader.open_directory(visit.path)
         try:
             own = self._reader.shown(os.fstat(fd))
-            found = self._entries(fd, visit.path)
+            found = self._entries(fd, visit.path, lowest)
         finally:
             os.close(fd)
         since = old.since if old is not None and old.attr.stamp == own.stamp else now
         last = max(own.mtime_ns, own.ctime_ns)
         settled = not found.followed and (wall - last > COARSE * 1e9 or now - since > COARSE)
         links = tuple(found.left_out)
-        new = Directory(own, found.entries, found.only_folders, settled, since, 0, found.known, links)
-        return old if old is not None and _equal(old, new) else new
+        new = Directory(own, found.entries, found.only_folders, settled, since, 0, found.known, links, now)
+        if old is None or not _equal(old, new):
+            return new
+        old.known, old.taken = new.known, new.taken
+        return old
 
-    def _entries(self, fd: int, path: bytes) -> "_Found":
-        """The names in one directory: the loop in which a scan spends its time."""
+    def _entries(self, fd: int, path: bytes, lowest: bool) -> "_Found":
+        """The names in one directory: the loop in which a scan spends its time.
+
+        Directories in the ``lowest`` ones are not scanned themselves, so their attributes are taken here.
+        """
         excluded, codec, folder = self._reader.excluded, CODEC, self._leaf(DIR)
-        found = _Found({}, {} if self._attributes_too else None)
+        found = _Found()
         entries, everything = found.entries, excluded is nothing_excluded
         with os.scandir(fd) as listing:
             for entry in listing:
                 name = entry.name.encode(codec, "surrogateescape")
                 if not everything and excluded(name):
                     continue
-                if entry.is_dir(follow_symlinks=False):
-                    entries[name] = folder
-                else:
+                if not entry.is_dir(follow_symlinks=False):
                     self._not_a_directory(found, path + b"/" + name if path else name, name, entry)
-                if found.known is not None and name in entries and name not in found.known:
-                    _remember(found.known, name, entry)
+                elif not lowest or self._known(found, name, entry):
+                    entries[name] = folder
         return found
+
+    def _known(self, found: "_Found", name: bytes, entry: "os.DirEntry[str]") -> bool:
+        """Take an entry's attributes, where they can be had; returns whether it is there still."""
+        try:
+            found.known[name] = packed(self._reader.shown(entry.stat(follow_symlinks=False)))
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+        return True
 
     def _not_a_directory(self, found: "_Found", path: bytes, name: bytes, entry: "os.DirEntry[str]") -> None:
         found.only_folders = False
         if entry.is_symlink():
             self._link(found, path, name)
-        elif (kind := _kind(entry)) is not None:
+        elif self._known(found, name, entry) and (kind := _kind(entry)) is not None:
             found.entries[name] = self._leaf(kind)
 
     def _link(self, found: "_Found", path: bytes, name: bytes) -> None:
@@ -167,8 +186,7 @@ class Scanner:
             if target is not None:
                 attr = self._reader.shown(target)
                 found.entries[name] = self._leaf(attr.kind)
-                if found.known is not None:
-                    found.known[name] = attr
+                found.known[name] = packed(attr)
                 return
         found.left_out.append(name)
 
@@ -187,11 +205,28 @@ class Scanner:
                 last = old.get(name)
                 visit.below.append(_Visit(prefix + name, name, last if isinstance(last, Directory) else None))
 
-    def _unreadable(self, visit: _Visit, error: OSError) -> Directory:
+    def _share(self, visit: _Visit) -> None:
+        """Put the scanned sub-directories in their places; where none of them moved the old directory stands.
+
+        One of which nothing is to be known is a name and no more.
+        """
+        found = visit.found
+        if found is None or not visit.below:
+            return
+        if found is visit.old and all(_is_unmoved(below, found.entries[below.name]) for below in visit.below):
+            return
+        entries = {name: entry for name, entry in found.entries.items() if not _is_directory(entry)}
+        for below in visit.below:
+            if below.found is not None or below.closed:
+                entries[below.name] = below.found or self._leaf(DIR)
+        visit.found = replace(found, entries=entries, only_folders=False)
+
+    def _unreadable(self, visit: _Visit, error: OSError) -> Directory | None:
+        """A directory that is there and cannot be listed; None where its attributes cannot be had either."""
         try:
             own = self._reader.stat(visit.path)
         except OSError:
-            own = Attributes(DIR, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+            return None
         old, code = visit.old, error.errno or errno.EIO
         if old is not None and old.errno == code and old.attr.stamp == own.stamp:
             return old
@@ -204,28 +239,20 @@ def _kind(entry: "os.DirEntry[str]") -> Kind | None:
     if entry.is_file(follow_symlinks=False):
         return Kind(0o100000)
     try:
-        return attributes(entry.stat(follow_symlinks=False)).kind
+        return Kind(stat.S_IFMT(entry.stat(follow_symlinks=False).st_mode))
     except OSError:
         return None
 
 
-def _remember(known: dict[bytes, Attributes], name: bytes, entry: "os.DirEntry[str]") -> None:
-    try:
-        known[name] = attributes(entry.stat(follow_symlinks=False))
-    except OSError:
-        return
-
-
 def _equal(old: Directory, new: Directory) -> bool:
-    """Whether a listing brought nothing new. Sub-directories of the old one count as what the new one lists.
+    """Whether a listing brought no other names. Sub-directories of the old one count as what the new one lists.
 
-    The access time is no news: listing a directory is what moves it.
+    The access time is no news: listing a directory may move it.
     """
     return (
         old.attr == new.attr._replace(atime_ns=old.attr.atime_ns)
         and old.settled == new.settled
         and old.errno == new.errno
-        and old.known == new.known
         and old.links == new.links
         and old.entries.keys() == new.entries.keys()
         and all(
@@ -235,20 +262,9 @@ def _equal(old: Directory, new: Directory) -> bool:
     )
 
 
-def _share(visit: _Visit) -> None:
-    """Put the scanned sub-directories in their places; where none of them moved the old directory stands."""
-    found = visit.found
-    if found is None or not visit.below:
-        return
-    kept = {below.name: below.found for below in visit.below if below.found is not None}
-    if found is visit.old and all(below.found is not None and below.found is below.old for below in visit.below):
-        return
-    entries = {
-        name: kept.get(name) or entry
-        for name, entry in found.entries.items()
-        if name in kept or not _is_directory(entry)
-    }
-    visit.found = replace(found, entries=entries, only_folders=False)
+def _is_unmoved(below: _Visit, entry: Entry) -> bool:
+    """Whether a sub-directory is what the directory has under its name already."""
+    return isinstance(entry, Leaf) if below.closed else below.found is not None and below.found is entry
 
 
 def _is_directory(entry: Entry) -> bool:

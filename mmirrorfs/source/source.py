@@ -1,24 +1,31 @@
 """One source: what it is called, whether it is there, how it is asked.
 
-Rule 1: a lost source is not an empty one. Lost means: its root is gone or cannot be read, fails with an I/O error,
-or is now another directory (device or inode number moved) that is empty, as an unplugged disk's mountpoint is.
-Another directory that is not empty is the source, come back. The same directory, now empty, was emptied.
+Rule 1: a lost source is not an empty one. Lost means: its root is gone or cannot be read, fails with an I/O error, is
+a link now, or is another directory (device or inode number moved) that is not the source come back: it is empty, as
+an unplugged disk's mountpoint is, or lies on another filesystem and has nothing of what was known. What is excluded
+does not count. The same directory, now empty, was emptied.
 Rule 2: "not there" from inside a source is believed only after its root was seen to be there.
 Rule 3: no descriptor is held between calls, so an idle source can be unmounted.
+Rule 4: the root is resolved once, when the source is made; no link is followed on the way to it from then on.
 
-``check_root``, ``scan`` and everything called ``blocking`` may run in any thread; the rest belongs to the loop.
+``check_root``, ``scan`` and the functions of ``reader`` may run in any thread; the rest belongs to the loop.
 """
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Container, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import TypeVar, TypeVarTuple
 
-from mmirrorfs.source.filesystems import is_local
-from mmirrorfs.source.pace import Pace
+import trio
+
+from mmirrorfs.source.beneath import DIRECTORY, open_beneath
+from mmirrorfs.source.filesystems import Locality
+from mmirrorfs.source.pace import Pace, beside
 from mmirrorfs.source.reader import Excluded, Reader, nothing_excluded
 from mmirrorfs.source.scan import Progress, Scanner
-from mmirrorfs.tree import Directory, Rank
+from mmirrorfs.tree import Attributes, Directory, Rank
 
 T = TypeVar("T")
 A = TypeVarTuple("A")
@@ -37,6 +44,10 @@ DOUBTFUL = frozenset(
     )
 )
 """Errors that a source gives when it is lost, and also when it is not."""
+ABSENT = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ELOOP))
+"""Those of them that a root which stands where it was leaves no doubt about."""
+PAUSE = 0.5
+"""Seconds between looks at whether a source hangs still that has to be waited for."""
 SHORTAGE = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM))
 """Errors that tell of us and not of the source."""
 
@@ -52,7 +63,8 @@ class SourceLost(OSError):
 class Source:
     """A source tree. ``path`` is what the user gave, ``name`` what it is called in messages, ``rank`` its place.
 
-    ``lost`` is the reason why the source counts as lost, or None. Only whoever refreshes clears it.
+    ``lost`` is the reason why the source counts as lost, or None. Only whoever refreshes clears it. ``locality`` says
+    which parts of it are local; ``local``, if given, that all of it is or that nothing is.
     """
 
     def __init__(
@@ -69,29 +81,57 @@ class Source:
         self.rank = rank
         self.name = name
         self.path = os.path.abspath(path)
-        root = os.path.realpath(self.path)
-        self.space = root
-        self.local = is_local(root) if local is None else local
-        self.reader = Reader(root, excluded, follow)
-        self.pace = Pace(self.local)
+        self.root = os.path.realpath(self.path)
+        self.locality = Locality(self.root)
+        self.is_local: Callable[[bytes], bool] = self.locality.of if local is None else lambda path: local
+        self.reader = Reader(self.root, excluded, follow)
+        self.pace = Pace()
         self.lost: str | None = None
         self.told_lost = False
-        self._identity = _identity(root)
-        self._scanner = Scanner(self.reader, rank, depth, attributes_too=not self.local)
+        self._names: Container[bytes] = ()
+        with self._opened_root() as fd:
+            self._identity = _identity(fd)
+        self._scanner = Scanner(self.reader, rank, depth)
+
+    @property
+    def local(self) -> bool:
+        """Whether the root lies on a local filesystem."""
+        return self.is_local(b"")
 
     def check_root(self) -> None:
-        """Raise SourceLost unless the root is there (rule 1); takes note of a root that came back elsewhere."""
+        """Raise SourceLost unless the root is there (rule 1); takes note of a root that came back elsewhere.
+
+        OSError where that cannot be found out for want of descriptors or memory.
+        """
         try:
-            root = os.path.realpath(self.path)
-            identity = _identity(root)
-            if identity != self._identity and not os.listdir(root):
-                raise SourceLost("an empty directory is in its place")
+            with self._opened_root() as fd:
+                identity = _identity(fd)
+                if identity != self._identity:
+                    self._check_stranger(os.listdir(fd), identity)
         except SourceLost:
             raise
         except OSError as error:
-            raise SourceLost(os.strerror(error.errno or errno.EIO)) from None
-        self.reader.root = root
+            if error.errno in SHORTAGE:
+                raise
+            raise SourceLost(_reason(error)) from None
         self._identity = identity
+
+    def _check_stranger(self, names: list[str], identity: tuple[int, int]) -> None:
+        """Raise SourceLost unless another directory, in the place of the root, is the source come back."""
+        shown = [name for name in map(os.fsencode, names) if not self.reader.excluded(name)]
+        if not shown:
+            raise SourceLost("an empty directory is in its place")
+        if identity[0] != self._identity[0] and self._names and not any(name in self._names for name in shown):
+            raise SourceLost("another filesystem is in its place, with nothing of what was known")
+
+    @contextmanager
+    def _opened_root(self) -> Iterator[int]:
+        """The root, open; ELOOP or ENOTDIR where a link is in its place, or on the way to it."""
+        fd = open_beneath(self.root, b"", DIRECTORY)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
 
     def scan(self, old: Directory | None, progress: Progress | None = None) -> Directory:
         """The tree down to the depth, sharing with ``old`` what did not move. Blocking.
@@ -100,75 +140,130 @@ class Source:
         """
         self.check_root()
         try:
-            found = self._scanner.scan(old, self.check_root, progress)
+            found = self._scanner.scan(old, self.check_root, partial(self._heard, progress))
         except OSError as error:
             if old is not None and error.errno in SHORTAGE:
                 raise
             self.check_root()
-            raise SourceLost(os.strerror(error.errno or errno.EIO)) from error
+            raise SourceLost(_reason(error)) from error
         is_other = (found.attr.dev, found.attr.ino) != self._identity
-        if is_other or not self._stands():  # it was unplugged just before the look, or meanwhile
+        if is_other or not self._stands():  # it was unplugged just before the scan, or meanwhile
             self.check_root()
+        self._names = found.entries
         return found
 
-    async def run(self, call: Callable[[*A, bool], T], *args: *A) -> T:
-        """Ask the source, waiting as long as it takes. Raises OSError; SourceLost where the root is not there."""
+    def _heard(self, progress: Progress | None, found: int) -> None:
+        """A scan asks many things: each answer shows that the source does not hang."""
+        self.pace.answered()
+        if progress is not None:
+            progress(found)
+
+    def cached(self, call: Callable[[bytes, *A, bool], T], path: bytes, *args: *A) -> T:
+        """Ask for what is in memory, here on the event loop: ``call(path, *args, cached=True)``. Never waits.
+
+        Raises BlockingIOError where ``path`` is not in memory, not on a local filesystem, or the error that it gave
+        needs a look at the root (rule 2); any other OSError may be believed.
+        """
+        self._raise_if_lost()
+        if not self.is_local(path):
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN), path)
+        try:
+            return call(path, *args, True)
+        except OSError as error:
+            if error.errno not in DOUBTFUL or (error.errno in ABSENT and self._stands_cached()):
+                raise
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN), path) from None
+
+    async def run(self, call: Callable[[*A], T], *args: *A) -> T:
+        """Ask the source in a thread, for as long as it takes. Raises OSError; SourceLost where it is lost."""
         self._raise_if_lost()
         try:
-            return await self.pace.run(call, *args)
-        except OSError as error:
-            await self._doubt(error)
+            return await self.pace.in_thread(partial(self._asked, call, *args))
+        except SourceLost as lost:
+            self.lost = lost.reason
             raise
 
-    async def within(self, seconds: float, call: Callable[[*A, bool], T], *args: *A) -> T:
+    async def within(self, seconds: float, call: Callable[[*A], T], *args: *A) -> T:
         """The same with a bound: TimeoutError after ``seconds``, or at once while the source hangs."""
-        self._raise_if_lost()
+        with trio.move_on_after(0 if self.pace.hung else seconds):
+            return await self.run(call, *args)
+        raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+
+    async def patiently(self, otherwise: Callable[[], T | None], call: Callable[[*A], T], *args: *A) -> tuple[T, bool]:
+        """The same; where the source hangs, what ``otherwise`` returns, if that is not None, and False.
+
+        What is asked of a source that hangs and cannot be had otherwise is waited for. Raises OSError as ``run``.
+        """
+        answers: list[T | OSError] = []
+        answered = trio.Event()
+
+        async def ask() -> None:
+            try:
+                answers.append(await self.run(call, *args))
+            except OSError as error:
+                answers.append(error)
+            answered.set()
+
+        beside(ask)
+        while not answers:
+            with trio.move_on_after(self.pace.patience or PAUSE):
+                await answered.wait()
+            if not answers and self.pace.hung and (last := otherwise()) is not None:
+                return last, False
+        if isinstance(answers[0], OSError):
+            raise answers[0]
+        return answers[0], True
+
+    def stat_several(self, directory: bytes, names: list[bytes], cached: bool = False) -> list[Attributes | OSError]:
+        """As the reader's, with rule 2: for ``cached`` and ``run``."""
+        found = self.reader.stat_several(directory, names, cached)
+        if any(isinstance(one, OSError) and one.errno in ABSENT for one in found):
+            if cached and not self._stands_cached():
+                raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN), directory)
+            if not cached and not self._stands():
+                self.check_root()
+        return found
+
+    def _asked(self, call: Callable[[*A], T], *args: *A) -> T:
+        """In the thread: rule 2."""
         try:
-            return await self.pace.within(seconds, call, *args)
-        except TimeoutError:
-            raise
+            return call(*args)
         except OSError as error:
-            await self._doubt(error, seconds)
+            if error.errno in DOUBTFUL and not (error.errno in ABSENT and self._stands()):
+                self.check_root()
             raise
 
     def _raise_if_lost(self) -> None:
         if self.lost is not None:
             raise SourceLost(self.lost)
 
-    async def _doubt(self, error: OSError, seconds: float | None = None) -> None:
-        if error.errno in DOUBTFUL:
-            await self.confirm(seconds, denied=error.errno == errno.EACCES)
-
     def _stands(self) -> bool:
         """Whether the root is where it was: one call, for this is asked after each name that is not there."""
         try:
-            st = os.stat(self.reader.root)
+            st = os.stat(self.root, follow_symlinks=False)
         except OSError:
             return False
         return (st.st_dev, st.st_ino) == self._identity
 
-    async def confirm(self, seconds: float | None = None, denied: bool = False) -> None:
-        """Rule 2: raise SourceLost unless the root is there, and with ``seconds`` TimeoutError after these.
-
-        The root of a local source is in memory; any other is asked in a thread. Where something was ``denied``, the
-        root may be where it was and not be readable any more.
-        """
+    def _stands_cached(self) -> bool:
+        """The same from memory only; false where that does not tell."""
         try:
-            if self.local:
-                if denied or not self._stands():
-                    self.check_root()
-            elif seconds is None:
-                await self.pace.in_thread(self.check_root)
-            else:
-                await self.pace.within(seconds, lambda cached: self.check_root())
-        except SourceLost as lost:
-            self.lost = lost.reason
-            raise
+            found = self.reader.stat(b"", True)
+        except OSError:
+            return False
+        return (found.dev, found.ino) == self._identity
 
 
-def _identity(root: bytes) -> tuple[int, int]:
-    """(dev, ino) of a root that can be listed; raises OSError otherwise."""
-    st = os.stat(root)
-    if not os.access(root, os.R_OK | os.X_OK, effective_ids=True):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), root)
+def _identity(root: int) -> tuple[int, int]:
+    """(dev, ino) of an open root, which may be entered; raises OSError otherwise."""
+    if not os.access(b".", os.X_OK, dir_fd=root, effective_ids=True):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    st = os.fstat(root)
     return st.st_dev, st.st_ino
+
+
+def _reason(error: OSError) -> str:
+    """Why a root cannot be used, in words."""
+    if error.errno in (errno.ELOOP, errno.ENOTDIR):
+        return "a link, or something else that is no directory, is in its place or on the way to it"
+    return os.strerror(error.errno or errno.EIO)

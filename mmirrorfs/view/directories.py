@@ -11,13 +11,12 @@ from dataclasses import dataclass
 
 import trio
 
-from mmirrorfs.source.source import Source
 from mmirrorfs.tree import Merged
+from mmirrorfs.view.fallback import PIECE, failure
 from mmirrorfs.view.folders import in_byte_order, pieces
 from mmirrorfs.view.memory import Listing
 from mmirrorfs.view.nodes import FileNode, MergedNode, Node
 from mmirrorfs.view.view import View
-from mmirrorfs.view.witness import PIECE, UNKNOWN, failure
 
 _MERGED = -1
 """Stands for a source's rank in the key of a merged directory's listing."""
@@ -59,11 +58,6 @@ class Directories:
             opened.begun = True
         return opened.listing.entries
 
-    def is_late(self, handle: int) -> bool:
-        """Whether what was opened is older by now than anything that the kernel may be told to keep."""
-        opened = self._open.get(handle)
-        return opened is not None and not self._view.is_fresh(opened.listing.taken)
-
     def release(self, handle: int) -> None:
         """The kernel has no use for the handle any more. Never raises."""
         self._open.pop(handle, None)
@@ -83,16 +77,21 @@ class Directories:
 
     async def _merged(self, node: MergedNode) -> Listing:
         view = self._view
-        merged = view.current(node)
         key = (_MERGED, node.path)
+        merged = view.current(node)
         kept = view.memory.listing(key)
         if kept is not None and kept.proof is merged and view.is_fresh(kept.taken):
             return kept
-        taken = view.clock()
-        children = await self._children(node, merged)
-        gone = await self._freshen(node, [child for _, child in children if isinstance(child, FileNode)])
-        listing = Listing([(name, child) for name, child in children if child not in gone], taken, merged)
-        view.memory.keep(key, listing)
+        while True:
+            merged, taken = view.current(node), view.clock()
+            children = await self._children(node, merged)
+            leaves = [child for _, child in children if isinstance(child, FileNode)]
+            await self._refresh(leaves)
+            if view.current(node) is merged:  # nothing was found gone
+                break
+        listing = Listing(children, taken, merged)
+        if all(view.is_fresh(leaf.seen) for leaf in leaves):
+            view.memory.keep(key, listing)
         return listing
 
     async def _children(self, node: MergedNode, merged: Merged) -> list[tuple[bytes, Node]]:
@@ -102,31 +101,14 @@ class Directories:
             children += [(name, self._view.child(node, name, child)) for name, child in piece]
         return children
 
-    async def _freshen(self, above: MergedNode, leaves: list[FileNode]) -> set[Node]:
-        """Get fresh attributes for the leaves of one merged directory; returns those that are gone.
+    async def _refresh(self, leaves: list[FileNode]) -> None:
+        """Have the attributes of the leaves of one merged directory asked about, as far as they are old.
 
         Hardly any age is passed on: the listing is kept in its turn, and then the kernel keeps what it is told.
         """
-        view, gone = self._view, set[Node]()
-        limit = view.clock() - view.freshness.keep / 10
-        old = [leaf for leaf in leaves if leaf.seen < limit and not leaf.opened]
-        for source in view.sources:
-            own = [leaf for leaf in old if leaf.source is source]
-            for piece in pieces(own):
-                gone.update(await self._freshen_piece(source, above.path_in(source.rank), piece))
-                if len(own) > PIECE:
-                    await trio.lowlevel.checkpoint()  # a local source answers without letting anybody else in
-        return gone
-
-    async def _freshen_piece(self, source: Source, directory: bytes, leaves: list[FileNode]) -> list[Node]:
-        names = [leaf.inner.rpartition(b"/")[2] for leaf in leaves]
-        found = await self._view.witness.several(source, directory, names)
-        gone: list[Node] = []
-        for leaf, attr in zip(leaves, found, strict=True):
-            attr = self._view.from_above(leaf) if attr is UNKNOWN else attr
-            if attr is not None and attr.kind == leaf.kind:
-                self._view.saw(leaf, attr)
-            else:
-                gone.append(leaf)
-                self._view.witness.surprised(source)
-        return gone
+        view = self._view
+        old = [leaf for leaf in leaves if not leaf.opened and view.expired(leaf, 0.9 * view.freshness.keep)]
+        for piece in pieces(old):
+            view.leaves.refresh(piece)
+            if len(old) > PIECE:
+                await trio.lowlevel.checkpoint()

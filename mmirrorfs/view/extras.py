@@ -7,10 +7,10 @@ import errno
 import os
 
 from mmirrorfs.source.source import Source, SourceLost
+from mmirrorfs.view.fallback import BRIEFLY, failure
 from mmirrorfs.view.labels import PREFIX, Labels
 from mmirrorfs.view.nodes import FileNode, MergedNode, Node
 from mmirrorfs.view.view import View
-from mmirrorfs.view.witness import PATIENCE, failure
 
 BLOCK = 4096
 """Bytes: the unit in which the sums are told, as the sources may have several."""
@@ -31,7 +31,7 @@ class Extras:
         if name.startswith(PREFIX):
             return self._label(node, name[len(PREFIX) :])
         source, inner, merged = self._winner(node)
-        return await self._view.witness.value(source, inner, name, merged)
+        return await self._view.fallback.value(source, inner, name, briefly=merged)
 
     def _label(self, node: Node, name: bytes) -> bytes:
         """What the view says of itself: no source has a say in that."""
@@ -44,10 +44,10 @@ class Extras:
         """The names of the winner's own; none where its source is lost. ``trusted`` ones are shown to root alone."""
         source, inner, merged = self._winner(self._view.node(ino))
         try:
-            if merged or self._view.memory.knows(source.rank, inner):
-                names = await source.within(PATIENCE, source.reader.listxattr, inner)
+            if merged:
+                names = await source.within(BRIEFLY, source.reader.listxattr, inner)
             else:
-                names = await source.run(source.reader.listxattr, inner)
+                names, _ = await source.patiently(list, source.reader.listxattr, inner)
         except (SourceLost, TimeoutError):
             return []
         hidden = (b"security.", PREFIX) if uid == 0 else (b"security.", b"trusted.", PREFIX)
@@ -68,7 +68,7 @@ class Extras:
         seen: dict[int, os.statvfs_result] = {}
         for source in self._view.sources:
             try:
-                device, figures = await source.within(PATIENCE, source.reader.statvfs)
+                device, figures = await source.within(BRIEFLY, source.reader.statvfs)
             except OSError:
                 continue
             seen[device] = figures

@@ -13,7 +13,7 @@ Event loop's thread only, but for the blocking reads themselves.
 import contextlib
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -22,8 +22,7 @@ import trio
 from mmirrorfs.source.reader import attributes
 from mmirrorfs.source.source import Source
 from mmirrorfs.tree import Attributes
-from mmirrorfs.view.nodes import FileNode, Told
-from mmirrorfs.view.witness import PATIENCE
+from mmirrorfs.view.nodes import FileNode, Proof
 
 LARGEST = 1 << 20
 """Bytes: the most that the kernel asks for in one read (256 pages)."""
@@ -37,7 +36,7 @@ it leaves out while the link is congested is asked for again with the next read;
 
 @dataclass(slots=True, eq=False)
 class OpenFile:
-    """One open file. ``reading`` counts the reads under way; ``told`` is what the kernel's pages are as new as.
+    """One open file. ``reading`` counts the reads under way; ``proof`` is what the kernel's pages are as new as.
 
     Of the last reads, ``position`` is where they ended, and ``run`` how much they read in order.
     """
@@ -50,15 +49,20 @@ class OpenFile:
     released: bool = False
     position: int = 0
     run: int = 0
-    told: Told | None = None
+    proof: Proof | None = None
+    proving: bool = False
+    local: bool = True
 
-    async def attributes(self) -> Attributes:
-        """What is open here, whatever has its name by now. Raises OSError: TimeoutError where the source hangs."""
-        if self.source.local:
-            return attributes(os.fstat(self.fd))
+    async def attributes(self, otherwise: Callable[[], Attributes | None]) -> tuple[Attributes, bool]:
+        """What is open here, whatever has its name by now, and True; where the source hangs ``otherwise``, and False.
+
+        Raises OSError.
+        """
+        if self.local:
+            return attributes(os.fstat(self.fd)), True
         self.reading += 1
         try:
-            return attributes(await self.source.pace.within(PATIENCE, _fstat, self.fd))
+            return await self.source.patiently(otherwise, _fstat, self.fd)
         finally:
             self.reading -= 1
             self.close_idle()
@@ -76,7 +80,7 @@ class OpenFile:
         """Close what was released, after the last read of it."""
         if self.released and not self.reading and self.fd >= 0:
             fd, self.fd = self.fd, -1
-            self.source.pace.close(fd)
+            self.source.pace.close(fd, self.local)
 
 
 class Files:
@@ -91,8 +95,11 @@ class Files:
     def add(self, fd: int, node: FileNode) -> int:
         """Take over a descriptor; returns its file handle."""
         self._last += 1
-        self._files[self._last] = OpenFile(fd, node, node.source, told=node.told)
+        local = node.source.is_local(node.inner)
+        self._files[self._last] = OpenFile(fd, node, node.source, proof=node.proof, local=local)
         node.opened += 1
+        if node.proof is not None:
+            node.content = (node.proof[0].dev, node.proof[0].ino)
         self._some.set()
         return self._last
 
@@ -109,6 +116,16 @@ class Files:
             return None
         return next((file for file in self._files.values() if file.node is node), None)
 
+    async def prove(self, file: OpenFile, took: Callable[[OpenFile, Attributes], None]) -> None:
+        """Ask for the attributes of what is open, and hand them to ``took``; nobody waits, and one asks at a time."""
+        if file.proving:
+            return
+        file.proving = True
+        with contextlib.suppress(OSError):
+            attr, _ = await file.attributes(lambda: None)
+            took(file, attr)
+        file.proving = False
+
     async def read(self, handle: int, offset: int, size: int) -> bytes | memoryview:
         """Up to ``size`` bytes from ``offset`` on; fewer only at the end of the file. Raises OSError.
 
@@ -123,7 +140,7 @@ class Files:
         head = bytes(self._scratch[:got])
         file.reading += 1
         try:
-            ahead = range(0) if file.source.local else file.ahead(offset, size)
+            ahead = range(0) if file.local else file.ahead(offset, size)
             rest = await file.source.pace.in_thread(partial(_read_whole, file.fd, offset + got, size - got, ahead))
         finally:
             file.reading -= 1
@@ -145,7 +162,7 @@ class Files:
     @staticmethod
     def _ends(file: OpenFile, position: int) -> bool:
         """Whether the file ends there; known without waiting on a local source only."""
-        return file.source.local and position >= os.fstat(file.fd).st_size
+        return file.local and position >= os.fstat(file.fd).st_size
 
     def release(self, handle: int) -> None:
         """The kernel has no use for the handle any more. Never raises."""
@@ -162,8 +179,8 @@ class Files:
         return iter(list(self._files.values()))
 
 
-def _fstat(fd: int, cached: bool) -> os.stat_result:
-    return os.fstat(fd)
+def _fstat(fd: int) -> Attributes:
+    return attributes(os.fstat(fd))
 
 
 def _read_whole(fd: int, offset: int, size: int, ahead: range = range(0)) -> bytes:

@@ -101,7 +101,7 @@ def _walk(folders: list[_Place], ino: int) -> _Place | None:
         for name, kind in entries:
             inner, path = join(folder.inner, name), join(folder.path, name)
             place = _Place(folder.source, inner, path, kind)
-            if number(folder.source.space, inner, kind) == ino:
+            if number(folder.source.root, inner, kind) == ino:
                 return place
             if kind == DIR:
                 queue.append(place)

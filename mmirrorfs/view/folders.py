@@ -2,10 +2,11 @@
 
 Rule 1: a listing that still stands is used again: within ``Freshness.keep`` seconds, and on a local source only
 while the directory's stamp (dev, ino, mtime, ctime) is the same.
-Rule 2: the first name asked for in a folder of a local source brings its whole listing, for the others will be asked
-for too: that takes 45 us, and each name by itself 10. Where the name is not in it only the names are taken, which
-takes 10: they answer for the next one too. A folder of more than PIECE names is spared that.
-Rule 3: a large directory is worked off in pieces, so that others are served in between.
+Rule 2: directories are read in threads: one that is in memory by name need not be there with its contents.
+Rule 3: the first name asked for in a folder of a local source brings its whole listing, for the others will be asked
+for too. In a folder of more than PIECE names, and on any other source, each name is asked for by itself.
+Rule 4: a large directory is worked off in pieces, so that others are served in between.
+Rule 5: where a folder turns out to be gone, that is reported, and the kernel looks its path up again.
 
 Event loop's thread only. Functions raise OSError.
 """
@@ -22,10 +23,11 @@ import trio
 
 from mmirrorfs.merge.inodes import numbers
 from mmirrorfs.source.reader import DirectoryReader, Listed
+from mmirrorfs.source.source import ABSENT
 from mmirrorfs.tree import Attributes
+from mmirrorfs.view.fallback import PIECE, failure
 from mmirrorfs.view.memory import Key, Listing, pack
-from mmirrorfs.view.nodes import FileNode, Node
-from mmirrorfs.view.witness import PIECE, failure
+from mmirrorfs.view.nodes import NEVER, FileNode, Node
 
 if TYPE_CHECKING:
     from mmirrorfs.view.view import View
@@ -39,7 +41,7 @@ RUN = 4096
 LONGEST = 255
 """Bytes: few sources take a longer name (NAME_MAX), so each is asked for by itself, and the error says so."""
 NOTED = 1000
-"""Folders of which the names alone are kept."""
+"""Folders that are known to be large, to be spared rule 3."""
 
 
 class Folders:
@@ -47,72 +49,86 @@ class Folders:
 
     def __init__(self, view: "View") -> None:
         self._view = view
-        self._names: dict[Key, tuple[float, frozenset[bytes] | None]] = {}
+        self._large: dict[Key, float] = {}
 
     async def lookup(self, above: FileNode, name: bytes) -> FileNode:
         """The node of a name in a folder. ENOENT where there is none."""
-        source = above.source
-        if source.reader.excluded(name):
+        if above.source.reader.excluded(name):
             raise failure(errno.ENOENT)
         kept = None
         if len(name) <= LONGEST:
-            kept = self._kept(above) or await self._at_once(above, name)
+            kept = self._kept(above) or await self._at_once(above)
         if kept is None:
-            attr = await self._view.witness.attributes(source, join(above.inner, name))
-            return self._inside(above, name, attr)
+            return await self._by_itself(above, name)
         found = kept.find(name)
         if found is None:
             raise failure(errno.ENOENT)
         known = self._view.nodes.get(found.ino) or found
         assert isinstance(known, FileNode)
-        return known
+        return known if known.attr.is_known else await self._by_itself(above, name)
+
+    async def _by_itself(self, above: FileNode, name: bytes) -> FileNode:
+        """A name that the source is asked for."""
+        try:
+            attr, fresh = await self._view.fallback.attributes(above.source, join(above.inner, name))
+        except FileNotFoundError:
+            raise await self._absent(above) from None
+        return self._inside(above, name, attr, fresh)
+
+    async def _absent(self, above: FileNode) -> OSError:
+        """The error for a name that is not in a folder: rule 5, if the folder itself is not there."""
+        source = above.source
+        if source.lost is not None:
+            return failure(errno.ENOENT)
+        try:
+            source.cached(source.reader.stat, above.inner)
+        except OSError:
+            return await self._view.gone(above)
+        return failure(errno.ENOENT)
 
     async def listing(self, node: FileNode) -> Listing:
         """What is in a folder."""
         kept = self._kept(node)
-        if kept is not None and (not node.source.local or await self._stands(node, kept)):
+        if kept is not None and (not node.source.is_local(node.inner) or await self._stands(node, kept)):
             return kept
         taken = self._view.clock()
-        own, listed, rest = await self._view.witness.listing(node.source, node.inner)
+        try:
+            own, listed, rest, fresh = await self._view.fallback.listing(node.source, node.inner)
+        except OSError as error:
+            raise await self._view.gone(node) if error.errno in ABSENT else error from None
         if rest is not None:
             listed += await self._rest(node, rest)
-        return await self._made(node, own, listed, taken)
+        return await self._made(node, own, listed, taken if fresh else NEVER)
 
     def _kept(self, node: FileNode) -> Listing | None:
         """The listing that was taken last, while it is fresh."""
         kept = self._view.memory.listing((node.source.rank, node.inner))
         return kept if kept is not None and self._view.is_fresh(kept.taken) else None
 
-    async def _at_once(self, node: FileNode, name: bytes) -> Listing | None:
-        """The listing of a small folder of a local source that holds ``name`` (rule 2); None for all others.
-
-        ENOENT where such a folder does not hold it.
-        """
+    async def _at_once(self, node: FileNode) -> Listing | None:
+        """The listing of a small folder of a local source (rule 3); None for all others."""
         source, key = node.source, (node.source.rank, node.inner)
-        if not source.local or source.lost is not None:
+        if not source.is_local(node.inner) or source.lost is not None:
             return None
-        taken, names = self._names.get(key, (-1e9, None))
-        if not self._view.is_fresh(taken) or (names is not None and name in names):
-            taken = self._view.clock()
-            try:
-                found = await source.run(source.reader.listing_with, node.inner, PIECE, name)
-            except OSError:  # it may be one to pass through only; each name is asked for by itself, and tells
-                return None
-            own, names, listed = found or (None, None, None)
-            if listed is not None:
-                return await self._made(node, own, listed, taken)
-            self._note(key, taken, names)
-        if names is not None:
-            raise failure(errno.ENOENT)
+        if self._view.is_fresh(self._large.get(key, NEVER)):
+            return None
+        taken = self._view.clock()
+        try:
+            own, listed, rest = await source.run(source.reader.listing, node.inner, PIECE)
+        except OSError:  # it may be one to pass through only; each name is asked for by itself, and tells
+            return None
+        if rest is None:
+            return await self._made(node, own, listed, taken)
+        rest.close()
+        self._note_large(key, taken)
         return None
 
-    def _note(self, key: Key, taken: float, names: frozenset[bytes] | None) -> None:
-        """Take note of the names in a folder, or that they are too many."""
-        if len(self._names) > NOTED:
-            self._names = {key: noted for key, noted in self._names.items() if self._view.is_fresh(noted[0])}
-        if len(self._names) > NOTED:
-            self._names.clear()
-        self._names[key] = taken, names
+    def _note_large(self, key: Key, taken: float) -> None:
+        if len(self._large) > NOTED:
+            self._large = {key: noted for key, noted in self._large.items() if self._view.is_fresh(noted)}
+        if len(self._large) > NOTED:
+            self._large.clear()
+        self._large[key] = taken
 
     async def _rest(self, node: FileNode, rest: DirectoryReader) -> list[Listed]:
         listed: list[Listed] = []
@@ -131,54 +147,53 @@ class Folders:
         packed = b""
         if len(listed) <= PIECE:
             listed.sort(key=_BY_NAME)
-            entries = self._all_inside(node, listed)
+            entries = self._all_inside(node, listed, taken)
         else:
             entries, parts = [], list[bytes]()
             large = self._view.memory.is_large(len(listed))
             async for piece in in_byte_order(listed):
-                entries += self._all_inside(node, piece)
+                entries += self._all_inside(node, piece, taken)
                 if large:
                     parts.append(pack(piece))
             packed = b"".join(parts)
         listing = Listing(entries, taken, own.stamp if own is not None else None, packed)
         if own is not None:
-            key = (node.source.rank, node.inner)
-            self._view.memory.keep(key, listing)
-            self._names.pop(key, None)
+            self._view.memory.keep((node.source.rank, node.inner), listing)
         return listing
 
-    def _inside(self, above: FileNode, name: bytes, attr: Attributes) -> FileNode:
+    def _inside(self, above: FileNode, name: bytes, attr: Attributes, fresh: bool) -> FileNode:
         """The node of a path inside a folder, with these attributes."""
         inner = join(above.inner, name)
         path = inner if above.path is above.inner else join(above.path, name)
         view = self._view
-        return view.identified(view.known(FileNode(above.source, inner, path, attr.kind, False)), attr)
+        return view.identified(view.known(FileNode(above.source, inner, path, attr.kind, False)), attr, fresh)
 
-    def _all_inside(self, above: FileNode, listed: Sequence[Listed]) -> list[tuple[bytes, Node]]:
+    def _all_inside(self, above: FileNode, listed: Sequence[Listed], taken: float) -> list[tuple[bytes, Node]]:
         """The nodes of several paths inside a folder: the same as one by one, quicker where the kernel holds none."""
         found: list[tuple[bytes, Node]] = []
-        source, now, told = above.source, self._view.clock(), time.time_ns()
-        number, known, same = numbers(source.space, above.inner), self._view.nodes.get, above.path is above.inner
+        source, wall, fresh = above.source, time.time_ns(), self._view.is_fresh(taken)
+        number, known, same = numbers(source.root, above.inner), self._view.nodes.get, above.path is above.inner
         prefix = join(above.inner, b"")
         for name, attr in listed:
             kind = attr.kind
             ino = number(name, kind)
-            if known(ino) is not None:
-                found.append((name, self._inside(above, name, attr)))
+            if known(ino) is not None and attr.is_known:
+                found.append((name, self._inside(above, name, attr, fresh)))
                 continue
             inner = prefix + name
             node = FileNode(source, inner, inner if same else join(above.path, name), kind, False, ino=ino)
-            node.told, node.attr, node.seen = (attr, told), attr, now
+            if attr.is_known:
+                node.proof, node.attr, node.seen = (attr, wall), attr, taken
             found.append((name, node))
         return found
 
     async def _stands(self, node: FileNode, kept: Listing) -> bool:
         """Whether the directory's stamp is the one that was listed. A source that does not answer is asked again."""
         try:
-            own: Attributes = await node.source.run(node.source.reader.stat, node.inner)
+            attr, fresh = await self._view.fallback.attributes(node.source, node.inner)
         except OSError:
             return False
-        return own.stamp == kept.proof
+        return attr.stamp == kept.proof or not fresh
 
 
 async def in_byte_order(named: list[tuple[bytes, T]]) -> AsyncIterator[list[tuple[bytes, T]]]:

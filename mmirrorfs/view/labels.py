@@ -42,7 +42,7 @@ class Labels:
         return None
 
     def _real(self, rank: Rank, path: bytes) -> bytes:
-        return join(self._view.sources[rank].reader.root, path) if path else self._view.sources[rank].reader.root
+        return join(self._view.sources[rank].root, path) if path else self._view.sources[rank].root
 
     def _shown(self, node: Node) -> list[tuple[Rank, bytes]]:
         """Where the node comes from: every source of a merged directory, in the view's order; one of anything else."""

@@ -23,6 +23,9 @@ _PACKED = struct.Struct("<IIIIQQQqqqQQH")
 Key = tuple[int, bytes]
 """(rank of a source, path of a directory in it); the rank is -1 for a merged directory of the view."""
 
+Value = bytes | int
+"""An extended attribute or a link's target; or the errno that says why there is none."""
+
 
 @dataclass(slots=True, eq=False)
 class Listing:
@@ -58,6 +61,11 @@ def _unpack(blob: bytes) -> Iterator[Listed]:
         yield blob[at - length : at], Attributes(*fields)
 
 
+def _attributes(blob: bytes) -> Attributes | None:
+    """What ``see`` remembered."""
+    return Attributes(*_PACKED.unpack(blob)[:-1]) if blob else None
+
+
 def weight(listing: Listing) -> int:
     """What a listing counts as, in entries: an empty one takes room too."""
     return max(1, len(listing.entries))
@@ -73,8 +81,9 @@ class Memory:
         self._hot_entries = 0
         self._packed: OrderedDict[Key, tuple[int, bytes]] = OrderedDict()
         self._packed_entries = 0
-        self._loose: OrderedDict[tuple[int, bytes], bytes] = OrderedDict()
-        self._values: OrderedDict[tuple[int, bytes, bytes], bytes] = OrderedDict()
+        self._loose: OrderedDict[Key, dict[bytes, bytes]] = OrderedDict()
+        self._loose_entries = 0
+        self._values: OrderedDict[tuple[int, bytes, bytes], tuple[Value, float]] = OrderedDict()
 
     def is_large(self, count: int) -> bool:
         """Whether a listing of so many entries is kept packed, and never as it was handed out."""
@@ -102,60 +111,71 @@ class Memory:
         return found
 
     def recall(self, key: Key) -> list[Listed] | None:
-        """What a directory held when it was last listed, in byte order; None where it was not, or too long ago."""
+        """What a directory held when it was last listed and looked into; None where it was not, or too long ago."""
+        listed = self._recalled(key)
+        since = self._loose.get(key)
+        if listed is None or not since:
+            return listed
+        merged = dict(listed) | {name: _attributes(blob) for name, blob in since.items()}
+        return [(name, attr) for name, attr in merged.items() if attr is not None]
+
+    def _recalled(self, key: Key) -> list[Listed] | None:
         hot = self._hot.get(key)
         if hot is not None:
-            return [(name, node.attr) for name, node in hot.entries]
+            return [(name, node.attr) for name, node in hot.entries if node.attr.is_known]
         packed = self._packed.get(key)
         if packed is None:
             return None
         self._packed.move_to_end(key)
         return list(_unpack(packed[1]))
 
-    def see(self, rank: int, path: bytes, attr: Attributes) -> None:
-        """Remember one file by itself: of what was looked up and not listed."""
-        self._loose[rank, path] = _PACKED.pack(*attr, 0)
-        self._loose.move_to_end((rank, path))
+    def see(self, rank: int, path: bytes, attr: Attributes | None) -> None:
+        """Remember one file by itself, of what was looked up and not listed; None: that it was not there.
+
+        Absence is worth remembering only where an older listing says otherwise.
+        """
+        above, _, name = path.rpartition(b"/")
+        key = (rank, above)
+        seen = self._loose.get(key)
+        if attr is None and not self.is_listed(key) and (seen is None or name not in seen):
+            return
+        if seen is None:
+            seen = self._loose[key] = {}
+        self._loose_entries -= len(seen)
+        seen[name] = _PACKED.pack(*attr, 0) if attr is not None else b""
+        self._loose_entries += len(seen)
+        self._loose.move_to_end(key)
         self._shrink()
 
     def recall_one(self, rank: int, path: bytes) -> Attributes | None:
-        """The attributes of one file when it was last seen, in a listing or by itself; None for absent or unknown.
-
-        While a listing is remembered nothing in it is seen by itself, so the listing knows better.
-        """
+        """The attributes of one file when it was last seen, in a listing or by itself; None for absent or unknown."""
         above, _, name = path.rpartition(b"/")
+        seen = self._loose.get((rank, above), {}).get(name)
+        if seen is not None:
+            return _attributes(seen)
         hot = self._hot.get((rank, above))
         if hot is not None:
             node = hot.find(name)
-            return node.attr if node is not None else None
-        listed = self.recall((rank, above))
-        if listed is not None:
-            return dict(listed).get(name)
-        loose = self._loose.get((rank, path))
-        return Attributes(*_PACKED.unpack(loose)[:-1]) if loose is not None else None
+            return node.attr if node is not None and node.attr.is_known else None
+        listed = self._recalled((rank, above))
+        return dict(listed).get(name) if listed is not None else None
 
-    def note(self, rank: int, path: bytes, name: bytes, value: bytes | None) -> None:
-        """Remember an extended attribute, or under the name b"" a link's target; None: that it is not there."""
+    def note(self, rank: int, path: bytes, name: bytes, value: Value, when: float) -> None:
+        """Remember an extended attribute, or under the name b"" a link's target; ``when`` is in loop seconds."""
         self._values.pop((rank, path, name), None)
-        if value is not None:
-            self._values[rank, path, name] = value
-            self._shrink()
+        self._values[rank, path, name] = value, when
+        self._shrink()
 
-    def noted(self, rank: int, path: bytes, name: bytes) -> bytes | None:
-        """What was noted, if it was."""
+    def noted(self, rank: int, path: bytes, name: bytes) -> tuple[Value, float] | None:
+        """What was noted, and when."""
         return self._values.get((rank, path, name))
-
-    def knows(self, rank: int, path: bytes) -> bool:
-        """Whether ``recall_one`` may be answered without the source, positively or not."""
-        key = (rank, path.rpartition(b"/")[0])
-        return (rank, path) in self._loose or key in self._hot or key in self._packed
 
     def is_listed(self, key: Key) -> bool:
         """Whether all names of that directory are remembered, so that one that is not there is known to be absent."""
         return key in self._hot or key in self._packed
 
     def __len__(self) -> int:
-        return self._hot_entries + self._packed_entries + len(self._loose) + len(self._values)
+        return self._hot_entries + self._packed_entries + self._loose_entries + len(self._values)
 
     def _keep_packed(self, key: Key, listing: Listing) -> None:
         if key[0] >= 0:
@@ -168,10 +188,17 @@ class Memory:
         while len(self) > self._limit and (self._packed or self._loose or self._values):
             if self._packed:
                 self._packed_entries -= self._packed.popitem(last=False)[1][0]
+            elif self._loose:
+                self._loose_entries -= len(self._loose.popitem(last=False)[1])
             else:
-                (self._loose or self._values).popitem(last=False)
+                self._values.popitem(last=False)
+
+    def forget(self, key: Key) -> None:
+        """A directory is known to be gone."""
+        self._drop(key)
 
     def _drop(self, key: Key) -> None:
+        self._loose_entries -= len(self._loose.pop(key, ()))
         hot = self._hot.pop(key, None)
         if hot is not None:
             self._hot_entries -= weight(hot)

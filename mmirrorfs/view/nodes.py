@@ -9,10 +9,15 @@ from mmirrorfs.merge.index import times
 from mmirrorfs.merge.inodes import number
 from mmirrorfs.source.scan import COARSE
 from mmirrorfs.source.source import Source
-from mmirrorfs.tree import DIR, Attributes, Directory, Kind, Merged, Rank
+from mmirrorfs.tree import Attributes, Directory, Kind, Merged, Rank, bare
 
-Told = tuple[Attributes, int]
-"""What the kernel was told of a file, and when: in nanoseconds since the epoch."""
+Proof = tuple[Attributes, int]
+"""What a source gave of a file, and when: in nanoseconds since the epoch."""
+
+NEVER = -1e9
+"""A time before all others, in loop seconds."""
+ALWAYS = float("inf")
+"""A time after all others."""
 
 
 class Node:
@@ -36,10 +41,12 @@ class MergedNode(Node):
 
     __slots__ = ("generation", "merged", "paths")
 
-    def __init__(self, ino: int, path: bytes, paths: tuple[bytes, ...] | None, merged: Merged, generation: int) -> None:
+    def __init__(
+        self, ino: int, path: bytes, paths: tuple[bytes, ...] | None, merged: Merged, generation: int, attr: Attributes
+    ) -> None:
         self.ino, self.nlookup, self.path, self.paths = ino, 0, path, paths
-        self.seen, self.reply = 0.0, None
-        self.merged, self.generation = merged, generation
+        self.seen, self.reply = ALWAYS, None
+        self.merged, self.generation, self.attr = merged, generation, attr
 
     def path_in(self, rank: Rank) -> bytes:
         """Where this directory is in that source, if it is there."""
@@ -49,24 +56,40 @@ class MergedNode(Node):
 class FileNode(Node):
     """A folder at the depth, a loose file above it, or anything below: ``inner`` is its path in ``source``.
 
-    ``touched_ns`` is the least mtime to show (0: none), ``told`` what the kernel was last told of its contents, and
-    ``opened`` the number of descriptors that are open on it. ``indexed`` says that it is in the index itself.
+    ``touched_ns`` is the least mtime to show (0: none), ``proof`` what the source last gave of it, ``kernel_attr`` what
+    the kernel's pages of it are as new as: set where a reply is written. ``opened`` is the number of descriptors that
+    are open on it, and ``content`` (dev, ino) of these. ``indexed`` says that it is in the index itself.
     """
 
-    __slots__ = ("indexed", "inner", "kind", "opened", "source", "told", "touched_ns")
+    __slots__ = ("content", "indexed", "inner", "kernel_attr", "kind", "opened", "proof", "source", "touched_ns")
 
     def __init__(
         self, source: Source, inner: bytes, path: bytes, kind: Kind, indexed: bool, salt: bytes = b"", ino: int = 0
     ) -> None:
-        self.ino = ino or number(source.space + salt, inner, kind)
+        self.ino = ino or number(source.root + salt, inner, kind)
         self.nlookup, self.path, self.source, self.inner, self.kind = 0, path, source, inner, kind
-        self.seen, self.reply, self.indexed = -1e9, None, indexed
+        self.attr, self.seen, self.reply, self.indexed = bare(kind), NEVER, None, indexed
         self.touched_ns = 0
-        self.told: Told | None = None
+        self.proof: Proof | None = None
+        self.kernel_attr: Proof | None = None
         self.opened = 0
+        self.content = (0, 0)
+
+    def update(self, proof: Proof, seen: float) -> None:
+        """Take note of what the source gave, at ``seen`` in loop seconds."""
+        self.proof, self.seen = proof, seen
+        self.touch(self.touched_ns)
+
+    def touch(self, touched_ns: int) -> None:
+        """Show an mtime no less than that, in nanoseconds since the epoch; 0 is for the source's own."""
+        self.touched_ns, self.reply = touched_ns, None
+        if self.proof is not None:
+            attr = self.attr = self.proof[0]
+            if touched_ns and touched_ns > attr.mtime_ns:
+                self.attr = attr._replace(mtime_ns=touched_ns, ctime_ns=max(attr.ctime_ns, touched_ns))
 
 
-def is_same(old: Told | None, attr: Attributes) -> bool:
+def is_same(old: Proof | None, attr: Attributes) -> bool:
     """Whether the contents are surely those that were told of.
 
     A time in whole milliseconds comes from a coarse clock: for a while another edit may leave it as it is.
@@ -84,16 +107,20 @@ def contents(attr: Attributes) -> tuple[int, int, int, int, int]:
     return (attr.dev, attr.ino, attr.size, attr.mtime_ns, attr.ctime_ns)
 
 
-def merged_attributes(merged: Merged, order: tuple[Rank, ...]) -> Attributes:
+def is_replaced(node: FileNode, attr: Attributes) -> bool:
+    """Whether the file that is open under that node is another than the one that has its path now."""
+    return node.opened > 0 and node.content != (attr.dev, attr.ino)
+
+
+def merged_attributes(merged: Merged, order: tuple[Rank, ...], last: Attributes) -> Attributes:
     """Of the first source in the view's order that has it, with the newest times over all, and nlink 1.
 
-    1 means "not counted": find(1) leaves directories out when a number above it is wrong.
+    1 means "not counted": find(1) leaves directories out when a number above it is wrong. ``last`` is what the
+    directory had before: it stays where no source has it any more, as the root may be when all sources are lost.
     """
     mtime, ctime = times(merged)
     first = first_input(merged, order)
-    if first is None:
-        return Attributes(DIR | 0o555, 1, 0, 0, 0, 0, 0, mtime, mtime, ctime, 0, 0)
-    return first.attr._replace(nlink=1, mtime_ns=mtime, ctime_ns=ctime)
+    return (first.attr if first is not None else last)._replace(nlink=1, mtime_ns=mtime, ctime_ns=ctime)
 
 
 def first_input(merged: Merged, order: tuple[Rank, ...]) -> Directory | None:

@@ -10,23 +10,26 @@ Everything runs on the event loop's thread; between two awaits nothing else does
 """
 
 import errno
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from typing import Protocol
 
 import trio
 
 from mmirrorfs.merge.index import Pairing, exact
-from mmirrorfs.merge.inodes import ROOT, InodeTable, number
-from mmirrorfs.source.reader import NotAFile
-from mmirrorfs.source.source import Source, SourceLost
-from mmirrorfs.tree import DIR, Attributes, Leaf, Merged, Rank
+from mmirrorfs.source.pace import beside
+from mmirrorfs.source.reader import NotAFile, attributes
+from mmirrorfs.source.source import ABSENT, Source, SourceLost
+from mmirrorfs.tree import DIR, Attributes, Directory, Merged, Rank
+from mmirrorfs.view.fallback import Fallback, failure
 from mmirrorfs.view.files import Files, OpenFile
-from mmirrorfs.view.folders import LONGEST, Folders, join
+from mmirrorfs.view.folders import LONGEST, Folders
+from mmirrorfs.view.leaves import Leaves
 from mmirrorfs.view.memory import Memory
-from mmirrorfs.view.nodes import FileNode, MergedNode, Node, contents, first_input, is_same, merged_attributes
-from mmirrorfs.view.witness import Witness, failure
+from mmirrorfs.view.nodes import NEVER, FileNode, MergedNode, Node, is_replaced, is_same
+from mmirrorfs.view.places import Places
 
 REMEMBER = 1_000_000
 """Entries remembered by default."""
@@ -51,12 +54,26 @@ class Freshness:
         return cls(0.45 * seconds, 0.45 * seconds, 0.5 * seconds)
 
 
-class View:
+class Reports(Protocol):
+    """Who is told of what a view finds out while it answers."""
+
+    def lost(self, source: Source) -> None:
+        """A source is lost."""
+
+    def missing(self, source: Source, path: bytes) -> None:
+        """What the index has at a path of a source is not there, or is something else now."""
+
+    def contents(self, ino: int) -> None:
+        """The contents of a file changed in a way that the kernel cannot see from its attributes."""
+
+
+class View(Places):
     """One view. ``order`` lists the ranks of the sources from the most preferred on.
 
-    ``outdated`` is called with the number of an inode whose contents changed unseen by the kernel, and the
-    witness's ``surprised`` with a source that is not as the index says.
+    ``reports`` is set by whoever keeps the index current, before the first request.
     """
+
+    reports: Reports
 
     def __init__(
         self,
@@ -68,27 +85,27 @@ class View:
         pairing: Pairing = exact,
         clock: Callable[[], float] = trio.current_time,
     ) -> None:
-        self.sources = sources
-        self.order = order
-        self.index = index
+        super().__init__(sources, order, index, self._recall)
         self.freshness = freshness
         self.pairing = pairing
         self.clock = clock
         self.memory = Memory(remember)
-        self.witness = Witness(self.memory)
         self.files = Files()
+        self.fallback = Fallback(self.memory, clock, freshness.keep)
+        self.fallback.report_lost = self._report_lost
+        self.leaves = Leaves(clock, self.nodes.get, self.directory_of, self.report_missing, self._report_lost)
         self.folders = Folders(self)
-        self.nodes: InodeTable[Node] = InodeTable()
-        self.outdated: Callable[[int], None] = lambda ino: None
-        self._generation = 0
-        self.root = MergedNode(ROOT, b"", None, index, 0)
-        self.root.attr = merged_attributes(index, order)
-        self.nodes.count(self.root)
 
-    def install(self, index: Merged) -> None:
-        """Swap the index. Every place in the old one is looked up anew when it is next asked for."""
-        self._generation += 1
-        self.index = index
+    def _recall(self, node: FileNode, directory: Directory | None) -> None:
+        self.leaves.recall(node, directory)
+
+    def _report_lost(self, source: Source) -> None:
+        self.reports.lost(source)
+
+    def report_missing(self, source: Source, path: bytes) -> None:
+        """Something that was known of a source is gone: nothing of it is told any longer."""
+        self.memory.forget((source.rank, path))
+        self.reports.missing(source, path)
 
     async def lookup(self, parent: int, name: bytes) -> Node:
         """The node of a name in a directory. ENOENT where there is none."""
@@ -96,7 +113,7 @@ class View:
         if name in (b".", b".."):
             return await self.dots(above, name)
         if isinstance(above, MergedNode):
-            return await self._lookup_merged(above, name)
+            return self._lookup_merged(above, name)
         assert isinstance(above, FileNode)
         return await self.folders.lookup(above, name)
 
@@ -109,7 +126,7 @@ class View:
         return node if name == b"." else await self._directory_of(node)
 
     async def getattr(self, ino: int) -> Node:
-        """The node, with attributes that are fresh. ENOENT where it is gone."""
+        """The node, with attributes that are fresh. ENOENT where it is gone, ESTALE where its name has another now."""
         node = self.node(ino)
         if isinstance(node, MergedNode):
             self.current(node)
@@ -120,110 +137,73 @@ class View:
     async def readlink(self, ino: int) -> bytes:
         """The target of a symbolic link, as it stands in the source."""
         node = self.file_node(ino)
-        return await self.witness.value(node.source, node.inner, b"")
+        return await self.fallback.value(node.source, node.inner, b"", False)
 
     async def open(self, ino: int) -> tuple[int, bool]:
         """Open a file to read; returns its handle and whether what the kernel has cached of it is still true.
 
         EIO where the source is lost. ESTALE where the name leads to another file by now while the old one is
-        open (rule 3), or to something of another type: the kernel then looks the name up again.
+        open (rule 3), or to something of another type, or to another source: the kernel then looks the name up again.
         """
         node = self.file_node(ino)
         try:
-            fd, attr = await node.source.run(node.source.reader.open_content, node.inner)
+            try:
+                fd, attr = node.source.cached(node.source.reader.open_content, node.inner)
+            except BlockingIOError:
+                fd, attr = await node.source.run(node.source.reader.open_content, node.inner)
         except SourceLost:
-            self.witness.surprised(node.source)
-            raise
-        except FileNotFoundError:
+            self.reports.lost(node.source)
             raise
         except NotAFile:
             raise self._stale(node) from None
-        except OSError:
-            if (await self.witness.attributes(node.source, node.inner)).kind != node.kind:
-                raise self._stale(node) from None
-            raise
+        except OSError as error:
+            raise await self.gone(node) if error.errno in ABSENT else error from None
         if is_replaced(node, attr):
-            node.source.pace.close(fd)
+            node.source.pace.close(fd, node.source.is_local(node.inner))
             raise self._stale(node)
-        same = is_same(node.told, attr)
-        self.saw(node, attr)
+        same = is_same(node.kernel_attr, attr)
+        node.update((attr, time.time_ns()), self.clock())
         return self.files.add(fd, node), same
+
+    def replied(self, node: Node) -> None:
+        """The kernel is told of a node's attributes, now: from then on its pages are as new as these.
+
+        It drops pages by itself when mtime or size moved. What else moved it cannot see: it is told explicitly, and
+        the pages stay suspect until the file is opened again.
+        """
+        if not isinstance(node, FileNode) or node.kind == DIR or node.proof is None:
+            return
+        last, attr = node.kernel_attr, node.proof[0]
+        if last is None or (last[0].size, last[0].mtime_ns) != (attr.size, attr.mtime_ns):
+            node.kernel_attr = node.proof
+        elif not is_same(last, attr):
+            self.reports.contents(node.ino)
+
+    def opened(self, ino: int) -> None:
+        """The kernel is told that a file is open: it reads its pages anew, or has those that were found true."""
+        node = self.file_node(ino)
+        if node.proof is not None and not is_same(node.kernel_attr, node.proof[0]):
+            node.kernel_attr = node.proof
 
     def _stale(self, node: FileNode) -> OSError:
         """The error that makes the kernel look the name up again, and what is kept of the name distrusted for that."""
-        node.seen = -1e9
+        node.seen = NEVER
         kept = self.memory.listing((node.source.rank, node.inner.rpartition(b"/")[0]))
         if kept is not None:
-            kept.taken = -1e9
+            kept.taken = NEVER
         return failure(errno.ESTALE)
 
-    # Nodes
+    async def gone(self, node: FileNode) -> OSError:
+        """What to answer for a node whose source says that its path leads to nothing.
 
-    def node(self, ino: int) -> Node:
-        """The node of an inode number that the kernel holds; ESTALE for any other."""
-        node = self.nodes.get(ino)
-        if node is None:
-            raise failure(errno.ESTALE)
-        return node
-
-    def file_node(self, ino: int) -> FileNode:
-        """The node of something that is in one source; EINVAL for a merged directory."""
-        node = self.node(ino)
-        if not isinstance(node, FileNode):
-            raise failure(errno.EINVAL)
-        return node
-
-    def find(self, path: bytes) -> Merged | Leaf | None:
-        """What the index has at a path of the view."""
-        found: Merged | Leaf | None = self.index
-        for name in path.split(b"/") if path else ():
-            found = found.children.get(name) if isinstance(found, Merged) else None
-        return found
-
-    def current(self, node: MergedNode) -> Merged:
-        """What the index has at that place now; ENOENT where it has no merged directory any more."""
-        if node.generation != self._generation:
-            found = self.find(node.path)
-            if not isinstance(found, Merged):
-                raise failure(errno.ENOENT)
-            if found is not node.merged:
-                node.merged, node.reply = found, None
-                node.attr = merged_attributes(found, self.order)
-            node.generation = self._generation
-        return node.merged
-
-    def child(self, above: MergedNode, name: bytes, child: Merged | Leaf) -> Node:
-        """The node of an entry of the index. The attributes of a leaf may be old, or missing still."""
-        path = join(above.path, name)
-        if isinstance(child, Merged):
-            return self._merged_node(above, name, path, child)
-        inner = path
-        if above.paths is not None or child.name is not None:
-            inner = join(above.path_in(child.source), child.name or name)
-        node = self.known(FileNode(self.sources[child.source], inner, path, child.kind, True))
-        touched = (above.merged.touched or {}).get(name, 0)
-        if node.touched_ns != touched:
-            node.touched_ns, node.seen = touched, -1e9
-        return node
-
-    def _merged_node(self, above: MergedNode, name: bytes, path: bytes, child: Merged) -> Node:
-        ino = number(b"", path, DIR)
-        node = self.nodes.get(ino)
-        if isinstance(node, MergedNode):
-            self.current(node)
-            return node
-        paths = above.paths
-        if paths is not None or child.names is not None:
-            own = child.names or (None,) * len(self.sources)
-            paths = tuple(join(above.path_in(Rank(rank)), spelled or name) for rank, spelled in enumerate(own))
-        node = MergedNode(ino, path, paths, child, self._generation)
-        node.attr = merged_attributes(child, self.order)
-        return node
-
-    def known(self, node: FileNode) -> FileNode:
-        """The node of that number that the kernel holds already, or this one."""
-        old = self.nodes.get(node.ino)
-        return old if isinstance(old, FileNode) else node
+        What is missing is reported, from the shortest path on that is. ESTALE, by which the kernel looks the whole path
+        up again, where the view has something else in its place by now; ENOENT where it has not.
+        """
+        missing = await node.source.run(node.source.reader.first_missing, node.inner, node.kind)
+        if missing is not None:
+            self.report_missing(node.source, missing)
+            self._stale(node)
+        return failure(errno.ESTALE if missing is not None and self.is_shown(node.path) else errno.ENOENT)
 
     async def _directory_of(self, node: Node) -> Node:
         """The directory above: what an NFS server asks for a handle that it kept."""
@@ -246,71 +226,76 @@ class View:
         """Whether what was seen then, in loop seconds, may be told still."""
         return self.clock() - seen < self.freshness.keep
 
+    def freshest(self) -> float:
+        """What was seen before that, in loop seconds, may not be told to be kept."""
+        return self.clock() - self.freshness.keep
+
+    def expired(self, node: FileNode, by: float) -> bool:
+        """Whether a leaf has to be asked about again that must stay true for ``by`` more seconds."""
+        return self.clock() - node.seen >= self.freshness.keep - by
+
     async def freshen(self, node: FileNode) -> None:
-        """Make ``node.attr`` fresh. ENOENT where the path holds nothing, or something of another type."""
+        """Make ``node.attr`` fresh, as far as anybody waits for that.
+
+        ENOENT where the path holds nothing, or something of another type; ESTALE where its name in the view has
+        something else by now; EIO where its attributes were never to be had.
+        """
         if self.is_fresh(node.seen):
             return
         file = self.files.of(node)
-        try:
-            if file is not None:
-                attr = await self._of_open(file)
-            else:
-                otherwise = partial(self.from_above, node) if node.indexed else None
-                attr = await self.witness.attributes(node.source, node.inner, otherwise)
+        if file is not None:
+            await self._freshen_open(file)
+        elif node.indexed:
+            directory = self.directory_of(node)
+            left = directory is None or node.inner.rpartition(b"/")[2] not in directory.entries
+            if left or not self.leaves.refresh([node]):
+                raise failure(errno.ESTALE if self.is_shown(node.path) else errno.ENOENT)
+        else:
+            attr, fresh = await self.fallback.attributes(node.source, node.inner)
             if attr.kind != node.kind:
                 raise failure(errno.ENOENT)
-        except FileNotFoundError:
-            if node.indexed:
-                self.witness.surprised(node.source)
-            raise
-        self.saw(node, attr)
+            node.update((attr, time.time_ns()), self.clock() if fresh else node.seen)
+        if not node.attr.is_known:
+            raise failure(errno.EIO)
 
-    async def _of_open(self, file: OpenFile) -> Attributes:
-        """What is open; what was last seen of it where its source hangs, for it may lie in a merged directory."""
-        try:
-            return await file.attributes()
-        except TimeoutError:
-            return file.node.attr
+    async def _freshen_open(self, file: OpenFile) -> None:
+        """Of what is open, whatever has its name by now. Nobody waits where it is in a merged directory."""
+        node = file.node
+        if file.local:
+            attr, fresh = attributes(os.fstat(file.fd)), True
+        elif node.indexed:
+            beside(self.files.prove, file, self._prove_open)
+            return
+        else:
+            attr, fresh = await file.attributes(lambda: node.attr)
+        node.update((attr, time.time_ns()), self.clock() if fresh else node.seen)
 
-    def saw(self, node: FileNode, attr: Attributes) -> None:
-        """Take note of attributes that were just read. A change that mtime and size do not tell is told on."""
-        if node.told is not None and node.kind != DIR:
-            last = node.told[0]
-            if (last.size, last.mtime_ns) == (attr.size, attr.mtime_ns) and not is_same(node.told, attr):
-                self.outdated(node.ino)
-        node.told = (attr, time.time_ns())
-        if node.touched_ns and node.touched_ns > attr.mtime_ns:
-            attr = attr._replace(mtime_ns=node.touched_ns, ctime_ns=max(attr.ctime_ns, node.touched_ns))
-        node.attr, node.seen, node.reply = attr, self.clock(), None
-
-    def from_above(self, node: FileNode) -> Attributes:
-        """What the scan knows of a leaf: its own attributes where it took them, or those of the directory above."""
-        merged = self.find(node.path.rpartition(b"/")[0])
-        if not isinstance(merged, Merged):
-            raise failure(errno.ENOENT)
-        directory = merged.inputs[node.source.rank] or first_input(merged, self.order)
-        assert directory is not None
-        found = (directory.known or {}).get(node.inner.rpartition(b"/")[2])
-        if found is not None and found.kind == node.kind:
-            return found
-        mode = directory.attr.mode & (0o777 if node.kind == DIR else 0o666)
-        return directory.attr._replace(mode=node.kind | mode, nlink=1, size=0, blocks=0)
+    def _prove_open(self, file: OpenFile, attr: Attributes) -> None:
+        file.node.update((attr, time.time_ns()), self.clock())
 
     # Names
 
-    async def _lookup_merged(self, above: MergedNode, name: bytes) -> Node:
-        child = self.current(above).children.get(name)
-        if child is None:
-            raise failure(errno.ENOENT if len(name) <= LONGEST else errno.ENAMETOOLONG)
-        node = self.child(above, name, child)
-        if isinstance(node, FileNode):
-            if node.opened:
-                last = partial(getattr, node, "attr")
-                return self.identified(node, await self.witness.attributes(node.source, node.inner, last))
-            await self.freshen(node)
-        return node
+    def _lookup_merged(self, above: MergedNode, name: bytes) -> Node:
+        """Nobody waits. A winner that is found gone gives way to the next source at once."""
+        for _ in range(len(self.sources) + 1):
+            child = self.current(above).children.get(name)
+            if child is None:
+                raise failure(errno.ENOENT if len(name) <= LONGEST else errno.ENAMETOOLONG)
+            node = self.child(above, name, child)
+            if not isinstance(node, FileNode):
+                return node
+            if (not node.opened and self.is_fresh(node.seen)) or self.leaves.refresh([node]):
+                return self._beside_open(node) if node.opened else _known(node)
+        raise failure(errno.EIO)
 
-    def identified(self, node: FileNode, attr: Attributes) -> FileNode:
+    def _beside_open(self, node: FileNode) -> FileNode:
+        """What has the name of a leaf that is open: itself, or what took its place."""
+        attr = self.leaves.last(node)
+        if attr is None or not is_replaced(node, attr):
+            return _known(node)
+        return self.identified(node, attr, node.source.is_local(node.inner))
+
+    def identified(self, node: FileNode, attr: Attributes, fresh: bool = True) -> FileNode:
         """The node that the file with these attributes has, given the one of its path (rule 3).
 
         Two files of one number would share one page cache, and readers of either would get bytes of the other.
@@ -323,10 +308,12 @@ class View:
             salt = b"\0%d" % turn
             own = self.known(FileNode(node.source, node.inner, node.path, node.kind, node.indexed, salt))
             own.touched_ns = node.touched_ns
-        self.saw(own, attr)
+        own.update((attr, time.time_ns()), self.clock() if fresh else own.seen)
         return own
 
 
-def is_replaced(node: FileNode, attr: Attributes) -> bool:
-    """Whether the file that is open under that node is another than the one that has its path now."""
-    return node.opened > 0 and node.told is not None and contents(node.told[0])[:2] != (attr.dev, attr.ino)
+def _known(node: FileNode) -> FileNode:
+    """The node, unless its attributes were never to be had: nothing is made up for it."""
+    if not node.attr.is_known:
+        raise failure(errno.EIO)
+    return node
