@@ -1,14 +1,19 @@
-"""A disk that can be unplugged: a source that is a filesystem of its own, for root."""
+"""Disks for root: one that can be unplugged, and one whose blocks come slowly or not at all.
+
+The latter is ext4 on a loop device over a file of the pass-through (``hanging``), read-only: what the kernel has of
+it in memory is there at once, and every block that it has not is asked of that file.
+"""
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tests.support.fresh import MARGIN
+from tests.support.hanging import Hanging, freed, hanging
 from tests.support.polling import poll
 from tests.support.trees import Tree, grow
 from tests.support.users import need, output_of, run
@@ -59,3 +64,42 @@ def disk(where: Path, tree: Tree, kind: str = "tmpfs") -> Iterator[Disk]:
             while os.path.ismount(path):
                 need("umount")
                 run("umount", "-l", path)
+
+
+def drop_caches() -> None:
+    """Have the kernel forget all names, inodes and blocks that it can read again."""
+    os.sync()
+    for _ in range(2):  # blocks are let go only when the inodes that hold them are
+        Path("/proc/sys/vm/drop_caches").write_text("3")
+
+
+@contextlib.contextmanager
+def slow_disk(where: Path, tree: Tree, prepare: Callable[[Path], None] = lambda top: None) -> Iterator[Hanging]:
+    """An ext4 disk at ``where``, with what its blocks come from; ``prepare`` is called while it can be written."""
+    images = where.with_suffix(".images")
+    image = images / "disk"
+    images.mkdir()
+    where.mkdir()
+    with open(image, "wb") as file:
+        file.truncate(64 << 20)
+    output_of("mkfs.ext4", "-q", "-O", "^has_journal", "-E", "lazy_itable_init=0,nodiscard", image)
+    try:
+        _mount_loop(image, where, "loop")
+        (where / "lost+found").rmdir()
+        prepare(grow(where, tree))
+        output_of("umount", where)
+        with hanging(images, where.with_suffix(".blocks"), hang="reads") as blocks:
+            _mount_loop(blocks.mountpoint / "disk", where, "ro,loop,inode_readahead_blks=0")
+            with freed(blocks):
+                yield blocks
+            blocks.go_on()
+            output_of("umount", "-l", where)
+    finally:
+        while os.path.ismount(where):
+            run("umount", "-l", where)
+
+
+def _mount_loop(image: Path, where: Path, options: str) -> None:
+    done = run("mount", "-t", "ext4", "-o", options, image, where)
+    if done.returncode:
+        pytest.skip(f"ext4 cannot be mounted here: {done.stderr.decode().strip()}")

@@ -5,7 +5,9 @@ SIGUSR2 answer again, the held ones too. It says so when it is so, on its standa
 Rule 2: nothing of it is kept by the kernel but the pages of files: every name and every attribute is asked for anew.
 Whoever lists a directory with a name ``STOP`` in it stops the process, when it has that answer.
 Rule 3: each read takes ``delay`` seconds, however many there are at a time; how many, is told in a file of figures.
-Rule 4: however the test ends, the connection is aborted and the mount taken away, without touching it.
+Rule 4: each request (with ``hang="reads"`` each read) takes ``pause`` seconds more, which may change at any time: it
+stands in the same file.
+Rule 5: however the test ends, the connection is aborted and the mount taken away, without touching it.
 """
 
 import argparse
@@ -24,7 +26,17 @@ from typing import NamedTuple, ParamSpec, TypeVar
 
 import pyfuse3
 import trio
-from pyfuse3 import EntryAttributes, FileHandleT, FileInfo, FileNameT, FlagT, FUSEError, InodeT, RequestContext
+from pyfuse3 import (
+    EntryAttributes,
+    FileHandleT,
+    FileInfo,
+    FileNameT,
+    FlagT,
+    FUSEError,
+    InodeT,
+    RequestContext,
+    XAttrNameT,
+)
 
 from tests.support.kernel import detach
 from tests.support.polling import poll
@@ -32,14 +44,17 @@ from tests.support.polling import poll
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_FIGURES = struct.Struct("=IIIIf")
+_FIGURES = struct.Struct("=IIIIfI")
+_PAUSE = struct.Struct("=d")
+_WHOLE = _FIGURES.size + _PAUSE.size
 CONNECTIONS = Path("/sys/fs/fuse/connections")
 
 
 class Figures(NamedTuple):
     """Reads begun, under way, and under way at a time at the most; requests that are held now.
 
-    ``mean`` is how many reads were under way on the average, of the time in which there were any.
+    ``mean`` is how many reads were under way on the average, of the time in which there were any; ``listed`` how many
+    directories were opened.
     """
 
     begun: int
@@ -47,6 +62,7 @@ class Figures(NamedTuple):
     most: int
     held: int
     mean: float
+    listed: int
 
 
 @dataclass
@@ -65,6 +81,12 @@ class Hanging:
     def fail(self) -> None:
         """Answer all, or all reads, with an I/O error from now on."""
         self._send(signal.SIGHUP, b"fails\n")
+
+    def slow(self, pause: float) -> None:
+        """Take ``pause`` seconds for each request from now on (rule 4)."""
+        with open(self._figures, "r+b") as file:
+            file.seek(_FIGURES.size)
+            file.write(_PAUSE.pack(pause))
 
     def go_on(self) -> None:
         """Answer again, what was held first."""
@@ -92,12 +114,23 @@ class Hanging:
     @property
     def figures(self) -> Figures:
         """How much is being read, asked without touching the mount."""
-        return Figures(*_FIGURES.unpack(self._figures.read_bytes()))
+        return Figures(*_FIGURES.unpack_from(self._figures.read_bytes()))
 
     def _send(self, number: signal.Signals, answer: bytes) -> None:
         self.process.send_signal(number)
         assert self.process.stdout is not None
         assert self.process.stdout.readline() == answer
+
+
+@contextlib.contextmanager
+def freed(*sources: Hanging) -> Iterator[None]:
+    """Abort the sources when the block fails: or what waits for them in the kernel cannot even be killed."""
+    try:
+        yield
+    except BaseException:
+        for source in sources:
+            source.abort()
+        raise
 
 
 def see_connections() -> None:
@@ -108,11 +141,15 @@ def see_connections() -> None:
 
 @contextlib.contextmanager
 def hanging(directory: Path, mountpoint: Path, hang: str = "all", delay: float = 0) -> Iterator[Hanging]:
-    """Mount a pass-through of ``directory``. ``hang``: what hangs or fails on demand, ``all`` or ``reads``."""
+    """Mount a pass-through of ``directory``. ``hang``: what hangs or fails on demand, ``all``, ``reads``,
+    or ``attributes``.
+
+    The last is for attributes asked of something by itself (fstat), not with its name.
+    """
     see_connections()
     mountpoint.mkdir(exist_ok=True)
     figures = mountpoint.parent / f"{mountpoint.name}.figures"
-    figures.write_bytes(bytes(_FIGURES.size))
+    figures.write_bytes(bytes(_WHOLE))
     words = [str(directory), str(mountpoint), str(figures), f"--hang={hang}", f"--delay={delay}"]
     program = [sys.executable, "-m", "tests.support.hanging", *words]
     top = Path(__file__).parents[2]
@@ -142,14 +179,14 @@ class _Passing(pyfuse3.Operations):
         self._paths: list[bytes] = [b"", os.fsencode(root)]
         self._numbers = {self._paths[1]: 1}
         self._listed: list[tuple[bytes, list[bytes]]] = []
-        self._only_reads, self._delay = hang == "reads", delay
+        self._what, self._delay = hang, delay
         self._failing = False
         self._answering = trio.Event()
         self._answering.set()
-        self._begun = self._now = self._most = self._waiting = 0
+        self._begun = self._now = self._most = self._waiting = self._opened = 0
         self._last = self._busy = self._total = 0.0
         with open(figures, "r+b") as file:
-            self._told = mmap.mmap(file.fileno(), _FIGURES.size)
+            self._told = mmap.mmap(file.fileno(), _WHOLE)
 
     async def obey(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         with trio.open_signal_receiver(signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP) as arriving:
@@ -165,9 +202,11 @@ class _Passing(pyfuse3.Operations):
                     self._answering.set()
                     os.write(1, b"goes on\n")
 
-    async def _held(self, read: bool = False) -> None:
-        if self._only_reads and not read:
+    async def _held(self, what: str = "all") -> None:
+        if self._what not in ("all", what):
             return
+        if pause := _PAUSE.unpack_from(self._told, _FIGURES.size)[0]:
+            await trio.sleep(pause)
         if self._failing:
             raise FUSEError(errno.EIO)
         if self._answering.is_set():
@@ -186,7 +225,8 @@ class _Passing(pyfuse3.Operations):
         self._most = max(self._most, self._now)
         self._waiting += held
         mean = self._total / (self._busy or 1)
-        self._told[:] = _FIGURES.pack(self._begun, self._now, self._most, self._waiting, mean)
+        figures = _FIGURES.pack(self._begun, self._now, self._most, self._waiting, mean, self._opened)
+        self._told[: len(figures)] = figures
 
     def _entry(self, path: bytes) -> EntryAttributes:
         st = _asked(os.lstat, path)
@@ -207,10 +247,16 @@ class _Passing(pyfuse3.Operations):
         pass
 
     async def getattr(self, inode: InodeT, ctx: RequestContext) -> EntryAttributes:
-        await self._held()
+        await self._held("attributes")
         return self._entry(self._paths[inode])
 
+    async def getxattr(self, inode: InodeT, name: XAttrNameT, ctx: RequestContext) -> bytes:
+        await self._held()
+        return _asked(os.getxattr, self._paths[inode], name, follow_symlinks=False)
+
     async def opendir(self, inode: InodeT, ctx: RequestContext) -> FileHandleT:
+        self._opened += 1
+        self._count(0)
         await self._held()
         path = self._paths[inode]
         self._listed.append((path, _asked(os.listdir, path)))
@@ -235,7 +281,7 @@ class _Passing(pyfuse3.Operations):
         self._count(1)
         try:
             await trio.sleep(self._delay)
-            await self._held(read=True)
+            await self._held("reads")
             return os.pread(fh, size, off)
         finally:
             self._count(-1)

@@ -1,0 +1,56 @@
+"""How long answers take, and questions that may stay without one for as long as the test goes on."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from tests.support.polling import poll
+
+T = TypeVar("T")
+
+
+class Asked(Generic[T]):
+    """A call that is made in a thread of its own, which the process does not wait for at its end."""
+
+    def __init__(self, call: Callable[[], T]) -> None:
+        self._call = call
+        self._answer: list[T] = []
+        self._error: list[OSError] = []
+        self._started = time.monotonic()
+        self.took = 0.0
+        threading.Thread(target=self._ask, daemon=True).start()
+
+    def _ask(self) -> None:
+        try:
+            self._answer.append(self._call())
+        except OSError as error:
+            self._error.append(error)
+        finally:
+            self.took = time.monotonic() - self._started
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether there is no answer yet."""
+        return not self._answer and not self._error
+
+    def answer(self, seconds: float) -> T:
+        """What the call returned, or raised."""
+        poll(lambda: not self.is_waiting, "an answer", seconds)
+        if self._error:
+            raise self._error[0]
+        return self._answer[0]
+
+
+def timed(call: Callable[[], T]) -> tuple[T, float]:
+    """What the call returns, and after how many seconds."""
+    start = time.monotonic()
+    return call(), time.monotonic() - start
+
+
+def worst(calls: Callable[[], object], seconds: float) -> float:
+    """The longest that the call took, made again and again for ``seconds``."""
+    end, longest = time.monotonic() + seconds, 0.0
+    while time.monotonic() < end:
+        longest = max(longest, timed(calls)[1])
+    return longest
