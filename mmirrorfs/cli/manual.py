@@ -45,6 +45,7 @@ def page(of: click.Command, version: str, date: str = "") -> str:
         ("CONFIGURATION FILE", prose.CONFIG),
         ("FSTAB", prose.FSTAB),
         ("SYSTEMD", prose.SYSTEMD),
+        ("JSON", prose.JSON),
         ("EXIT STATUS", lines(terms((str(code), meaning) for code, meaning in EXITS)) + prose.STDERR),
         ("SIGNALS", prose.SIGNALS),
         ("FILES", prose.FILES),
