@@ -1,5 +1,6 @@
-"""Names on their way to a person: to a terminal, a log or an error message."""
+"""Names on their way to a person (a terminal, a log, an error message), or to a program as JSON."""
 
+import base64
 import os
 
 
@@ -15,3 +16,14 @@ def _escaped(char: str) -> str:
     if "\udc80" <= char <= "\udcff":  # a byte that is no UTF-8, as os.fsdecode carries it
         return f"\\x{ord(char) - 0xDC00:02x}"
     return char.encode("unicode_escape").decode("ascii")
+
+
+def json_path(path: bytes) -> dict[str, str]:
+    """A path as members of a JSON object that every parser takes, without loss.
+
+    ``path`` is text, with U+FFFD for what is no UTF-8; ``path_b64`` is there exactly then, and has the bytes.
+    """
+    text = path.decode("utf-8", "replace")
+    if text.encode() == path:
+        return {"path": text}
+    return {"path": text, "path_b64": base64.b64encode(path).decode()}

@@ -46,6 +46,15 @@ CASES: dict[str, tuple[str, int, str]] = {
     "an unknown word in -o": ("high low mnt -o no_such_thing", USAGE, "no_such_thing"),
     "a preference for nobody": ("high low mnt --prefer=nobody", USAGE, "nobody"),
     "a source from a variable that is not set": ("high  mnt", USAGE, "empty word"),
+    "a mountpoint beside an output": (
+        "high low nowhere --output-high=/nowhere",
+        FAILED,
+        "nowhere does not exist: beside --output-high",
+    ),
+    "a refresh of nan": ("high low mnt --refresh=nan", USAGE, "nan is not a number of seconds"),
+    "a refresh of nan in -o": ("high low mnt -o refresh=nan", USAGE, "nan is not a number of seconds"),
+    "a refresh of inf": ("high low mnt --refresh=inf", USAGE, "inf is not a number of seconds"),
+    "a word in -o that ends mounts": ("high low mnt -o max_read=4096", USAGE, "max_read=4096: not possible"),
     "a mountpoint from a variable that is not set": ("high low ", USAGE, "empty word"),
 }
 

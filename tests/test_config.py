@@ -1,19 +1,28 @@
 """``--config FILE``: what stands in a TOML file becomes the command's options, and mistakes are named."""
 
+import json
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from mmirrorfs.cli import main
-from mmirrorfs.cli.config import read
+from mmirrorfs.cli.config import Kind, read
 from mmirrorfs.cli.problem import FAILED, USAGE, Problem
 from mmirrorfs.cli.settings import Settings
+from mmirrorfs.text import printable
 from tests.support.running import called
 from tests.support.trees import folders, grow
 
-KNOWN = ("depth", "match", "exclude", "ignore", "output-high", "refresh", "on-missing")
+KNOWN = {
+    "depth": Kind.WHOLE, "match": Kind.TEXT, "exclude": Kind.TEXTS, "ignore": Kind.TEXTS, "output-high": Kind.TEXT,
+    "refresh": Kind.NUMBER, "on-missing": Kind.TEXT, "followsymlinks": Kind.FLAG,
+}  # fmt: skip
 
 FILE = """
 depth = 2
@@ -86,6 +95,31 @@ def test_outputs_in_a_file_are_relative_to_it_too(file: Path) -> None:
         ("[sources]\nflac = 1", "[sources] must hold lines like"),
         ("sources = ['flac']", "[sources] must hold lines like"),
         ("depth = }", "line 1"),
+        ("depth = true", "depth must be a whole number, not true"),
+        ("depth = 2.5", "depth must be a whole number, not 2.5"),
+        ("depth = '2'", "depth must be a whole number, not '2'"),
+        ("depth = 2026-11-24", "depth must be a whole number, not a date or time"),
+        ("depth = 99999999999999999999", "depth must be a whole number, not one beyond 64 bits"),
+        ("depth = 0x" + "f" * 5000, "depth must be a whole number, not one beyond 64 bits"),
+        ("depth = " + "9" * 5000, "Exceeds the limit"),
+        ("refresh = false", "refresh must be a number, not false"),
+        ("refresh = '5'", "refresh must be a number, not '5'"),
+        ("exclude = [1]", "exclude must be a text in quotes, or a list of such texts, not 1"),
+        ("exclude = [['a']]", "exclude must be a text in quotes, or a list of such texts, not a list"),
+        ("exclude = {a = 1}", "exclude must be a text in quotes, or a list of such texts, not a table"),
+        ("match = ['nfc']", "match must be a text in quotes, not a list"),
+        ('match = "a\\u0000"', "match must be a text in quotes, not 'a\\\\x00'"),
+        ("followsymlinks = 'yes'", "followsymlinks must be true or false, not 'yes'"),
+        ("followsymlinks = 1", "followsymlinks must be true or false, not 1"),
+        ('output_high = ""', "output-high must be a path, not ''"),
+        ('output_high = "a\\u0000"', "output-high must be a text in quotes, not 'a\\\\x00'"),
+        ("[[view]]\nmountpoint = ''", "each [[view]] must hold a line like"),
+        ("[[view]]\nmountpoint = '/m'\nprefer = 1", "prefer must be a text in quotes, not 1"),
+        ("[sources]\na = ''", "[sources] must hold lines like"),
+        ('[sources]\na = "a\\u0000"', "[sources] must hold lines like"),
+        ("[sources]\n'' = 'a'", "[sources]: an empty name is no name"),
+        ('[sources]\n"a\\n" = "a"', "[sources]: a\\n is no name"),
+        ("x = " + "[" * 5000, "nested too deeply"),
     ],
 )
 def test_what_is_wrong_in_a_file_is_named(file: Path, text: str, names: str) -> None:
@@ -177,3 +211,99 @@ def test_a_file_is_enough_for_a_simulation(tmp_path: Path) -> None:
     done = called(tmp_path, "--config=in/c.toml", "--simulate")
     assert done.stdout == b"folder\thires\tflac\t1\nfolder\tflac\tflac\t2\nfolder\tmp3\tmp3\t3\n"
     assert done.stderr.endswith(b"folders: 1 in several sources, 0 only in hires, 1 only in flac, 1 only in mp3\n")
+
+
+toml = st.recursive(
+    st.one_of(
+        st.integers().map(str), st.floats().map(lambda number: repr(number)), st.sampled_from(["true", "false", "inf"]),
+        st.sampled_from(["2026-11-24", "07:30:00", "2026-11-24T07:30:00Z", "0xffffffffffffffffff", "nan", "-nan"]),
+        st.text(st.characters(exclude_categories=["Cs"]), max_size=5).map(lambda text: json.dumps(text)),
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3).map(lambda values: f"[{', '.join(values)}]"), inner.map("{{ a = {} }}".format)
+    ),
+    max_leaves=4,
+)  # fmt: skip
+
+
+@given(
+    lines=st.dictionaries(st.sampled_from([*KNOWN, "sources", "view", "prefer", "remember", "on-change"]), toml),
+    words=st.lists(st.sampled_from(["a", "b", "/c", "m=x", "--simulate", "--prefer=", "a:b"]), max_size=4),
+)
+@example(lines={"refresh": "nan"}, words=["a", "b", "c"])
+@example(lines={"refresh": "inf"}, words=["a", "b", "c"])
+def test_whatever_a_file_holds_it_is_taken_or_refused_in_one_line(lines: dict[str, str], words: list[str]) -> None:
+    with tempfile.TemporaryDirectory() as where, pytest.MonkeyPatch.context() as patched:
+        patched.setattr(main, "_mount", lambda wanted, made: 0)
+        patched.setattr(main, "check", lambda wanted: [])
+        patched.setattr(main, "check_last", lambda sources: None)
+        patched.setattr(main, "without_live_views", lambda wanted: wanted)
+        patched.setattr("mmirrorfs.cli.simulate.simulate", lambda wanted: 0)
+        file = Path(where, "c.toml")
+        file.write_text("".join(f"{name} = {value}\n" for name, value in lines.items()))
+        try:
+            assert main.run(["--config", str(file), *words]) == 0
+        except Problem as problem:
+            message = str(problem)
+        except click.ClickException as error:
+            message = printable(error.format_message())
+        else:
+            message = "taken"
+    assert len(message.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        ("a b c --refresh=nan", "nan is not a number of seconds from 0"),
+        ("a b c --refresh=inf", "inf is not a number of seconds from 0"),
+        ("a b c --refresh=1e300", "1e+300 is not a number of seconds from 0"),
+        ("a b c -o refresh=nan", "nan is not a number of seconds from 0"),
+        ("--simulate a b --prefer=nope", "--prefer nope: no such source; one of high, low, a, b"),
+        ("a b c --prefer=", "--prefer : no such source"),
+        ("A=x A=y m", "two sources are called A"),
+        ("x/A A=y z A=w m", "two sources are called A"),
+        ("--config= a b c", "--config: an empty word"),
+        ("a b --output-high=", "--output-high: an empty word"),
+        ("a b m --output-high=m", "m is an output already: beside --output-high"),
+        ("--status", "--status takes one path"),
+        ("--status --json", "--status takes one path"),
+        ("--status a b", "--status takes one path"),
+        ("--status=", "--status takes one path"),
+        ("--explain --json a b", "--explain takes one path"),
+        ("--status a --explain b", "--status and --explain are asked one at a time"),
+        ("--simulate --status a", "--status and --simulate are asked one at a time"),
+        ("a b c --json", "--json goes with --simulate, --status or --explain"),
+    ],
+)
+def test_what_a_command_line_says_wrongly_is_named(words: str, names: str, asked: list[Settings]) -> None:
+    with pytest.raises((Problem, click.ClickException)) as caught:
+        main.run(words.split())
+    error = caught.value
+    assert names in (error.format_message() if isinstance(error, click.ClickException) else str(error))
+    assert asked == []
+
+
+def test_a_name_that_was_given_is_kept_and_a_folder_of_that_name_is_numbered(asked: list[Settings]) -> None:
+    assert main.run(["/a/music", "music=/b", "/c/music", "/mnt/v"]) == 0
+    assert [source.name for source in asked[0].sources] == ["music-2", "music", "music-3"]
+
+
+@pytest.mark.parametrize(
+    ("words", "field"),
+    [
+        ("a ../b /c m", "{here}/a:{above}/b:/c"),
+        ("n=a n2=/b m", "n={here}/a:n2=/b"),
+        ("a:b m", "{here}/a:{here}/b"),
+        (r"/a/:/b//c\:d: m", r"/a/:/b//c\:d:"),
+        ("a b --output-high=m", "{here}/a:{here}/b"),
+    ],
+)
+def test_the_mount_table_has_whole_paths_and_those_of_fstab_to_the_byte(
+    words: str, field: str, asked: list[Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(main, "check_last", lambda sources: None)
+    assert main.run(words.split()) == 0
+    wanted = "fsname=" + field.format(here=tmp_path, above=tmp_path.parent).replace("\\", "\\\\")
+    assert wanted in asked[0].fuse_options

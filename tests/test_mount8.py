@@ -110,7 +110,7 @@ def test_a_remount_is_refused_with_advice_and_the_view_goes_on(inside: Inside, t
     [
         ("-o dept=2", 1, "mmirrorfs: -o dept=2: unknown option; did you mean depth?"),
         ("-o depth=deep", 1, "mmirrorfs: Invalid value for '-d' / '--depth': 'deep' is not a valid integer."),
-        ("-o uid=5", 1, "mmirrorfs: -o uid=5: unknown option"),
+        ("-o uid=5", 1, "mmirrorfs: -o uid=5: not possible: a view shows owners and modes"),
         ("-o overwritesymlinks=1", 1, "mmirrorfs: -o overwritesymlinks=1: overwritesymlinks takes no value"),
         ("-o on_missing=nothing", 1, "mmirrorfs: Invalid value for '--on-missing'"),
         ("", 32, "mmirrorfs: source {place}/nowhere does not exist: check the path, or mount it first"),

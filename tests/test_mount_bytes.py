@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.fresh import REFRESH, observer, shows
+from tests.support.json_paths import path_of
 from tests.support.model import predict, walk
 from tests.support.mounts import View, mounted
 from tests.support.trees import Link, Tree, grow
@@ -88,16 +89,16 @@ def test_names_of_any_bytes_come_and_go_and_are_told_of_without_harm(place: Path
         for path in paths:
             os.rmdir(os.fsencode(high) + b"/" + path)
         shows(lambda: not any(there()), "their end")
-        indexed = {os.fsdecode(path) for path in paths if not path.startswith(b"loose/")}
+        indexed = {path for path in paths if not path.startswith(b"loose/")}
         shows(lambda: told.exists() and lines(told, "removed") == indexed, "all of it told")
         assert lines(told, "added") == indexed
         assert b"\x1b" not in mount.log.read_bytes()
 
 
-def lines(told: Path, change: str) -> set[str]:
+def lines(told: Path, change: str) -> set[bytes]:
     """The paths that a change was told of."""
     read = [json.loads(line) for line in told.read_text().splitlines()]
-    return {line["path"] for line in read if line["change"] == change}
+    return {path_of(line) for line in read if line["change"] == change}
 
 
 def test_a_name_that_is_too_long_is_refused_as_on_the_disk(place: Path) -> None:

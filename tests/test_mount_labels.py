@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.hanging import hanging
+from tests.support.json_paths import path_of
 from tests.support.mounts import View, mounted
 from tests.support.polling import poll
 from tests.support.running import called
 from tests.support.trees import Link, Tree, folders, grow
-from tests.support.users import output_of, run
+from tests.support.users import needs_root, output_of, run
 
 pytestmark = pytest.mark.mount
 
@@ -130,6 +132,71 @@ def test_status_ends_with_1_while_a_source_is_lost(library: Path) -> None:
         assert (done.returncode, bool(json.loads(done.stdout)["sources"][0]["lost"])) == (1, True)
         os.rename(library / "away", library / "flac")
         poll(lambda: called(library, "--status", "view").returncode == 0, "the source back")
+
+
+def test_the_path_is_found_wherever_the_other_options_stand(library: Path) -> None:
+    with mounted(library / "view", library / "flac", library / "mp3", depth=2):
+        for name, path in (("--status", "view"), ("--explain", "view/Lund/Harbour")):
+            documents = []
+            for words in (
+                (name, path, "--json"),
+                ("--json", name, path),
+                (name, "--json", path),
+                (name, "--json", "--", path),
+            ):
+                done = called(library, *words)
+                assert (done.returncode, done.stderr) == (0, b""), words
+                documents.append(json.loads(done.stdout))
+            keys = [document.keys() for document in documents]
+            assert all(found == keys[0] for found in keys)
+        assert documents[0] == {
+            "path": f"{library}/view/Lund/Harbour",
+            "role": "folder",
+            "sources": [{"name": "flac", "path": f"{library}/flac/Lund/Harbour"}],
+            "hides": [{"path": f"{library}/mp3/Lund/Harbour"}],
+        }  # fmt: skip
+
+
+def test_names_that_are_no_text_are_told_without_loss(place: Path) -> None:
+    sources = [grow(os.fsencode(place / name) + b"\xff", {b"\xfe": {b"track": b""}}) for name in ("high", "low")]
+    with mounted(place / "view", *sources) as view:
+        state = json.loads(called(place, "--status", "view", "--json").stdout)
+        assert [path_of(source) for source in state["sources"]] == [os.fsencode(source) for source in sources]
+        assert b"(%s/high\\xff)" % os.fsencode(place) in called(place, "--status", "view").stdout
+        told = json.loads(called(place, "--json", "--explain", os.fsdecode(view.where + b"/\xfe")).stdout)
+        assert [path_of(one) for one in (told, *told["sources"], *told["hides"])] == [
+            view.where + b"/\xfe", *[os.fsencode(source) + b"/\xfe" for source in sources],
+        ]  # fmt: skip
+
+
+def test_in_the_foreground_over_the_same_view_it_says_why_it_ends(library: Path) -> None:
+    words = ("flac", "mp3", "view", "--depth=2", "--prefer=high")
+    with mounted(library / "view", library / "flac", library / "mp3", depth=2):
+        said = b"mmirrorfs: %s/view is mounted already\n" % os.fsencode(library)
+        done = called(library, *words, "-f")
+        assert (done.returncode, done.stderr) == (0, said)
+        assert called(library, *words, "-f", "-v").stderr.count(b"mounted already") == 1
+        done = called(library, *words)
+        assert (done.returncode, done.stderr) == (0, b"")
+
+
+@needs_root
+def test_status_ends_with_1_where_a_source_does_not_answer(library: Path) -> None:
+    with (
+        hanging(library / "flac", library / "slow") as source,
+        mounted(library / "view", library / "slow", library / "mp3", depth=2, options=("--refresh=1",)),
+    ):
+        assert called(library, "--status", "view").returncode == 0
+        source.hang()
+        try:
+            os.statvfs(library / "view")  # asks it, in vain
+            assert b"does not answer" in called(library, "--status", "view").stdout
+            done = called(library, "--status", "--json", "view")
+            assert [one["hangs"] for one in json.loads(done.stdout)["sources"]] == [True, False]
+            assert done.returncode == 1
+        finally:
+            source.go_on()
+        poll(lambda: called(library, "--status", "view").returncode == 0, "the source back", 20)
 
 
 def test_explain_says_in_words_why_something_is_what_it_is(library: Path) -> None:

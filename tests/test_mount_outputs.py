@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.kernel import mounted_under, processes_of
+from tests.support.kernel import abort_under, mounted_under, processes_of
 from tests.support.mounts import COMMAND, mounted
 from tests.support.polling import poll
 from tests.support.running import background, called, foreground, is_view
 from tests.support.trees import Link, grow, stamps
-from tests.support.users import NOBODY, WITHOUT_OVERRIDE, needs_root, run
+from tests.support.users import NOBODY, WITHOUT_OVERRIDE, needs_root, output_of, run
 
 pytestmark = pytest.mark.mount
 
@@ -155,3 +155,15 @@ def test_control_characters_of_a_name_never_reach_the_log(library: Path) -> None
         view.expect(r"flac/\\x1b\[31mred\\nmmirrorfs: forged cannot be listed: Permission denied")
         assert os.listdir(view.mountpoint) == [closed.name, "Lund", "Sparrows"]
         assert b"\x1b" not in view.log.read_bytes()
+
+
+def test_an_empty_third_source_beside_an_output_is_taken_with_a_question(library: Path) -> None:
+    grow(library / "usb", {})
+    try:
+        done = called(library, "flac", "mp3", "usb", "--output-high", "view")
+        assert done.returncode == 0
+        assert b"usb is empty: is it a source? beside --output-high" in done.stderr
+        assert os.listdir(library / "view") == ["Lund", "Sparrows"]
+        output_of("umount", library / "view")
+    finally:
+        abort_under(os.fsencode(library))

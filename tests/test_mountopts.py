@@ -112,7 +112,45 @@ def test_words_for_libfuse_are_handed_on_and_are_no_options(word: str) -> None:
 def test_words_that_would_end_a_mount_or_weaken_it_never_reach_libfuse() -> None:
     for word in ("suid", "dev", "rw", "nonempty", "exec"):
         assert parse((word,), KNOWN, FLAGS) == ([], frozenset())
-    for word in ("max_read=4096", "fsname=a", "subtype=b", "fd=3", "user_id=0", "rootmode=40000", "blkdev", "debug"):
+    for word in ("fd=3", "user_id=0", "rootmode=40000", "blkdev", "debug"):
+        assert f"-o {word}: unknown option" in refused(word)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "defaults,allow_other,use_ino,direct_io,nonempty,fsname=mergerfs,noauto_cache,splice_move,noforget",
+        "allow_other,default_permissions,kernel_cache,auto_cache,_netdev,big_writes,max_write=131072,nosymfollow",
+        r"ro,allow_other,fsname=a\,b,subtype=other,async_read,max_background=12,x-systemd.automount",
+    ],
+)
+def test_words_of_copied_fuse_lines_that_mean_nothing_here_are_taken(words: str) -> None:
+    assert parse((words,), KNOWN, FLAGS) == ([], frozenset(["allow_other"]))
+
+
+@pytest.mark.parametrize(
+    ("word", "instead"),
+    [
+        ("uid=1000", "allow_other"),
+        ("gid=1000", "allow_other"),
+        ("umask=022", "allow_other"),
+        ("umask", "allow_other"),
+        ("dmask=022", "allow_other"),
+        ("attr_timeout=3600", "refresh=SECONDS"),
+        ("entry_timeout=1", "refresh=SECONDS"),
+        ("max_read=4096", "leave it out"),
+    ],
+)
+def test_words_of_copied_fuse_lines_that_somebody_would_miss_are_refused_with_what_there_is(
+    word: str, instead: str
+) -> None:
+    message = refused(f"allow_other,{word}")
+    assert message.startswith(f"-o {word}: not possible: ")
+    assert instead in message
+
+
+def test_a_word_with_a_value_is_not_taken_without_one_nor_the_other_way_round() -> None:
+    for word in ("fsname", "max_write", "kernel_cache=1", "default_permissions=0"):
         assert f"-o {word}: unknown option" in refused(word)
 
 
@@ -139,7 +177,7 @@ def test_an_unknown_word_is_an_error_that_offers_the_nearest_known_one(word: str
     assert refused(word) == f"-o {word}: unknown option; did you mean {near}?"
 
 
-@pytest.mark.parametrize("word", ["uid=5", "umask", "=", "=value", "xyzzy", "--depth=2", " depth=2"])
+@pytest.mark.parametrize("word", ["force-user=joe", "=", "=value", "xyzzy", "--depth=2", " depth=2"])
 def test_a_word_like_nothing_known_is_an_error_without_an_offer(word: str) -> None:
     assert refused(word).startswith(f"-o {word}: unknown option")
 

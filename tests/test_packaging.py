@@ -37,6 +37,14 @@ def test_systemd_finds_no_fault_with_the_unit(tmp_path: Path) -> None:
     assert (verified.returncode, verified.stderr) == (0, b"")
 
 
+@pytest.mark.parametrize("file", [UNIT, ROOT / "README.md"], ids=lambda file: file.name)
+def test_a_unit_does_not_give_up_when_a_source_comes_late(file: Path) -> None:
+    lines = [line.strip() for line in file.read_text().splitlines()]
+    unit, service, install = (lines.index(f"[{name}]") for name in ("Unit", "Service", "Install"))
+    assert "StartLimitIntervalSec=0" in lines[unit:service]
+    assert {"Restart=on-failure", "RestartSec=5"} <= set(lines[service:install])
+
+
 def test_unit_has_no_mount_namespace_of_its_own() -> None:
     hiding = r"^(Protect(?!Hostname|Clock)\w+|Private\w+|\w+Paths|Root\w+|Temporary\w+|Bind\w+|MountFlags|DynamicUser)="
     assert re.findall(hiding, UNIT.read_text(), re.MULTILINE) == []

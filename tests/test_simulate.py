@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.json_paths import path_of
 from tests.support.kernel import mounted_under, processes_of
 from tests.support.mounts import COMMAND
 from tests.support.running import called
@@ -112,10 +113,15 @@ def test_names_are_printed_so_that_a_terminal_and_a_parser_survive_them(library:
     assert b"folder\tflac\tflac\ta\\tb\\n\\x1b[31m/\\xff\\\\\n" in done.stdout
     assert b"\x1b" not in done.stdout + done.stderr
     document = json.loads(called(library, *START, "--json").stdout)
-    odd = next(
-        entry["path"] for entry in document["entries"] if entry["path"].startswith("a\t") and "/" in entry["path"]
-    )
-    assert os.fsencode(odd) == b"a\tb\n\x1b[31m/\xff\\"
+    odd = next(entry for entry in document["entries"] if "path_b64" in entry)
+    assert (odd["path"], path_of(odd)) == ("a\tb\n\x1b[31m/\ufffd\\", b"a\tb\n\x1b[31m/\xff\\")
+
+
+def test_names_that_are_no_text_come_out_of_json_without_loss_and_as_nothing_but_text(library: Path) -> None:
+    grow(library / "flac", {b"\xff\n\xed\xa0\x80": {b"\xc3\x28": {}}, b"l\xffnk": Link(b".")})
+    document = json.loads(called(library, *START, "--json").stdout)
+    names = [path_of(member) for member in document["entries"] + document["remarks"] if "path_b64" in member]
+    assert names == [b"\xff\n\xed\xa0\x80", b"\xff\n\xed\xa0\x80/\xc3\x28", b"l\xffnk"]
 
 
 @needs_root

@@ -1,12 +1,14 @@
-"""Names as people see them: nothing in them can do anything to a terminal or a log."""
+"""Names as people and programs see them: nothing in them harms a terminal, a log or a parser, or is lost to one."""
 
+import json
 import os
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmirrorfs.text import printable
+from mmirrorfs.text import json_path, printable
+from tests.support.json_paths import path_of
 
 
 @pytest.mark.parametrize(
@@ -44,3 +46,27 @@ def test_a_backslash_in_a_name_is_not_taken_for_an_escape() -> None:
 def test_text_and_bytes_of_one_name_are_shown_alike() -> None:
     name = b"caf\xe9\n"
     assert printable(os.fsdecode(name)) == printable(name)
+
+
+@pytest.mark.parametrize(
+    ("path", "members"),
+    [
+        (b"Artist/Album", {"path": "Artist/Album"}),
+        ("Björk/\ufffd".encode(), {"path": "Björk/\ufffd"}),
+        (b"", {"path": ""}),
+        (b"a\n\\", {"path": "a\n\\"}),
+        (b"caf\xe9/1", {"path": "caf\ufffd/1", "path_b64": "Y2Fm6S8x"}),
+        (b"\xed\xb3\xbf", {"path": "\ufffd\ufffd\ufffd", "path_b64": "7bO/"}),
+    ],
+)
+def test_a_path_in_json_is_text_and_its_bytes_are_added_where_they_are_no_text(
+    path: bytes, members: dict[str, str]
+) -> None:
+    assert json_path(path) == members
+
+
+@given(st.binary(max_size=40))
+def test_no_path_is_lost_in_json_and_none_is_a_lone_surrogate(path: bytes) -> None:
+    told = json.dumps(json_path(path))
+    assert path_of(json.loads(told)) == path
+    assert "\\ud" not in json.dumps(json_path(b"\xff" + path)).replace("\\ufffd", "")

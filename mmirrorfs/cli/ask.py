@@ -1,24 +1,42 @@
 """``--status`` and ``--explain``: what a live view says of itself, in words. Asks with a time limit, never longer."""
 
+import base64
 import json
 import os
 import re
 import stat
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from mmirrorfs.cli.options import FOLLOWS
 from mmirrorfs.cli.problem import FAILED, Problem
 from mmirrorfs.mount import table
 from mmirrorfs.source.filesystems import VIEW_TYPE, mount_under
-from mmirrorfs.text import printable
+from mmirrorfs.text import json_path, printable
 
 LOST = 1
-"""Exit code of ``--status`` where a source is lost."""
+"""Exit code of ``--status`` where a source is lost or does not answer."""
+
+
+def asked(given: dict[str, Any]) -> Callable[[], int] | None:
+    """What a command line asks a live view, if it asks anything. Raises Problem where that makes no sense."""
+    questions = {"status": show_status, "explain": explain}
+    names = [name for name in (*questions, "simulate") if given[name] not in (None, False)]
+    if names in ([], ["simulate"]):
+        return None
+    if len(names) > 1:
+        raise Problem(f"--{names[0]} and --{names[1]} are asked one at a time")
+    (name,) = names
+    words = [*([] if given[name] == FOLLOWS else [given[name]]), *given["paths"]]
+    if len(words) != 1 or not words[0]:
+        raise Problem(f"--{name} takes one path, that of {'a view' if name == 'status' else 'something in a view'}")
+    return partial(questions[name], words[0], given["json"])
 
 
 def show_status(mountpoint: str, as_json: bool) -> int:
-    """Print the state of the view on ``mountpoint``; returns LOST where one of its sources is lost."""
+    """Print the state of the view on ``mountpoint``; returns LOST where a source of it is lost or does not answer."""
     where = _found(mountpoint)
     if table.view_at(where) is None:
         raise Problem(f"no view is mounted on {printable(where)}", FAILED)
@@ -29,21 +47,22 @@ def show_status(mountpoint: str, as_json: bool) -> int:
         print(json.dumps(state, indent=1))
     else:
         print("\n".join(_in_words(printable(where), state)))
-    return LOST if any(source["lost"] for source in state["sources"]) else 0
+    return LOST if any(source["lost"] or source["hangs"] for source in state["sources"]) else 0
 
 
 def _in_words(where: str, state: dict[str, Any]) -> list[str]:
     lines = [f"{where}: {state['folders']:,} folders, mmirrorfs {state['version']}"]
     for source in state["sources"]:
         health = f"LOST: {source['lost']}" if source["lost"] else "does not answer" if source["hangs"] else "there"
-        lines.append(f"  {source['name']} ({source['path']}): wins {source['wins']:,} folders, {health}")
+        path = printable(base64.b64decode(source["path_b64"]) if "path_b64" in source else source["path"])
+        lines.append(f"  {source['name']} ({path}): wins {source['wins']:,} folders, {health}")
     ago = max(0.0, time.time() - state["last_refresh"])
     lines.append(f"  asked in the order {', '.join(state['order'])}")
     lines.append(f"  last looked at {ago:.0f} s ago, which took {state['took']:.3f} s")
     return lines
 
 
-def explain(path: str) -> int:
+def explain(path: str, as_json: bool) -> int:
     """Print why ``path``, in a live view, is what it is."""
     whole = _found(path)
     if not _in_view(whole):
@@ -56,8 +75,16 @@ def explain(path: str) -> int:
     names = _answer(whole, "source").decode().split("\n")
     reals = _paths(_answer(whole, "path"))
     hidden = _paths(_answer(whole, "shadowed"))
-    print("\n".join(_reasons(printable(whole), role, names, [printable(r) for r in reals], hidden)))
+    if as_json:
+        print(json.dumps(_document(whole, role, names, reals, hidden), indent=1))
+    else:
+        print("\n".join(_reasons(printable(whole), role, names, [printable(r) for r in reals], hidden)))
     return 0
+
+
+def _document(whole: bytes, role: str, names: list[str], reals: list[bytes], hidden: list[bytes]) -> dict[str, object]:
+    sources = [{"name": name, **json_path(real)} for name, real in zip(names, reals, strict=False)]
+    return {**json_path(whole), "role": role, "sources": sources, "hides": [json_path(path) for path in hidden]}
 
 
 def _found(path: str) -> bytes:

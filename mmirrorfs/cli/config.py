@@ -5,14 +5,36 @@ prefer. What the command line says wins.
 """
 
 import difflib
+import enum
 import os
 import tomllib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from mmirrorfs.cli.problem import FAILED, Problem
 from mmirrorfs.text import printable
+
+
+class Kind(enum.Enum):
+    """What the value of a key must be, in the words of a message."""
+
+    FLAG = "true or false"
+    WHOLE = "a whole number"
+    NUMBER = "a number"
+    TEXT = "a text in quotes"
+    TEXTS = "a text in quotes, or a list of such texts"
+
+
+_TYPES: dict[Kind, tuple[type, ...]] = {
+    Kind.FLAG: (bool,),
+    Kind.WHOLE: (int,),
+    Kind.NUMBER: (int, float),
+    Kind.TEXT: (str,),
+    Kind.TEXTS: (str,),
+}
+_LARGEST = 1 << 63
+"""No integer of TOML is larger; tomllib lets some pass that Python cannot even print."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,21 +46,27 @@ class Config:
     views: tuple[tuple[str, str], ...]
 
 
-def read(path: str, known: Collection[str]) -> Config:
+def read(path: str, known: Mapping[str, Kind]) -> Config:
     """Read a file; ``known`` are the long options that it may set. Raises Problem. Paths are relative to the file."""
+    if not path:
+        raise Problem("--config: an empty word where a path should be: is a variable not set?")
     shown = printable(path)
     try:
         with open(path, "rb") as file:
             data = tomllib.load(file)
     except OSError as error:
         raise Problem(f"--config {shown}: {error.strerror}", FAILED) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise Problem(f"--config {shown}: {error}") from None
+    except ValueError as error:  # tomllib's own, or int's, or that it is no UTF-8
+        raise Problem(f"--config {shown}: {printable(str(error))}") from None
+    except RecursionError:
+        raise Problem(f"--config {shown}: nested too deeply") from None
     sources, views = data.pop("sources", {}), data.pop("view", [])
-    _expect(isinstance(sources, dict) and all(isinstance(p, str) for p in sources.values()), shown, _SOURCES)
+    _expect(isinstance(sources, dict) and all(_is_place(place) for place in sources.values()), shown, _SOURCES)
+    for name in sources:
+        _expect(bool(name) and name.isprintable(), shown, f"[sources]: {printable(name) or 'an empty name'} is no name")
     _expect(isinstance(views, list) and all(isinstance(view, dict) for view in views), shown, _VIEWS)
     base = os.path.dirname(os.path.abspath(path))
-    options = {_checked(shown, name, known): value for name, value in data.items()}
+    options = {_checked(shown, name, value, known): value for name, value in data.items()}
     return Config(
         {name.replace("-", "_"): _placed(base, name, value) for name, value in options.items()},
         tuple((name, os.path.join(base, place)) for name, place in sources.items()),
@@ -48,11 +76,17 @@ def read(path: str, known: Collection[str]) -> Config:
 
 def _placed(base: str, name: str, value: Any) -> Any:  # noqa: ANN401  # whatever TOML has
     """An option's value, where it is a path seen from the file."""
-    return os.path.join(base, value) if name in ("output-high", "output-low") and isinstance(value, str) else value
+    return os.path.join(base, value) if name in _PLACES else value
 
 
+_PLACES = ("output-high", "output-low")
 _SOURCES = '[sources] must hold lines like flac = "/music/flac"'
 _VIEWS = 'each [[view]] must hold a line like mountpoint = "/mnt/high"'
+
+
+def _is_place(value: object) -> bool:
+    """Whether it can be a path; a NUL byte ends one, and an empty one would be the directory of the file."""
+    return isinstance(value, str) and value != "" and "\0" not in value
 
 
 def _expect(right: bool, shown: str, what: str) -> None:
@@ -64,14 +98,42 @@ def _view(shown: str, base: str, view: dict[str, Any]) -> tuple[str, str]:
     for key in view:
         _known(shown, key, ("mountpoint", "prefer"))
     place, prefer = view.get("mountpoint"), view.get("prefer", "high")
-    _expect(isinstance(place, str) and isinstance(prefer, str), shown, _VIEWS)
+    _expect(_is_place(place), shown, _VIEWS)
+    _expect(isinstance(prefer, str), shown, f"prefer must be {Kind.TEXT.value}, not {_said(prefer)}")
     return os.path.join(base, str(place)), str(prefer)
 
 
-def _checked(shown: str, name: str, known: Collection[str]) -> str:
+def _checked(shown: str, name: str, value: object, known: Mapping[str, Kind]) -> str:
+    """The long option that a key means; its value is one that the option can have."""
     long = name.replace("_", "-")
     _known(shown, long, [*known, "sources", "view"])
+    values = value if known[long] is Kind.TEXTS and isinstance(value, list) else [value]
+    for one in values:
+        _expect(_is_of(known[long], one), shown, f"{long} must be {known[long].value}, not {_said(one)}")
+        _expect(long not in _PLACES or _is_place(one), shown, f"{long} must be a path, not {_said(one)}")
     return long
+
+
+def _is_of(kind: Kind, value: object) -> bool:
+    """Whether a value is of that kind; for Python true is a number, for TOML it is none."""
+    if isinstance(value, bool) or not isinstance(value, _TYPES[kind]):
+        return kind is Kind.FLAG and isinstance(value, bool)
+    return "\0" not in value if isinstance(value, str) else not isinstance(value, int) or _fits(value)
+
+
+def _fits(value: int) -> bool:
+    return -_LARGEST <= value < _LARGEST
+
+
+def _said(value: object) -> str:
+    """A value, in the words of TOML as far as it is short."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int) and not _fits(value):
+        return "one beyond 64 bits"
+    if isinstance(value, str | int | float):
+        return printable(repr(value)[:40])
+    return "a table" if isinstance(value, dict) else "a list" if isinstance(value, list) else "a date or time"
 
 
 def _known(shown: str, name: str, known: Collection[str]) -> None:

@@ -12,13 +12,14 @@ from typing import Any
 import click
 
 from mmirrorfs.cli import mountopts
-from mmirrorfs.cli.ask import explain, show_status
+from mmirrorfs.cli.ask import asked
 from mmirrorfs.cli.checks import check, remove
 from mmirrorfs.cli.complete import answer, directories, is_asked
 from mmirrorfs.cli.config import read
 from mmirrorfs.cli.existing import without_live_views
 from mmirrorfs.cli.helper import arguments, is_helper
-from mmirrorfs.cli.options import Command, with_options
+from mmirrorfs.cli.last import check_last
+from mmirrorfs.cli.options import Command, kind_of, with_options
 from mmirrorfs.cli.problem import INTERRUPTED, SYSTEM, USAGE, Problem
 from mmirrorfs.cli.settings import Settings, settings
 from mmirrorfs.mount import log as logs
@@ -41,16 +42,18 @@ def command(context: click.Context, /, **given: Any) -> int:  # noqa: ANN401  # 
     preferred. Nothing is written, neither to the sources nor beside them, and what changes in a source shows in
     the view by itself. Unmount with umount, or with fusermount3 -u as a plain user.
     """
-    if given["status"] is not None:
-        return show_status(given["status"], given["json"])
-    if given["explain"] is not None:
-        return explain(given["explain"])
+    if (question := asked(given)) is not None:
+        return question()
     wanted = settings(given, context.meta[_FUSE], context.meta[_CONFIG])
     logs.to_stderr(wanted.verbose)
     if wanted.views and not wanted.simulate:
-        wanted = without_live_views(wanted)
+        missing = without_live_views(wanted)
+        _tell_of_live_views(wanted, missing)
+        wanted = missing
         if not wanted.views:
             return 0
+    if given["paths"] and (given["output_high"] or given["output_low"]):
+        check_last(wanted.sources)
     made = check(wanted)
     if wanted.simulate:
         from mmirrorfs.cli.simulate import simulate
@@ -60,6 +63,14 @@ def command(context: click.Context, /, **given: Any) -> int:  # noqa: ANN401  # 
 
 
 _FUSE, _CONFIG = "mmirrorfs.fuse", "mmirrorfs.config"
+
+
+def _tell_of_live_views(wanted: Settings, missing: Settings) -> None:
+    """Who stays in the foreground must hear why the command ends at once; with -v the log says it."""
+    if wanted.foreground and not wanted.verbose:
+        for view in wanted.views:
+            if view not in missing.views:
+                _say(f"{printable(view.mountpoint)} is mounted already", 0)
 
 
 def _mount(wanted: Settings, made: list[bytes]) -> int:
@@ -86,12 +97,13 @@ def run(arguments: list[str]) -> int:
     """
     options = [parameter for parameter in command.params if isinstance(parameter, click.Option)]
     known = {name.lstrip("-").replace("_", "-"): p for p in options for name in p.opts if name.startswith("--")}
+    kinds = {name: kind_of(option) for name, option in known.items() if name not in _ONCE and name != "config"}
     flags = frozenset(name for name, option in known.items() if option.is_flag or option.count)
     with command.make_context("mmirrorfs", list(arguments)) as context:
         words, fuse = mountopts.parse(context.params["options"], frozenset(known.keys() - _ONCE), flags)
     with command.make_context("mmirrorfs", words + list(arguments)) as context:
         file = context.params["config"]
-        config = read(file, known.keys() - _ONCE - {"config"}) if file is not None else None
+        config = read(file, kinds) if file is not None else None
     several = {option.name for option in options if option.multiple}
     defaults = {
         name: [value] if name in several and isinstance(value, str) else value

@@ -45,6 +45,7 @@ def page(of: click.Command, version: str, date: str = "") -> str:
         ("CONFIGURATION FILE", prose.CONFIG),
         ("FSTAB", prose.FSTAB),
         ("SYSTEMD", prose.SYSTEMD),
+        ("JSON", prose.JSON),
         ("EXIT STATUS", lines(terms((str(code), meaning) for code, meaning in EXITS)) + prose.STDERR),
         ("SIGNALS", prose.SIGNALS),
         ("FILES", prose.FILES),
@@ -82,7 +83,15 @@ def words() -> Iterator[str]:
     yield ".BR mount (8)"
     yield "or no matter to a view:"
     yield bold_list(sorted(mountopts.IGNORED)) + ","
-    yield "and whatever begins with x\\- or X\\-. Any other word is a mistake."
+    yield "and whatever begins with x\\- or X\\-."
+    yield ".PP"
+    yield "Accepted and without effect too, so that lines written for other FUSE filesystems can be used:"
+    yield bold_list([*sorted(mountopts.IGNORED_OF_FUSE), *(f"{name}=" for name in sorted(mountopts.IGNORED_VALUES))])
+    yield "\\&."
+    yield ".PP"
+    yield "Refused, with what to say instead:"
+    yield bold_list(f"{name}=" for name in sorted(mountopts.REFUSED)) + "."
+    yield "Any other word is a mistake."
 
 
 def terms(pairs: Iterable[tuple[str, str]]) -> Iterator[str]:

@@ -312,6 +312,27 @@ A source that is lost (unplugged, or a server that does not answer) still shows 
 files cannot be opened until it is back.
 """
 
+JSON = r"""
+What
+.B \-\-json
+prints, and what the command of
+.B \-\-on\-change
+reads, is UTF\-8 for every parser.
+.B path
+is a path as text.
+Where the path is no UTF\-8, U+FFFD stands for what is none, and
+.B path_b64
+is there beside it, with the bytes in base64; otherwise it is not there.
+.PP
+The command of
+.B \-\-on\-change
+has a process group of its own, which ends with the view: SIGTERM, and SIGKILL a second later, also where the program
+itself was killed.
+Only what makes itself a process group of its own, with
+.BR setsid (1)
+say, stays.
+"""
+
 SEE_ALSO = r"""
 .BR mount (8),
 .BR mount.fuse3 (8),

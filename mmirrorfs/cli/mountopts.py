@@ -46,12 +46,55 @@ IGNORED = frozenset(
         "iversion",
         "noiversion",
         "remount_ro",
-        "nonempty",
+        "nosymfollow",
     ]
 )
 """Generic words: a view is always ro, nosuid and nodev, and the others mean nothing to it or are done by mount(8)."""
 
+IGNORED_OF_FUSE = frozenset(
+    [
+        "default_permissions",
+        "nonempty",
+        "use_ino",
+        "readdir_ino",
+        "noforget",
+        "kernel_cache",
+        "auto_cache",
+        "noauto_cache",
+        "direct_io",
+        "hard_remove",
+        "intr",
+        "big_writes",
+        "large_read",
+        "async_read",
+        "sync_read",
+        "atomic_o_trunc",
+        "writeback_cache",
+        "splice_read",
+        "splice_write",
+        "splice_move",
+        "no_splice_read",
+        "no_splice_write",
+        "no_splice_move",
+    ]
+)
+"""Words that lines for other FUSE filesystems have: a view is so anyway, or they are about writing and its speed."""
+
+IGNORED_VALUES = frozenset(
+    ["fsname", "subtype", "max_write", "max_readahead", "max_background", "congestion_threshold", "intr_signal"]
+)
+"""Such words that take a value. The source field of the mount table is what it must be for ``mount -a``."""
+
 _IGNORED_PREFIXES = ("x-", "X-", "comment=", "context=", "fscontext=", "defcontext=", "rootcontext=")
+
+_OWNERS = "a view shows owners and modes as they are in the sources; allow_other lets other users in"
+_TIMES = "a view sees to its caches itself; say refresh=SECONDS"
+REFUSED = {
+    **dict.fromkeys(["uid", "gid", "umask", "fmask", "dmask"], _OWNERS),
+    **dict.fromkeys(["attr_timeout", "entry_timeout", "negative_timeout", "ac_attr_timeout"], _TIMES),
+    "max_read": "the kernel would end the mount; leave it out",
+}
+"""Words of other FUSE filesystems that somebody would miss, and what there is in their place."""
 
 FUSE = frozenset(["allow_other", "allow_root", "auto_unmount"])
 """Words that are handed on to libfuse."""
@@ -77,7 +120,9 @@ def parse(texts: tuple[str, ...], known: frozenset[str], flags: frozenset[str]) 
             raise Problem(
                 "remount is not possible: unmount the view and mount it again; the sources refresh by themselves"
             )
-        if word in IGNORED or word.startswith(_IGNORED_PREFIXES):
+        if word in IGNORED | IGNORED_OF_FUSE or word.startswith(_IGNORED_PREFIXES):
+            continue
+        if equals and name in IGNORED_VALUES:
             continue
         if word.replace("-", "_") in FUSE:
             fuse.add(word.replace("-", "_"))
@@ -85,6 +130,8 @@ def parse(texts: tuple[str, ...], known: frozenset[str], flags: frozenset[str]) 
             options.append(f"--{long}={value}" if equals else f"--{long}")
         elif long in known:
             raise Problem(f"-o {printable(word)}: {long} takes {'no' if long in flags else 'a'} value")
+        elif name in REFUSED:
+            raise Problem(f"-o {printable(word)}: not possible: {REFUSED[name]}")
         else:
             raise Problem(f"-o {printable(word)}: unknown option{_hint(long, known | FUSE)}")
     return options, frozenset(fuse)

@@ -8,6 +8,7 @@ import click
 
 from mmirrorfs.cli import helper
 from mmirrorfs.cli.complete import directories, files, one_of
+from mmirrorfs.cli.config import Kind
 from mmirrorfs.cli.versions import versions
 from mmirrorfs.merge.names import MATCHES
 
@@ -38,6 +39,34 @@ class Command(click.Command):
                 formatter.write_dl(records)
 
 
+class _Seconds(click.FloatRange):
+    """A number of seconds that a clock can count."""
+
+    def __init__(self) -> None:
+        super().__init__(min=0)
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> float:  # noqa: ANN401
+        seconds = float(super().convert(value, parameter, context))
+        if not seconds <= LONGEST:
+            self.fail(f"{seconds:g} is not a number of seconds from 0 to {LONGEST:,}", parameter, context)
+        return seconds
+
+
+LONGEST = 1_000_000_000
+"""Seconds, some 30 years: the longest time to refresh."""
+
+
+def kind_of(option: click.Option) -> Kind:
+    """What the option's value must be in a configuration file."""
+    if option.is_flag:
+        return Kind.FLAG
+    if isinstance(option.type, click.types.FloatParamType):
+        return Kind.NUMBER
+    if isinstance(option.type, click.types.IntParamType):
+        return Kind.WHOLE
+    return Kind.TEXTS if option.multiple else Kind.TEXT
+
+
 def _show_versions(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
     if wanted and not context.resilient_parsing:
         click.echo(versions())
@@ -59,6 +88,9 @@ def _uninstall(context: click.Context, parameter: click.Parameter, wanted: bool)
 def _option(group: str, *names: str, **how: Any) -> Decorator:  # noqa: ANN401  # click's own types
     return click.option(*names, cls=Grouped, group=group, **how)
 
+
+FOLLOWS = "\0"
+"""The value of --status and --explain where another option stands next: the path comes later. No path is like that."""
 
 _VIEW, _LOOK, _NAMES = "What wins, and where", "Looking at the sources", "What is shown"
 _ASK, _RUN = "Asking", "Running"
@@ -86,7 +118,7 @@ OPTIONS: tuple[Decorator, ...] = (
         help="Mount over a directory that is not empty; what is in it stays untouched underneath.",
     ),
     _option(
-        _LOOK, "--refresh", type=click.FloatRange(min=0), default=60.0, metavar="SECONDS", show_default=True,
+        _LOOK, "--refresh", type=_Seconds(), default=60.0, metavar="SECONDS", show_default=True,
         help="What changes in a source shows within this time; 0: the merged part changes on SIGHUP only.",
     ),
     _option(
@@ -116,12 +148,14 @@ OPTIONS: tuple[Decorator, ...] = (
     ),
     _option(_ASK, "--simulate", is_flag=True, help="Print who would win what, and mount nothing."),
     _option(
-        _ASK, "--status", metavar="MOUNTPOINT", shell_complete=directories,
-        help="Print how a live view is; exit 1 where a source is lost.",
+        _ASK, "--status", metavar="MOUNTPOINT", is_flag=False, flag_value=FOLLOWS, shell_complete=directories,
+        help="Print how a live view is; exit 1 where a source is lost or does not answer.",
     ),
-    _option(_ASK, "--explain", metavar="PATH", shell_complete=files,
-            help="Print why a path in a live view is what it is."),
-    _option(_ASK, "--json", is_flag=True, help="With --simulate or --status: print it as JSON."),
+    _option(
+        _ASK, "--explain", metavar="PATH", is_flag=False, flag_value=FOLLOWS, shell_complete=files,
+        help="Print why a path in a live view is what it is.",
+    ),
+    _option(_ASK, "--json", is_flag=True, help="With --simulate, --status or --explain: print it as JSON."),
     _option(
         _RUN, "--config", metavar="FILE", shell_complete=files,
         help="Read options, sources and views from this TOML file; one command then mounts all views.",

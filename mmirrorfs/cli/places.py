@@ -5,9 +5,10 @@ MOUNTPOINT`` from mount(8), with ``\\:`` for a colon in a path; and with a confi
 ``MOUNTPOINT``, ``LABEL MOUNTPOINT`` (mount(8) always says two words), or nothing. A source may be ``NAME=PATH``.
 """
 
+import itertools
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,23 +51,41 @@ class Places:
 def places(given: dict[str, Any], config: Config | None) -> Places:
     """Sort out the words of a command line. Raises Problem."""
     words = list(given["paths"])
-    if "" in (*words, given["output_high"], given["output_low"]):  # it would stand for the current directory
-        raise Problem("an empty word where a path should be: is a variable not set?")
+    for option, word in [("", word) for word in words] + [(f"{name}: ", given[key]) for name, key in _OUTPUTS]:
+        if word == "":  # it would stand for the current directory
+            raise Problem(f"{option}an empty word where a path should be: is a variable not set?")
     views = _outputs(given)
+    _check_no_output_among(words, views)
     if config is not None and config.sources and len(words) <= (0 if views else 2) and not _listed(words):
         return _configured(given, config, words, views)
     if not views and not (given["simulate"] and len(words) == (1 if _listed(words) else 2)):
         if len(words) < 2:
             raise Problem(f"sources and a mountpoint are needed: {_FORM}")
-        views = (_view(words.pop(), given["prefer"] or "high"),)
-    field = words[0] if _listed(words) else ":".join(_escaped(word) for word in words)
+        views = (_view(words.pop(), "high" if given["prefer"] is None else given["prefer"]),)
     sources = [part for part in mountopts.split(words[0], ":") if part] if _listed(words) else words
     if len(sources) < 2:
         raise Problem(f"at least two sources are needed: {_FORM}")
-    return Places(named(sources), views, field)
+    whole = [_absolute(source) for source in sources]
+    as_it_is = _listed(words) and whole == sources  # to the byte, or "mount -a" would not know it again
+    return Places(named(sources), views, words[0] if as_it_is else ":".join(map(_escaped, whole)))
 
 
 _FORM = "mmirrorfs SOURCE SOURCE MOUNTPOINT (see mmirrorfs --help)"
+_OUTPUTS = (("--output-high", "output_high"), ("--output-low", "output_low"))
+ALL_SOURCES = "beside --output-high or --output-low all paths are sources, none is a MOUNTPOINT"
+
+
+def _check_no_output_among(words: Sequence[str], views: tuple[ViewSettings, ...]) -> None:
+    for word in words:
+        if any(os.path.abspath(os.fsencode(word)) == view.mountpoint for view in views):
+            raise Problem(f"{printable(word)} is an output already: {ALL_SOURCES}")
+
+
+def _absolute(source: str) -> str:
+    """A source, named or not, with the whole path; as it is where it begins at the root."""
+    match = _NAME.fullmatch(source)
+    name, path = (match[1] + "=", match[2]) if match else ("", source)
+    return source if path.startswith("/") else name + os.path.abspath(path)
 
 
 def _listed(words: Sequence[str]) -> bool:
@@ -83,9 +102,9 @@ def _view(path: str, prefer: str, make: bool = False) -> ViewSettings:
 
 
 def _outputs(given: dict[str, Any]) -> tuple[ViewSettings, ...]:
-    wanted = ((given["output_high"], "high"), (given["output_low"], "low"))
+    wanted = [(given[key], key.removeprefix("output_")) for _, key in _OUTPUTS]
     views = tuple(_view(path, prefer, make=True) for path, prefer in wanted if path)
-    if views and given["prefer"]:
+    if views and given["prefer"] is not None:
         raise Problem("--prefer goes with a MOUNTPOINT; --output-high and --output-low say themselves who wins")
     if len({view.mountpoint for view in views}) < len(views):
         raise Problem("--output-high and --output-low must be two different places")
@@ -101,8 +120,8 @@ def _configured(given: dict[str, Any], config: Config, words: Sequence[str], vie
     if words:
         place = _view(words[-1], "high").mountpoint
         own = next((view.prefer for view in listed if view.mountpoint == place), "high")
-        views = (ViewSettings(place, given["prefer"] or own),)
-    elif given["prefer"]:
+        views = (ViewSettings(place, own if given["prefer"] is None else given["prefer"]),)
+    elif given["prefer"] is not None:
         raise Problem("--prefer goes with a MOUNTPOINT; each [[view]] says itself who wins")
     views = views or listed
     if not views and not given["simulate"]:
@@ -116,18 +135,29 @@ _NAME = re.compile(r"([\w.-]+)=(.+)", re.DOTALL)
 
 
 def named(words: Sequence[str]) -> tuple[Named, ...]:
-    """The sources with their names: as given in NAME=PATH, else their folders', numbered where two are the same."""
+    """The sources with their names: as given in NAME=PATH, else their folders', numbered where two are the same.
+
+    Raises Problem where two were given the same one.
+    """
+    matches = [_NAME.fullmatch(word) for word in words]
+    given = [match[1] for match in matches if match]
+    taken = set(given)
+    for name in given:
+        if given.count(name) > 1:
+            raise Problem(f"two sources are called {name}: give each a name of its own")
     sources: list[Named] = []
-    for word in words:
-        match = _NAME.fullmatch(word)
+    for word, match in zip(words, matches, strict=True):
         path = os.fsencode(match[2] if match else word)
-        name = text = match[1] if match else printable(os.path.basename(os.path.abspath(path)) or b"/")
-        turn = 1
-        while any(source.name == name for source in sources):
-            turn += 1
-            name = f"{text}-{turn}"
+        name = match[1] if match else _unlike(taken, printable(os.path.basename(os.path.abspath(path)) or b"/"))
+        taken.add(name)
         sources.append(Named(name, path))
     return tuple(sources)
+
+
+def _unlike(taken: Collection[str], text: str) -> str:
+    """The text, with a number where it is taken."""
+    names = itertools.chain([text], (f"{text}-{turn}" for turn in itertools.count(2)))
+    return next(name for name in names if name not in taken)
 
 
 def order_of(prefer: str, sources: tuple[Named, ...]) -> tuple[Rank, ...]:

@@ -47,11 +47,13 @@ def settings(given: dict[str, Any], fuse: frozenset[str], config: Config | None)
     if not 1 <= given["depth"] <= DEEPEST:
         raise Problem(f"--depth {given['depth']}: must be from 1 to {DEEPEST}")
     if given["json"] and not given["simulate"]:
-        raise Problem("--json goes with --simulate or --status")
+        raise Problem("--json goes with --simulate, --status or --explain")
     for pattern in given["ignore"]:
         _check_pattern(pattern)
-    for view in where.views:
-        order_of(view.prefer, where.sources)
+    for prefer in (view.prefer for view in where.views):
+        order_of(prefer, where.sources)
+    if given["prefer"] is not None:  # for a simulation too, which needs no view
+        order_of(given["prefer"], where.sources)
     return Settings(
         sources=where.sources,
         views=where.views,
@@ -64,7 +66,7 @@ def settings(given: dict[str, Any], fuse: frozenset[str], config: Config | None)
         refresh=given["refresh"],
         fallback=given["on_missing"] == "fallback",
         remember=given["remember"],
-        on_change=given["on_change"],
+        on_change=given["on_change"] or None,  # an empty one takes back what a configuration file says
         simulate=given["simulate"],
         json=given["json"],
         foreground=given["foreground"],

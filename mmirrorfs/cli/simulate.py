@@ -13,7 +13,7 @@ from mmirrorfs.cli.prepare import open_sources, pairing_of, scan
 from mmirrorfs.cli.settings import Settings
 from mmirrorfs.merge.names import compiled, key_of
 from mmirrorfs.merge.plan import Remark, Row, remarks, rows
-from mmirrorfs.text import printable
+from mmirrorfs.text import json_path, printable
 from mmirrorfs.tree import DIR
 
 _KINDS = {
@@ -87,12 +87,11 @@ def _totals(plan: list[Row], names: list[str]) -> str:
     return f"folders: {', '.join(parts)}"
 
 
-def _document(plan: Iterable[Row], notes: Iterable[Remark], names: list[str]) -> dict[str, object]:
-    """Names that are no UTF-8 stand as Python's surrogate escapes."""
-    plan = list(plan)
+def _document(plan: list[Row], notes: Iterable[Remark], names: list[str]) -> dict[str, object]:
+    """Paths are in the form of ``text.json_path``."""
     entries = [
         {
-            "path": row.path.decode("utf-8", "surrogateescape"),
+            **json_path(row.path),
             "type": _kind(row),
             "sources": [names[rank] for rank in row.have],
             "high": names[row.high] if row.high is not None else None,
@@ -100,7 +99,5 @@ def _document(plan: Iterable[Row], notes: Iterable[Remark], names: list[str]) ->
         }
         for row in plan
     ]
-    remarked = [
-        {"about": note.about, "path": note.path.decode("utf-8", "surrogateescape"), "text": note.text} for note in notes
-    ]
+    remarked = [{"about": note.about, **json_path(note.path), "text": note.text} for note in notes]
     return {"sources": names, "entries": entries, "remarks": remarked, "totals": _counts(plan, names)}

@@ -2,8 +2,11 @@
 
 Rule 1: never two at once. What changes while it runs is told to the next run.
 Rule 2: it gets one JSON object a line on its standard input: ``{"change": "added", "path": "Artist/Album"}``, where
-change is added, removed or changed, and path is in the view; bytes that are no UTF-8 stand as surrogate escapes.
-Rule 3: whatever it does, the mount goes on: a failure is logged, and the end of the mount ends it too.
+change is added, removed or changed, and path is in the view, in the form of ``text.json_path``.
+Rule 3: whatever it does, the mount goes on: a failure is logged.
+Rule 4: it ends with the view, and so does all that it started and left running: SIGTERM to its process group, SIGKILL
+GRACE seconds later, also where the daemon was killed. Only what made itself a process group of its own stays. The
+daemon never waits for it: a command that is stuck in the view is freed only when the view has gone.
 
 Runs as a task on the event loop.
 """
@@ -17,9 +20,19 @@ from collections.abc import Iterable
 import trio
 
 from mmirrorfs.merge.index import Change
+from mmirrorfs.text import json_path
 from mmirrorfs.tree import Merged
 
 log = logging.getLogger(__name__)
+
+GRACE = 1
+"""Seconds between SIGTERM and SIGKILL."""
+
+_KEEPER = f"trap '' HUP INT QUIT TERM; read -r _; kill -TERM 0; sleep {GRACE}; kill -KILL 0"
+"""The leader of the commands' process group, a shell: waits for the end of the pipe that the daemon holds open.
+
+As long as it lives no stranger can get the number of the group.
+"""
 
 
 class Hook:
@@ -30,6 +43,7 @@ class Hook:
         self._environment = {**os.environ, "MMIRRORFS_MOUNTPOINT": os.fsdecode(mountpoint)}
         self._waiting: dict[bytes, Change] = {}
         self._something = trio.Event()
+        self._group = _Group()
 
     def changed(self, changes: Iterable[Change]) -> None:
         """Tell of changes; a path that changed twice is told as one change."""
@@ -43,38 +57,79 @@ class Hook:
 
     async def run(self) -> None:
         """Run the command each time that something changed. Until cancelled."""
-        while True:
-            await self._something.wait()
-            self._something = trio.Event()
-            changes, self._waiting = self._waiting, {}
-            lines = b"".join(line(change) for change in changes.values() if change.before is not change.after)
-            if lines:
-                await self._run_once(lines)
+        try:
+            while True:
+                await self._something.wait()
+                self._something = trio.Event()
+                changes, self._waiting = self._waiting, {}
+                lines = b"".join(line(change) for change in changes.values() if change.before is not change.after)
+                if lines:
+                    await self._run_once(lines)
+        finally:
+            self._group.end()
 
     async def _run_once(self, lines: bytes) -> None:
         try:
-            done = await trio.run_process(
+            process = await trio.lowlevel.open_process(
                 ["/bin/sh", "-c", self._command],
-                stdin=lines,
+                stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 env=self._environment,
-                check=False,
-                deliver_cancel=_kill,
+                process_group=await self._group.number(),
             )
         except OSError as error:
             log.warning("--on-change: %s", error.strerror)
             return
-        if done.returncode:
-            log.warning("--on-change: the command ended with %d", done.returncode)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_feed, process, lines)
+            code = await process.wait()
+            nursery.cancel_scope.cancel()  # what it left running may hold its standard input, and never read it
+        if code:
+            log.warning("--on-change: the command ended with %d", code)
 
 
-async def _kill(process: trio.Process) -> None:
-    process.kill()
+async def _feed(process: trio.Process, lines: bytes) -> None:
+    assert process.stdin is not None
+    try:
+        async with process.stdin:
+            await process.stdin.send_all(lines)
+    except trio.BrokenResourceError:
+        return  # it need not read them
+
+
+class _Group:
+    """The process group of all runs of the command."""
+
+    def __init__(self) -> None:
+        self._keeper: trio.Process | None = None
+        self._held = -1
+
+    async def number(self) -> int:
+        """Its number; it is made when it is first wanted. Raises OSError."""
+        if self._keeper is None or self._keeper.poll() is not None:
+            self.end()
+            readable, self._held = os.pipe()
+            try:
+                self._keeper = await trio.lowlevel.open_process(
+                    ["/bin/sh", "-c", _KEEPER, "mmirrorfs-on-change"],
+                    stdin=readable,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    process_group=0,
+                )
+            finally:
+                os.close(readable)
+        return self._keeper.pid
+
+    def end(self) -> None:
+        """Have all that is in it ended. Does not wait for it."""
+        held, self._held = self._held, -1
+        if held >= 0:
+            os.close(held)
 
 
 def line(change: Change) -> bytes:
     """One change as a line of JSON."""
     kind = "added" if change.before is None else "removed" if change.after is None else "changed"
-    path = change.path.decode("utf-8", "surrogateescape")
-    return json.dumps({"change": kind, "path": path}).encode() + b"\n"
+    return json.dumps({"change": kind, **json_path(change.path)}).encode() + b"\n"

@@ -6,7 +6,7 @@ from typing import Any
 
 from mmirrorfs import __version__
 from mmirrorfs.serve.refresh import Refresher
-from mmirrorfs.text import printable
+from mmirrorfs.text import json_path
 from mmirrorfs.tree import DIR, Merged
 from mmirrorfs.view.directories import Directories
 from mmirrorfs.view.view import View
@@ -23,7 +23,7 @@ def status(view: View, directories: Directories, refresher: Refresher) -> dict[s
         "sources": [
             {
                 "name": source.name,
-                "path": printable(source.path),
+                **json_path(source.path),
                 "lost": source.lost,
                 "hangs": source.pace.hung,
                 "wins": winners[source.rank],
