@@ -6,6 +6,7 @@ A test marked ``mount`` is skipped where FUSE cannot be used. It works in ``plac
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,15 @@ LIMIT = 60.0
 
 ENDING = 5.0
 """Seconds that a process may take to end after its view was unmounted, which umount(8) does not wait for."""
+
+
+def pytest_configure() -> None:
+    """Let SIGINT and SIGQUIT end what the tests start: a shell ignores both in what it starts with ``&``."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGQUIT) == signal.SIG_IGN:
+        signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+
 
 settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):

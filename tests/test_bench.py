@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -26,12 +27,19 @@ def start(place: Path, *options: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(words, stdout=pipe, stderr=pipe, text=True, env=environment)
 
 
+def progress(said: str) -> list[str]:
+    """What each line of progress says last: nothing else may be said."""
+    assert all(line.startswith("bench: ") for line in said.splitlines()), said
+    return [line.split(": ")[-1] for line in said.splitlines()]
+
+
 def bench(place: Path, *options: str) -> tuple[str, Any]:
     """Run it to the end; what it printed, and what it wrote as JSON."""
     report = place / "report.json"
     process = start(place, f"--json={report}", *options)
     printed, complaints = process.communicate(timeout=150)
-    assert (process.returncode, complaints) == (0, "")
+    assert process.returncode == 0, complaints
+    assert progress(complaints)[0] == ("making them" if "--scale" in options else "making the library")
     assert os.listdir(place) == ["report.json"]
     return printed, json.loads(report.read_text())
 
@@ -81,7 +89,7 @@ def test_a_peer_that_is_not_installed_is_named_and_left_out(place: Path, monkeyp
     monkeypatch.setenv("PATH", str(tools))
     process = start(place, *SMALL, "--only=tags", "--peers=mergerfs,bare", "--fast-path=off")
     printed, complaints = process.communicate(timeout=150)
-    assert (process.returncode, complaints) == (0, "")
+    assert process.returncode == 0, complaints
     assert "left out: mergerfs  mergerfs is not installed" in printed
     assert "plain (--fast-path off)" in printed
 
@@ -97,11 +105,23 @@ def test_growth_is_measured_at_each_size(place: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_it_unmounts_and_removes_everything(place: Path, number: signal.Signals) -> None:
-    process = start(place, *SMALL[:-1], "--rounds=1000", "--only=walk", "--peers=bare")
+def test_stopped_it_shows_what_it_has_unmounts_and_removes_everything(
+    place: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    report = tmp_path / "report.json"
+    process = start(place, *SMALL[:-1], "--rounds=1000", "--only=tags,walk", "--peers=bare", f"--json={report}")
+    assert process.stderr is not None
+    steps = [process.stderr.readline() for _ in range(8)]
+    assert steps[2] == "bench: 1 of 4000: round 1 of 1000: walk with stat: mmirrorfs\n"
     poll(lambda: any(view_at(where) for where in mounted_under(os.fsencode(place))), "a mount", 60)
     process.send_signal(number)
-    _, complaints = process.communicate(timeout=60)
-    assert (process.returncode, complaints) == (130, "bench: interrupted\n")
+    printed, complaints = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert complaints.endswith(f"bench: stopped by {number.name}\n")
+    assert re.search(rf"^INCOMPLETE +stopped by {number.name}$", printed, re.MULTILINE), printed
+    assert "walk with stat" in printed
+    written = json.loads(report.read_text())
+    assert written["incomplete"] is True
+    assert {row["peer"] for row in written["rows"]} == {"mmirrorfs", "bare"}
     assert mounted_under(os.fsencode(place)) == []
     assert os.listdir(place) == []

@@ -10,8 +10,9 @@ import pytest
 from tests.support.kernel import mounted_under, processes_of
 from tests.support.mounts import COMMAND, mounted
 from tests.support.polling import poll
+from tests.support.reach import opening
 from tests.support.trees import folders, grow
-from tests.support.users import AS_NOBODY, NOBODY, WITHOUT_OVERRIDE, Word, need, need_python_for_nobody, needs_root, run
+from tests.support.users import AS_NOBODY, NOBODY, WITHOUT_OVERRIDE, Word, need, needs_root, run
 
 pytestmark = pytest.mark.mount
 
@@ -127,7 +128,6 @@ def test_a_source_that_cannot_be_read_is_refused(place: Path, form: tuple[str, .
 
 def _as_plain_user(place: Path) -> str:
     """The start of a shell script whose ``$as`` runs a command as a plain user who may open /dev/fuse."""
-    need_python_for_nobody()
     need("unshare")
     device = place / "fuse"
     os.mknod(device, stat.S_IFCHR | 0o600, os.stat("/dev/fuse").st_rdev)
@@ -136,7 +136,8 @@ def _as_plain_user(place: Path) -> str:
         os.close(os.open(device, os.O_RDWR))
     except OSError as error:
         pytest.skip(f"a device made in {place.parent} cannot be opened: {error.strerror}")
-    return f"mount --bind {device} /dev/fuse; cd {place}; as='{' '.join(AS_NOBODY)}'; run='{' '.join(COMMAND)}'; "
+    ready = f"{opening()}; mount --bind {device} /dev/fuse; cd {place}"
+    return f"{ready}; as='{' '.join(AS_NOBODY)}'; run='{' '.join(COMMAND)}'; "
 
 
 @needs_root

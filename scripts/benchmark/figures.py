@@ -35,13 +35,16 @@ class Row:
 
 
 def rows(samples: Sequence[Sample]) -> Iterator[Row]:
-    """One row for each run, state and peer, in the order in which they were first measured, ours first."""
+    """One row for each run, state and peer, in the order in which they were first measured, ours first.
+
+    Where ours was not measured, because somebody stopped it before, there is no ratio.
+    """
     groups: dict[tuple[str, str], dict[str, list[Sample]]] = {}
     for sample in samples:
         groups.setdefault((sample.run, sample.state), {}).setdefault(sample.peer, []).append(sample)
     for (run, state), peers in groups.items():
         for peer in sorted(peers, key=NAMES.index):
-            yield _row(run, state, peer, peers[peer], peers[OURS])
+            yield _row(run, state, peer, peers[peer], peers.get(OURS, ()))
 
 
 def _row(run: str, state: str, peer: str, theirs: Sequence[Sample], ours: Sequence[Sample]) -> Row:
@@ -84,7 +87,8 @@ def markdown(rows: Sequence[Row]) -> str:
     lines = [("run", OURS, "its CPU", *peers), ("---", *("---:" for _ in range(len(peers) + 2)))]
     for (run, state), found in runs.items():
         ratios = [_ratio(found[peer])[0] if peer in found else "" for peer in peers]
-        lines.append((f"{TITLES[run]}, {state}", _speed(found[OURS]), _cpu(found[OURS]), *ratios))
+        own = (_speed(found[OURS]), _cpu(found[OURS])) if OURS in found else ("", "")
+        lines.append((f"{TITLES[run]}, {state}", *own, *ratios))
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

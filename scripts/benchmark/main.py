@@ -1,20 +1,20 @@
 """The benchmark from one end to the other: library, peers, rounds, report."""
 
 import argparse
+import contextlib
 import json
+import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 
 from benchmark import figures, library, peers, scale
 from benchmark.crew import BenchmarkError
 from benchmark.machine import machine, versions
 from benchmark.options import parse
-from benchmark.place import workplace
-from benchmark.rounds import Plan, samples
+from benchmark.place import Stopped, workplace
+from benchmark.rounds import Plan, Sample, samples
 from benchmark.runs import RUNS
-
-INTERRUPTED = 130
 
 Report = dict[str, object]
 
@@ -32,32 +32,52 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.cold == "disk" and not scale.can_drop():
             raise BenchmarkError("--cold disk: only root can have the kernel forget what it read")
         with workplace(options.directory) as place:
-            report = _scale(options, place) if options.scale else _compare(options, place)
-        if options.json:
-            with open(options.json, "w") as file:
-                json.dump(report, file, indent=1)
+            (_scale if options.scale else _compare)(options, place)
     except (BenchmarkError, OSError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("bench: interrupted", file=sys.stderr)
-        return INTERRUPTED
+    except Stopped as stop:
+        print(f"bench: {stop}", file=sys.stderr)
+        return stop.code
     return 0
 
 
 def _say() -> Callable[[str], None]:
-    """Progress, on one line that is written over, and only where somebody sees it."""
+    """Progress: a line for each step, which is written over on a terminal, and cut to its width."""
     if not sys.stderr.isatty():
-        return lambda text: None
-    return lambda text: print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+        return lambda text: print(f"bench: {text}", file=sys.stderr, flush=True) if text else None
+    width = shutil.get_terminal_size().columns - 1
+    return lambda text: print(f"\r\033[K{text[:width]}", end="", file=sys.stderr, flush=True)
 
 
-def _compare(options: argparse.Namespace, place: str) -> Report:
+@contextlib.contextmanager
+def _shown(options: argparse.Namespace, header: dict[str, str], show: Callable[[], Report]) -> Iterator[None]:
+    """Show what was measured when the block ends; marked as incomplete where it ends early."""
+    stopped: BaseException | None = None
+    try:
+        yield
+    except (Stopped, BenchmarkError) as error:
+        stopped = error
+        header["INCOMPLETE"] = str(error)
+        raise
+    finally:
+        if stopped is not None or sys.exc_info()[0] is None:
+            _say()("")
+            _print_header(header)
+            report = {"incomplete": stopped is not None, "header": header, **show()}
+            sys.stdout.flush()
+            if options.json:
+                with open(options.json, "w") as file:
+                    json.dump(report, file, indent=1)
+
+
+def _compare(options: argparse.Namespace, place: str) -> None:
     say = _say()
     header = machine(place)
     say("making the library")
     size = library.Size(options.artists, options.albums, options.files, options.file_kib << 10, options.large_mib << 20)
     made = library.make(place, size)
+    say("trying the peers")
     wanted = [peer for peer in peers.everybody(options.fast_path == "on") if peer.name in (peers.OURS, *options.peers)]
     present, left_out = peers.available(wanted, made, place)
     header.update(versions(present))
@@ -68,12 +88,17 @@ def _compare(options: argparse.Namespace, place: str) -> Report:
     header.update({f"left out: {name}": why for name, why in left_out.items()})
     runs = [run for run in RUNS if run.name in options.only]
     plan = Plan(runs, present, options.rounds, options.cold == "disk", place)
-    rows = list(figures.rows(list(samples(plan, made, say))))
-    say("")
-    _print_header(header)
-    print(figures.markdown(rows) if options.markdown else figures.table(rows))
-    print("\nours/peer: times, within each round, the median of the rounds; below 1 mmirrorfs is the faster one.")
-    return {"header": header, "left_out": left_out, "rows": [asdict(row) for row in rows]}
+    taken: list[Sample] = []
+
+    def show() -> Report:
+        rows = list(figures.rows(taken))
+        print(figures.markdown(rows) if options.markdown else figures.table(rows))
+        print("\nours/peer: times, within each round, the median of the rounds; below 1 mmirrorfs is the faster one.")
+        return {"left_out": left_out, "rows": [asdict(row) for row in rows]}
+
+    with _shown(options, header, show):
+        for sample in samples(plan, made, say):
+            taken.append(sample)
 
 
 def _described(made: library.Library) -> str:
@@ -85,24 +110,30 @@ def _described(made: library.Library) -> str:
     )
 
 
-def _scale(options: argparse.Namespace, place: str) -> Report:
+def _scale(options: argparse.Namespace, place: str) -> None:
     say = _say()
     header = machine(place)
     header.update(versions([]))
     header["cold"] = "after drop_caches 2" if scale.can_drop() else "left out: only root can have the kernel forget"
     header["rounds"] = str(options.rounds)
-    scales = [scale.measure(place, asked, options.rounds, say) for asked in options.sizes]
-    pauses = list(scale.pauses(place, options.wide, options.rounds, say))
-    say("")
-    _print_header(header)
+    scales: list[scale.Scale] = []
+    pauses: list[scale.Pause] = []
+    with _shown(options, header, lambda: _show_scale(scales, pauses, options.wide)):
+        for asked in options.sizes:
+            scale.measure(place, asked, options.rounds, say, scales)
+        for pause in scale.pauses(place, options.wide, options.rounds, say):
+            pauses.append(pause)
+
+
+def _show_scale(scales: Sequence[scale.Scale], pauses: Sequence[scale.Pause], wide: int) -> Report:
     print(figures.columns(list(scale.lines(scales)), right=range(1, len(scales) + 1)))
-    print(f"\nOne directory of {options.wide:,} files listed, and a file of the other source statted all the while:")
+    print(f"\nOne directory of {wide:,} files listed, and a file of the other source statted all the while:")
     for number, pause in enumerate(pauses):
         print(
             f"    round {number + 1}: the longest stat took {pause.beside * 1e3:,.1f} ms "
             f"({pause.alone * 1e3:,.1f} ms with nothing beside it), the listing {pause.listing * 1e3:,.0f} ms"
         )
-    return {"header": header, "sizes": [asdict(one) for one in scales], "pauses": [asdict(one) for one in pauses]}
+    return {"sizes": [asdict(one) for one in scales], "pauses": [asdict(one) for one in pauses]}
 
 
 def _print_header(header: dict[str, str]) -> None:

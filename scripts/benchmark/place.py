@@ -13,6 +13,14 @@ from benchmark.kernel import mounts_under, take_down
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
+class Stopped(BaseException):
+    """A signal came; like KeyboardInterrupt it passes through whatever handles errors."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(number).name}")
+        self.code = 128 + number
+
+
 @contextlib.contextmanager
 def workplace(directory: str | None) -> Iterator[str]:
     """An empty directory below ``directory``; however the block ends, it is unmounted and removed."""
@@ -37,4 +45,4 @@ def _interrupt(number: int, frame: object) -> None:
     """Once is enough: what is being taken down is taken down to the end."""
     for other in SIGNALS:
         signal.signal(other, signal.SIG_IGN)
-    raise KeyboardInterrupt
+    raise Stopped(number)

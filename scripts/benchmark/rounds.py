@@ -42,11 +42,13 @@ class Plan:
 
 def samples(plan: Plan, library: Library, say: Callable[[str], None]) -> Iterator[Sample]:
     """Measure. The order of the peers is another one in each round and run. Raises BenchmarkError."""
+    step, steps = 0, plan.rounds * len(plan.runs) * len(plan.peers)
     for number in range(plan.rounds):
         for position, run in enumerate(plan.runs):
             turn = (number + position) % len(plan.peers)
             for peer in [*plan.peers[turn:], *plan.peers[:turn]]:
-                say(f"round {number + 1} of {plan.rounds}: {run.title}: {peer.name}")
+                step += 1
+                say(f"{step} of {steps}: round {number + 1} of {plan.rounds}: {run.title}: {peer.name}")
                 try:
                     yield from _measured(plan, run, peer, number, library)
                 except BenchmarkError as error:

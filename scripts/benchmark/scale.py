@@ -51,8 +51,8 @@ class Scale:
         return median(ratios) if ratios else None
 
 
-def measure(place: str, asked: int, rounds: int, say: Say) -> Scale:
-    """Make two sources of so many empty folders, measure, leave them."""
+def measure(place: str, asked: int, rounds: int, say: Say, into: list[Scale]) -> None:
+    """Make two sources of so many empty folders, measure into a new member of ``into``, leave them."""
     say(f"{asked:,} folders: making them")
     where = f"{place}/scale-{asked}"
     artists = max(2, asked // ALBUMS)
@@ -60,12 +60,12 @@ def measure(place: str, asked: int, rounds: int, say: Say) -> Scale:
     os.sync()
     time.sleep(SETTLED)
     scale = Scale(asked, (artists + artists // 2) * ALBUMS)
+    into.append(scale)
     for number in range(rounds):
         say(f"{asked:,} folders, round {number + 1} of {rounds}: index")
         scale.note(_index(first, second, number, scale.folders))
         say(f"{asked:,} folders, round {number + 1} of {rounds}: mount")
         scale.note(_live(first, second, place, artists, walk=number == 0))
-    return scale
 
 
 def _folders(top: str, start: int, artists: int) -> str:

@@ -7,19 +7,21 @@
 ROOT=$(dirname -- "$(dirname -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")")")
 VENV=$ROOT/.venv
 
-# PROGRAM:PACKAGE
+# PROGRAM:PACKAGE. What tests ask for is here, but for what is essential on each Debian (tests/test_suite.py).
 DEMO_PROGRAMS=(ffmpeg:ffmpeg ffprobe:ffmpeg)
 TEST_PROGRAMS=(
-    rsync:rsync setfacl:acl getfattr:attr strace:strace mkfs.vfat:dosfstools flac:flac ffmpeg:ffmpeg mpd:mpd mpc:mpc
-    diff:diffutils tar:tar losetup:mount unshare:util-linux stress-ng:stress-ng
-    mksquashfs:squashfs-tools mkfs.erofs:erofs-utils mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs
+    rsync:rsync setfacl:acl getfacl:acl getfattr:attr strace:strace flac:flac metaflac:flac
+    ffmpeg:ffmpeg ffprobe:ffmpeg mpd:mpd mpc:mpc losetup:mount mount:mount umount:mount stress-ng:stress-ng
+    mkfs.ext4:e2fsprogs mkfs.vfat:dosfstools mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs
+    mksquashfs:squashfs-tools mkfs.erofs:erofs-utils xorriso:xorriso
     bindfs:bindfs mergerfs:mergerfs faketime:faketime zsh:zsh fish:fish mandoc:mandoc
     restic:restic borg:borgbackup mutagen-inspect:python3-mutagen beet:beets sox:sox mpv:mpv
 )
 # Servers that tests start for themselves. Their packages start them too, on a machine that systemd started, and have
-# them listen: they are installed only where that does not happen, or where CI is set.
+# them listen: they are installed only where that does not happen, or where CI is set. systemd itself is there, or here.
 SERVER_PROGRAMS=(
-    smbd:samba smbclient:smbclient minidlnad:minidlna rpcbind:rpcbind nfs-ls:libnfs-utils ip:iproute2
+    systemd-analyze:systemd
+    smbd:samba smbclient:smbclient minidlnad:minidlna rpcbind:rpcbind nfs-ls:libnfs-utils nfs-cat:libnfs-utils nfs-cp:libnfs-utils ip:iproute2
     ganesha.nfsd:$'nfs-ganesha\nnfs-ganesha-vfs'
 )
 

@@ -21,7 +21,8 @@ import pytest
 
 from tests.support.kernel import TYPE
 from tests.support.polling import poll
-from tests.support.users import AS_NOBODY, Word, need, need_python_for_nobody, run
+from tests.support.reach import IMPORTS, opening
+from tests.support.users import AS_NOBODY, Word, need, run
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +93,10 @@ class Inside:
         return mine
 
     def let_everybody_open_fuse(self) -> None:
-        """Have a /dev/fuse that a plain user may open, as it is on a desktop."""
-        need_python_for_nobody()
+        """Have a /dev/fuse that a plain user may open, as it is on a desktop, and the command within his reach."""
+        self.output_of("sh", "-ec", opening())
+        if self.run_as_nobody(*IMPORTS).returncode != 0:
+            pytest.skip(f"a plain user cannot run {sys.executable}")
         device = self.place / "fuse"
         os.mknod(device, 0o020666, os.stat("/dev/fuse").st_rdev)
         device.chmod(0o666)

@@ -3,10 +3,11 @@
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Sequence
 
 import pytest
+
+from tests.support.programs import ESSENTIAL, installed
 
 NOBODY = 65534
 """The id of a user and of a group that own nothing."""
@@ -21,7 +22,11 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may become 
 
 
 def need(program: str) -> str:
-    """The path of a program; the test is skipped, by the program's name, where it is not installed."""
+    """The path of a program; the test is skipped, by the program's name, where it is not installed.
+
+    Raises AssertionError for one that no script installs: then it would be skipped for ever.
+    """
+    assert "/" in program or program in ESSENTIAL | installed(), f"{program}: name it in scripts/lib/bootstrap.sh"
     path = shutil.which(program)
     if path is None:
         pytest.skip(f"{program} is not installed")
@@ -35,12 +40,6 @@ def run(
     environment = {**os.environ, "LC_ALL": "C", **(environment or {})}
     program = need(os.fsdecode(command[0]))
     return subprocess.run([program, *command[1:]], capture_output=True, timeout=seconds, env=environment, check=False)
-
-
-def need_python_for_nobody() -> None:
-    """Skip the test where the interpreter that runs it is out of a plain user's reach, below /root for instance."""
-    if as_nobody(sys.executable, "-c", "import mmirrorfs, pyfuse3, trio, click").returncode != 0:
-        pytest.skip(f"a plain user cannot run {sys.executable}")
 
 
 def output_of(*command: Word, seconds: float = 30) -> bytes:

@@ -16,9 +16,14 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from tests.support.kernel import abort_under
+from tests.support.polling import holds, poll
 
 LOOK = 0.2
 """Seconds between two looks, and between an answer and the next question."""
+START = 30.0
+"""Seconds that the processes that ask may take to start, before which nothing is held against a view."""
+LAST = 5.0
+"""Seconds in which the watchdog may find out why something else failed: it meets what is wrong later than others."""
 
 Threads = dict[Path, tuple[str, float]]
 """By directory in /proc: how often it has run, as the kernel counts, and since when that is so."""
@@ -38,13 +43,17 @@ class Watchdog:
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
 
     def start(self) -> None:
-        """Begin to watch."""
+        """Begin to watch, when those who ask are there to ask. Raises AssertionError where they are not in time."""
+        for view, probe in self._probes.items():
+            poll(lambda probe=probe: self._has_started(probe), f"who asks {view} has started", START)  # type: ignore[misc]
+        self._answered = dict.fromkeys(self._probes, time.monotonic())
         self._thread.start()
 
     def stop(self) -> None:
         """End it, and the processes that ask."""
         self._stopped.set()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
         for probe in self._probes.values():
             probe.kill()
             probe.communicate()
@@ -56,6 +65,11 @@ class Watchdog:
                 aborted = [os.fsdecode(where) for where in abort_under(os.fsencode(self._place))]
                 self.reason = f"{reason}; aborted: {', '.join(aborted) or 'nothing'}"
                 return
+
+    @staticmethod
+    def _has_started(probe: "subprocess.Popen[bytes]") -> bool:
+        assert probe.stdout is not None
+        return _available(probe.stdout.fileno()) != b""
 
     def _hung_view(self) -> str | None:
         for view, probe in self._probes.items():
@@ -85,10 +99,13 @@ class Watchdog:
 def watched(place: Path, views: Sequence[Path], bound: float, pids: Callable[[], Sequence[int]]) -> Iterator[Watchdog]:
     """A watchdog, for as long as the block takes. Raises AssertionError, with its reason, where it had to act."""
     watchdog = Watchdog(place, views, bound, pids)
-    watchdog.start()
     try:
         try:
+            watchdog.start()
             yield watchdog
+        except Exception:
+            holds(lambda: watchdog.reason, LAST)
+            raise
         finally:
             watchdog.stop()
     except Exception as error:
@@ -131,7 +148,8 @@ def _available(fd: int) -> bytes | None:
 
 
 def _ask(view: str) -> None:
-    """Ask a view what needs no source, for ever: its figures, its state, its names."""
+    """Say that it begins; then ask a view what needs no source, for ever: its figures, its state, its names."""
+    os.write(1, b"!")
     while True:
         os.statvfs(view)
         os.getxattr(view, "user.mmirrorfs.status")

@@ -1,0 +1,56 @@
+"""The programs that tests ask for: what is on every Debian, and what scripts/lib/bootstrap.sh installs."""
+
+import functools
+import re
+from pathlib import Path
+
+BOOTSTRAP = Path(__file__).parents[2] / "scripts" / "lib" / "bootstrap.sh"
+LISTS = r"^(?:DEMO|TEST|SERVER)_PROGRAMS=\((.*?)^\)|^DEMO_PROGRAMS=\((.*?)\)$|\bprograms=\((.*?)\)$"
+
+ESSENTIAL = frozenset(
+    # bash, coreutils, dash, diffutils, dpkg, findutils, grep, sed, tar, util-linux, bsdutils; and apt
+    (
+        "apt-get",
+        "bash",
+        "cat",
+        "cmp",
+        "cp",
+        "diff",
+        "dpkg-deb",
+        "dpkg-query",
+        "env",
+        "find",
+        "findmnt",
+        "grep",
+        "id",
+        "kill",
+        "ls",
+        "md5sum",
+        "mkdir",
+        "mv",
+        "nsenter",
+        "prlimit",
+        "rm",
+        "rmdir",
+        "script",
+        "sed",
+        "setpriv",
+        "setsid",
+        "sh",
+        "sha256sum",
+        "stat",
+        "stdbuf",
+        "tail",
+        "tar",
+        "touch",
+        "unshare",
+    )
+)
+"""Programs of packages that are essential on Debian, so that nobody has to install them."""
+
+
+@functools.cache
+def installed() -> frozenset[str]:
+    """The programs that bootstrap.sh sees to."""
+    found = re.findall(LISTS, BOOTSTRAP.read_text(), re.MULTILINE | re.DOTALL)
+    return frozenset(re.findall(r"([\w.-]+):", " ".join("".join(groups) for groups in found)))
