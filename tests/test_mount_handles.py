@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.handles import FORGET, Handle, forget, handle_of, opened
+from tests.support.hanging import hanging
 from tests.support.mounts import View, mounted
 from tests.support.polling import poll
 from tests.support.trees import Tree, grow
@@ -106,6 +107,20 @@ def test_a_handle_of_nothing_is_stale_at_once_and_does_no_harm(place: Path) -> N
                 assert raised.value.errno == errno.ESTALE
                 assert time.monotonic() - start < 2
         check(view, kept)
+
+
+def test_handles_of_nothing_cost_one_walk_however_many_they_are(place: Path) -> None:
+    under = grow(place / "under", {b"Artist": {b"Album": {b"track": b"t", b"sub": {b"deep": b"d"}}}})
+    other = grow(place / "other", {b"Artist": {b"Other": {b"track": b"o"}}})
+    with hanging(under, place / "slow") as source, mounted(place / "view", place / "slow", other, depth=2) as view:
+        wrong = handle_of(view.mountpoint / "Artist/Album/track")
+        before = source.figures.listed
+        for number in range(50):
+            wrong.data[0] = number
+            wrong.data[1] ^= 1
+            with pytest.raises(OSError, match="Stale file handle"), opened(view.mountpoint, wrong):
+                pass
+        assert source.figures.listed - before == 2, "a walk: the album and what is in it"
 
 
 def test_the_handle_of_what_went_away_is_stale(place: Path) -> None:
