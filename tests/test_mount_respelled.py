@@ -1,5 +1,6 @@
 """Names that are paired by more than their bytes, and spelled anew in a source while somebody holds the directory."""
 
+import contextlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -76,7 +77,9 @@ def test_a_folder_that_is_spelled_anew_and_won_by_the_same_source_can_be_read(
 
             def ours() -> list[bytes]:
                 above = view / "ABBA"
-                return [read(above / name / "1") for name in os.listdir(above) if name.casefold() == "live"]
+                with contextlib.suppress(NotADirectoryError):  # between two scans the file is all that is left
+                    return [read(above / name / "1") for name in os.listdir(above) if name.casefold() == "live"]
+                return []
 
             shows(lambda: ours() == [b"low"], "the folder under any spelling, once")
 

@@ -17,6 +17,7 @@ from tests.support.disks import disk, drop_caches, slow_disk
 from tests.support.fresh import REFRESH, Figures, figures, shows
 from tests.support.hanging import Hanging, freed, hanging
 from tests.support.mounts import View, mounted
+from tests.support.polling import poll
 from tests.support.trees import Tree, grow
 from tests.support.users import AS_NOBODY, NOBODY, WITHOUT_OVERRIDE, need, needs_root, output_of, run
 from tests.support.waiting import Asked, timed
@@ -193,7 +194,7 @@ def test_a_folder_made_while_its_source_is_slow_is_never_shown_with_other_attrib
                 return False
             return True
 
-        shows(there, "the folder")
+        poll(there, "the folder", 25)
         assert seen == {(stat.S_IFDIR | 0o510, 1234, 4321)}
         net.slow(0)
 

@@ -15,6 +15,7 @@ from mmirrorfs.cli.problem import FAILED, Problem
 from mmirrorfs.cli.settings import Settings
 from mmirrorfs.mount import table
 from mmirrorfs.source.filesystems import parents
+from mmirrorfs.source.reader import names_in
 from mmirrorfs.text import printable
 
 ANSWER_TIME = 60
@@ -65,7 +66,7 @@ def _check_answers(sources: tuple[Named, ...]) -> None:
 def _listable(path: bytes) -> bytes:
     """A question: whether it can be listed or not, there is an answer."""
     with contextlib.suppress(OSError):
-        os.listdir(path)
+        names_in(path)
     return b"1"
 
 
@@ -75,7 +76,7 @@ def _check_source(source: Named) -> bytes:
         root = os.path.realpath(source.path, strict=True)
         if not stat.S_ISDIR(os.stat(root).st_mode):
             raise Problem(f"source {shown} is not a directory", FAILED)
-        os.listdir(root)
+        names_in(root)
     except FileNotFoundError:
         raise Problem(f"source {shown} does not exist: check the path, or mount it first", FAILED) from None
     except OSError as error:

@@ -1,12 +1,12 @@
 """Whether the last path is a source, where ``--output-high`` or ``--output-low`` leaves no room for a MOUNTPOINT."""
 
 import logging
-import os
 from functools import partial
 
 from mmirrorfs.cli.places import ALL_SOURCES, Named
 from mmirrorfs.cli.problem import FAILED, Problem
 from mmirrorfs.mount import table
+from mmirrorfs.source.reader import names_in
 from mmirrorfs.text import printable
 
 log = logging.getLogger(__name__)
@@ -30,6 +30,6 @@ def check_last(sources: tuple[Named, ...]) -> None:
 def _state(path: bytes) -> bytes:
     """A question: what is there; nothing where that cannot be told."""
     try:
-        return b"" if os.listdir(path) else _EMPTY
+        return b"" if names_in(path) else _EMPTY
     except FileNotFoundError:
         return _MISSING

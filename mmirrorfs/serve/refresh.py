@@ -207,8 +207,9 @@ class Refresher:
             while True:
                 await trio.lowlevel.wait_readable(table.descriptor)
                 for source in self._view.sources:
-                    if source.locality.update():
-                        self._wake[source.rank].set()
+                    with suppress(OSError):  # for want of descriptors: the next change is noticed
+                        if source.locality.update():
+                            self._wake[source.rank].set()
 
     async def _watch_open_files(self, source: Source) -> None:
         """Files that are open, perhaps mapped, are asked after: nobody else would notice an edit in place."""

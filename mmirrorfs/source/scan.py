@@ -163,6 +163,7 @@ class Scanner:
 
     def _known(self, found: "_Found", name: bytes, entry: "os.DirEntry[str]") -> bool:
         """Take an entry's attributes, where they can be had; returns whether it is there still."""
+        self._reader.answered()
         try:
             found.known[name] = packed(self._reader.shown(entry.stat(follow_symlinks=False)))
         except FileNotFoundError:

@@ -84,8 +84,8 @@ class Source:
         self.root = os.path.realpath(self.path)
         self.locality = Locality(self.root)
         self.is_local: Callable[[bytes], bool] = self.locality.of if local is None else lambda path: local
-        self.reader = Reader(self.root, excluded, follow)
         self.pace = Pace()
+        self.reader = Reader(self.root, excluded, follow, self._answered)
         self.lost: str | None = None
         self.told_lost = False
         self._names: Container[bytes] = ()
@@ -154,9 +154,12 @@ class Source:
 
     def _heard(self, progress: Progress | None, found: int) -> None:
         """A scan asks many things: each answer shows that the source does not hang."""
-        self.pace.answered()
+        self._answered()
         if progress is not None:
             progress(found)
+
+    def _answered(self) -> None:
+        self.pace.answered()
 
     def cached(self, call: Callable[[bytes, *A, bool], T], path: bytes, *args: *A) -> T:
         """Ask for what is in memory, here on the event loop: ``call(path, *args, cached=True)``. Never waits.
