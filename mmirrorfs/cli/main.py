@@ -6,7 +6,10 @@ late, so that help and mistakes are answered at once.
 
 import errno
 import os
+import signal
 import sys
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import click
@@ -16,12 +19,13 @@ from mmirrorfs.cli.ask import explain, show_status
 from mmirrorfs.cli.checks import check, remove
 from mmirrorfs.cli.complete import answer, directories, is_asked
 from mmirrorfs.cli.config import read
-from mmirrorfs.cli.existing import without_live_views
+from mmirrorfs.cli.existing import without_links, without_live_views
 from mmirrorfs.cli.helper import arguments, is_helper
 from mmirrorfs.cli.options import Command, with_options
 from mmirrorfs.cli.problem import INTERRUPTED, SYSTEM, USAGE, Problem
 from mmirrorfs.cli.settings import Settings, settings
 from mmirrorfs.mount import log as logs
+from mmirrorfs.mount.lock import Lock, locked
 from mmirrorfs.text import printable
 
 
@@ -47,31 +51,31 @@ def command(context: click.Context, /, **given: Any) -> int:  # noqa: ANN401  # 
         return explain(given["explain"])
     wanted = settings(given, context.meta[_FUSE], context.meta[_CONFIG])
     logs.to_stderr(wanted.verbose)
-    if wanted.views and not wanted.simulate:
-        wanted = without_live_views(wanted)
-        if not wanted.views:
-            return 0
-    made = check(wanted)
     if wanted.simulate:
         from mmirrorfs.cli.simulate import simulate
 
+        check(wanted)
         return simulate(wanted)
-    return _mount(wanted, made)
+    wanted = without_links(wanted)
+    with locked([view.mountpoint for view in wanted.views]) as lock:
+        wanted = without_live_views(wanted)
+        return _mount(wanted, lock) if wanted.views else 0
 
 
 _FUSE, _CONFIG = "mmirrorfs.fuse", "mmirrorfs.config"
 
 
-def _mount(wanted: Settings, made: list[bytes]) -> int:
+def _mount(wanted: Settings, lock: Lock) -> int:
+    made = check(wanted)
     code = SYSTEM
     try:
         from mmirrorfs.cli.prepare import plans
         from mmirrorfs.mount.launch import in_background, in_foreground
 
         if wanted.foreground:
-            code = in_foreground(lambda: plans(wanted))
+            code = in_foreground(lambda: plans(wanted), lock)
         else:
-            code = in_background(lambda: plans(wanted), wanted.verbose)
+            code = in_background(lambda: plans(wanted), wanted.verbose, lock, _guarded)
     finally:
         if code:
             remove(made)
@@ -111,10 +115,13 @@ def main() -> None:
     if is_asked():
         sys.exit(answer(command))
     _open_standard_streams()
+    signal.signal(
+        signal.SIGCHLD, signal.SIG_DFL
+    )  # where the caller ignores it, so would we, and nobody could be waited for
     words: list[str] | None = sys.argv[1:]
     if is_helper(sys.argv[0]):
         words = arguments(sys.argv[1:])
-    sys.exit(0 if words is None else _guarded(words))
+    sys.exit(0 if words is None else _guarded(partial(run, words)))
 
 
 def _open_standard_streams() -> None:
@@ -125,9 +132,10 @@ def _open_standard_streams() -> None:
             setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
 
 
-def _guarded(words: list[str]) -> int:
+def _guarded(call: Callable[[], int]) -> int:
+    """The exit code of the call, also for what it raises: one line says why."""
     try:
-        return run(words)
+        return call()
     except Problem as problem:
         return _say(str(problem), problem.code)
     except click.exceptions.Exit as leave:

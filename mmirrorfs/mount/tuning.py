@@ -21,10 +21,8 @@ def raise_file_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def tune(mount: Mount | None) -> None:
+def tune(mount: Mount) -> None:
     """Raise the kernel's limits for this mount, which root alone may do."""
-    if mount is None:
-        return
     connection = mount.device.partition(":")[2]
     _write(f"/sys/fs/fuse/connections/{connection}/max_background", BACKGROUND)
     _write(f"/sys/fs/fuse/connections/{connection}/congestion_threshold", BACKGROUND * 3 // 4)
