@@ -13,8 +13,8 @@ from mmirrorfs.cli.places import ViewSettings
 from mmirrorfs.cli.problem import FAILED, Problem
 from mmirrorfs.cli.settings import Settings, identity
 from mmirrorfs.mount import table
-from mmirrorfs.mount.claims import claims
-from mmirrorfs.mount.reference import DEAD, reference
+from mmirrorfs.mount.claims import is_claimed
+from mmirrorfs.mount.reference import DEAD, Reference, reference
 from mmirrorfs.source.filesystems import Mount
 from mmirrorfs.text import printable
 
@@ -40,14 +40,14 @@ def _is_live(settings: Settings, view: ViewSettings) -> bool:
     while (mount := table.view_at(view.mountpoint)) is not None:
         there = reference(view.mountpoint)
         try:
-            same = _is_same(mount, identity(settings, view))
+            same = _is_same(mount, there, identity(settings, view))
         except OSError as error:
+            same = False
             if error.errno in DEAD:
                 log.warning("a dead view was on %s; it is replaced", shown)
-                if there is None or there.detach():
+                if there is not None and there.detach():
                     continue
                 return False
-            same = False
         if not same:
             raise Problem(f"another view is mounted on {shown}: unmount it first (umount)", FAILED)
         log.info("%s is mounted already", shown)
@@ -55,14 +55,15 @@ def _is_live(settings: Settings, view: ViewSettings) -> bool:
     return False
 
 
-def _is_same(mount: Mount, wanted: str) -> bool:
+def _is_same(mount: Mount, there: Reference | None, wanted: str) -> bool:
     """Whether the view says that it is the wanted one, or its process where it does not answer. Raises its OSError."""
     probe = table.start_probe(partial(table.label, mount.where, "identity"), ANSWER_TIME)
     owner = table.owner_of(mount)
+    trusted = owner in (0, os.geteuid())
     try:
-        return table.finish_probe(probe, ANSWER_TIME).decode() == wanted and owner in (0, os.geteuid())
+        return table.finish_probe(probe, ANSWER_TIME).decode() == wanted and trusted
     except TimeoutError:
-        if owner in (0, os.geteuid()) and claims(mount, owner) == {wanted}:
+        if trusted and owner is not None and there is not None and is_claimed(there, wanted, owner):
             return True
         shown = printable(mount.where)
         what = f"the view on {shown} does not answer: wait until it does, or unmount it first (umount -l)"

@@ -115,9 +115,7 @@ def main() -> None:
     if is_asked():
         sys.exit(answer(command))
     _open_standard_streams()
-    signal.signal(
-        signal.SIGCHLD, signal.SIG_DFL
-    )  # where the caller ignores it, so would we, and nobody could be waited for
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a caller's SIG_IGN is inherited, and waitpid then finds nobody
     words: list[str] | None = sys.argv[1:]
     if is_helper(sys.argv[0]):
         words = arguments(sys.argv[1:])

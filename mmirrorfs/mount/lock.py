@@ -6,7 +6,7 @@ it or ended, however that comes.
 Rule 3: only a process of root's, or of the same user's, is waited for. A name that somebody else took, and one that
 a forgotten child still has, cost the exclusion and nothing more.
 
-Names are per network namespace. Waiting is interrupted by signals.
+Names are per network namespace. Waiting is interrupted by signals, and has no end of its own: a scan may take long.
 """
 
 import contextlib
@@ -14,19 +14,16 @@ import hashlib
 import logging
 import os
 import socket
-import struct
 import time
 from collections.abc import Iterator, Sequence
 
+from mmirrorfs.mount.sockets import connected, listening, peer
 from mmirrorfs.text import printable
 
 log = logging.getLogger(__name__)
 
-BACKLOG = 4096
-"""Commands that can wait at a time; the kernel's own limit is as high (somaxconn)."""
 PATIENCE = 1.0
 """Seconds for which a name is tried that is taken, but by nobody who can be waited for."""
-_CREDENTIALS = struct.Struct("3i")
 
 
 class Lock:
@@ -57,10 +54,10 @@ class Lock:
         self.drop()
 
     def _take(self, mountpoint: bytes) -> None:
-        name = b"\0mmirrorfs/" + hashlib.sha256(mountpoint).hexdigest().encode()
+        name = hashlib.sha256(mountpoint).hexdigest()
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
-            if (held := _bound(name)) is not None:
+            if (held := listening(name)) is not None:
                 self._held.append(held)
                 return
             if _waited(name, mountpoint):
@@ -80,29 +77,16 @@ def locked(mountpoints: Sequence[bytes]) -> Iterator[Lock]:
         lock.release()
 
 
-def _bound(name: bytes) -> socket.socket | None:
-    """The socket that is the lock; None where it cannot be had."""
-    held = socket.socket(socket.AF_UNIX)
-    try:
-        held.bind(name)
-        held.listen(BACKLOG)
-    except OSError:
-        held.close()
-        return None
-    return held
-
-
-def _waited(name: bytes, mountpoint: bytes) -> bool:
+def _waited(name: str, mountpoint: bytes) -> bool:
     """Wait for the end of whoever has the name; False where nobody is to be waited for, or not yet."""
-    with contextlib.suppress(BlockingIOError, ConnectionError), socket.socket(socket.AF_UNIX) as other:
-        other.setblocking(False)  # where more wait than the kernel lets
-        other.connect(name)
-        pid, uid, _ = _CREDENTIALS.unpack(other.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    other = connected(name)
+    if other is None:
+        return False
+    with other:
+        pid, uid = peer(other)
         if uid not in (0, os.geteuid()):
             return False
         log.info("process %d is mounting on %s: waiting for it", pid, printable(mountpoint))
-        other.setblocking(True)
         with contextlib.suppress(ConnectionError):
             other.recv(1)
-        return True
-    return False
+    return True

@@ -82,10 +82,9 @@ def serve(plan: Plan, ready: Callable[[], None]) -> None:
     own = reference(plan.mountpoint)
     notifier = Notifier()
     try:
-        mount = table.view_at(plan.mountpoint)
-        if mount is not None:
-            claim(mount, plan.identity)
-            tuning.tune(mount)
+        if own is not None:
+            claim(own, plan.identity)
+            tuning.tune(own.device)
         tuning.settle_memory()
         probe = table.start_probe(partial(table.is_alive, plan.mountpoint))
         session = Session(plan, operations, ready, early, notifier)
