@@ -147,7 +147,7 @@ def test_a_caller_that_ignores_sigchld_gets_its_view(place: Path, sources: list[
     unmount_all(place)
 
 
-def test_a_dead_view_below_a_link_is_replaced(place: Path, sources: list[Path]) -> None:
+def test_nothing_is_left_of_an_aborted_view_whose_mountpoint_is_below_a_link(place: Path, sources: list[Path]) -> None:
     (place / "var").mkdir()
     (place / "var/view").mkdir()
     (place / "mnt").symlink_to("var")
