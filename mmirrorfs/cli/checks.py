@@ -58,9 +58,12 @@ def _check_answers(sources: tuple[Named, ...]) -> None:
     """Ask in other processes: whoever asks a source that hangs cannot be interrupted, and perhaps not even killed."""
     probes = [table.start_probe(partial(_listable, source.path), ANSWER_TIME) for source in sources]
     for source, probe in zip(sources, probes, strict=True):
-        if not table.finish_probe(probe, ANSWER_TIME):
+        try:
+            table.finish_probe(probe, ANSWER_TIME)
+        except TimeoutError:
             shown = printable(source.path)
-            raise Problem(f"source {shown} does not answer: is its network, or the program behind it, alive?", FAILED)
+            what = f"source {shown} does not answer: is its network, or the program behind it, alive?"
+            raise Problem(what, FAILED) from None
 
 
 def _listable(path: bytes) -> bytes:
@@ -109,6 +112,8 @@ def _make(mountpoint: bytes) -> list[bytes]:
     shown = printable(mountpoint)
     try:
         os.mkdir(mountpoint)
+    except FileExistsError:  # another command was quicker
+        return []
     except FileNotFoundError:
         above = printable(os.path.dirname(mountpoint))
         raise Problem(f"mountpoint {shown} cannot be made: {above} does not exist; make that first", FAILED) from None

@@ -1,6 +1,7 @@
 """What is on the mountpoints already: the same view, another one, or a dead one of ours.
 
-A view that is there already is left alone; a dead one is taken away, so that a new one can take its place.
+A view that is there already is left alone, also one that does not answer; a dead one is taken away, so that a new one
+can take its place.
 """
 
 import logging
@@ -12,9 +13,21 @@ from mmirrorfs.cli.places import ViewSettings
 from mmirrorfs.cli.problem import FAILED, Problem
 from mmirrorfs.cli.settings import Settings, identity
 from mmirrorfs.mount import table
+from mmirrorfs.mount.claims import is_claimed
+from mmirrorfs.mount.reference import DEAD, Reference, reference
+from mmirrorfs.source.filesystems import Mount
 from mmirrorfs.text import printable
 
 log = logging.getLogger(__name__)
+
+ANSWER_TIME = 3
+"""Seconds that a view has to say which it is; after that its process is asked for what it claims."""
+
+
+def without_links(settings: Settings) -> Settings:
+    """The settings with the mountpoints as the mount table has them, also when what is mounted there is dead."""
+    views = tuple(replace(view, mountpoint=table.resolved(view.mountpoint)) for view in settings.views)
+    return replace(settings, views=views)
 
 
 def without_live_views(settings: Settings) -> Settings:
@@ -23,28 +36,35 @@ def without_live_views(settings: Settings) -> Settings:
 
 
 def _is_live(settings: Settings, view: ViewSettings) -> bool:
-    where = _place(view.mountpoint)
-    if table.view_at(where) is None:
-        return False
-    if not table.ask(partial(table.is_alive, where)):
-        log.warning("a dead view was on %s; it is replaced", printable(where))
-        while table.view_at(where) is not None and table.detach(where):
-            continue
-        return False
-    found = table.ask(partial(table.label, where, "identity"))
-    if found.decode() == identity(settings, view):
-        log.info("%s is mounted already", printable(where))
+    shown = printable(view.mountpoint)
+    while (mount := table.view_at(view.mountpoint)) is not None:
+        there = reference(view.mountpoint)
+        try:
+            same = _is_same(mount, there, identity(settings, view))
+        except OSError as error:
+            same = False
+            if error.errno in DEAD:
+                log.warning("a dead view was on %s; it is replaced", shown)
+                if there is not None and there.detach():
+                    continue
+                return False
+        if not same:
+            raise Problem(f"another view is mounted on {shown}: unmount it first (umount)", FAILED)
+        log.info("%s is mounted already", shown)
         return True
-    raise Problem(f"another view is mounted on {printable(where)}: unmount it first (umount)", FAILED)
+    return False
 
 
-def _place(mountpoint: bytes) -> bytes:
-    """The mountpoint without links. A dead or hung view cannot be asked, so what is mounted is found by its name."""
-    above, name = os.path.split(mountpoint)
-    whole = os.path.join(os.path.realpath(above), name)
-    if table.view_at(whole) is not None:
-        return whole
+def _is_same(mount: Mount, there: Reference | None, wanted: str) -> bool:
+    """Whether the view says that it is the wanted one, or its process where it does not answer. Raises its OSError."""
+    probe = table.start_probe(partial(table.label, mount.where, "identity"), ANSWER_TIME)
+    owner = table.owner_of(mount)
+    trusted = owner in (0, os.geteuid())
     try:
-        return os.path.realpath(mountpoint, strict=True)
-    except OSError:
-        return mountpoint
+        return table.finish_probe(probe, ANSWER_TIME).decode() == wanted and trusted
+    except TimeoutError:
+        if trusted and owner is not None and there is not None and is_claimed(there, wanted, owner):
+            return True
+        shown = printable(mount.where)
+        what = f"the view on {shown} does not answer: wait until it does, or unmount it first (umount -l)"
+        raise Problem(what, FAILED) from None

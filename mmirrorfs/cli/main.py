@@ -6,7 +6,10 @@ late, so that help and mistakes are answered at once.
 
 import errno
 import os
+import signal
 import sys
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import click
@@ -16,13 +19,14 @@ from mmirrorfs.cli.ask import asked
 from mmirrorfs.cli.checks import check, remove
 from mmirrorfs.cli.complete import answer, directories, is_asked
 from mmirrorfs.cli.config import read
-from mmirrorfs.cli.existing import without_live_views
+from mmirrorfs.cli.existing import without_links, without_live_views
 from mmirrorfs.cli.helper import arguments, is_helper
 from mmirrorfs.cli.last import check_last
 from mmirrorfs.cli.options import Command, kind_of, with_options
 from mmirrorfs.cli.problem import INTERRUPTED, SYSTEM, USAGE, Problem
 from mmirrorfs.cli.settings import Settings, settings
 from mmirrorfs.mount import log as logs
+from mmirrorfs.mount.lock import Lock, locked
 from mmirrorfs.text import printable
 
 
@@ -46,20 +50,27 @@ def command(context: click.Context, /, **given: Any) -> int:  # noqa: ANN401  # 
         return question()
     wanted = settings(given, context.meta[_FUSE], context.meta[_CONFIG])
     logs.to_stderr(wanted.verbose)
-    if wanted.views and not wanted.simulate:
+    last_is_source = bool(given["paths"] and (given["output_high"] or given["output_low"]))
+    if wanted.simulate:
+        return _simulate(wanted, last_is_source)
+    wanted = without_links(wanted)
+    with locked([view.mountpoint for view in wanted.views]) as lock:
         missing = without_live_views(wanted)
         _tell_of_live_views(wanted, missing)
-        wanted = missing
-        if not wanted.views:
+        if not missing.views:
             return 0
-    if given["paths"] and (given["output_high"] or given["output_low"]):
-        check_last(wanted.sources)
-    made = check(wanted)
-    if wanted.simulate:
-        from mmirrorfs.cli.simulate import simulate
+        if last_is_source:
+            check_last(missing.sources)
+        return _mount(missing, lock)
 
-        return simulate(wanted)
-    return _mount(wanted, made)
+
+def _simulate(wanted: Settings, last_is_source: bool) -> int:
+    from mmirrorfs.cli.simulate import simulate
+
+    if last_is_source:
+        check_last(wanted.sources)
+    check(wanted)
+    return simulate(wanted)
 
 
 _FUSE, _CONFIG = "mmirrorfs.fuse", "mmirrorfs.config"
@@ -73,16 +84,17 @@ def _tell_of_live_views(wanted: Settings, missing: Settings) -> None:
                 _say(f"{printable(view.mountpoint)} is mounted already", 0)
 
 
-def _mount(wanted: Settings, made: list[bytes]) -> int:
+def _mount(wanted: Settings, lock: Lock) -> int:
+    made = check(wanted)
     code = SYSTEM
     try:
         from mmirrorfs.cli.prepare import plans
         from mmirrorfs.mount.launch import in_background, in_foreground
 
         if wanted.foreground:
-            code = in_foreground(lambda: plans(wanted))
+            code = in_foreground(lambda: plans(wanted), lock)
         else:
-            code = in_background(lambda: plans(wanted), wanted.verbose)
+            code = in_background(lambda: plans(wanted), wanted.verbose, lock, _guarded)
     finally:
         if code:
             remove(made)
@@ -123,10 +135,11 @@ def main() -> None:
     if is_asked():
         sys.exit(answer(command))
     _open_standard_streams()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a caller's SIG_IGN is inherited, and waitpid then finds nobody
     words: list[str] | None = sys.argv[1:]
     if is_helper(sys.argv[0]):
         words = arguments(sys.argv[1:])
-    sys.exit(0 if words is None else _guarded(words))
+    sys.exit(0 if words is None else _guarded(partial(run, words)))
 
 
 def _open_standard_streams() -> None:
@@ -137,9 +150,10 @@ def _open_standard_streams() -> None:
             setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
 
 
-def _guarded(words: list[str]) -> int:
+def _guarded(call: Callable[[], int]) -> int:
+    """The exit code of the call, also for what it raises: one line says why."""
     try:
-        return run(words)
+        return call()
     except Problem as problem:
         return _say(str(problem), problem.code)
     except click.exceptions.Exit as leave:

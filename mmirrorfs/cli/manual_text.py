@@ -271,7 +271,7 @@ On the root of the view: how it is, as JSON, for monitoring. Which sources are l
 gives, when they were looked at last.
 .TP
 .B user.mmirrorfs.identity
-On the root of the view: the sources and options that it was mounted with.
+On the root of the view: a hash of the sources and options that it was mounted with.
 """
 
 EXAMPLES = r"""

@@ -1,6 +1,7 @@
 """What the user asked for, checked for sense but not against the disk. Pure."""
 
 import fnmatch
+import hashlib
 import json
 import os
 import re
@@ -87,7 +88,10 @@ def _check_pattern(pattern: str) -> None:
 
 
 def identity(settings: Settings, view: ViewSettings) -> str:
-    """What makes a view this one and no other: equal for two commands that would mount the same."""
+    """What makes a view this one and no other: equal for two commands that would mount the same.
+
+    A hash, for everybody can read it, and not everybody may read what the command was told.
+    """
     order = order_of(view.prefer, settings.sources)
     parts = {
         "sources": [printable(os.path.realpath(settings.sources[rank].path)) for rank in order],
@@ -102,7 +106,7 @@ def identity(settings: Settings, view: ViewSettings) -> str:
         "on_change": settings.on_change,
         "fuse": sorted(str(option) for option in settings.fuse_options if not option.startswith("fsname=")),
     }
-    return json.dumps(parts, sort_keys=True)
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 class _Raw(str):

@@ -11,14 +11,16 @@ No threads may be running when anything here forks. Exit codes are mount(8)'s.
 import contextlib
 import logging
 import os
-import resource
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from mmirrorfs.mount import log as logs
+from mmirrorfs.mount.lock import Lock
 from mmirrorfs.mount.session import MountFailed, Plan, serve
 from mmirrorfs.mount.systemd import notify
+from mmirrorfs.mount.table import close_inherited
 from mmirrorfs.mount.tuning import raise_file_limit
 from mmirrorfs.text import printable
 
@@ -28,6 +30,8 @@ OK, INTERRUPTED, FAILED = 0, 8, 32
 
 Build = Callable[[], Sequence[Plan]]
 """Scans the sources and says what to mount. May raise; starts no thread that outlives it."""
+Guard = Callable[[Callable[[], int]], int]
+"""Returns the exit code of a call, also for what it raises, and says why on stderr."""
 
 
 class _Word:
@@ -45,28 +49,37 @@ class _Word:
             os.close(descriptor)
 
 
-def in_foreground(build: Build) -> int:
-    """Scan, mount and serve here until the end; returns the exit code."""
+def in_foreground(build: Build, lock: Lock) -> int:
+    """Scan, mount and serve here until the end; returns the exit code. The lock is released when all mounts answer."""
+
+    def ready() -> None:
+        lock.release()
+        notify("READY=1")
+
     plans = build()
     if len(plans) == 1:
-        return _serve(plans[0], lambda: notify("READY=1"))
-    family = _Family(plans, None)
+        return _serve(plans[0], ready)
+    family = _Family(plans, None, lock)
     code = family.await_ready()
     if code == OK:
-        notify("READY=1")
+        ready()
         code = family.await_end()
     return code
 
 
-def in_background(build: Build, verbose: int) -> int:
-    """Scan, mount and serve in the background; returns when all mounts answer, or with the exit code of what failed."""
+def in_background(build: Build, verbose: int, lock: Lock, guard: Guard) -> int:
+    """Scan, mount and serve in the background; returns when all mounts answer, or with the exit code of what failed.
+
+    The lock is released when all mounts answer; where that fails the caller has it still.
+    """
     readable, writable = os.pipe()
     sys.stderr.flush()
     child = os.fork()
     if child == 0:
         os.setsid()
-        _close_inherited(writable)
-        _leave(_builder, build, _Word(writable), verbose)
+        close_inherited(writable, *lock.descriptors())
+        word = _Word(writable)
+        _leave(word, lambda: guard(lambda: _built(build, word, verbose, lock)))
     os.close(writable)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -83,27 +96,15 @@ def _interrupt(number: int, frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def _close_inherited(kept: int) -> None:
-    """Close what the caller left open: a lock on a file, say, would be held as long as the mount lives."""
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    os.closerange(3, kept)
-    os.closerange(kept + 1, limit)
-
-
-def _builder(build: Build, word: _Word, verbose: int) -> int:
+def _built(build: Build, word: _Word, verbose: int, lock: Lock) -> int:
     """The child: scans; then it serves the only view, or gives each view a process and goes away when all answer."""
-    try:
-        plans = build()
-    except BaseException:
-        word.say(FAILED)
-        raise
+    plans = build()
     if len(plans) == 1:
-        code = _serve(plans[0], lambda: _to_background(word, verbose))
-        word.say(code or INTERRUPTED)  # unless it was said that the mount answers, it was ended before it did
-        return code
-    family = _Family(plans, verbose)
-    code = family.await_ready()
-    word.say(code)
+        return _serve(plans[0], lambda: _to_background(word, verbose, lock.release))
+    code = _Family(plans, verbose, lock).await_ready()
+    if code == OK:
+        lock.release()
+        word.say(OK)
     return code
 
 
@@ -115,17 +116,21 @@ def _report(readable: int) -> int:
     return FAILED
 
 
-def _leave(run: Callable[..., int], *args: object) -> None:
-    """Run the rest of a forked process and end it, whatever happens, without the parent's clean-up."""
+def _leave(word: _Word, run: Callable[[], int]) -> None:
+    """Run the rest of a forked process and end it, whatever happens, without the parent's clean-up.
+
+    Its exit code is told, unless it was told that the mount answers: a mount that was ended before that is no success.
+    """
     code = FAILED
     try:
-        code = run(*args)
+        code = run()
     except Exception as error:
         log.debug("internal error", exc_info=error)
         print(f"mmirrorfs: internal error: {error!r}", file=sys.stderr)
     finally:
         with contextlib.suppress(Exception):
             sys.stderr.flush()
+        word.say(code or INTERRUPTED)
         os._exit(code)
 
 
@@ -141,8 +146,9 @@ def _serve(plan: Plan, ready: Callable[[], None]) -> int:
     return OK
 
 
-def _to_background(word: _Word, verbose: int) -> None:
+def _to_background(word: _Word, verbose: int, unlock: Callable[[], None]) -> None:
     """The mount answers: leave the caller's terminal and let it go on."""
+    unlock()
     logs.to_syslog(verbose)
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
@@ -154,7 +160,7 @@ def _to_background(word: _Word, verbose: int) -> None:
 class _Family:
     """One process for each view; ``verbose`` is None in the foreground."""
 
-    def __init__(self, plans: Sequence[Plan], verbose: int | None) -> None:
+    def __init__(self, plans: Sequence[Plan], verbose: int | None, lock: Lock) -> None:
         self._children: dict[int, Plan] = {}
         self._reports: list[int] = []
         self._ending = False
@@ -165,7 +171,8 @@ class _Family:
             child = os.fork()
             if child == 0:
                 os.close(readable)
-                _leave(_member, plan, _Word(writable), verbose)
+                word = _Word(writable)
+                _leave(word, partial(_member, plan, word, verbose, lock))
             os.close(writable)
             self._children[child] = plan
             self._reports.append(readable)
@@ -206,11 +213,13 @@ class _Family:
                 os.kill(child, number)
 
 
-def _member(plan: Plan, word: _Word, verbose: int | None) -> int:
-    """One process of a family."""
+def _member(plan: Plan, word: _Word, verbose: int | None, lock: Lock) -> int:
+    """One process of a family. It shares the lock until its own mount answers; the family has it until all do."""
+
+    def ready() -> None:
+        lock.drop()
+        word.say(OK)
+
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, signal.SIG_DFL)
-    ready = (lambda: word.say(OK)) if verbose is None else (lambda: _to_background(word, verbose))
-    code = _serve(plan, ready)
-    word.say(code or INTERRUPTED)
-    return code
+    return _serve(plan, ready if verbose is None else lambda: _to_background(word, verbose, lock.drop))

@@ -20,7 +20,9 @@ import pyfuse3
 import trio
 
 from mmirrorfs.mount import requestloop, table, tuning
+from mmirrorfs.mount.claims import claim
 from mmirrorfs.mount.reasons import explained, listening
+from mmirrorfs.mount.reference import Reference, reference
 from mmirrorfs.mount.systemd import listens, notify
 from mmirrorfs.serve.hook import Hook
 from mmirrorfs.serve.notifier import Notifier
@@ -77,21 +79,36 @@ def serve(plan: Plan, ready: Callable[[], None]) -> None:
             pyfuse3.init(operations, os.fsdecode(plan.mountpoint), set(plan.options))
     except RuntimeError:
         raise MountFailed(explained(said.text)) from None
-    mount = table.view_at(plan.mountpoint)
+    own = reference(plan.mountpoint)
+    notifier = Notifier()
     try:
-        tuning.tune(mount)
+        if own is not None:
+            claim(own, plan.identity)
+            tuning.tune(own.device)
         tuning.settle_memory()
         probe = table.start_probe(partial(table.is_alive, plan.mountpoint))
-        session = Session(plan, operations, ready, early)
+        session = Session(plan, operations, ready, early, notifier)
         labels.status = session.status
         trio.run(session.run, probe, restrict_keyboard_interrupt_to_checkpoints=True)
         if session.failed:
             raise MountFailed("the mount does not answer")
     finally:
-        pyfuse3.close()
-        table.remove_if_left(mount)
+        _close(own, notifier)
         for number in SIGNALS:  # one that comes now would only spoil the exit code
             signal.signal(number, signal.SIG_IGN)
+
+
+def _close(own: Reference | None, notifier: Notifier) -> None:
+    """Take the mount away and free libfuse's session, unless a thread is stuck in it: then it ends with the process.
+
+    libfuse unmounts nothing: it would take whatever is on the mountpoint, and run umount(8) where there is an
+    /etc/mtab, which does not start before a hung source has answered that descriptors are closed.
+    """
+    ended = notifier.stop(GRACE)
+    if own is not None and not own.detach(force=not ended):
+        log.error("%s could not be unmounted", printable(own.where))
+    if ended or notifier.stop(GRACE):
+        pyfuse3.close(unmount=False)
 
 
 def _noted_signals() -> list[int]:
@@ -108,7 +125,14 @@ def _noted_signals() -> list[int]:
 class Session:
     """The tasks of a live mount. ``early`` are the signals that came before it ran."""
 
-    def __init__(self, plan: Plan, operations: Operations, ready: Callable[[], None], early: Sequence[int]) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        operations: Operations,
+        ready: Callable[[], None],
+        early: Sequence[int],
+        notifier: Notifier,
+    ) -> None:
         self.failed = False
         self._early = early
         self._plan = plan
@@ -116,7 +140,7 @@ class Session:
         self._ready = ready
         self._requests = trio.CancelScope()
         self._told_to_end = trio.Event()
-        self._notifier = Notifier()
+        self._notifier = notifier
         self._refresher = Refresher(plan.view, plan.trees, self._notifier, plan.fallback)
 
     async def run(self, probe: tuple[int, int]) -> None:
@@ -138,7 +162,6 @@ class Session:
             if self._requests.cancelled_caught:
                 with trio.move_on_after(LAST):
                     await pyfuse3.main(max_tasks=TASKS)
-            self._notifier.stop()
             nursery.cancel_scope.cancel()
 
     def status(self) -> dict[str, object]:
@@ -151,7 +174,7 @@ class Session:
 
     async def _announce(self, probe: tuple[int, int]) -> None:
         await trio.lowlevel.wait_readable(probe[1])
-        answered = table.finish_probe(probe)
+        answered = _answered(probe)
         if self._told_to_end.is_set():
             return  # and nobody is told that it can be used
         if answered:
@@ -203,6 +226,13 @@ class Session:
                 hangups.register(descriptor, 0)  # nothing but errors and hang-ups
             await trio.lowlevel.wait_readable(hangups.fileno())
         self._give_up()
+
+
+def _answered(probe: tuple[int, int]) -> bool:
+    try:
+        return bool(table.finish_probe(probe))
+    except OSError:
+        return False
 
 
 def _dump_stacks() -> None:

@@ -1,25 +1,23 @@
-"""The mount table: is something mounted here, is it ours, does it answer, take it away.
+"""The mount table: is something mounted here, is it ours, whose is it, does it answer.
 
 Touches a mount only in a child process with a time limit, for a dead or hung one would keep whoever asks.
 """
 
 import contextlib
 import ctypes
-import logging
+import errno
 import os
+import re
+import resource
 import select
 import signal
-import subprocess
-import time
 from collections.abc import Callable
 
 from mmirrorfs.source.filesystems import VIEW_TYPE, Mount, mount_at
-from mmirrorfs.text import printable
 
-log = logging.getLogger(__name__)
-
-_MNT_DETACH = 2
 _PR_SET_PDEATHSIG = 1
+_LINKS = 40
+"""Links that a path may go through, as in the kernel."""
 ANSWER_TIME = 10
 """Seconds that a fresh mount has to answer its first statvfs."""
 
@@ -33,8 +31,7 @@ def view_at(mountpoint: bytes) -> Mount | None:
 def start_probe(question: Callable[[], bytes], seconds: int = ANSWER_TIME) -> tuple[int, int]:
     """Ask something of a mount in a child process; returns (pid, descriptor that becomes readable).
 
-    What ``question`` returned can be read from the descriptor, up to 64 KiB, and nothing when it failed or took too
-    long. Fork before threads start.
+    It has ``seconds``, and its answer may have 65,000 bytes. Fork before threads start.
     """
     readable, writable = os.pipe()
     pid = os.fork()
@@ -46,17 +43,21 @@ def start_probe(question: Callable[[], bytes], seconds: int = ANSWER_TIME) -> tu
         for number in (signal.SIGALRM, signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
         signal.alarm(seconds)
-        for descriptor in fuse_descriptors():
-            os.close(descriptor)
-        os.write(writable, question())
-    except OSError:
-        pass
+        close_inherited(writable)
+        os.write(writable, _answer(question))
     finally:
         os._exit(0)
 
 
+def _answer(question: Callable[[], bytes]) -> bytes:
+    try:
+        return b"1" + question()
+    except OSError as error:
+        return b"0%d" % (error.errno or errno.EIO)
+
+
 def finish_probe(probe: tuple[int, int], seconds: float | None = None) -> bytes:
-    """The answer of a probe; b"" where there was none within ``seconds``.
+    """The answer of a probe. Raises the OSError that the question met; TimeoutError for no answer within ``seconds``.
 
     The kernel may hold a process that cannot even be killed: that one is left to itself.
     """
@@ -64,12 +65,26 @@ def finish_probe(probe: tuple[int, int], seconds: float | None = None) -> bytes:
     ended = False
     try:
         ended = bool(select.select([readable], [], [], seconds)[0])
-        return os.read(readable, 1 << 16) if ended else b""
+        said = os.read(readable, 1 << 16) if ended else b""
     finally:
         os.close(readable)
         if not ended:
             os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0 if ended else os.WNOHANG)
+    if not said:
+        raise TimeoutError
+    if said[:1] == b"0":
+        raise OSError(int(said[1:]), os.strerror(int(said[1:])))
+    return said[1:]
+
+
+def close_inherited(*kept: int) -> None:
+    """Close all but the standard streams and ``kept``: what the caller left open would stay so as long as we live."""
+    first = 3
+    for descriptor in sorted(kept):
+        os.closerange(first, descriptor)
+        first = descriptor + 1
+    os.closerange(first, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 
 def is_alive(mountpoint: bytes) -> bytes:
@@ -79,8 +94,10 @@ def is_alive(mountpoint: bytes) -> bytes:
 
 
 def ask(question: Callable[[], bytes], seconds: int = 3) -> bytes:
-    """Ask and wait. Never longer than ``seconds``, not even for a mount that hangs; b"" for no answer."""
-    return finish_probe(start_probe(question, seconds), seconds)
+    """Ask and wait. Never longer than ``seconds``, not even for a mount that hangs; b"" for an error or no answer."""
+    with contextlib.suppress(OSError):
+        return finish_probe(start_probe(question, seconds), seconds)
+    return b""
 
 
 def label(mountpoint: bytes, name: str) -> bytes:
@@ -88,28 +105,26 @@ def label(mountpoint: bytes, name: str) -> bytes:
     return os.getxattr(mountpoint, f"user.mmirrorfs.{name}", follow_symlinks=False)
 
 
-def detach(mountpoint: bytes) -> bool:
-    """Unmount lazily, by umount2(2) or, as a plain user, with fusermount3."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.umount2(mountpoint, _MNT_DETACH) == 0:
-        return True
-    try:
-        command = [b"fusermount3", b"-u", b"-z", b"-q", mountpoint]
-        return subprocess.run(command, check=False, timeout=5).returncode == 0
-    except (OSError, subprocess.TimeoutExpired):
-        return False
+def owner_of(mount: Mount) -> int | None:
+    """The user who mounted it, and serves it; None where it is gone."""
+    with open("/proc/self/mountinfo", "rb") as file:
+        line = next((line for line in file if line.startswith(b"%d " % mount.id)), b"")
+    found = re.search(rb" - .*\buser_id=(\d+)", line)
+    return int(found[1]) if found else None
 
 
-def remove_if_left(mount: Mount | None) -> None:
-    """Detach a mount that its session could not take away: after an abort, or ``umount -f``."""
-    if mount is None:
-        return
-    deadline = time.monotonic() + 1
-    while (left := view_at(mount.where)) is not None and left.device == mount.device:
-        detach(mount.where)
-        if time.monotonic() > deadline:
-            log.error("%s could not be unmounted", printable(mount.where))
-            return
+def resolved(mountpoint: bytes) -> bytes:
+    """The mountpoint without links, as the mount table has it. What is mounted there is not asked."""
+    for _ in range(_LINKS):
+        above, name = os.path.split(mountpoint.rstrip(b"/") or b"/")
+        if name in (b"", b".", b".."):
+            return os.path.realpath(mountpoint)
+        mountpoint = os.path.join(os.path.realpath(above), name)
+        try:
+            mountpoint = os.path.join(os.path.dirname(mountpoint), os.readlink(mountpoint))
+        except OSError:  # no link
+            break
+    return mountpoint
 
 
 def fuse_descriptors() -> list[int]:

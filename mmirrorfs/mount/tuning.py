@@ -4,8 +4,6 @@ import gc
 import logging
 import resource
 
-from mmirrorfs.source.filesystems import Mount
-
 log = logging.getLogger(__name__)
 
 BACKGROUND = 1024
@@ -21,14 +19,12 @@ def raise_file_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def tune(mount: Mount | None) -> None:
-    """Raise the kernel's limits for this mount, which root alone may do."""
-    if mount is None:
-        return
-    connection = mount.device.partition(":")[2]
+def tune(device: str) -> None:
+    """Raise the kernel's limits for the mount of this device number, which root alone may do."""
+    connection = device.partition(":")[2]
     _write(f"/sys/fs/fuse/connections/{connection}/max_background", BACKGROUND)
     _write(f"/sys/fs/fuse/connections/{connection}/congestion_threshold", BACKGROUND * 3 // 4)
-    _write(f"/sys/class/bdi/{mount.device}/read_ahead_kb", READ_AHEAD_KB)
+    _write(f"/sys/class/bdi/{device}/read_ahead_kb", READ_AHEAD_KB)
 
 
 def _write(path: str, value: int) -> None:

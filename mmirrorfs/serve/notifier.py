@@ -25,14 +25,22 @@ class Notifier:
     def __init__(self) -> None:
         self._queue: SimpleQueue[_Message | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="notifier", daemon=True)
+        self._ending = False
 
     def start(self) -> None:
         """Start the thread; not before the process has gone to the background, as threads do not survive a fork."""
         self._thread.start()
 
-    def stop(self) -> None:
-        """End the thread after what it is doing. Does not wait for it."""
+    def stop(self, seconds: float) -> bool:
+        """End the thread after the call that it is in; False where it is still in it after ``seconds``.
+
+        libfuse's session must then not be freed.
+        """
+        self._ending = True
         self._queue.put(None)
+        if self._thread.ident is not None:
+            self._thread.join(seconds)
+        return not self._thread.is_alive()
 
     def name(self, directory: int, name: bytes) -> None:
         """A name came, went, or means something else now."""
@@ -47,7 +55,7 @@ class Notifier:
         self._queue.put((InodeT(ino), None, False))
 
     def _run(self) -> None:
-        while (message := self._queue.get()) is not None:
+        while (message := self._queue.get()) is not None and not self._ending:
             ino, name, attributes_only = message
             try:
                 if name is None:

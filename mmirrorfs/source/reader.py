@@ -74,8 +74,8 @@ class Reader:
 
     With ``follow`` a link counts as what it points to (``source.links``). ``reshaped`` says that directories are not
     shown with all that is in them, so that their number of links would be wrong. ``moves_atime`` is true once a file
-    was opened whose access time only its owner may keep from moving (O_NOATIME, open(2)). ``answered`` is called each time
-    that the source answers while one call asks it many things.
+    was opened whose access time only its owner may keep from moving (O_NOATIME, open(2)). ``answered`` is called with
+    each of many answers that one call takes.
     """
 
     def __init__(
