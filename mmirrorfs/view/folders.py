@@ -81,7 +81,10 @@ class Folders:
         if source.lost is not None:
             return failure(errno.ENOENT)
         try:
-            source.cached(source.reader.stat, above.inner)
+            try:
+                source.cached(source.reader.stat, above.inner)
+            except BlockingIOError:
+                await source.run(source.reader.stat, above.inner)
         except OSError:
             return await self._view.gone(above)
         return failure(errno.ENOENT)
@@ -106,7 +109,7 @@ class Folders:
         return kept if kept is not None and self._view.is_fresh(kept.taken) else None
 
     async def _at_once(self, node: FileNode) -> Listing | None:
-        """The listing of a small folder of a local source (rule 3); None for all others."""
+        """The listing of a small folder of a local source (rule 3); None for all others, and while the source hangs."""
         source, key = node.source, (node.source.rank, node.inner)
         if not source.is_local(node.inner) or source.lost is not None:
             return None
@@ -114,8 +117,10 @@ class Folders:
             return None
         taken = self._view.clock()
         try:
-            own, listed, rest = await source.run(source.reader.listing, node.inner, PIECE)
+            own, listed, rest, fresh = await self._view.fallback.listing(source, node.inner)
         except OSError:  # it may be one to pass through only; each name is asked for by itself, and tells
+            return None
+        if not fresh or own is None:
             return None
         if rest is None:
             return await self._made(node, own, listed, taken)
