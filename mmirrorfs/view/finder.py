@@ -1,70 +1,72 @@
 """Finding what an inode number stands for when nobody remembers: for NFS handles that outlived the cache or the mount.
 
-A number is a hash, so it is found by numbering what there is: first the index, which is in memory, then the folders'
-contents, which takes a walk in a thread of each source. A walk answers all who ask: it makes a table of all numbers,
-12 bytes an entry, which is good for AGAIN seconds, and for long walks for ten times as long as the walk took. A source
-that hangs keeps nobody who asks for what another has. Event loop's thread only.
+A number is a hash, so what there is gets numbered until it comes up. Tables keep these numbers, in some 12 bytes each:
+one for the index, which is in memory, and one a source for what lies in its folders, which takes a walk.
+
+Rule 1: one walk answers all who ask. There is one at a time a source, and none for AGAIN seconds after the last; what
+is not in its table by then does not exist.
+Rule 2: who asks is answered as soon as the number comes up, in whichever source; the walk goes on without them.
+Rule 3: a table only says where to look: what is found is listed, and shown by the index, at that moment.
+Rule 4: a source that is lost proves nothing: what is found nowhere else is EIO then, and not stale.
+
+Event loop's thread only, but for the functions that number, which are given what they need.
 """
 
+import errno
 from array import array
-from bisect import bisect_left
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
+from typing import Generic, TypeVar
 
 import trio
 
-from mmirrorfs.merge.inodes import number
-from mmirrorfs.source.pace import beside
+from mmirrorfs.merge.inodes import numbers
+from mmirrorfs.source.pace import beside, threaded
+from mmirrorfs.source.reader import Listed, Reader
 from mmirrorfs.source.source import Source
-from mmirrorfs.tree import DIR, Kind
+from mmirrorfs.tree import DIR, Merged, Rank
 from mmirrorfs.view.folders import join
-from mmirrorfs.view.nodes import FileNode, MergedNode, Node
+from mmirrorfs.view.nodes import NEVER, FileNode, MergedNode, Node
 from mmirrorfs.view.view import View
 
 AGAIN = 30.0
-"""Seconds between the end of a walk and the next one, at the least."""
+"""Seconds after a walk in which there is no other one of that source."""
+GLANCE = 0.1
+"""Seconds between looks at what a walk has found so far."""
+BUCKETS = 1024
+"""Parts of a table: one of a million numbers is searched in 20 us, and never sorted, which would stop everybody."""
+
+P = TypeVar("P")
+
+Folder = tuple[bytes, bytes]
+"""A directory's path in its source, and in the view; one and the same object where these are equal."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """A path in a source and in the view."""
-
-    source: Source
-    inner: bytes
-    path: bytes
-    kind: Kind
-
-
-class _Table:
-    """The numbers of all that lies in the folders of a source: sorted, each with the directory that it is in."""
+class Table(Generic[P]):
+    """Where each number is. One thread may add to it while another searches it."""
 
     def __init__(self) -> None:
-        self.done = trio.Event()
-        self.until = float("inf")
-        self._numbers = array("Q")
-        self._where = array("I")
-        self._directories: list[_Place] = []
+        self._numbers = [array("Q") for _ in range(BUCKETS)]
+        self._indexes = [array("I") for _ in range(BUCKETS)]
+        self._places: list[P] = []
 
-    def walk(self, folders: list[_Place]) -> None:
-        """Number everything in the folders. Blocking."""
-        found: list[tuple[int, int]] = []
-        self._directories = queue = list(folders)
-        for index, folder in enumerate(queue):
-            for place in _entries(folder):
-                found.append((_number(place), index))
-                if place.kind == DIR:
-                    queue.append(place)
-        found.sort()
-        self._numbers.extend(number for number, _ in found)
-        self._where.extend(index for _, index in found)
+    def place(self, place: P) -> int:
+        """Where some numbers are going to be: for ``add``."""
+        self._places.append(place)
+        return len(self._places) - 1
 
-    def find(self, ino: int) -> _Place | None:
-        """What has that number, if it is there still. Blocking."""
-        at = bisect_left(self._numbers, ino)
-        if at == len(self._numbers) or self._numbers[at] != ino:
+    def add(self, ino: int, index: int) -> None:
+        """Note a number; its place comes first, for a search may be under way."""
+        self._indexes[ino % BUCKETS].append(index)
+        self._numbers[ino % BUCKETS].append(ino)
+
+    def find(self, ino: int) -> P | None:
+        """The place of a number."""
+        try:
+            at = self._numbers[ino % BUCKETS].index(ino)
+        except ValueError:
             return None
-        return next((p for p in _entries(self._directories[self._where[at]]) if _number(p) == ino), None)
+        return self._places[self._indexes[ino % BUCKETS][at]]
 
 
 class Finder:
@@ -72,81 +74,207 @@ class Finder:
 
     def __init__(self, view: View) -> None:
         self._view = view
-        self._tables: dict[int, _Table] = {}
+        self._contents = [_Contents(view, source) for source in view.sources]
+        self._index: Merged | None = None
+        self._indexed = Table[bytes]()
+        self._numbering = trio.Lock()
 
     async def find(self, ino: int) -> Node | None:
-        """The node of a number that is not in the table; None where nothing has it."""
-        folders: list[_Place] = []
-        for count, (node, place) in enumerate(self._indexed(self._view.root)):
-            if node.ino == ino:
-                return node
-            if place is not None:
-                folders.append(place)
-            if count % 1000 == 999:
-                await trio.lowlevel.checkpoint()
-        found = await self._walked(folders, ino)
-        return FileNode(found.source, found.inner, found.path, found.kind, False) if found is not None else None
+        """The node of a number that the kernel does not hold; None where nothing has it. Raises OSError (rule 4)."""
+        node = self._in_index(ino)
+        if node is None and self._index is not self._view.index:
+            await self._number_index()
+            node = self._in_index(ino)
+        return node or await self._in_folders(ino)
 
-    async def _walked(self, folders: list[_Place], ino: int) -> _Place | None:
-        """What has the number in one of the folders: the first source that has it is enough."""
-        found: list[_Place] = []
+    def _in_index(self, ino: int) -> Node | None:
+        path = self._indexed.find(ino)
+        node = along(self._view, path) if path is not None else None
+        return node if node is not None and node.ino == ino else None
 
-        async def look(source: Source) -> None:
-            table = self._table(source, [folder for folder in folders if folder.source is source])
-            await table.done.wait()
-            place = await source.pace.in_thread(partial(table.find, ino))
-            if place is not None:
-                found.append(place)
+    async def _number_index(self) -> None:
+        async with self._numbering:
+            index = self._view.index
+            if self._index is not index:
+                roots = [source.root for source in self._view.sources]
+                self._indexed = await threaded(partial(_number_index, index, roots))
+                self._index = index
+
+    async def _in_folders(self, ino: int) -> Node | None:
+        found: list[Node] = []
+        errors: list[OSError] = []
+
+        async def ask(contents: _Contents) -> None:
+            try:
+                node = await contents.find(ino)
+            except OSError as error:
+                errors.append(error)
+                return
+            if node is not None:
+                found.append(node)
                 nursery.cancel_scope.cancel()
 
         async with trio.open_nursery() as nursery:
-            for source in self._view.sources:
-                nursery.start_soon(look, source)
+            for contents in self._contents:
+                nursery.start_soon(ask, contents)
+        if errors and not found:
+            raise errors[0]
         return found[0] if found else None
 
-    def _table(self, source: Source, folders: list[_Place]) -> _Table:
-        """The table of a source; one that is too old is made anew, by a walk that goes on when nobody waits for it."""
-        table = self._tables.get(source.rank)
-        if table is None or self._view.clock() >= table.until:
-            table = self._tables[source.rank] = _Table()
-            beside(self._fill, table, source, folders)
-        return table
 
-    async def _fill(self, table: _Table, source: Source, folders: list[_Place]) -> None:
-        begun = self._view.clock()
+class _Walk:
+    """A walk through the folders of a source: what it has found, whether it is over, and how it failed."""
+
+    def __init__(self) -> None:
+        self.table = Table[Folder]()
+        self.over = trio.Event()
+        self.error: OSError | None = None
+
+
+class _Contents:
+    """What lies in the folders of one source, by number. ``_last`` is the last walk, ``_whole`` the last complete one.
+
+    A walk that failed leaves the table of the one before it in use.
+    """
+
+    def __init__(self, view: View, source: Source) -> None:
+        self._view = view
+        self._source = source
+        self._whole: Table[Folder] | None = None
+        self._last: _Walk | None = None
+        self._ended = NEVER
+
+    async def find(self, ino: int) -> Node | None:
+        """The node of a number; None where nothing has it. Raises OSError where that cannot be known."""
+        folder = self._whole.find(ino) if self._whole is not None else None
+        node = await self._inside(folder, ino) if folder is not None else None
+        return node or await self._walked(self._walk(), ino)
+
+    def _walk(self) -> _Walk:
+        """The walk that tells (rule 1)."""
+        last = self._last
+        if last is None or (last.over.is_set() and self._view.clock() - self._ended >= AGAIN):
+            last = self._last = _Walk()
+            beside(self._run, last)
+        return last
+
+    async def _run(self, walk: _Walk) -> None:
         try:
-            await source.pace.in_thread(partial(table.walk, folders))
+            await self._source.run(_number_folders, self._source, self._view.index, walk.table)
+            self._whole = walk.table
+        except OSError as error:
+            walk.error = error
         finally:
-            ended = self._view.clock()
-            table.until = ended + max(AGAIN, 10 * (ended - begun))
-            table.done.set()
+            self._ended = self._view.clock()
+            walk.over.set()
 
-    def _indexed(self, root: MergedNode) -> Iterator[tuple[Node, _Place | None]]:
-        """Everything in the index, and with each folder where its contents are."""
-        queue = [root]
-        for above in queue:
-            for name, child in self._view.current(above).children.items():
-                node = self._view.child(above, name, child)
-                if isinstance(node, MergedNode):
-                    queue.append(node)
-                    yield node, None
-                elif isinstance(node, FileNode):
-                    folder = node.kind == DIR
-                    yield node, _Place(node.source, node.inner, node.path, DIR) if folder else None
+    async def _walked(self, walk: _Walk, ino: int) -> Node | None:
+        """Rule 2."""
+        over = False
+        while not over:
+            over = walk.over.is_set()
+            folder = walk.table.find(ino)
+            if folder is not None:
+                return await self._inside(folder, ino)
+            with trio.move_on_after(GLANCE):
+                await walk.over.wait()
+        if walk.error is not None:
+            raise walk.error
+        return None
+
+    async def _inside(self, folder: Folder, ino: int) -> Node | None:
+        """Rule 3. Raises EIO where the source is lost, and what the folder held was never seen."""
+        inner, path = folder
+        leaf = along(self._view, path)
+        if not isinstance(leaf, FileNode) or leaf.source is not self._source:
+            return None
+        if leaf.inner + path[len(leaf.path) :] != inner:
+            return None
+        node = leaf if leaf.path == path else FileNode(self._source, inner, path, DIR, False)
+        try:
+            listing = await self._view.folders.listing(self._view.known(node))
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ESTALE):
+                return None
+            raise
+        return next((entry for _, entry in listing.entries if entry.ino == ino), None)
 
 
-def _number(place: _Place) -> int:
-    return number(place.source.root, place.inner, place.kind)
+def along(view: View, path: bytes) -> Node | None:
+    """The node at a path of the view, as far as the index goes; None where that has something else."""
+    place: Node = view.root
+    for name in path.split(b"/") if path else ():
+        if not isinstance(place, MergedNode):
+            return place
+        child = view.current(place).children.get(name)
+        if child is None:
+            return None
+        place = view.child(place, name, child)
+    return place
 
 
-def _entries(folder: _Place) -> list[_Place]:
-    """Everything in a directory; nothing where it cannot be listed. Blocking."""
-    try:
-        _, listed, rest = folder.source.reader.listing(folder.inner, 1 << 20)
-    except OSError:
-        return []
+# Numbering: blocking, in a thread
+
+
+def _number_index(index: Merged, roots: list[bytes]) -> Table[bytes]:
+    """The paths in the view of everything in the index."""
+    table = Table[bytes]()
+    for path, inners, merged in _directories(index, len(roots)):
+        own = [numbers(root, inner) for root, inner in zip(roots, inners, strict=True)]
+        above = numbers(b"", path)
+        for name, child in merged.children.items():
+            ino = above(name, DIR) if isinstance(child, Merged) else own[child.source](child.name or name, child.kind)
+            table.add(ino, table.place(join(path, name)))
+    return table
+
+
+def _directories(index: Merged, count: int) -> Iterator[tuple[bytes, tuple[bytes, ...], Merged]]:
+    """Every merged directory, with its path in the view and those in the sources, by rank."""
+    waiting = [(b"", (b"",) * count, index)]
+    while waiting:
+        path, inners, merged = waiting.pop()
+        yield path, inners, merged
+        for name, child in merged.children.items():
+            if isinstance(child, Merged):
+                spelled = child.names or (None,) * count
+                below = tuple([join(inner, own or name) for inner, own in zip(inners, spelled, strict=True)])
+                waiting.append((join(path, name), below, child))
+
+
+def _folders(index: Merged, count: int, rank: Rank) -> Iterator[Folder]:
+    """The folders in the index that are taken from that source."""
+    for path, inners, merged in _directories(index, count):
+        for name, child in merged.children.items():
+            if not isinstance(child, Merged) and child.kind == DIR and child.source == rank:
+                shown, inner = join(path, name), join(inners[rank], child.name or name)
+                yield (shown, shown) if inner == shown else (inner, shown)
+
+
+def _number_folders(source: Source, index: Merged, table: Table[Folder]) -> None:
+    """Everything in the folders of that source; raises SourceLost where it is lost meanwhile."""
+    failed = False
+    for folder in _folders(index, len(index.inputs), source.rank):
+        waiting = [folder]
+        while waiting:
+            inner, path = above = waiting.pop()
+            try:
+                listed = _listing(source.reader, inner)
+            except OSError:
+                failed = True
+                continue
+            source.pace.answered()
+            number, place = numbers(source.root, inner), table.place(above)
+            for name, attr in listed:
+                table.add(number(name, attr.kind), place)
+                if attr.kind == DIR:
+                    below = join(inner, name)
+                    waiting.append((below, below if path is inner else join(path, name)))
+    if failed:
+        source.check_root()
+
+
+def _listing(reader: Reader, path: bytes) -> list[Listed]:
+    _, listed, rest = reader.listing(path, 1 << 20)
     if rest is not None:
         rest.close()
-    return [
-        _Place(folder.source, join(folder.inner, name), join(folder.path, name), attr.kind) for name, attr in listed
-    ]
+    return listed
