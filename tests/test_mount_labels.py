@@ -189,8 +189,7 @@ def test_status_ends_with_1_where_a_source_does_not_answer(library: Path) -> Non
         assert called(library, "--status", "view").returncode == 0
         source.hang()
         try:
-            os.statvfs(library / "view")  # asks it, in vain
-            assert b"does not answer" in called(library, "--status", "view").stdout
+            poll(lambda: b"does not answer" in called(library, "--status", "view").stdout, "it noticed", 20)
             done = called(library, "--status", "--json", "view")
             assert [one["hangs"] for one in json.loads(done.stdout)["sources"]] == [True, False]
             assert done.returncode == 1
@@ -268,17 +267,13 @@ def test_names_in_an_answer_cannot_do_anything_to_a_terminal(place: Path) -> Non
 
 
 @pytest.mark.mount(seconds=90)
-def test_mounting_again_over_a_view_that_hangs_replaces_it(library: Path) -> None:
+def test_mounting_again_over_a_view_that_is_stopped_leaves_it_alone(library: Path) -> None:
     words = ("flac", "mp3", "view", "--depth=2")
     with mounted(library / "view", library / "flac", library / "mp3", depth=2) as view:
         _stopped(view)
         try:
             done = called(library, *words, seconds=60)
-            assert (done.returncode, done.stderr.splitlines()) == (
-                0,
-                [b"mmirrorfs: a dead view was on %s; it is replaced" % view.where],
-            )
-            assert os.listdir(view.mountpoint) == ["Lund", "Sparrows", "index"]
-            output_of("umount", view.mountpoint)
+            assert (done.returncode, done.stderr) == (0, b"")
         finally:
             run("kill", "-CONT", str(view.pid))
+        assert os.listdir(view.mountpoint) == ["Lund", "Sparrows", "index"]
