@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.hanging import freed, hanging
 from tests.support.held import descriptors, status
-from tests.support.mounts import mounted
+from tests.support.mounts import View, mounted
 from tests.support.polling import holds, poll
 from tests.support.trees import Tree, grow
 from tests.support.users import needs_root, output_of, run
@@ -81,11 +81,7 @@ def test_a_file_whose_attributes_fail_after_it_was_opened_costs_no_descriptor(pl
         failed = [error_of(track) for track in tracks]
         assert errno.EIO in failed, f"none of the opens failed: {failed}"
         net.go_on()
-        poll(lambda: not status(view)["sources"][0]["lost"], "the source back", 20)
-        if "is lost" in view.text():  # its root has no attributes either, if it was looked at meanwhile
-            view.expect("source net .* is lost: Input/output error")
-            view.expect("source net .* is back")
-        assert holds(lambda: descriptors(view) <= before + 2), f"{descriptors(view)} descriptors, {before} before"
+        check_descriptors(view, before)
 
 
 def test_a_folder_whose_attributes_fail_after_it_was_opened_costs_no_descriptor(place: Path) -> None:
@@ -102,11 +98,16 @@ def test_a_folder_whose_attributes_fail_after_it_was_opened_costs_no_descriptor(
         failed = [error_of(view.mountpoint / f"{number:02}") for number in range(30)]
         assert errno.EIO in failed, f"none of the listings failed: {failed}"
         net.go_on()
-        poll(lambda: not status(view)["sources"][0]["lost"], "the source back", 20)
-        if "is lost" in view.text():  # its root has no attributes either, if it was looked at meanwhile
-            view.expect("source net .* is lost: Input/output error")
-            view.expect("source net .* is back")
-        assert holds(lambda: descriptors(view) <= before + 2), f"{descriptors(view)} descriptors, {before} before"
+        check_descriptors(view, before)
+
+
+def check_descriptors(view: View, before: int) -> None:
+    """That the source is back, and that what failed meanwhile left no descriptor."""
+    poll(lambda: not status(view)["sources"][0]["lost"], "the source back", 20)
+    if "is lost" in view.text():  # its root has no attributes either, if it was looked at meanwhile
+        view.expect("source net .* is lost: Input/output error")
+        view.expect("source net .* is back")
+    assert holds(lambda: descriptors(view) <= before + 2), f"{descriptors(view)} descriptors, {before} before"
 
 
 def error_of(path: Path) -> int:
