@@ -8,13 +8,18 @@ INTERVAL = 0.02
 
 
 def holds(condition: Callable[[], object], seconds: float = 10) -> bool:
-    """Whether ``condition()`` becomes true within ``seconds``; returns as soon as it does."""
+    """Whether ``condition()`` becomes true within ``seconds``; returns as soon as it does.
+
+    The last look begins after that time: a machine that stood still meanwhile is given one.
+    """
     deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
+    while True:
+        last = time.monotonic() > deadline
+        if condition():
+            return True
+        if last:
             return False
         time.sleep(INTERVAL)
-    return True
 
 
 def poll(condition: Callable[[], object], what: str, seconds: float = 10) -> None:
