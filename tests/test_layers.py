@@ -9,7 +9,7 @@ import pytest
 import mmirrorfs
 
 PACKAGE = Path(mmirrorfs.__file__).parent
-LEVELS = {"tree": 0, "text": 0, "merge": 1, "source": 1, "view": 2, "serve": 3, "mount": 4, "cli": 5}
+LEVELS = {"tree": 0, "text": 0, "listing": 1, "merge": 2, "source": 2, "view": 3, "serve": 4, "mount": 5, "cli": 6}
 OF_THE_WORLD = {"os", "io", "pathlib", "shutil", "time", "datetime", "socket", "threading", "asyncio", "trio", "select"}
 FILES = sorted(PACKAGE.rglob("*.py"), key=str)
 INNER = [path for path in FILES if path.relative_to(PACKAGE).parts[0] not in ("__init__.py", "__main__.py")]

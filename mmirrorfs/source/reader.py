@@ -105,11 +105,12 @@ class Reader:
         """For each of some names in one directory its attributes, or the error that asking for them gave."""
         fd = self._open(directory, PATH_ONLY | os.O_DIRECTORY, cached)
         try:
-            return [self._stat_at(fd, directory, name, cached) for name in names]
+            return [self.stat_at(fd, directory, name, cached) for name in names]
         finally:
             os.close(fd)
 
-    def _stat_at(self, directory_fd: int, directory: bytes, name: bytes, cached: bool) -> Attributes | OSError:
+    def stat_at(self, directory_fd: int, directory: bytes, name: bytes, cached: bool = False) -> Attributes | OSError:
+        """The attributes of a name in an open directory, whose path is ``directory``; or the error that asking gave."""
         self.answered()
         try:
             fd = open_at(directory_fd, name, PATH_ONLY, cached)
@@ -134,6 +135,23 @@ class Reader:
             raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
         target = stat_following(self.root, path)
         return own if target is None else self.shown(target)
+
+    def attributes_of(self, directory: bytes, name: bytes, entry: "os.DirEntry[str]") -> Attributes | None:
+        """An entry's attributes; None when it went away meanwhile; bare ones where they cannot be had."""
+        self.answered()
+        try:
+            found = attributes(entry.stat(follow_symlinks=False))
+        except FileNotFoundError:
+            return None
+        except OSError:
+            return bare(_kind(entry))
+        if not self.reshaped:
+            return found
+        if _stat.S_ISDIR(found.mode):
+            return found._replace(nlink=1)
+        if self.follow and _stat.S_ISLNK(found.mode):
+            return self.shown_link(directory + b"/" + name if directory else name, found)
+        return found
 
     def open_directory(self, path: bytes) -> int:
         """A descriptor to list ``path`` with."""
@@ -267,7 +285,7 @@ class DirectoryReader:
     def __init__(self, reader: Reader, fd: int, path: bytes) -> None:
         self._reader = reader
         self._fd = -1
-        self._prefix = path + b"/" if path else b""
+        self._path = path
         try:
             self._listing = os.scandir(fd)
         except BaseException:
@@ -282,14 +300,12 @@ class DirectoryReader:
     def read(self, most: int) -> tuple[list[Listed], bool]:
         """Up to ``most`` entries with their attributes, and whether that was the end (it is closed then)."""
         listed: list[Listed] = []
-        answered = self._reader.answered
         excluded = None if self._reader.excluded is nothing_excluded else self._reader.excluded
         try:
             for entry in self._listing:
                 name = entry.name.encode(CODEC, "surrogateescape")  # os.fsencode, without its checks
                 if excluded is None or not excluded(name):
-                    found = self._attributes(name, entry)
-                    answered()
+                    found = self._reader.attributes_of(self._path, name, entry)
                     if found is not None:
                         listed.append((name, found))
                         if len(listed) >= most:
@@ -299,22 +315,6 @@ class DirectoryReader:
             raise
         self.close()
         return listed, True
-
-    def _attributes(self, name: bytes, entry: "os.DirEntry[str]") -> Attributes | None:
-        """An entry's attributes; None when it went away meanwhile; bare ones where they cannot be had."""
-        try:
-            found = attributes(entry.stat(follow_symlinks=False))
-        except FileNotFoundError:
-            return None
-        except OSError:
-            return bare(_kind(entry))
-        if not self._reader.reshaped:
-            return found
-        if _stat.S_ISDIR(found.mode):
-            return found._replace(nlink=1)
-        if self._reader.follow and _stat.S_ISLNK(found.mode):
-            return self._reader.shown_link(self._prefix + name, found)
-        return found
 
     def close(self) -> None:
         """Give the descriptor back; harmless when that was done."""
