@@ -10,7 +10,7 @@ CHUNK names but the first (where they begin), the rows, the names, each with a z
 import struct
 from collections.abc import Iterable, Iterator
 
-from mmirrorfs.tree import Attributes, Kind
+from mmirrorfs.attributes import DIR, Attributes, Kind
 
 Listed = tuple[bytes, Attributes]
 """A name in a directory, and what the source gave of it (``bare``, where that could not be had)."""
@@ -135,6 +135,13 @@ class Listing:
         until = self._mark(marks, names, last) if last * CHUNK < count else len(self.blob) - 1
         return self.blob[begin:until].rstrip(b"\0").split(b"\0")[start - first * CHUNK : end - first * CHUNK]
 
+    def folders_after(self, name: bytes, most: int) -> list[bytes]:
+        """Up to ``most`` names of directories that come after one that is in it; none where it is not."""
+        position = self._position(name)
+        if position is None:
+            return []
+        return [name for name, attr in self.entries(position + 1, most) if attr.kind == DIR]
+
     def kinds(self) -> Iterator[tuple[bytes, Kind]]:
         """The names in byte order, with their types."""
         _, classes, marks, rows, names = self._places()
@@ -178,3 +185,7 @@ def _attributes(
         mode, nlink, uid, gid, rdev, size, blocks, atime - _ZERO, mtime - _ZERO, ctime - _ZERO, dev, ino,
     )  # fmt: skip
     return tuple.__new__(Attributes, fields)  # the class's own way takes half as long again
+
+
+EMPTY = Listing(pack((0, 0, 0, 0), False, ()), -1e9)
+"""Of a directory that nothing is known of."""

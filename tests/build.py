@@ -12,11 +12,12 @@ from typing import Union
 
 from mmirrorfs.merge.index import merge, without
 from mmirrorfs.merge.inodes import ROOT
+from mmirrorfs.source.known import Freshness
 from mmirrorfs.source.source import Source
 from mmirrorfs.tree import Rank
 from mmirrorfs.view.directories import Directories
 from mmirrorfs.view.nodes import Node
-from mmirrorfs.view.view import Freshness, View
+from mmirrorfs.view.view import View
 
 
 @dataclass(frozen=True)
@@ -110,18 +111,18 @@ class Heard:
 
     def missing(self, source: Source, path: bytes) -> None:
         self.gone.append(path)
-        view = self.view
-        trees = tuple(
-            without(tree, path) if tree is not None and rank == source.rank else tree
-            for rank, tree in enumerate(view.index.inputs)
-        )
-        view.install(merge(trees, view.order, before=view.index))
+        view, known = self.view, self.view.known[source.rank]
+        known.install(without(known.tree, path))
+        inodes = view.inodes
+        inodes.install(merge(tuple(known.tree for known in view.known), inodes.order, before=inodes.index))
 
     def contents(self, ino: int) -> None:
         self.changed.append(ino)
 
 
-LASTING = Freshness(keep=10.0, kernel=10.0, period=20.0)
+def lasting(clock: Clock) -> Freshness:
+    """A promise of 20 s, by that clock."""
+    return Freshness(keep=10.0, kernel=10.0, period=20.0, clock=clock)
 
 
 def view_of(sources: Sequence[Source], order: Sequence[int] | None = None, clock: Clock | None = None) -> View:
@@ -130,17 +131,17 @@ def view_of(sources: Sequence[Source], order: Sequence[int] | None = None, clock
     index = merge(tuple(source.scan(None) for source in sources), ranks)
     clock = clock or Clock()
     clock.now = max(clock.now, time.monotonic())  # or what was just scanned would be of the future
-    view = View(sources, ranks, index, LASTING, clock=clock)
+    view = View(sources, ranks, index, lasting(clock))
     view.reports = Heard(view)
     return view
 
 
 async def find(view: View, path: str) -> Node:
     """Look a path up, name by name, and count every name of it, as the kernel does."""
-    node = view.node(ROOT)
+    node = view.inodes.node(ROOT)
     for name in path.split("/") if path else ():
         node = await view.lookup(node.ino, os.fsencode(name))
-        view.nodes.count(node)
+        view.inodes.held.count(node)
     return node
 
 
@@ -148,6 +149,6 @@ async def listed(directories: Directories, node: Node) -> dict[str, Node]:
     """The entries of a directory, opened, read to the end and closed."""
     handle = await directories.open(node.ino)
     try:
-        return {os.fsdecode(name): entry for name, entry in await directories.entries(handle, 0)}
+        return {os.fsdecode(name): node for name, node, *_ in await directories.entries(handle, 0)}
     finally:
         directories.release(handle)

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import trio
 
+from mmirrorfs.attributes import DIR, FILE, LINK
 from mmirrorfs.merge.index import merge
 from mmirrorfs.merge.inodes import ROOT
 from mmirrorfs.source.source import Source
-from mmirrorfs.tree import DIR, FILE, LINK, Rank
+from mmirrorfs.tree import Rank
 from mmirrorfs.view.directories import Directories
 from mmirrorfs.view.fallback import PIECE
 from mmirrorfs.view.view import View

@@ -10,9 +10,9 @@ import pytest
 import trio
 import trio.testing
 
+from mmirrorfs.attributes import FILE
 from mmirrorfs.source.reader import attributes
 from mmirrorfs.source.source import Source
-from mmirrorfs.tree import FILE
 from mmirrorfs.view.files import LARGEST, Files
 from mmirrorfs.view.nodes import FileNode
 from tests.build import plant, sources

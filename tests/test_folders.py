@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from mmirrorfs.attributes import DIR
 from mmirrorfs.source.reader import Reader
-from mmirrorfs.tree import DIR
 from mmirrorfs.view.directories import Directories
 from mmirrorfs.view.fallback import PIECE
 from mmirrorfs.view.folders import RUN

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from mmirrorfs.attributes import DIR, FILE, LINK
 from mmirrorfs.source import links
 from mmirrorfs.source.beneath import CONTENT, DIRECTORY
 from mmirrorfs.source.filesystems import VIEW_TYPE, Mount, mount_at
 from mmirrorfs.source.links import DEEPEST, open_following, stat_following
 from mmirrorfs.source.reader import Reader
-from mmirrorfs.tree import DIR, FILE, LINK
 from tests.build import Link, plant
 
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mmirrorfs.attributes import DIR, FILE, Attributes, bare
 from mmirrorfs.listing import CHUNK, Listed, Listing, pack
-from mmirrorfs.tree import DIR, FILE, Attributes, bare
 
 STAMP = (1, 2, 3_000, -4_000)
 NAMES = st.binary(min_size=1, max_size=12).filter(lambda name: b"\0" not in name and b"/" not in name)

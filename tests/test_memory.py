@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mmirrorfs.attributes import DIR, FILE, Attributes
 from mmirrorfs.source.reader import Listed, attributes
 from mmirrorfs.source.source import Source
-from mmirrorfs.tree import DIR, FILE, Attributes
 from mmirrorfs.view.memory import Listing, Memory, _unpack, pack
 from mmirrorfs.view.nodes import FileNode
 from tests.build import sources

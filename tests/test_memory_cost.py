@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from mmirrorfs.attributes import FILE, Attributes
 from mmirrorfs.source.source import Source
-from mmirrorfs.tree import FILE, Attributes
 from mmirrorfs.view.memory import Listing, Memory
 from mmirrorfs.view.nodes import FileNode
 from tests.build import sources

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from mmirrorfs.attributes import DIR, FILE, LINK, bare
 from mmirrorfs.source.reader import DirectoryReader, Reader, attributes
-from mmirrorfs.tree import DIR, FILE, LINK, bare
 from tests.build import Fifo, Link, plant
 
 

@@ -10,11 +10,12 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from mmirrorfs.attributes import DIR
 from mmirrorfs.merge.index import Change
 from mmirrorfs.merge.inodes import ROOT
 from mmirrorfs.serve.refresh import Refresher
 from mmirrorfs.source.source import Source
-from mmirrorfs.tree import DIR, Directory, Leaf, Merged, Rank
+from mmirrorfs.tree import Directory, Leaf, Merged, Rank
 from mmirrorfs.view.view import Freshness, View
 from tests.build import Clock, find, plant, sources, view_of
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from mmirrorfs.attributes import DIR, FILE, LINK, Attributes
 from mmirrorfs.source import scan as scan_module
 from mmirrorfs.source.reader import Reader, attributes
 from mmirrorfs.source.scan import Scanner
-from mmirrorfs.tree import DIR, FILE, LINK, Attributes, Directory, Leaf, Rank, unpacked
+from mmirrorfs.tree import Directory, Leaf, Rank, unpacked
 from tests.build import Fifo, Link, Tree, deep, move, plant
 
 FIFO = 0o010000

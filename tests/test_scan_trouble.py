@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from mmirrorfs.attributes import DIR, Attributes
 from mmirrorfs.source.reader import Reader
 from mmirrorfs.source.scan import Scanner
-from mmirrorfs.tree import DIR, Attributes, Directory, Leaf, Rank
+from mmirrorfs.tree import Directory, Leaf, Rank
 from tests.build import move, plant
 from tests.test_scan import shape
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import trio
 
+from mmirrorfs.attributes import Attributes
 from mmirrorfs.source.reader import DirectoryReader, Listed, Reader
-from mmirrorfs.tree import Attributes
 from mmirrorfs.view.directories import Directories
 from mmirrorfs.view.fallback import PIECE
 from mmirrorfs.view.folders import Folders

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from mmirrorfs.attributes import DIR, FILE, LINK
 from mmirrorfs.merge.index import merge
 from mmirrorfs.merge.inodes import ROOT
 from mmirrorfs.source.source import Source
-from mmirrorfs.tree import DIR, FILE, LINK
 from mmirrorfs.view.nodes import FileNode
 from mmirrorfs.view.view import Freshness, View
 from tests.build import LASTING, Clock, Fifo, Heard, Link, find, move, plant, sources, view_of

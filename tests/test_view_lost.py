@@ -11,12 +11,12 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from mmirrorfs.attributes import DIR
 from mmirrorfs.source import reader as reader_module
 from mmirrorfs.source.beneath import open_beneath
 from mmirrorfs.source.pace import HUNG, Pace
 from mmirrorfs.source.reader import attributes
 from mmirrorfs.source.source import Source
-from mmirrorfs.tree import DIR
 from mmirrorfs.view.directories import Directories
 from mmirrorfs.view.view import View
 from tests.build import LASTING, Clock, Heard, find, listed, move, plant, sources, view_of

@@ -13,10 +13,11 @@ from mmirrorfs.cli.settings import Settings, excluded_by, identity
 from mmirrorfs.merge.index import Pairing, merge
 from mmirrorfs.merge.names import compiled, pairing
 from mmirrorfs.mount.session import Plan
+from mmirrorfs.source.known import Freshness
 from mmirrorfs.source.source import Source, SourceLost
 from mmirrorfs.text import printable
 from mmirrorfs.tree import Directory, Rank
-from mmirrorfs.view.view import Freshness, View
+from mmirrorfs.view.view import View
 
 log = logging.getLogger(__name__)
 
@@ -89,13 +90,12 @@ def _plan(settings: Settings, view: ViewSettings, sources: list[Source], trees: 
     order = order_of(view.prefer, settings.sources)
     paired = pairing_of(settings)
     index = merge(tuple(trees), order, paired)
-    freshness = Freshness.promised(settings.refresh)
-    made = View(sources, order, index, freshness, settings.remember, paired, time.monotonic)
+    freshness = Freshness.promised(settings.refresh, time.monotonic)
+    made = View(sources, order, index, freshness, settings.remember, paired)
     return Plan(
         mountpoint=view.mountpoint,
         options=settings.fuse_options,
         view=made,
-        trees=tuple(trees),
         fallback=settings.fallback,
         on_change=settings.on_change,
         identity=identity(settings, view),

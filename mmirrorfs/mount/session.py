@@ -30,7 +30,6 @@ from mmirrorfs.serve.operations import Operations
 from mmirrorfs.serve.refresh import Refresher
 from mmirrorfs.serve.status import status, summary
 from mmirrorfs.text import printable
-from mmirrorfs.tree import Directory
 from mmirrorfs.view.labels import Labels
 from mmirrorfs.view.view import View
 
@@ -50,7 +49,7 @@ class MountFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to mount where. ``options`` are libfuse's, ``trees`` what the view's index was merged from.
+    """What to mount where. ``options`` are libfuse's.
 
     With ``fallback`` a lost source counts as empty; ``on_change`` is the user's command, and ``identity``
     is what a second mount of the same is known by.
@@ -59,7 +58,6 @@ class Plan:
     mountpoint: bytes
     options: frozenset[str]
     view: View
-    trees: tuple[Directory, ...]
     fallback: bool = False
     on_change: str | None = None
     identity: str = ""
@@ -141,7 +139,7 @@ class Session:
         self._requests = trio.CancelScope()
         self._told_to_end = trio.Event()
         self._notifier = notifier
-        self._refresher = Refresher(plan.view, plan.trees, self._notifier, plan.fallback)
+        self._refresher = Refresher(plan.view, self._notifier, plan.fallback)
 
     async def run(self, probe: tuple[int, int]) -> None:
         """Serve until unmounted or told to end."""

@@ -13,20 +13,22 @@ Runs on the event loop as one task a source; looks and merges run in threads.
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing, suppress
 from functools import partial
 from typing import Protocol
 
 import trio
 
+from mmirrorfs.attributes import DIR
 from mmirrorfs.merge.index import Change, changes, merge, without
 from mmirrorfs.merge.inodes import ROOT, number
 from mmirrorfs.source.filesystems import TableChanges
+from mmirrorfs.source.known import Answer
 from mmirrorfs.source.pace import threaded
 from mmirrorfs.source.source import Source, SourceLost
 from mmirrorfs.text import printable
-from mmirrorfs.tree import DIR, Directory, Merged, Trees
+from mmirrorfs.tree import Directory, Merged, Trees
 from mmirrorfs.view.files import OpenFile
 from mmirrorfs.view.nodes import FileNode, is_same
 from mmirrorfs.view.view import View
@@ -53,13 +55,11 @@ class Refresher:
     def __init__(
         self,
         view: View,
-        trees: Sequence[Directory],
         kernel: Kernel,
         fallback: bool = False,
     ) -> None:
         self._view = view
-        self._trees: list[Directory] = list(trees)
-        self._merged: Trees = tuple(trees)
+        self._merged: Trees = tuple(known.tree for known in view.known)
         self._kernel = kernel
         self._fallback = fallback
         self.looked: Callable[[], None] = lambda: None
@@ -84,12 +84,12 @@ class Refresher:
 
     def missing(self, source: Source, path: bytes) -> None:
         """Rule 3."""
-        tree = self._trees[source.rank]
-        left = without(tree, path)
-        if left is not tree:
-            self._trees[source.rank] = left
+        known = self._view.known[source.rank]
+        left = without(known.tree, path)
+        if left is not known.tree:
+            known.install(left)
             trees = self._merged = self._present()
-            self._swap(*_merged(trees, self._view, self._view.index))
+            self._swap(*_merged(trees, self._view, self._view.inodes.index))
         self._wake[source.rank].set()
 
     def contents(self, ino: int) -> None:
@@ -124,7 +124,8 @@ class Refresher:
 
     async def _look(self, source: Source, scan: bool) -> None:
         """Look at one source; without ``scan`` only at whether it is there."""
-        old, started = self._trees[source.rank], time.perf_counter()
+        known, started = self._view.known[source.rank], time.perf_counter()
+        old = known.tree
         look: Callable[[], Directory | None] = partial(source.scan, old) if scan else source.check_root
         try:
             found = await source.pace.in_thread(look, trio.CapacityLimiter(1))
@@ -132,8 +133,8 @@ class Refresher:
             self._note_lost(source, lost.reason)
         else:
             self._note_back(source)
-            if self._trees[source.rank] is old:  # else something was found gone meanwhile: it is scanned again
-                self._trees[source.rank] = found or old
+            if found is not None and known.tree is old:  # else something was found gone meanwhile: it is scanned again
+                known.install(found)
         if self._present() != self._merged:
             await self._merge()
         self.looks[source.rank], self.last_took = time.time(), time.perf_counter() - started
@@ -162,8 +163,8 @@ class Refresher:
     def _present(self) -> Trees:
         """What there is to be merged: compared with what was merged last, as others too find out that one is lost."""
         return tuple(
-            None if source.lost is not None and self._fallback else self._trees[source.rank]
-            for source in self._view.sources
+            None if source.lost is not None and self._fallback else known.tree
+            for source, known in zip(self._view.sources, self._view.known, strict=True)
         )
 
     async def _merge(self) -> None:
@@ -171,15 +172,15 @@ class Refresher:
         view = self._view
         async with self._merging:
             while (trees := self._present()) != self._merged:
-                before = view.index
+                before = view.inodes.index
                 index, changed = await threaded(partial(_merged, trees, view, before))
-                if view.index is before:  # else something was found gone meanwhile
+                if view.inodes.index is before:  # else something was found gone meanwhile
                     self._merged = trees
                     self._swap(index, changed)
 
     def _swap(self, index: Merged, changed: list[Change]) -> None:
-        if index is not self._view.index:
-            self._view.install(index)
+        if index is not self._view.inodes.index:
+            self._view.inodes.install(index)
             for change in changed:
                 self._tell(change)
             if changed:
@@ -198,7 +199,7 @@ class Refresher:
 
     def _tell_known(self, path: bytes, tell: Callable[[int], None]) -> None:
         ino = number(b"", path, DIR) if path else ROOT
-        if self._view.nodes.get(ino) is not None:
+        if self._view.inodes.held.get(ino) is not None:
             tell(ino)
 
     async def _watch_mounts(self) -> None:
@@ -230,13 +231,12 @@ class Refresher:
             with trio.move_on_after(1), suppress(OSError):
                 attr, _ = await files[0].attributes(lambda: None)
             if attr is not None and not all(is_same(file.proof, attr) for file in files):
-                proof = (attr, time.time_ns())
                 for file in files:
-                    file.proof = proof
-                node.update(proof, self._view.clock())
+                    file.proof = (attr, time.time_ns())
+                node.held = Answer(attr, self._view.freshness.clock())
                 self._kernel.contents(node.ino)
 
 
 def _merged(trees: Trees, view: View, before: Merged) -> tuple[Merged, list[Change]]:
-    index = merge(trees, view.order, view.pairing, before, time.time_ns())
+    index = merge(trees, view.inodes.order, view.pairing, before, time.time_ns())
     return index, list(changes(before, index))

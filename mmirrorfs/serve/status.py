@@ -5,9 +5,10 @@ from collections import Counter
 from typing import Any
 
 from mmirrorfs import __version__
+from mmirrorfs.attributes import DIR
 from mmirrorfs.serve.refresh import Refresher
 from mmirrorfs.text import json_path
-from mmirrorfs.tree import DIR, Merged
+from mmirrorfs.tree import Merged
 from mmirrorfs.view.directories import Directories
 from mmirrorfs.view.view import View
 
@@ -31,14 +32,14 @@ def status(view: View, directories: Directories, refresher: Refresher) -> dict[s
             }
             for source in view.sources
         ],
-        "order": [view.sources[rank].name for rank in view.order],
+        "order": [view.sources[rank].name for rank in view.inodes.order],
         "folders": sum(winners.values()),
         "last_refresh": max(refresher.looks),
         "took": round(refresher.last_took, 6),
-        "inodes": len(view.nodes),
+        "inodes": len(view.inodes.held),
         "open_files": len(view.files),
         "open_directories": len(directories),
-        "remembered": len(view.memory),
+        "remembered": sum(len(known) for known in view.known),
     }
 
 
@@ -52,7 +53,7 @@ def summary(view: View, refresher: Refresher) -> str:
 def folders_by_source(view: View) -> Counter[int]:
     """How many folders each source wins, by rank."""
     winners: Counter[int] = Counter()
-    queue = [view.index]
+    queue = [view.inodes.index]
     for merged in queue:
         for child in merged.children.values():
             if isinstance(child, Merged):

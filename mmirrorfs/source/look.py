@@ -7,9 +7,9 @@ import os
 import stat
 import time
 
+from mmirrorfs.attributes import Attributes, bare
 from mmirrorfs.listing import Listed, Listing, pack
 from mmirrorfs.source.reader import CODEC, Reader, nothing_excluded
-from mmirrorfs.tree import Attributes, bare
 
 COARSE = 2.5
 """Seconds: a bit more than the coarsest clock among the filesystems (FAT, 2 s)."""

@@ -14,10 +14,10 @@ import stat as _stat
 import sys
 from collections.abc import Callable
 
+from mmirrorfs.attributes import DIR, Attributes, Kind, bare
 from mmirrorfs.source.beneath import CONTENT, DIRECTORY, PATH_ONLY, open_at, open_beneath
 from mmirrorfs.source.links import open_following, stat_following
 from mmirrorfs.text import printable
-from mmirrorfs.tree import DIR, Attributes, Kind, bare
 
 log = logging.getLogger(__name__)
 

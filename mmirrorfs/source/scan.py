@@ -20,16 +20,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from mmirrorfs.attributes import DIR, Kind, bare
+from mmirrorfs.listing import Listed, Listing, pack
 from mmirrorfs.source.links import stat_following
+from mmirrorfs.source.look import COARSE
 from mmirrorfs.source.reader import CODEC, Reader, nothing_excluded
 from mmirrorfs.text import printable
-from mmirrorfs.tree import DIR, Directory, Entry, Kind, Leaf, Rank, packed
+from mmirrorfs.tree import Directory, Entry, Leaf, Rank
 
 log = logging.getLogger(__name__)
 
-
-COARSE = 2.5
-"""Seconds: a bit more than the coarsest clock among the filesystems (FAT, 2 s)."""
 
 Progress = Callable[[int], None]
 """Called now and then with the number of directories and folders found since the last call."""
@@ -55,7 +55,7 @@ class _Found:
     """The names of one directory. One with followed links never settles: their targets leave no trace in it."""
 
     entries: dict[bytes, Entry] = field(default_factory=dict)
-    known: dict[bytes, bytes] = field(default_factory=dict)
+    listed: list[Listed] = field(default_factory=list)
     left_out: list[bytes] = field(default_factory=list)
     followed: bool = False
     only_folders: bool = True
@@ -136,11 +136,9 @@ class Scanner:
         last = max(own.mtime_ns, own.ctime_ns)
         settled = not found.followed and (wall - last > COARSE * 1e9 or now - since > COARSE)
         links = tuple(found.left_out)
-        new = Directory(own, found.entries, found.only_folders, settled, since, 0, found.known, links, now)
-        if old is None or not _equal(old, new):
-            return new
-        old.known, old.taken = new.known, new.taken
-        return old
+        listing = Listing(pack(own.stamp, settled, found.listed), now)
+        new = Directory(own, found.entries, found.only_folders, settled, since, 0, listing, links)
+        return old if old is not None and _equal(old, new) else new
 
     def _entries(self, fd: int, path: bytes, lowest: bool) -> "_Found":
         """The names in one directory: the loop in which a scan spends its time.
@@ -156,27 +154,26 @@ class Scanner:
                 if not everything and excluded(name):
                     continue
                 if not entry.is_dir(follow_symlinks=False):
-                    self._not_a_directory(found, path + b"/" + name if path else name, name, entry)
-                elif not lowest or self._known(found, name, entry):
+                    self._not_a_directory(found, path, name, entry)
+                elif not lowest:
+                    entries[name] = folder
+                    found.listed.append((name, bare(DIR)))
+                elif self._take(found, path, name, entry):
                     entries[name] = folder
         return found
 
-    def _known(self, found: "_Found", name: bytes, entry: "os.DirEntry[str]") -> bool:
+    def _take(self, found: "_Found", path: bytes, name: bytes, entry: "os.DirEntry[str]") -> bool:
         """Take an entry's attributes, where they can be had; returns whether it is there still."""
-        self._reader.answered()
-        try:
-            found.known[name] = packed(self._reader.shown(entry.stat(follow_symlinks=False)))
-        except FileNotFoundError:
-            return False
-        except OSError:
-            return True
-        return True
+        attr = self._reader.attributes_of(path, name, entry)
+        if attr is not None:
+            found.listed.append((name, attr))
+        return attr is not None
 
     def _not_a_directory(self, found: "_Found", path: bytes, name: bytes, entry: "os.DirEntry[str]") -> None:
         found.only_folders = False
         if entry.is_symlink():
-            self._link(found, path, name)
-        elif self._known(found, name, entry) and (kind := _kind(entry)) is not None:
+            self._link(found, path + b"/" + name if path else name, name)
+        elif self._take(found, path, name, entry) and (kind := _kind(entry)) is not None:
             found.entries[name] = self._leaf(kind)
 
     def _link(self, found: "_Found", path: bytes, name: bytes) -> None:
@@ -187,7 +184,7 @@ class Scanner:
             if target is not None:
                 attr = self._reader.shown(target)
                 found.entries[name] = self._leaf(attr.kind)
-                found.known[name] = packed(attr)
+                found.listed.append((name, attr))
                 return
         found.left_out.append(name)
 
@@ -255,6 +252,7 @@ def _equal(old: Directory, new: Directory) -> bool:
         and old.settled == new.settled
         and old.errno == new.errno
         and old.links == new.links
+        and old.listing.blob == new.listing.blob
         and old.entries.keys() == new.entries.keys()
         and all(
             (DIR if isinstance(entry, Directory) else entry.kind) == new.entries[name].kind  # type: ignore[union-attr]  # sub-directories of a new one are leaves still

@@ -20,12 +20,13 @@ from typing import TypeVar, TypeVarTuple
 
 import trio
 
+from mmirrorfs.attributes import Attributes
 from mmirrorfs.source.beneath import DIRECTORY, open_beneath
 from mmirrorfs.source.filesystems import Locality
 from mmirrorfs.source.pace import Pace, beside
 from mmirrorfs.source.reader import Excluded, Reader, nothing_excluded
 from mmirrorfs.source.scan import Progress, Scanner
-from mmirrorfs.tree import Attributes, Directory, Rank
+from mmirrorfs.tree import Directory, Rank
 
 T = TypeVar("T")
 A = TypeVarTuple("A")

@@ -13,15 +13,17 @@ Event loop's thread only, but for the blocking reads themselves.
 import contextlib
 import errno
 import os
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
 import trio
 
+from mmirrorfs.attributes import Attributes
+from mmirrorfs.source.known import Answer
 from mmirrorfs.source.reader import attributes
 from mmirrorfs.source.source import Source
-from mmirrorfs.tree import Attributes
 from mmirrorfs.view.nodes import FileNode, Proof
 
 LARGEST = 1 << 20
@@ -92,14 +94,13 @@ class Files:
         self._some = trio.Event()
         self._scratch = memoryview(bytearray(LARGEST))
 
-    def add(self, fd: int, node: FileNode) -> int:
-        """Take over a descriptor; returns its file handle."""
+    def add(self, fd: int, node: FileNode, attr: Attributes, when: float) -> int:
+        """Take over a descriptor of what has these attributes since ``when``; returns its file handle."""
         self._last += 1
         local = node.source.is_local(node.inner)
-        self._files[self._last] = OpenFile(fd, node, node.source, proof=node.proof, local=local)
+        self._files[self._last] = OpenFile(fd, node, node.source, proof=(attr, time.time_ns()), local=local)
         node.opened += 1
-        if node.proof is not None:
-            node.content = (node.proof[0].dev, node.proof[0].ino)
+        node.held, node.content = Answer(attr, when), (attr.dev, attr.ino)
         self._some.set()
         return self._last
 
@@ -170,6 +171,8 @@ class Files:
         if file is not None:
             file.released = True
             file.node.opened -= 1
+            if not file.node.opened:
+                file.node.held = None
             file.close_idle()
 
     def __len__(self) -> int:

@@ -1,0 +1,347 @@
+"""Proving what is known of a source, or not known yet, for those who ask: the answers all go to ``Known``.
+
+Rule 1: what is fresh is not asked for. What is in memory is asked on the event loop, all else in the source's threads.
+Rule 2: who asks waits, for as long as the source takes: slow is neither hung nor lost. While it hangs (``source.pace``)
+what was last known answers; what never was is waited for.
+Rule 3: a lost source is not asked. What was known of it answers: a name that was not in the listing is absent, what
+was never listed is an I/O error.
+Rule 4: a local source is asked for whole directories, and, where one after the other is wanted, for the next ones in
+the same call: who lists one album lists its neighbours next. On any other source a name is asked for by itself.
+Rule 5: an access list that cannot be had is an error, never "none": that would open what it closes.
+
+Event loop's thread only. Functions raise OSError.
+"""
+
+import errno
+import os
+from collections.abc import Callable, Iterable
+
+import trio
+
+from mmirrorfs.attributes import Attributes, Kind
+from mmirrorfs.listing import Listing
+from mmirrorfs.source.known import Answer, Freshness, Known, Value
+from mmirrorfs.source.look import look
+from mmirrorfs.source.pace import beside
+from mmirrorfs.source.source import ABSENT, PAUSE, Source, SourceLost
+
+BRIEFLY = 0.3
+"""Seconds that is waited for what a directory above the depth can do without."""
+ACL = b"system.posix_acl_"
+"""How the names of access lists begin."""
+LARGE = 256
+"""Entries from which on a directory is not looked at whole to prove one name of it."""
+MOST = 16
+"""Directories that are looked at beside one that is asked for, at the most."""
+
+
+def failure(code: int) -> OSError:
+    """The OSError of that errno."""
+    return OSError(code, os.strerror(code))
+
+
+def join(above: bytes, name: bytes) -> bytes:
+    """The path of a name in a directory."""
+    return above + b"/" + name if above else name
+
+
+class _Look:
+    """A look at a directory that is under way: when it is over, and how it failed."""
+
+    def __init__(self) -> None:
+        self.over = trio.Event()
+        self.error: OSError | None = None
+
+
+class Fetch:
+    """Asks one source for one view. ``report_lost`` is called when it turns out to be lost; ``report_missing`` with a
+    path at which nothing is any more, or something else than was known.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        known: Known,
+        freshness: Freshness,
+        report_lost: Callable[[Source], None],
+        report_missing: Callable[[Source, bytes], None],
+    ) -> None:
+        self.source = source
+        self.known = known
+        self._freshness = freshness
+        self._report_lost = report_lost
+        self._report_missing = report_missing
+        self._looks: dict[bytes, _Look] = {}
+        self._ahead = _Ahead(known)
+        self._asking: dict[bytes, dict[bytes, Kind]] = {}
+
+    # Inside folders: who asks waits
+
+    async def entry(self, directory: bytes, name: bytes) -> Answer:
+        """What is under a name. Raises ENOENT, EIO where it cannot be known, and what the source says."""
+        answer = self.known.entry(directory, name)
+        if answer is None or not self._freshness.is_fresh(answer.when):
+            if not self._is_lost() and not self._proved_at_once(directory, name, answer):
+                await self._prove(directory, name, answer)
+            answer = self.known.entry(directory, name)
+        if answer is None:
+            raise failure(errno.EIO)
+        if answer.attr is None:
+            raise failure(errno.ENOENT)
+        return answer
+
+    async def directory(self, path: bytes) -> Listing:
+        """All that is in a directory. Raises EIO where it cannot be known, and what the source says."""
+        listing = self.known.listing(path)
+        if listing is None or not self._freshness.is_fresh(listing.taken):
+            if not self._is_lost():
+                await self._look(path)
+            listing = self.known.listing(path)
+        if listing is None:
+            raise failure(errno.EIO)
+        return listing
+
+    async def value(self, path: bytes, name: bytes, briefly: bool) -> bytes:
+        """An extended attribute, or under the name b"" a link's target; ``briefly`` waits for BRIEFLY at the most.
+
+        Access lists and targets are remembered, as listings need them. Raises ENODATA where an attribute is not set,
+        or cannot be had and is no access list; EIO for an access list or a target that cannot be had (rule 5).
+        """
+        noted = self.known.value(path, name)
+        if noted is not None and self._freshness.is_fresh(noted[1]):
+            return _set(noted[0])
+        source = self.source
+        try:
+            if briefly:
+                found = await source.within(BRIEFLY, _value, source, path, name)
+            else:
+                last: Callable[[], Value | None] = lambda: noted[0] if noted is not None else None  # noqa: E731
+                found, fresh = await source.patiently(last, _value, source, path, name)
+                if not fresh:
+                    return _set(found)
+        except (SourceLost, TimeoutError) as error:
+            if isinstance(error, SourceLost):
+                self._report_lost(source)
+            if noted is not None:
+                return _set(noted[0])
+            raise failure(errno.EIO if not name or name.startswith(ACL) else errno.ENODATA) from error
+        if not name or name.startswith(ACL):
+            self.known.note(path, name, found, self._freshness.clock())
+        return _set(found)
+
+    def _is_lost(self) -> bool:
+        if self.source.lost is not None:
+            self._report_lost(self.source)
+        return self.source.lost is not None
+
+    def _proved_at_once(self, directory: bytes, name: bytes, answer: Answer | None) -> bool:
+        """Prove what is known of a name, where that is in memory: its presence by itself, its absence by the stamp."""
+        if answer is None:
+            return False
+        now, source = self._freshness.clock(), self.source
+        try:
+            if answer.attr is not None:
+                self.known.amend(directory, name, source.cached(source.reader.stat, join(directory, name)), now)
+                return True
+            listing = self.known.listing(directory)
+            if listing is None or not listing.stands(source.cached(source.reader.stat, directory).stamp):
+                return False
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            if error.errno not in ABSENT:
+                raise
+            self.known.amend(directory, name, None, now)
+            return True
+        self.known.prove(directory, now)
+        return True
+
+    async def _prove(self, directory: bytes, name: bytes, answer: Answer | None) -> None:
+        listing = self.known.listing(directory)
+        if self.source.is_local(directory) and (listing is None or len(listing) < LARGE):
+            await self._look(directory)
+            answer = self.known.entry(directory, name)
+            if answer is not None:
+                return
+        await self._prove_by_itself(directory, name, answer)
+
+    async def _prove_by_itself(self, directory: bytes, name: bytes, answer: Answer | None) -> None:
+        source = self.source
+        last: Callable[[], Attributes | None] = lambda: answer.attr if answer is not None else None  # noqa: E731
+        now = self._freshness.clock()
+        try:
+            found, fresh = await source.patiently(last, source.reader.stat, join(directory, name))
+        except SourceLost:
+            self._report_lost(source)
+        except OSError as error:
+            if error.errno not in ABSENT:
+                raise
+            self.known.amend(directory, name, None, now)
+        else:
+            if fresh:
+                self.known.amend(directory, name, found, now)
+
+    async def _look(self, path: bytes) -> None:
+        """Have a directory looked at; all who want the same one wait for one look. Returns early where it hangs."""
+        under_way = self._looks.get(path)
+        if under_way is None:
+            under_way = self._looks[path] = _Look()
+            beside(self._run, path, under_way)
+        pace = self.source.pace
+        while not under_way.over.is_set():
+            with trio.move_on_after(pace.patience or PAUSE):
+                await under_way.over.wait()
+            if not under_way.over.is_set() and pace.hung and self.known.listing(path) is not None:
+                return
+        if isinstance(under_way.error, SourceLost):
+            self._report_lost(self.source)
+        elif under_way.error is not None:
+            raise under_way.error
+
+    async def _run(self, path: bytes, under_way: _Look) -> None:
+        """One look, in a thread: the first answer is told as soon as it is there, those beside it when all are."""
+        token = trio.lowlevel.current_trio_token()
+
+        def tell(listing: Listing) -> None:
+            token.run_sync_soon(self._looked, path, listing, under_way)
+
+        ahead = self._ahead.of(path) if self.source.is_local(path) else []
+        try:
+            for one, listing in await self.source.run(self._looked_at, path, self.known.listing(path), ahead, tell):
+                self.known.offer(one, listing)
+        except OSError as error:
+            under_way.error = error
+        finally:
+            self._over(path, under_way)
+
+    def _looked_at(
+        self, path: bytes, old: Listing | None, ahead: list[bytes], tell: Callable[[Listing], None]
+    ) -> list[tuple[bytes, Listing]]:
+        """Blocking."""
+        reader = self.source.reader
+        tell(look(reader, path, old))
+        found: list[tuple[bytes, Listing]] = []
+        for one in ahead:
+            try:
+                found.append((one, look(reader, one)))
+            except OSError:  # whoever asks for it will be told
+                break
+        return found
+
+    def _looked(self, path: bytes, listing: Listing, under_way: _Look) -> None:
+        self.known.apply(path, listing)
+        self._over(path, under_way)
+
+    def _over(self, path: bytes, under_way: _Look) -> None:
+        if self._looks.get(path) is under_way:
+            del self._looks[path]
+        under_way.over.set()
+
+    # In merged directories: nobody waits
+
+    def refresh(self, directory: bytes, wanted: dict[bytes, Kind]) -> set[bytes]:
+        """Have the leaves in a merged directory proved, of the types that they are known by; returns what is gone.
+
+        At once where the answer is in memory, else in one of the source's threads, while the last answers.
+        """
+        if self._is_lost():
+            return set()
+        answers = self._cached(directory, list(wanted))
+        late = {name: wanted[name] for name, answer in answers.items() if isinstance(answer, BlockingIOError)}
+        if late:
+            self._ask(directory, late)
+        return {
+            name for name, answer in answers.items() if name not in late and self._took(directory, name, wanted, answer)
+        }
+
+    def _cached(self, directory: bytes, names: list[bytes]) -> dict[bytes, Attributes | OSError]:
+        """What is in memory of them."""
+        source = self.source
+        try:
+            if len(names) == 1:  # half the system calls, and what a lookup needs
+                return {names[0]: source.cached(source.reader.stat, join(directory, names[0]))}
+            found = source.cached(source.stat_several, directory, names)
+            return dict(zip(names, found, strict=True))
+        except OSError as error:
+            return dict.fromkeys(names, error)
+
+    def _took(self, directory: bytes, name: bytes, wanted: dict[bytes, Kind], answer: Attributes | OSError) -> bool:
+        """Take note of an answer; returns whether what it was about is gone. An error of its own tells nothing."""
+        if isinstance(answer, Attributes) and answer.kind == wanted[name]:
+            self.known.amend(directory, name, answer, self._freshness.clock())
+            return False
+        if isinstance(answer, OSError) and answer.errno not in ABSENT:
+            return False
+        self._report_missing(self.source, join(directory, name))
+        return True
+
+    def _ask(self, directory: bytes, wanted: dict[bytes, Kind]) -> None:
+        """Have a thread ask about some names of a directory; one at a time, what comes meanwhile is asked next."""
+        waiting = self._asking.get(directory)
+        if waiting is not None:
+            waiting.update(wanted)
+            return
+        self._asking[directory] = wanted
+        beside(self._ask_until_done, directory)
+
+    async def _ask_until_done(self, directory: bytes) -> None:
+        try:
+            while wanted := self._asking[directory]:
+                self._asking[directory] = {}
+                for name, answer in zip(wanted, await self._asked(directory, list(wanted)), strict=True):
+                    self._took(directory, name, wanted, answer)
+        finally:
+            del self._asking[directory]
+
+    async def _asked(self, directory: bytes, names: list[bytes]) -> Iterable[Attributes | OSError]:
+        try:
+            return await self.source.run(self.source.stat_several, directory, names)
+        except SourceLost:
+            self._report_lost(self.source)
+        except OSError as error:
+            return [error] * len(names)
+        return [failure(errno.EIO)] * len(names)
+
+
+class _Ahead:
+    """Which directories will be asked for next: the more, the longer one after the other was asked for."""
+
+    def __init__(self, known: Known) -> None:
+        self._known = known
+        self._expected = b""
+        self._window = 0
+
+    def of(self, path: bytes) -> list[bytes]:
+        """The unknown directories that come after one in the listing that it is in."""
+        above, _, name = path.rpartition(b"/")
+        listing = self._known.listing(above)
+        if listing is None or not path:
+            return []
+        self._window = min(2 * self._window + 1, MOST) if path == self._expected else 0
+        found: list[bytes] = []
+        for other in listing.folders_after(name, MOST * 2):
+            inner = join(above, other)
+            if self._known.listing(inner) is None:
+                self._expected = inner
+                if len(found) == self._window:
+                    break
+                found.append(inner)
+        return found
+
+
+def _value(source: Source, path: bytes, name: bytes) -> Value:
+    """Blocking: an extended attribute, or why there is none; under the name b"" a link's target."""
+    if not name:
+        return source.reader.readlink(path)
+    try:
+        return source.reader.getxattr(path, name)
+    except OSError as error:
+        if error.errno not in (errno.ENODATA, errno.EOPNOTSUPP):
+            raise
+        return error.errno
+
+
+def _set(value: Value) -> bytes:
+    if isinstance(value, int):
+        raise failure(value)
+    return value

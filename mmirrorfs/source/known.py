@@ -1,0 +1,318 @@
+"""Known: all that is known of one source, at every level, in one place.
+
+Rule 1: it changes on proof alone. A failure applies nothing, so of a lost source stays all that was ever known of it.
+Rule 2: one function says whether something may still be told: ``Freshness.is_fresh``. What is too old is proved anew
+by whoever wants it (``source.fetch``), and is kept until then.
+Rule 3: above the depth nothing is dropped. Below it, the longest unused directory goes first where ``Room`` is short.
+Rule 4: a directory whose (dev, ino) is found under another name was moved, with all that is known of what is in it.
+
+Event loop's thread only; no I/O.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from mmirrorfs.attributes import DIR, Attributes
+from mmirrorfs.listing import Listing
+from mmirrorfs.tree import Directory
+
+Value = bytes | int
+"""An extended attribute or a link's target; or the errno that says why there is none."""
+
+NEVER = -1e9
+"""A time before all others, in monotonic seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Freshness:
+    """How the promise is divided, in seconds: what is kept here, what the kernel keeps, and how often is looked.
+
+    ``period`` is None where only a signal starts a look. ``clock`` gives monotonic seconds.
+    """
+
+    keep: float
+    kernel: float
+    period: float | None
+    clock: Callable[[], float]
+
+    @classmethod
+    def promised(cls, seconds: float, clock: Callable[[], float]) -> "Freshness":
+        """What shows within ``seconds``: half the time to notice, a bit less than half in the kernel's cache."""
+        if seconds <= 0:
+            return cls(0.5, 0.5, None, clock)
+        return cls(0.45 * seconds, 0.45 * seconds, 0.5 * seconds, clock)
+
+    def is_fresh(self, when: float) -> bool:
+        """Whether what was true then, in monotonic seconds, may be told still."""
+        return self.clock() - when < self.keep
+
+    def timeout(self, when: float) -> float:
+        """Seconds for which the kernel may keep what was true then: none for the last that is known and is too old."""
+        return self.kernel if self.is_fresh(when) else 0.0
+
+
+class Answer(NamedTuple):
+    """What is known of one name: its attributes, None where there is none of that name; and when that was true."""
+
+    attr: Attributes | None
+    when: float
+
+
+class Room:
+    """How many entries may be known below the depth, of all sources of a view together."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.used = 0
+
+    @property
+    def is_short(self) -> bool:
+        """Whether something has to go."""
+        return self.used > self.limit
+
+
+class Known:
+    """What is known of one source. ``tree`` is what the merge is made of: all directories above the depth."""
+
+    def __init__(self, tree: Directory, room: Room) -> None:
+        self.tree = tree
+        self._room = room
+        self._above: dict[bytes, Listing] = {}
+        self._below: dict[bytes, Listing] = {}
+        self._since: dict[bytes, dict[bytes, Answer]] = {}
+        self._values: dict[tuple[bytes, bytes], tuple[Value, float]] = {}
+        for path, directory in _directories(tree):
+            self._above[path] = directory.listing
+
+    # What is known
+
+    def listing(self, path: bytes) -> Listing | None:
+        """A directory's, as it was taken last; None where it never was, or is forgotten."""
+        found = self._above.get(path)
+        if found is not None:
+            return found
+        found = self._below.pop(path, None)
+        if found is not None:
+            self._below[path] = found  # the last one used
+        return found
+
+    def entry(self, directory: bytes, name: bytes) -> Answer | None:
+        """What is known of a name in a directory; None where that is nothing."""
+        since = self._since.get(directory)
+        if since is not None and (later := since.get(name)) is not None:
+            return later
+        listing = self.listing(directory)
+        if listing is None:
+            return None
+        attr = listing.get(name)
+        if attr is None:
+            return Answer(None, listing.proved)
+        return Answer(attr, listing.taken) if attr.is_known else None
+
+    def since(self, directory: bytes) -> dict[bytes, Answer]:
+        """What was proved of single names since the directory was listed."""
+        return self._since.get(directory, _NOTHING)
+
+    def is_proved(self, directory: bytes, freshness: Freshness) -> bool:
+        """Whether it is known, well enough, that a directory is there with these names."""
+        listing = self.listing(directory)
+        return listing is not None and freshness.is_fresh(listing.proved)
+
+    def directories(self) -> list[tuple[bytes, Listing]]:
+        """All directories below the depth of which the names are known, by path."""
+        return list(self._below.items())
+
+    def value(self, path: bytes, name: bytes) -> tuple[Value, float] | None:
+        """An extended attribute, or under the name b"" a link's target; and when that was so."""
+        return self._values.get((path, name))
+
+    def __len__(self) -> int:
+        return sum(max(1, len(listing)) for listing in self._below.values()) + len(self._values)
+
+    # Proof
+
+    def apply(self, path: bytes, listing: Listing) -> None:
+        """A directory was looked at."""
+        if path in self._above:
+            self._above[path] = listing
+            self._drop_since(path, listing.taken)
+            return
+        old = self._below.pop(path, None)
+        self._count(listing, old)
+        self._below[path] = listing
+        self._drop_since(path, listing.taken)
+        if old is not None and old.blob != listing.blob:
+            self._settle(dict(_inodes(path, old)), dict(_inodes(path, listing)))
+        self._shrink()
+
+    def offer(self, path: bytes, listing: Listing) -> bool:
+        """The same for what nobody asked for: it takes no room from anything, and returns whether there was some."""
+        old = self.listing(path)
+        if old is not None and old.taken >= listing.taken:
+            return True
+        if old is None and self._room.used + max(1, len(listing)) > self._room.limit:
+            return False
+        self.apply(path, listing)
+        return True
+
+    def prove(self, path: bytes, when: float) -> None:
+        """The stamp of a directory stands: it has the same names."""
+        for store in (self._above, self._below):
+            if path in store:
+                store[path] = store[path].still(when)
+
+    def amend(self, directory: bytes, name: bytes, attr: Attributes | None, when: float) -> None:
+        """One name was looked at; None: it is not there."""
+        since = self._since.setdefault(directory, {})
+        if name not in since:
+            self._room.used += 1
+        since[name] = Answer(attr, when)
+        self._shrink()
+
+    def note(self, path: bytes, name: bytes, value: Value, when: float) -> None:
+        """A value was asked for: see ``value``."""
+        if self._values.pop((path, name), None) is None:
+            self._room.used += 1
+        self._values[path, name] = value, when
+        self._shrink()
+
+    def distrust(self, directory: bytes) -> None:
+        """What is known of a directory is too old, whatever its age."""
+        listing = self.listing(directory)
+        if listing is not None:
+            store = self._above if directory in self._above else self._below
+            store[directory] = Listing(listing.blob, NEVER)
+        for name, answer in self.since(directory).items():
+            self._since[directory][name] = Answer(answer.attr, NEVER)
+
+    def install(self, tree: Directory) -> None:
+        """Everything above the depth was looked at."""
+        before, self.tree = self.tree, tree
+        gone, come = dict[bytes, _Inode](), dict[bytes, _Inode]()
+        for path, old, new in _differing(before, tree):
+            if new is None:
+                self._above.pop(path, None)
+                self._forget_since(path)
+            else:
+                if new.listing is not self._above.get(path):
+                    self._drop_since(path, new.listing.taken)
+                self._above[path] = new.listing
+            gone.update(_own(path, old))
+            come.update(_own(path, new))
+        self._settle(gone, come)
+
+    def remove(self, path: bytes, when: float) -> None:
+        """A path was found to lead to nothing, or to something else."""
+        directory, _, name = path.rpartition(b"/")
+        self.amend(directory, name, None, when)
+        self._forget(path)
+
+    # Moves, and what is dropped
+
+    def _settle(self, gone: "dict[bytes, _Inode]", come: "dict[bytes, _Inode]") -> None:
+        """Rule 4, for the directories that were at some paths and those that are now."""
+        left = {path: inode for path, inode in gone.items() if come.get(path) != inode}
+        new = {inode: path for path, inode in come.items() if gone.get(path) != inode}
+        for path, inode in left.items():
+            moved = {old: self._below[old] for old in self._subtree(path)}
+            self._forget(path)
+            if inode in new:
+                for old, listing in moved.items():
+                    self._count(listing, None)
+                    self._below[new[inode] + old[len(path) :]] = listing
+
+    def _subtree(self, path: bytes) -> list[bytes]:
+        """A directory below the depth and all in it, as far as known."""
+        found = [path] if path in self._below else []
+        for directory in found:
+            kinds = self._below[directory].kinds()
+            inner = (directory + b"/" + name for name, kind in kinds if kind == DIR)
+            found += [one for one in inner if one in self._below]
+        return found
+
+    def _forget(self, path: bytes) -> None:
+        for directory in self._subtree(path) or [path]:
+            if (old := self._below.pop(directory, None)) is not None:
+                self._count(None, old)
+            self._forget_since(directory)
+
+    def _forget_since(self, directory: bytes) -> None:
+        self._room.used -= len(self._since.pop(directory, _NOTHING))
+
+    def _drop_since(self, directory: bytes, taken: float) -> None:
+        """A listing knows better than what was proved before it."""
+        since = self._since.get(directory)
+        if since is not None:
+            later = {name: answer for name, answer in since.items() if answer.when > taken}
+            self._forget_since(directory)
+            if later:
+                self._since[directory] = later
+                self._room.used += len(later)
+
+    def _count(self, new: Listing | None, old: Listing | None) -> None:
+        self._room.used += _weight(new) - _weight(old)
+
+    def _shrink(self) -> None:
+        """Rule 3."""
+        while self._room.is_short and (self._below or self._values):
+            if self._below:
+                path = next(iter(self._below))
+                self._count(None, self._below.pop(path))
+                self._forget_since(path)
+            else:
+                self._values.pop(next(iter(self._values)))
+                self._room.used -= 1
+
+
+_NOTHING: dict[bytes, Answer] = {}
+
+_Inode = tuple[int, int]
+"""(dev, ino)"""
+
+
+def _weight(listing: Listing | None) -> int:
+    """What a directory counts as, in entries: an empty one takes room too."""
+    return max(1, len(listing)) if listing is not None else 0
+
+
+def _inodes(path: bytes, listing: Listing) -> Iterator[tuple[bytes, _Inode]]:
+    """The directories in one below the depth."""
+    for name, attr in listing.entries():
+        if attr.kind == DIR and attr.is_known:
+            yield _join(path, name), (attr.dev, attr.ino)
+
+
+def _own(path: bytes, directory: Directory | None) -> Iterator[tuple[bytes, _Inode]]:
+    """One above the depth, and the folders in it."""
+    if directory is not None:
+        yield path, (directory.attr.dev, directory.attr.ino)
+        yield from _inodes(path, directory.listing)
+
+
+def _directories(tree: Directory) -> Iterator[tuple[bytes, Directory]]:
+    waiting = [(b"", tree)]
+    for path, directory in waiting:
+        yield path, directory
+        for name, entry in directory.entries.items():
+            if isinstance(entry, Directory):
+                waiting.append((_join(path, name), entry))
+
+
+def _differing(before: Directory, after: Directory) -> Iterator[tuple[bytes, Directory | None, Directory | None]]:
+    """The directories above the depth that are not the same values in both trees."""
+    waiting: list[tuple[bytes, Directory | None, Directory | None]] = [(b"", before, after)]
+    for path, old, new in waiting:
+        if old is new:
+            continue
+        yield path, old, new
+        below = [directory.entries if directory is not None else {} for directory in (old, new)]
+        for name in below[0].keys() | below[1].keys():
+            pair = [entries.get(name) for entries in below]
+            own = [entry if isinstance(entry, Directory) else None for entry in pair]
+            if own != [None, None]:
+                waiting.append((_join(path, name), own[0], own[1]))
+
+
+def _join(above: bytes, name: bytes) -> bytes:
+    return above + b"/" + name if above else name
