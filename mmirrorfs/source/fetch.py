@@ -168,18 +168,18 @@ class Fetch:
     async def _prove_by_itself(self, directory: bytes, name: bytes, answer: Answer | None) -> None:
         source = self.source
         last: Callable[[], Attributes | None] = lambda: answer.attr if answer is not None else None  # noqa: E731
-        now = self._freshness.clock()
+        found: Attributes | None = None
         try:
             found, fresh = await source.patiently(last, source.reader.stat, join(directory, name))
         except SourceLost:
             self._report_lost(source)
+            return
         except OSError as error:
             if error.errno not in ABSENT:
                 raise
-            self.known.amend(directory, name, None, now)
-        else:
-            if fresh:
-                self.known.amend(directory, name, found, now)
+            fresh = True
+        if fresh:
+            self.known.amend(directory, name, found, self._freshness.clock())
 
     async def _look(self, path: bytes) -> None:
         """Have a directory looked at; all who want the same one wait for one look. Returns early where it hangs."""
