@@ -15,7 +15,6 @@ called from the event loop.
 import errno
 import logging
 import os
-import stat
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -23,7 +22,7 @@ from dataclasses import dataclass, field, replace
 from mmirrorfs.source.links import stat_following
 from mmirrorfs.source.reader import CODEC, Reader, nothing_excluded
 from mmirrorfs.text import printable
-from mmirrorfs.tree import DIR, Directory, Entry, Kind, Leaf, Rank, packed
+from mmirrorfs.tree import DIR, FILE, LINK, Directory, Entry, Kind, Leaf, Rank, packed
 
 log = logging.getLogger(__name__)
 
@@ -155,32 +154,38 @@ class Scanner:
                 name = entry.name.encode(codec, "surrogateescape")
                 if not everything and excluded(name):
                     continue
-                if not entry.is_dir(follow_symlinks=False):
-                    self._not_a_directory(found, path + b"/" + name if path else name, name, entry)
-                elif not lowest or self._known(found, name, entry):
+                if not lowest and entry.is_dir(follow_symlinks=False):
                     entries[name] = folder
+                elif entry.is_symlink():
+                    self._link(found, path + b"/" + name if path else name, name)
+                else:
+                    self._take(found, name, entry, lowest)
         return found
 
-    def _known(self, found: "_Found", name: bytes, entry: "os.DirEntry[str]") -> bool:
-        """Take an entry's attributes, where they can be had; returns whether it is there still."""
+    def _take(self, found: "_Found", name: bytes, entry: "os.DirEntry[str]", lowest: bool) -> None:
+        """Take an entry with its attributes, where they can be had, and the type that these tell.
+
+        What took its place since it was listed moved the directory's stamp: a directory to be scanned itself, or a
+        link, is left to the next look.
+        """
         self._reader.answered()
         try:
-            found.known[name] = packed(self._reader.shown(entry.stat(follow_symlinks=False)))
+            attr = self._reader.shown(entry.stat(follow_symlinks=False))
         except FileNotFoundError:
-            return False
+            return
         except OSError:
-            return True
-        return True
-
-    def _not_a_directory(self, found: "_Found", path: bytes, name: bytes, entry: "os.DirEntry[str]") -> None:
-        found.only_folders = False
-        if entry.is_symlink():
-            self._link(found, path, name)
-        elif self._known(found, name, entry) and (kind := _kind(entry)) is not None:
-            found.entries[name] = self._leaf(kind)
+            kind = DIR if entry.is_dir(follow_symlinks=False) else FILE
+        else:
+            kind = attr.kind
+            if kind == LINK or (kind == DIR and not lowest):
+                return
+            found.known[name] = packed(attr)
+        found.entries[name] = self._leaf(kind)
+        found.only_folders = found.only_folders and kind == DIR
 
     def _link(self, found: "_Found", path: bytes, name: bytes) -> None:
         """A link is left out, unless it is followed and leads to something that it does not lie in."""
+        found.only_folders = False
         if self._reader.follow:
             found.followed = True
             target = stat_following(self._reader.root, path)
@@ -233,16 +238,6 @@ class Scanner:
             return old
         log.warning("%s cannot be listed: %s", printable(self._reader.root + b"/" + visit.path), os.strerror(code))
         return Directory(own, {}, errno=code)
-
-
-def _kind(entry: "os.DirEntry[str]") -> Kind | None:
-    """The type of what is neither directory nor link; None when it went away."""
-    if entry.is_file(follow_symlinks=False):
-        return Kind(0o100000)
-    try:
-        return Kind(stat.S_IFMT(entry.stat(follow_symlinks=False).st_mode))
-    except OSError:
-        return None
 
 
 def _equal(old: Directory, new: Directory) -> bool:
