@@ -83,12 +83,11 @@ class Refresher:
         self._wake[source.rank].set()
 
     def missing(self, source: Source, path: bytes) -> None:
-        """Rule 3."""
-        tree = self._trees[source.rank]
-        left = without(tree, path)
-        if left is not tree:
-            self._trees[source.rank] = left
-            trees = self._merged = self._present()
+        """Rule 3. What was scanned since the index was merged goes in with it: it may say the same."""
+        self._trees[source.rank] = without(self._trees[source.rank], path)
+        trees = self._present()
+        if trees != self._merged:
+            self._merged = trees
             self._swap(*_merged(trees, self._view, self._view.index))
         self._wake[source.rank].set()
 
