@@ -7,6 +7,8 @@ when the view has been mounted anew and the kernel has given the mount another d
 import json
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -106,7 +108,7 @@ def test_only_what_changed_is_read_again_and_the_restored_is_what_was_shown(plac
         assert backup.back_up() == 0
         device = os.stat(view.mountpoint).st_dev
     with (
-        mounted(place / "other", high, low),
+        taken(device, place, high, low),
         mounted(place / "mnt", high, low, depth=2, options=[REFRESH]) as view,
     ):
         assert os.stat(view.mountpoint).st_dev != device
@@ -117,6 +119,17 @@ def test_only_what_changed_is_read_again_and_the_restored_is_what_was_shown(plac
         assert [str(path.relative_to(restored)) for path in sorted(restored.rglob("*.*"))] == list(winners(high, low))
         compare = ("rsync", "-anci", "--delete", f"{view.mountpoint}/", f"{restored}/")
         assert output_of(*compare) == b""
+
+
+@contextmanager
+def taken(device: int, place: Path, high: Path, low: Path) -> Iterator[None]:
+    """Have a device number in use, by a mount of our own or by somebody else's: the kernel gives out the lowest."""
+    with ExitStack() as others:
+        for number in range(5):
+            other = others.enter_context(mounted(place / f"other {number}", high, low))
+            if os.stat(other.mountpoint).st_dev == device:
+                break
+        yield
 
 
 def change_hands(high: Path, low: Path, view: View) -> None:

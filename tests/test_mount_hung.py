@@ -21,7 +21,7 @@ from tests.support.readers import Readers, readers
 from tests.support.trees import Tree, grow
 from tests.support.users import needs_root
 
-pytestmark = [pytest.mark.mount, needs_root]
+pytestmark = [pytest.mark.mount, pytest.mark.waiting, needs_root]
 
 T = TypeVar("T")
 

@@ -17,7 +17,7 @@ from tests.support.mounts import View, mounted
 from tests.support.trees import Link, Tree, grow
 from tests.support.users import AS_NOBODY, need, needs_root, output_of, run
 
-pytestmark = [pytest.mark.mount, needs_root]
+pytestmark = [pytest.mark.mount, pytest.mark.waiting, needs_root]
 
 LOST, BACK = r"source high \(.*\) is lost", r"source high \(.*\) is back"
 HIGH: Tree = {

@@ -168,3 +168,39 @@ def test_names_that_are_no_utf_8_and_control_characters_are_seen(tmp_path: Path)
         os.mkdir(os.path.join(os.fsencode(tmp_path), name))
     found = Scanner(Reader(os.fsencode(tmp_path)), Rank(0), 2)
     assert set(scan(found).entries) == names
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+@pytest.mark.parametrize(("before", "after"), [("file", "folder"), ("folder", "file"), ("folder", "link")])
+def test_what_takes_the_place_of_another_while_it_is_listed_is_never_of_the_others_type(
+    tmp_path: Path, before: str, after: str, depth: int
+) -> None:
+    """The directory tells one type, and stat(2) another a moment later; attributes must fit the type that is shown."""
+    root = plant(tmp_path / "root", {"other": {}})
+
+    def make(kind: str) -> None:
+        path = root / "name"
+        if kind == "link":
+            path.symlink_to("other")
+        else:
+            path.mkdir() if kind == "folder" else path.touch()
+
+    def replacing(name: bytes) -> bool:
+        """The scan asks for each name that it has listed whether it is left out."""
+        path = root / "name"
+        if name == b"name" and not path.is_symlink() and path.is_dir() == (before == "folder"):
+            path.rmdir() if before == "folder" else path.unlink()
+            make(after)
+        return False
+
+    make(before)
+    scanner = Scanner(Reader(os.fsencode(root), replacing), Rank(0), depth)
+    for _ in range(2):
+        found = scanner.scan(None, lambda: None)
+        entry = found.entries.get(b"name")
+        attr = found.listing.get(b"name")
+        if isinstance(entry, Leaf) and attr is not None and attr.is_known:
+            assert attr.kind == entry.kind
+        elif entry is not None:
+            assert isinstance(entry, Directory), "nothing is known of it"
+    assert (b"name" in found.entries) == (after != "link"), "the second look is true"

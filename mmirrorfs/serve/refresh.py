@@ -83,12 +83,14 @@ class Refresher:
         self._wake[source.rank].set()
 
     def missing(self, source: Source, path: bytes) -> None:
-        """Rule 3."""
+        """Rule 3. What was scanned since the index was merged goes in with it: it may say the same."""
         known = self._view.known[source.rank]
         left = without(known.tree, path)
         if left is not known.tree:
             known.install(left)
-            trees = self._merged = self._present()
+        trees = self._present()
+        if trees != self._merged:
+            self._merged = trees
             self._swap(*_merged(trees, self._view, self._view.inodes.index))
         self._wake[source.rank].set()
 

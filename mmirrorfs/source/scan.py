@@ -15,12 +15,11 @@ called from the event loop.
 import errno
 import logging
 import os
-import stat
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from mmirrorfs.attributes import DIR, Kind, bare
+from mmirrorfs.attributes import DIR, LINK, Kind, bare
 from mmirrorfs.listing import Listed, Listing, pack
 from mmirrorfs.source.links import stat_following
 from mmirrorfs.source.look import COARSE
@@ -153,31 +152,31 @@ class Scanner:
                 name = entry.name.encode(codec, "surrogateescape")
                 if not everything and excluded(name):
                     continue
-                if not entry.is_dir(follow_symlinks=False):
-                    self._not_a_directory(found, path, name, entry)
-                elif not lowest:
-                    entries[name] = folder
+                if not lowest and entry.is_dir(follow_symlinks=False):
                     found.listed.append((name, bare(DIR)))
-                elif self._take(found, path, name, entry):
                     entries[name] = folder
+                elif entry.is_symlink():
+                    self._link(found, path + b"/" + name if path else name, name)
+                else:
+                    self._take(found, path, name, entry, lowest)
         return found
 
-    def _take(self, found: "_Found", path: bytes, name: bytes, entry: "os.DirEntry[str]") -> bool:
-        """Take an entry's attributes, where they can be had; returns whether it is there still."""
-        attr = self._reader.attributes_of(path, name, entry)
-        if attr is not None:
-            found.listed.append((name, attr))
-        return attr is not None
+    def _take(self, found: "_Found", path: bytes, name: bytes, entry: "os.DirEntry[str]", lowest: bool) -> None:
+        """Take an entry with its attributes, where they can be had, and the type that these tell.
 
-    def _not_a_directory(self, found: "_Found", path: bytes, name: bytes, entry: "os.DirEntry[str]") -> None:
-        found.only_folders = False
-        if entry.is_symlink():
-            self._link(found, path + b"/" + name if path else name, name)
-        elif self._take(found, path, name, entry) and (kind := _kind(entry)) is not None:
-            found.entries[name] = self._leaf(kind)
+        What took its place since it was listed moved the directory's stamp: a directory to be scanned itself, or a
+        link, is left to the next look.
+        """
+        attr = self._reader.attributes_of(path, name, entry)
+        if attr is None or (attr.is_known and (attr.kind == LINK or (attr.kind == DIR and not lowest))):
+            return
+        found.listed.append((name, attr))
+        found.entries[name] = self._leaf(attr.kind)
+        found.only_folders = found.only_folders and attr.kind == DIR
 
     def _link(self, found: "_Found", path: bytes, name: bytes) -> None:
         """A link is left out, unless it is followed and leads to something that it does not lie in."""
+        found.only_folders = False
         if self._reader.follow:
             found.followed = True
             target = stat_following(self._reader.root, path)
@@ -230,16 +229,6 @@ class Scanner:
             return old
         log.warning("%s cannot be listed: %s", printable(self._reader.root + b"/" + visit.path), os.strerror(code))
         return Directory(own, {}, errno=code)
-
-
-def _kind(entry: "os.DirEntry[str]") -> Kind | None:
-    """The type of what is neither directory nor link; None when it went away."""
-    if entry.is_file(follow_symlinks=False):
-        return Kind(0o100000)
-    try:
-        return Kind(stat.S_IFMT(entry.stat(follow_symlinks=False).st_mode))
-    except OSError:
-        return None
 
 
 def _equal(old: Directory, new: Directory) -> bool:

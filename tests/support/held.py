@@ -18,6 +18,8 @@ from tests.support.polling import holds, poll
 CONNECTIONS = Path("/sys/fs/fuse/connections")
 RESTING = 6
 """Threads that a daemon at rest has at the most: the loop, the notifier, a look at each source, a merge, a probe."""
+STEADY = 10
+"""Looks in a row that find the same, of what is at rest: descriptors of a FUSE source are closed by threads."""
 IDLE = 20.0
 """Seconds after which threads that nobody needs are gone; trio keeps them for ten."""
 
@@ -88,4 +90,11 @@ def comes_back(view: View, before: Held, seconds: float = IDLE) -> None:
 def at_rest(view: View) -> Held:
     """What a daemon holds whose view nobody uses."""
     poll(lambda: held(view).inodes <= 1, f"everything of {view.mountpoint} forgotten", IDLE)
-    return held(view)
+    seen: list[Held] = []
+
+    def is_steady() -> bool:
+        seen.append(held(view))
+        return len(seen) >= STEADY and len(set(seen[-STEADY:])) == 1
+
+    poll(is_steady, f"a steady {view.mountpoint}", IDLE)
+    return seen[-1]
