@@ -10,7 +10,7 @@ CHUNK names but the first (where they begin), the rows, the names, each with a z
 import struct
 from collections.abc import Iterable, Iterator
 
-from mmirrorfs.tree import Attributes, Kind
+from mmirrorfs.tree import DIR, Attributes, Kind
 
 Listed = tuple[bytes, Attributes]
 """A name in a directory, and what the source gave of it (``bare``, where that could not be had)."""
@@ -141,6 +141,13 @@ class Listing:
         shared = [Kind(mode & 0o170000) for mode, *_ in _CLASS.iter_unpack(self.blob[classes:marks])]
         for name, row in zip(self.names(), _ROW.iter_unpack(self.blob[rows:names]), strict=True):
             yield name, shared[row[6]]
+
+    def directories(self) -> list[Listed]:
+        """The directories in it, in byte order, with what the source gave of them."""
+        _, classes, marks, _, _ = self._places()
+        if not any(mode & 0o170000 == DIR for mode, *_ in _CLASS.iter_unpack(self.blob[classes:marks])):
+            return []  # most have none
+        return [(name, attr) for name, attr in self.entries() if attr.kind == DIR]
 
     def _places(self) -> Place:
         _, _, _, _, count, shared, _ = _HEAD.unpack_from(self.blob)
