@@ -21,7 +21,6 @@ import gc
 import json
 import os
 import signal
-import stat
 import struct
 import sys
 import time
@@ -236,7 +235,7 @@ def _exactly(fd: int, size: int) -> bytes:
 
 
 def step_aside() -> None:
-    """Have the idle class, where that may be had; a thread that blocks all I/O of others would be worse than none."""
+    """Have the idle class, where that is allowed."""
     with contextlib.suppress(OSError):
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 

@@ -39,8 +39,9 @@ GRACE = 1.0
 """Seconds that a child is given to end, and to be ended."""
 DEATHS = 5
 """Deaths in a row, none of which brought anything new, after which no other child is started."""
+SHORTEST = 1.0
 LONGEST = 60.0
-"""Seconds: the longest pause before another child is started. The first is 1, each further one twice the last."""
+"""Seconds before another child is started: each time twice as many as the last time."""
 LARGE = 1 << 20
 """Bytes from which on a frame is put together in a thread: ``bytes.join`` gives the interpreter's lock away then."""
 
@@ -97,20 +98,22 @@ class Crawl:
 
     async def _crawled(self) -> str:
         """One crawl, with as many children as it takes; returns how it ended."""
-        most = deaths = 0
+        most = barren = 0
+        pause = SHORTEST
         while True:
             self._reset("crawling")
             ended, why = await self._pass()
             if ended != "failed":
                 return ended
-            if not deaths and not most:
-                log.warning("%s: the crawl's process ended (%s); another one is started", self._name, why)
-            deaths = 1 if self._directories > most else deaths + 1
-            most = max(most, self._directories, 1)
-            if deaths > DEATHS:
-                log.error("%s: its crawl is given up (%s)", self._name, why)
+            barren = 0 if self._directories > most else barren + 1
+            most = max(most, self._directories)
+            if barren == DEATHS:
+                log.warning("%s: its crawl failed for good (%s)", self._name, why)
                 return "failed"
-            await trio.sleep(min(2.0 ** (deaths - 1), LONGEST))
+            if pause == SHORTEST:
+                log.warning("%s: the process that crawls it ended early (%s); starting another one", self._name, why)
+            await trio.sleep(pause)
+            pause = min(pause * 2, LONGEST)
 
     def _reset(self, state: str) -> None:
         self._state = state
@@ -122,7 +125,7 @@ class Crawl:
             ours, theirs = socket.socketpair()
             with ours:
                 with theirs:
-                    self._child = _started(theirs)
+                    self._child = start(theirs)
                 return await self._served(self._child, ours)
         except OSError as error:
             return "failed", error.strerror or str(error)
@@ -206,7 +209,7 @@ class Frames:
         self._buffer, self._at = await threaded(join) if have >= LARGE else join(), 0
 
 
-def _started(theirs: socket.socket) -> "subprocess.Popen[bytes]":
+def start(theirs: socket.socket) -> "subprocess.Popen[bytes]":
     """A child with its end of the socket. Raises OSError.
 
     It holds no directory and no stream of the daemon's open, and finds this package from anywhere. Nothing is forked
