@@ -36,11 +36,10 @@ def pack(stamp: Stamp, settled: bool, listed: Iterable[Listed]) -> bytes:
     """A directory with these entries, in any order; ``settled`` says that no later change can have the same stamp."""
     ordered = sorted(listed, key=_by_name)
     classes: dict[tuple[int, ...], int] = {}
-    rows: list[bytes] = []
-    row, number = _ROW.pack, classes.setdefault
-    for _, (mode, nlink, uid, gid, rdev, size, blocks, atime, mtime, ctime, dev, ino) in ordered:
-        same = number((mode, nlink, uid, gid, rdev, dev), len(classes))
-        rows.append(row(ino, size, blocks, _time(atime), _time(mtime), _time(ctime), same))
+    try:
+        rows = _rows(ordered, classes)
+    except struct.error:  # rare enough not to be looked for in every time
+        rows = _rows([(name, _within(attr)) for name, attr in ordered], classes)
     names = b"\0%b\0" % b"\0".join([name for name, _ in ordered])
     dev, ino, mtime, ctime = stamp
     head = _HEAD.pack(dev, ino, _time(mtime), _time(ctime), len(rows), len(classes), settled)
@@ -50,6 +49,21 @@ def pack(stamp: Stamp, settled: bool, listed: Iterable[Listed]) -> bytes:
 
 def _by_name(entry: Listed) -> bytes:
     return entry[0]
+
+
+def _rows(ordered: list[Listed], classes: dict[tuple[int, ...], int]) -> list[bytes]:
+    """The loop in which a crawl spends its time. Raises struct.error for times that do not fit."""
+    rows: list[bytes] = []
+    row, number, zero = _ROW.pack, classes.setdefault, _ZERO
+    for _, (mode, nlink, uid, gid, rdev, size, blocks, atime, mtime, ctime, dev, ino) in ordered:
+        same = number((mode, nlink, uid, gid, rdev, dev), len(classes))
+        rows.append(row(ino, size, blocks, atime + zero, mtime + zero, ctime + zero, same))
+    return rows
+
+
+def _within(attr: Attributes) -> Attributes:
+    atime, mtime, ctime = (_time(moment) - _ZERO for moment in (attr.atime_ns, attr.mtime_ns, attr.ctime_ns))
+    return attr._replace(atime_ns=atime, mtime_ns=mtime, ctime_ns=ctime)
 
 
 def _time(moment: int) -> int:
