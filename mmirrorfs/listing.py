@@ -9,6 +9,7 @@ CHUNK names but the first (where they begin), the rows, the names, each with a z
 
 import struct
 from collections.abc import Iterable, Iterator
+from operator import itemgetter
 
 from mmirrorfs.tree import DIR, Attributes, Kind
 
@@ -33,37 +34,36 @@ Place = tuple[int, int, int, int, int]
 
 
 def pack(stamp: Stamp, settled: bool, listed: Iterable[Listed]) -> bytes:
-    """A directory with these entries, in any order; ``settled`` says that no later change can have the same stamp."""
-    ordered = sorted(listed, key=_by_name)
+    """A directory with these entries, in any order; ``settled`` says that no later change can have the same stamp.
+
+    Each entry is packed when it comes: of a million, as a generator gives them, only rows and names are held.
+    """
     classes: dict[tuple[int, ...], int] = {}
-    try:
-        rows = _rows(ordered, classes)
-    except struct.error:  # rare enough not to be looked for in every time
-        rows = _rows([(name, _within(attr)) for name, attr in ordered], classes)
-    names = b"\0%b\0" % b"\0".join([name for name, _ in ordered])
+    named = _rows(listed, classes)
+    named.sort(key=_by_name)
+    names = b"\0%b\0" % b"\0".join([name for name, _ in named])
     dev, ino, mtime, ctime = stamp
-    head = _HEAD.pack(dev, ino, _time(mtime), _time(ctime), len(rows), len(classes), settled)
+    head = _HEAD.pack(dev, ino, _time(mtime), _time(ctime), len(named), len(classes), settled)
     kinds = [_CLASS.pack(*same) for same in classes]
-    return b"".join([head, *kinds, *_marks([len(name) for name, _ in ordered]), *rows, names])
+    return b"".join([head, *kinds, *_marks([len(name) for name, _ in named]), *[row for _, row in named], names])
 
 
-def _by_name(entry: Listed) -> bytes:
-    return entry[0]
+_by_name = itemgetter(0)
 
 
-def _rows(ordered: list[Listed], classes: dict[tuple[int, ...], int]) -> list[bytes]:
-    """The loop in which a crawl spends its time. Raises struct.error for times that do not fit."""
-    rows: list[bytes] = []
-    row, number, zero = _ROW.pack, classes.setdefault, _ZERO
-    for _, (mode, nlink, uid, gid, rdev, size, blocks, atime, mtime, ctime, dev, ino) in ordered:
+def _rows(listed: Iterable[Listed], classes: dict[tuple[int, ...], int]) -> list[tuple[bytes, bytes]]:
+    """Names and rows; the loop in which a crawl spends its time."""
+    rows: list[tuple[bytes, bytes]] = []
+    pack, number, zero = _ROW.pack, classes.setdefault, _ZERO
+    for name, attr in listed:
+        mode, nlink, uid, gid, rdev, size, blocks, atime, mtime, ctime, dev, ino = attr
         same = number((mode, nlink, uid, gid, rdev, dev), len(classes))
-        rows.append(row(ino, size, blocks, atime + zero, mtime + zero, ctime + zero, same))
+        try:
+            row = pack(ino, size, blocks, atime + zero, mtime + zero, ctime + zero, same)
+        except struct.error:  # times that do not fit: too rare to be looked for in each
+            row = pack(ino, size, blocks, _time(atime), _time(mtime), _time(ctime), same)
+        rows.append((name, row))
     return rows
-
-
-def _within(attr: Attributes) -> Attributes:
-    atime, mtime, ctime = (_time(moment) - _ZERO for moment in (attr.atime_ns, attr.mtime_ns, attr.ctime_ns))
-    return attr._replace(atime_ns=atime, mtime_ns=mtime, ctime_ns=ctime)
 
 
 def _time(moment: int) -> int:

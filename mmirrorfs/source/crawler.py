@@ -192,7 +192,10 @@ class Frames:
         if len(self._buffer) - self._at < size:
             await self._fill(size)
         start, self._at = self._at, self._at + size
-        return self._buffer[start : self._at]
+        taken = self._buffer[start : self._at]
+        if self._at == len(self._buffer):
+            self._buffer, self._at = b"", 0  # one that was large is not held any longer
+        return taken
 
     async def _fill(self, size: int) -> None:
         """Have at least ``size`` bytes in the buffer; exactly so many where they are more than come at once."""
