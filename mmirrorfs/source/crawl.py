@@ -24,7 +24,6 @@ import signal
 import struct
 import sys
 import time
-from collections.abc import Iterator
 from typing import NamedTuple, TypedDict
 
 from mmirrorfs.listing import Listing
@@ -167,7 +166,7 @@ class Walk:
             listing = self._listed(directory)
             if listing is not None:
                 self._sender.directory(directory.path, listing)
-                stack += sorted(self._inside(directory, listing), reverse=True)
+                stack += reversed(self._inside(directory, listing))
 
     def _listed(self, directory: _Inner) -> Listing | None:
         """What is in a directory now; None where that cannot be had. Raises Lost."""
@@ -181,14 +180,14 @@ class Walk:
             self._sender.control(self.word())
         return listing
 
-    def _inside(self, directory: _Inner, listing: Listing | None) -> Iterator[_Inner]:
-        if listing is None:
-            return
+    def _inside(self, directory: _Inner, listing: Listing | None) -> list[_Inner]:
+        """The directories in a directory that are to be crawled, as they lie on the disk."""
+        found = listing.directories() if listing is not None else []
+        if listing is None or not found:
+            return []
         prefix, device = directory.path + b"/" if directory.path else b"", listing.stamp[0]
-        for name, attr in listing.directories():
-            path = prefix + name
-            if attr.dev == device or self._crosses(path):
-                yield _Inner(attr.dev, attr.ino, path)
+        inner = [_Inner(attr.dev, attr.ino, prefix + name) for name, attr in found]
+        return sorted(one for one in inner if one.dev == device or self._crosses(one.path))
 
     def _crosses(self, path: bytes) -> bool:
         """Whether a directory on another filesystem than the one it lies in is crawled. A view never is."""

@@ -58,10 +58,11 @@ def _entries(reader: Reader, fd: int) -> "list[os.DirEntry[str]]":
 
 def _asked(reader: Reader, path: bytes, found: "list[os.DirEntry[str]]") -> Iterator[Listed]:
     """Each with its attributes, from the last to the first. Takes them away: each holds all that stat(2) told of it."""
+    attributes_of, pop, codec = reader.attributes_of, found.pop, CODEC
     while found:
-        entry = found.pop()
-        name = _name(entry)
-        attr = reader.attributes_of(path, name, entry)
+        entry = pop()
+        name = entry.name.encode(codec, "surrogateescape")
+        attr = attributes_of(path, name, entry)
         if attr is not None:
             yield name, attr
 
