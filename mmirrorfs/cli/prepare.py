@@ -9,10 +9,12 @@ from collections.abc import Sequence
 
 from mmirrorfs.cli.places import ViewSettings, order_of
 from mmirrorfs.cli.problem import FAILED, Problem
-from mmirrorfs.cli.settings import Settings, excluded_by, identity
+from mmirrorfs.cli.settings import Settings, identity
 from mmirrorfs.merge.index import Pairing, merge
 from mmirrorfs.merge.names import compiled, pairing
 from mmirrorfs.mount.session import Plan
+from mmirrorfs.source.crawl import Plan as CrawlPlan
+from mmirrorfs.source.exclude import excluded_by
 from mmirrorfs.source.known import Freshness
 from mmirrorfs.source.source import Source, SourceLost
 from mmirrorfs.text import printable
@@ -97,9 +99,18 @@ def _plan(settings: Settings, view: ViewSettings, sources: list[Source], trees: 
         options=settings.fuse_options,
         view=made,
         fallback=settings.fallback,
+        crawls=tuple(_crawl(settings, source) for source in sources),
+        timeout=settings.timeout,
         on_change=settings.on_change,
         identity=identity(settings, view),
     )
+
+
+def _crawl(settings: Settings, source: Source) -> CrawlPlan | None:
+    """What is to be crawled of a source; None for nothing: what lies above the depth was scanned."""
+    if settings.crawl == "off" or (settings.crawl == "local" and not source.local):
+        return None
+    return CrawlPlan(source.root, settings.depth, settings.excludes, settings.follow, settings.crawl == "all")
 
 
 class _Count:

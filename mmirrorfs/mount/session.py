@@ -29,6 +29,8 @@ from mmirrorfs.serve.notifier import Notifier
 from mmirrorfs.serve.operations import Operations
 from mmirrorfs.serve.refresh import Refresher
 from mmirrorfs.serve.status import status, summary
+from mmirrorfs.source.crawl import Plan as CrawlPlan
+from mmirrorfs.source.crawler import Crawl, Progress
 from mmirrorfs.text import printable
 from mmirrorfs.view.labels import Labels
 from mmirrorfs.view.view import View
@@ -51,14 +53,17 @@ class MountFailed(Exception):
 class Plan:
     """What to mount where. ``options`` are libfuse's.
 
-    With ``fallback`` a lost source counts as empty; ``on_change`` is the user's command, and ``identity``
-    is what a second mount of the same is known by.
+    With ``fallback`` a lost source counts as empty; ``crawls`` say what is crawled of each source, by rank; a request
+    gets EIO after ``timeout`` seconds (0: never). ``on_change`` is the user's command, and ``identity`` is what a
+    second mount of the same is known by.
     """
 
     mountpoint: bytes
     options: frozenset[str]
     view: View
     fallback: bool = False
+    crawls: tuple[CrawlPlan | None, ...] = ()
+    timeout: float = 0.0
     on_change: str | None = None
     identity: str = ""
 
@@ -140,6 +145,10 @@ class Session:
         self._told_to_end = trio.Event()
         self._notifier = notifier
         self._refresher = Refresher(plan.view, self._notifier, plan.fallback)
+        self._crawls = [
+            Crawl(crawl, source.name, plan.view.known[source.rank].offer) if crawl is not None else None
+            for source, crawl in zip(plan.view.sources, plan.crawls, strict=True)
+        ]
 
     async def run(self, probe: tuple[int, int]) -> None:
         """Serve until unmounted or told to end."""
@@ -151,6 +160,9 @@ class Session:
             nursery.start_soon(self._refresher.run)
             nursery.start_soon(self._end)
             nursery.start_soon(self._notice_cut)
+            for crawl in self._crawls:
+                if crawl is not None:
+                    nursery.start_soon(crawl.run)
             if self._plan.on_change is not None:
                 hook = Hook(self._plan.on_change, self._plan.mountpoint)
                 self._refresher.changed = hook.changed
@@ -164,7 +176,8 @@ class Session:
 
     def status(self) -> dict[str, object]:
         """How the view is, for monitoring: see ``serve.status``."""
-        return status(self._plan.view, self._operations.directories, self._refresher)
+        crawls = [crawl.progress if crawl is not None else Progress() for crawl in self._crawls]
+        return status(self._plan.view, self._operations.directories, self._refresher, crawls)
 
     def _tell_systemd(self) -> None:
         if listens():
