@@ -76,7 +76,7 @@ def serve(plan: Plan, ready: Callable[[], None]) -> None:
     """Mount and serve until the end. ``ready`` is called when the mount was seen to answer. Raises MountFailed."""
     early = _noted_signals()
     labels = Labels(plan.view, plan.identity)
-    operations = Operations(plan.view, labels)
+    operations = Operations(plan.view, labels, plan.timeout)
     try:
         with listening() as said:
             pyfuse3.init(operations, os.fsdecode(plan.mountpoint), set(plan.options))

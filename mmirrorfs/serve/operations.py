@@ -57,7 +57,12 @@ def guarded(
         if self.ending:
             raise FUSEError(errno.EIO)
         try:
-            return await handler(self, *args, **kwargs)
+            if not self.timeout:
+                return await handler(self, *args, **kwargs)
+            with trio.fail_after(self.timeout):
+                return await handler(self, *args, **kwargs)
+        except trio.TooSlowError:
+            raise FUSEError(errno.EIO) from None
         except OSError as error:
             code = error.errno or errno.EIO
             raise FUSEError(_OTHERWISE.get(code, code)) from None
@@ -77,20 +82,20 @@ def guarded(
 class Operations(pyfuse3.Operations):
     """The request handlers of one mount. ``ending`` is set when stuck requests are given up: all get EIO then.
 
-    ``directories`` are those that are open.
+    So does each that takes longer than ``timeout`` seconds (0: none does). ``directories`` are those that are open.
     """
 
     supports_dot_lookup = True
     enable_acl = True
 
-    def __init__(self, view: View, labels: Labels) -> None:
+    def __init__(self, view: View, labels: Labels, timeout: float = 0.0) -> None:
         super().__init__()
         self.ending = False
+        self.timeout = timeout
         self._view = view
         self.directories = Directories(view)
         self._finder = Finder(view)
         self._extras = Extras(view, labels)
-        self._timeout = view.freshness.kernel
 
     def _told(self, node: Node) -> EntryAttributes:
         """The reply that is written now."""
@@ -133,7 +138,7 @@ class Operations(pyfuse3.Operations):
         except FileNotFoundError:
             absent = EntryAttributes()
             absent.st_ino = InodeT(0)
-            absent.entry_timeout = absent.attr_timeout = self._timeout
+            absent.entry_timeout = absent.attr_timeout = self._view.freshness.kernel
             return absent
         self._view.inodes.held.count(node)
         return self._told(node)

@@ -187,6 +187,21 @@ class Source:
             self.lost = lost.reason
             raise
 
+    async def open_content(self, path: bytes) -> tuple[int, Attributes]:
+        """A descriptor to read a regular file with, and its attributes. Raises OSError as ``run``, and NotAFile.
+
+        From memory where that will do. What arrives when nobody waits for it any more is closed.
+        """
+        try:
+            return self.cached(self.reader.open_content, path)
+        except BlockingIOError:
+            pass
+        try:
+            return await self.pace.owned(partial(self._asked, self.reader.open_content, path), _close)
+        except SourceLost as lost:
+            self.lost = lost.reason
+            raise
+
     async def within(self, seconds: float, call: Callable[[*A], T], *args: *A) -> T:
         """The same with a bound: TimeoutError after ``seconds``, or at once while the source hangs."""
         with trio.move_on_after(0 if self.pace.hung else seconds):
@@ -256,6 +271,11 @@ class Source:
         except OSError:
             return False
         return (found.dev, found.ino) == self._identity
+
+
+def _close(opened: tuple[int, Attributes] | None) -> None:
+    if opened is not None:
+        os.close(opened[0])
 
 
 def _identity(root: int) -> tuple[int, int]:

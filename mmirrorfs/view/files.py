@@ -66,8 +66,7 @@ class OpenFile:
         try:
             return await self.source.patiently(otherwise, _fstat, self.fd)
         finally:
-            self.reading -= 1
-            self.close_idle()
+            self.read_over()
 
     def ahead(self, offset: int, size: int) -> range:
         """Where to ask ahead, in steps, of who reads here now (rule 4)."""
@@ -77,6 +76,11 @@ class OpenFile:
         steps = range(end, end + min(AHEAD, self.run), STEP)
         self.run += size
         return steps
+
+    def read_over(self) -> None:
+        """A read has ended."""
+        self.reading -= 1
+        self.close_idle()
 
     def close_idle(self) -> None:
         """Close what was released, after the last read of it."""
@@ -139,14 +143,29 @@ class Files:
         if got == size or (got and self._ends(file, offset + got)):
             return self._scratch[:got]
         head = bytes(self._scratch[:got])
+        ahead = range(0) if file.local else file.ahead(offset, size)
+        rest = await self._read_in_thread(file, partial(_read_whole, file.fd, offset + got, size - got, ahead))
+        return head + rest if head else rest
+
+    @staticmethod
+    async def _read_in_thread(file: OpenFile, call: Callable[[], bytes]) -> bytes:
+        """Rule 3, also for a read that nobody waits for any more: it goes on in its thread."""
+        token = trio.lowlevel.current_trio_token()
+
+        def late(read: bytes | None) -> None:
+            with contextlib.suppress(trio.RunFinishedError):
+                token.run_sync_soon(file.read_over)
+
         file.reading += 1
         try:
-            ahead = range(0) if file.local else file.ahead(offset, size)
-            rest = await file.source.pace.in_thread(partial(_read_whole, file.fd, offset + got, size - got, ahead))
-        finally:
-            file.reading -= 1
-            file.close_idle()
-        return head + rest if head else rest
+            read = await file.source.pace.owned(call, late)
+        except trio.Cancelled:
+            raise
+        except BaseException:
+            file.read_over()
+            raise
+        file.read_over()
+        return read
 
     def _cached(self, file: OpenFile, offset: int, size: int) -> int:
         """Read what is in memory into the scratch buffer; returns how much that was."""

@@ -130,10 +130,7 @@ class View:
         node = self.inodes.file_node(ino)
         source = node.source
         try:
-            try:
-                fd, attr = source.cached(source.reader.open_content, node.inner)
-            except BlockingIOError:
-                fd, attr = await source.run(source.reader.open_content, node.inner)
+            fd, attr = await source.open_content(node.inner)
         except SourceLost:
             self.reports.lost(source)
             raise
