@@ -48,6 +48,8 @@ def settings(given: dict[str, Any], fuse: frozenset[str], config: Config | None)
         raise Problem(f"--depth {given['depth']}: must be from 1 to {DEEPEST}")
     if given["json"] and not given["simulate"]:
         raise Problem("--json goes with --simulate, --status or --explain")
+    if given["follow"]:
+        raise Problem("--follow goes with --status")
     for pattern in given["ignore"]:
         _check_pattern(pattern)
     for prefer in (view.prefer for view in where.views):
