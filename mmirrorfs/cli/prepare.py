@@ -9,10 +9,11 @@ from collections.abc import Sequence
 
 from mmirrorfs.cli.places import ViewSettings, order_of
 from mmirrorfs.cli.problem import FAILED, Problem
-from mmirrorfs.cli.settings import Settings, excluded_by, identity
+from mmirrorfs.cli.settings import Settings, identity
 from mmirrorfs.merge.index import Pairing, merge
 from mmirrorfs.merge.names import compiled, pairing
 from mmirrorfs.mount.session import Plan
+from mmirrorfs.source.exclude import excluded_by
 from mmirrorfs.source.source import Source, SourceLost
 from mmirrorfs.text import printable
 from mmirrorfs.tree import Directory, Rank

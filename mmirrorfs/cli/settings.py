@@ -1,10 +1,8 @@
 """What the user asked for, checked for sense but not against the disk. Pure."""
 
-import fnmatch
 import hashlib
 import json
 import os
-import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +10,6 @@ from mmirrorfs.cli.config import Config
 from mmirrorfs.cli.places import Named, ViewSettings, order_of, places
 from mmirrorfs.cli.problem import Problem
 from mmirrorfs.merge.names import compiled
-from mmirrorfs.source.reader import Excluded, nothing_excluded
 from mmirrorfs.text import printable
 
 DEEPEST = 200
@@ -119,12 +116,3 @@ class _Raw(str):
 def _fsname(source: str) -> str:
     """The source field of the mount table: as fstab has it, so that ``mount -a`` knows the view when it is there."""
     return _Raw("fsname=" + source.replace("\\", "\\\\").replace(",", "\\,"))
-
-
-def excluded_by(globs: tuple[str, ...]) -> Excluded:
-    """Whether a name matches any of the shell patterns, to the byte."""
-    if not globs:
-        return nothing_excluded
-    whole = b"|".join(os.fsencode(fnmatch.translate(glob)) for glob in globs)
-    matches = re.compile(whole).match
-    return lambda name: matches(name) is not None
