@@ -9,8 +9,9 @@ CHUNK names but the first (where they begin), the rows, the names, each with a z
 
 import struct
 from collections.abc import Iterable, Iterator
+from operator import itemgetter
 
-from mmirrorfs.tree import Attributes, Kind
+from mmirrorfs.tree import DIR, Attributes, Kind
 
 Listed = tuple[bytes, Attributes]
 """A name in a directory, and what the source gave of it (``bare``, where that could not be had)."""
@@ -33,23 +34,36 @@ Place = tuple[int, int, int, int, int]
 
 
 def pack(stamp: Stamp, settled: bool, listed: Iterable[Listed]) -> bytes:
-    """A directory with these entries, in any order; ``settled`` says that no later change can have the same stamp."""
-    ordered = sorted(listed, key=_by_name)
+    """A directory with these entries, in any order; ``settled`` says that no later change can have the same stamp.
+
+    Each entry is packed when it comes: of a million, as a generator gives them, only rows and names are held.
+    """
     classes: dict[tuple[int, ...], int] = {}
-    rows: list[bytes] = []
-    row, number = _ROW.pack, classes.setdefault
-    for _, (mode, nlink, uid, gid, rdev, size, blocks, atime, mtime, ctime, dev, ino) in ordered:
-        same = number((mode, nlink, uid, gid, rdev, dev), len(classes))
-        rows.append(row(ino, size, blocks, _time(atime), _time(mtime), _time(ctime), same))
-    names = b"\0%b\0" % b"\0".join([name for name, _ in ordered])
+    named = _rows(listed, classes)
+    named.sort(key=_by_name)
+    names = b"\0%b\0" % b"\0".join([name for name, _ in named])
     dev, ino, mtime, ctime = stamp
-    head = _HEAD.pack(dev, ino, _time(mtime), _time(ctime), len(rows), len(classes), settled)
+    head = _HEAD.pack(dev, ino, _time(mtime), _time(ctime), len(named), len(classes), settled)
     kinds = [_CLASS.pack(*same) for same in classes]
-    return b"".join([head, *kinds, *_marks([len(name) for name, _ in ordered]), *rows, names])
+    return b"".join([head, *kinds, *_marks([len(name) for name, _ in named]), *[row for _, row in named], names])
 
 
-def _by_name(entry: Listed) -> bytes:
-    return entry[0]
+_by_name = itemgetter(0)
+
+
+def _rows(listed: Iterable[Listed], classes: dict[tuple[int, ...], int]) -> list[tuple[bytes, bytes]]:
+    """Names and rows; the loop in which a crawl spends its time."""
+    rows: list[tuple[bytes, bytes]] = []
+    pack, number, zero = _ROW.pack, classes.setdefault, _ZERO
+    for name, attr in listed:
+        mode, nlink, uid, gid, rdev, size, blocks, atime, mtime, ctime, dev, ino = attr
+        same = number((mode, nlink, uid, gid, rdev, dev), len(classes))
+        try:
+            row = pack(ino, size, blocks, atime + zero, mtime + zero, ctime + zero, same)
+        except struct.error:  # times that do not fit: too rare to be looked for in each
+            row = pack(ino, size, blocks, _time(atime), _time(mtime), _time(ctime), same)
+        rows.append((name, row))
+    return rows
 
 
 def _time(moment: int) -> int:
@@ -141,6 +155,13 @@ class Listing:
         shared = [Kind(mode & 0o170000) for mode, *_ in _CLASS.iter_unpack(self.blob[classes:marks])]
         for name, row in zip(self.names(), _ROW.iter_unpack(self.blob[rows:names]), strict=True):
             yield name, shared[row[6]]
+
+    def directories(self) -> list[Listed]:
+        """The directories in it, in byte order, with what the source gave of them."""
+        _, classes, marks, _, _ = self._places()
+        if not any(mode & 0o170000 == DIR for mode, *_ in _CLASS.iter_unpack(self.blob[classes:marks])):
+            return []  # most have none
+        return [(name, attr) for name, attr in self.entries() if attr.kind == DIR]
 
     def _places(self) -> Place:
         _, _, _, _, count, shared, _ = _HEAD.unpack_from(self.blob)

@@ -6,6 +6,7 @@ Blocking: never called on the event loop; any thread or process may. Raises OSEr
 import os
 import stat
 import time
+from collections.abc import Iterator
 
 from mmirrorfs.listing import Listed, Listing, pack
 from mmirrorfs.source.reader import CODEC, Reader, nothing_excluded
@@ -26,12 +27,13 @@ def look(reader: Reader, path: bytes, old: Listing | None = None) -> Listing:
         own = reader.shown(os.fstat(fd))
         if old is not None and old.stands(own.stamp):
             return _looked_at_again(reader, fd, path, old, now)
-        listed, followed = _listed(reader, fd, path)
+        found = _entries(reader, fd)
+        followed = reader.follow and any(map(os.DirEntry.is_symlink, found))
+        first_seen = old.taken if old is not None and old.stamp == own.stamp else now
+        settled = not followed and (wall - max(own.mtime_ns, own.ctime_ns) > COARSE * 1e9 or now - first_seen > COARSE)
+        return Listing(pack(own.stamp, settled, _asked(reader, path, found)), now)
     finally:
         os.close(fd)
-    first_seen = old.taken if old is not None and old.stamp == own.stamp else now
-    settled = not followed and (wall - max(own.mtime_ns, own.ctime_ns) > COARSE * 1e9 or now - first_seen > COARSE)
-    return Listing(pack(own.stamp, settled, listed), now)
 
 
 def _looked_at_again(reader: Reader, fd: int, path: bytes, old: Listing, now: float) -> Listing:
@@ -45,19 +47,25 @@ def _looked_at_again(reader: Reader, fd: int, path: bytes, old: Listing, now: fl
     return Listing(old.blob if blob == old.blob else blob, now)
 
 
-def _listed(reader: Reader, fd: int, path: bytes) -> tuple[list[Listed], bool]:
-    """The names, asked in the order of inode numbers, that of the disk; and whether one of them is a followed link."""
-    excluded = None if reader.excluded is nothing_excluded else reader.excluded
+def _entries(reader: Reader, fd: int) -> "list[os.DirEntry[str]]":
+    """What is shown of a directory, in the order of inode numbers, that of the disk, backwards."""
     with os.scandir(fd) as listing:
-        found = sorted(listing, key=os.DirEntry.inode)
-        listed: list[Listed] = []
-        followed = False
-        for entry in found:
-            name = entry.name.encode(CODEC, "surrogateescape")  # os.fsencode, without its checks
-            if excluded is not None and excluded(name):
-                continue
-            attr = reader.attributes_of(path, name, entry)
-            if attr is not None:
-                listed.append((name, attr))
-                followed = followed or (reader.follow and entry.is_symlink())
-    return listed, followed
+        found = sorted(listing, key=os.DirEntry.inode, reverse=True)
+    if reader.excluded is nothing_excluded:
+        return found
+    return [entry for entry in found if not reader.excluded(_name(entry))]
+
+
+def _asked(reader: Reader, path: bytes, found: "list[os.DirEntry[str]]") -> Iterator[Listed]:
+    """Each with its attributes, from the last to the first. Takes them away: each holds all that stat(2) told of it."""
+    attributes_of, pop, codec = reader.attributes_of, found.pop, CODEC
+    while found:
+        entry = pop()
+        name = entry.name.encode(codec, "surrogateescape")  # _name, without the call
+        attr = attributes_of(path, name, entry)
+        if attr is not None:
+            yield name, attr
+
+
+def _name(entry: "os.DirEntry[str]") -> bytes:
+    return entry.name.encode(CODEC, "surrogateescape")  # os.fsencode, without its checks
