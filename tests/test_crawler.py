@@ -231,10 +231,45 @@ def test_the_child_ends_when_the_socket_is_closed(root: Path) -> None:
         process.wait(10)
 
 
+HUNG = """
+import os, sys, time
+from mmirrorfs.source import crawl
+def hang(reader, path):
+    os.write(1, b"hangs")
+    time.sleep(60)
+crawl.look = hang
+crawl.main(int(sys.argv[1]))
+"""
+
+
+def test_the_child_ends_when_the_socket_is_closed_though_it_is_waiting_for_a_disk(root: Path) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        command = [sys.executable, "-c", HUNG, str(theirs.fileno())]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, pass_fds=[theirs.fileno()]) as process:
+            theirs.close()
+            ours.sendall(plan(root).encoded())
+            assert process.stdout is not None
+            assert process.stdout.read(5) == b"hangs"
+            ours.close()
+            try:
+                process.wait(10)
+            finally:
+                process.kill()
+
+
+def opened(pid: int) -> set[str]:
+    """What a process has open, by its kind or its path."""
+    try:
+        fds = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+    except FileNotFoundError:  # closed meanwhile
+        return set()
+    return {target.partition(":")[0] for target in fds}
+
+
 def test_the_child_holds_no_directory_of_the_source_and_no_stream_open_while_it_waits(root: Path) -> None:
     with child(root) as (process, _):
-        targets = {os.readlink(f"/proc/{process.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{process.pid}/fd")}
-        assert {target.partition(":")[0] for target in targets} == {"/dev/null", "socket"}
+        poll(lambda: opened(process.pid) == {"/dev/null", "socket"}, "a child that waits, and holds nothing else")
         assert os.readlink(f"/proc/{process.pid}/cwd") == "/"
         assert os.getpgid(process.pid) == process.pid
 

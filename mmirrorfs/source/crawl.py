@@ -1,7 +1,7 @@
 """The crawl of one source: a process that lists every directory from the depth on, once, and sends each as it is.
 
-Rule 1: it costs nobody else anything: it has the idle scheduling class, from which the kernel derives the idle I/O
-class (ioprio_get(2)), a lock of its interpreter of its own, and a hung disk hangs nothing but it.
+Rule 1: it takes what nobody else wants: it has the idle scheduling class (sched(7)), and by that the idle I/O class
+(ioprio_set(2): derived where none was set; seen on Linux 6.18). A hung disk hangs nothing but this process.
 Rule 2: it never outlives the mount: it ends with its parent (PR_SET_PDEATHSIG), and when the socket is closed.
 Rule 3: a failure proves nothing: of a directory that cannot be read nothing is sent, and nothing at all once the
 root does not stand any more.

@@ -61,7 +61,7 @@ def _asked(reader: Reader, path: bytes, found: "list[os.DirEntry[str]]") -> Iter
     attributes_of, pop, codec = reader.attributes_of, found.pop, CODEC
     while found:
         entry = pop()
-        name = entry.name.encode(codec, "surrogateescape")
+        name = entry.name.encode(codec, "surrogateescape")  # _name, without the call
         attr = attributes_of(path, name, entry)
         if attr is not None:
             yield name, attr
