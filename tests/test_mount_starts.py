@@ -11,7 +11,7 @@ import pytest
 
 from mmirrorfs.mount.claims import claim, is_claimed
 from mmirrorfs.mount.reference import Reference
-from tests.support.hanging import hanging
+from tests.support.hanging import Hanging, hanging
 from tests.support.kernel import abort_under, alive, processes_of, view_at, views_under
 from tests.support.mounts import COMMAND, mounted
 from tests.support.namespace import Inside, namespace, program
@@ -87,6 +87,49 @@ def test_a_start_that_waited_goes_on_when_the_first_is_killed(place: Path) -> No
                 second.terminate()
                 second.communicate(timeout=30)
             abort_under(os.fsencode(place))
+    assert views_under(os.fsencode(place)) == []
+
+
+def ended(source: Hanging, process: "subprocess.Popen[bytes]") -> bool:
+    """Whether the process has ended; if not, its source goes on, which may have stopped once more."""
+    source.thaw()
+    return process.poll() is not None
+
+
+@pytest.mark.parametrize("killed", ["parent", "child"])
+def test_a_start_in_the_background_of_which_one_process_is_killed_leaves_one_mount(place: Path, killed: str) -> None:
+    under, low = grow(place / "under", folders("h", "2")), grow(place / "low", folders("l", "2"))
+    for made in (place / "view", under / "2/STOP"):
+        made.mkdir()
+    where = os.fsencode(place / "view")
+    words: list[str | Path] = [*COMMAND, place / "slow", low, place / "view", "-d3"]
+    with hanging(under, place / "slow") as source, open(place / "said", "w+b") as said:
+        first = subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        second = None
+        try:
+            source.await_frozen()
+            (child,) = (pid for pid in processes_of(where) if os.getsid(pid) == pid)
+            os.kill(first.pid if killed == "parent" else child, signal.SIGKILL)
+            second = subprocess.Popen([*words, "-v"], stdin=subprocess.DEVNULL, stderr=said)
+            if killed == "parent":  # and the child has the lock still
+                poll(lambda: b"waiting for it" in (place / "said").read_bytes(), "the second at the lock")
+            (under / "2/STOP").rmdir()
+            poll(lambda: ended(source, second), "the end of the second", 30)
+            assert second.returncode == 0
+            assert first.wait(30) == (-signal.SIGKILL if killed == "parent" else 32)
+            assert len(views_under(where)) == 1
+            assert len(processes_of(where)) == 1
+            assert (place / "view/2/track").read_text() == "h2"
+        finally:
+            source.thaw()
+            for process in filter(None, (first, second)):
+                process.kill()
+                process.wait(30)
+            for pid in processes_of(where):
+                os.kill(pid, signal.SIGTERM)
+            poll(lambda: not processes_of(where), "the end of all", 15)
+            while abort_under(os.fsencode(place)):
+                continue
     assert views_under(os.fsencode(place)) == []
 
 
