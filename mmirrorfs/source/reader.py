@@ -113,16 +113,20 @@ class Reader:
         """The attributes of a name in an open directory, whose path is ``directory``; or the error that asking gave."""
         self.answered()
         try:
-            fd = open_at(directory_fd, name, PATH_ONLY, cached)
-            try:
-                found = self.shown(os.fstat(fd))
-            finally:
-                os.close(fd)
+            found = self.shown(self._stat_cached(directory_fd, name) if cached else _stat_of(directory_fd, name))
             if self.follow and _stat.S_ISLNK(found.mode):
                 return self.shown_link(directory + b"/" + name if directory else name, found, cached)
         except OSError as error:
             return error
         return found
+
+    @staticmethod
+    def _stat_cached(directory_fd: int, name: bytes) -> os.stat_result:
+        fd = open_at(directory_fd, name, PATH_ONLY, True)
+        try:
+            return os.fstat(fd)
+        finally:
+            os.close(fd)
 
     def shown(self, st: os.stat_result) -> Attributes:
         """A file's attributes as a view shows them: a number of links that does not count what is shown becomes 1."""
@@ -268,6 +272,10 @@ class Reader:
             return fd
         os.close(fd)
         return self._open_following(path, PATH_ONLY)
+
+
+def _stat_of(directory_fd: int, name: bytes) -> os.stat_result:
+    return os.stat(name, dir_fd=directory_fd, follow_symlinks=False)
 
 
 def _fstat(fd: int) -> os.stat_result:
