@@ -5,10 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from mmirrorfs.view.memory import Listing, Memory
 
 from mmirrorfs.attributes import FILE, Attributes
 from mmirrorfs.source.source import Source
-from mmirrorfs.view.memory import Listing, Memory
 from mmirrorfs.view.nodes import FileNode
 from tests.build import sources
 
