@@ -3,16 +3,19 @@
 import os
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Union
 
+import pytest
+
 from mmirrorfs.attributes import Attributes
 from mmirrorfs.merge.index import merge, without
 from mmirrorfs.merge.inodes import ROOT
+from mmirrorfs.source import look, scan
 from mmirrorfs.source.known import Freshness
 from mmirrorfs.source.source import Source
 from mmirrorfs.tree import Rank
@@ -84,10 +87,18 @@ def move(path: Path) -> None:
 
 
 class Clock:
-    """A clock that stands still until it is moved; seconds, from now on, for scans go by the real one."""
+    """A monotonic clock, in seconds, that stands still until it is moved, and that looks at the sources go by too."""
 
-    def __init__(self) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = time.monotonic()
+        for module in (look, scan):
+            monkeypatch.setattr(module, "time", self)
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def time_ns(self) -> int:
+        return time.time_ns()
 
     def __call__(self) -> float:
         return self.now
@@ -125,7 +136,7 @@ KEEP = 10.0
 """Seconds for which a view of these tests keeps what was true."""
 
 
-def lasting(clock: Clock) -> Freshness:
+def lasting(clock: Callable[[], float]) -> Freshness:
     """A promise of 20 s, by that clock."""
     return Freshness(keep=KEEP, kernel=10.0, period=20.0, clock=clock)
 
@@ -147,9 +158,7 @@ def view_of(
     """A view of what is in the sources now; the first source wins, unless another order is given."""
     ranks = tuple(Rank(rank) for rank in (range(len(sources)) if order is None else order))
     index = merge(tuple(source.scan(None) for source in sources), ranks)
-    clock = clock or Clock()
-    clock.now = max(clock.now, time.monotonic())  # or what was just scanned would be of the future
-    view = View(sources, ranks, index, freshness or lasting(clock))
+    view = View(sources, ranks, index, freshness or lasting(clock or time.monotonic))
     view.reports = Heard(view)
     return view
 

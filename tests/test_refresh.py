@@ -2,6 +2,7 @@
 
 import shutil
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,8 +18,7 @@ from mmirrorfs.serve.refresh import Refresher
 from mmirrorfs.source.known import Freshness
 from mmirrorfs.source.source import Source
 from mmirrorfs.tree import Directory, Leaf, Merged, Rank
-from mmirrorfs.view.view import View
-from tests.build import Clock, find, plant, seen, sources, view_of
+from tests.build import find, plant, seen, sources, view_of
 
 
 class Told:
@@ -50,8 +50,7 @@ class World:
         self.low = plant(where / "low", {"Gold": {"01": "mp3"}, "More": {}, "A": {"x": {}, "y": {}}})
         self.sources = sources(self.high, self.low, depth=depth)
         self.kernel = Told()
-        self.clock = Clock()
-        self.view: View = view_of(self.sources, clock=self.clock, freshness=Freshness(1.0, 1.0, period, self.clock))
+        self.view = view_of(self.sources, freshness=Freshness(1.0, 1.0, period, time.monotonic))
         self.refresher = Refresher(self.view, self.kernel, fallback)
         self.looks = [0, 0]
         self.gates = [threading.Event(), threading.Event()]

@@ -74,11 +74,13 @@ async def most_in_a_turn(view: View, path: str, work: Counter[str]) -> dict[str,
 
 
 @pytest.mark.parametrize("depth", [1, 2], ids=["a folder", "a merged directory"])
-async def test_a_large_directory_is_worked_off_in_pieces(tmp_path: Path, depth: int, work: Counter[str]) -> None:
+async def test_a_large_directory_is_worked_off_in_pieces(
+    tmp_path: Path, depth: int, work: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     names = [f"{number * 1009 % MANY:04}" for number in range(MANY)]
     high = plant(tmp_path / "high", {"in": dict.fromkeys(names if depth == 1 else names[::2], "")})
     low = plant(tmp_path / "low", {"in": dict.fromkeys(names[1::2], "")})
-    clock = Clock()
+    clock = Clock(monkeypatch)
     view = view_of(sources(high, low, depth=depth), clock=clock)
     clock.now += KEEP
     work.clear()

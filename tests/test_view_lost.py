@@ -37,8 +37,8 @@ def low(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
 
 
 async def shown(view: View, path: str) -> dict[str, tuple[int, int, int]]:
@@ -259,7 +259,7 @@ async def test_what_a_slow_source_says_of_a_merged_directory_is_taken_note_of_wh
     hanging.gate.clear()
     (high / "A/Gold").chmod(0o711)
     clock.now += KEEP
-    assert (await mixed.getattr(node.ino)).attr.mode != DIR | 0o711
+    assert mixed.answer(await mixed.getattr(node.ino))[0].mode != DIR | 0o711
     hanging.gate.set()
     with trio.fail_after(100):
         while not is_fresh(mixed, node):
