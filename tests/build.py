@@ -132,6 +132,26 @@ class Heard:
         self.changed.append(ino)
 
 
+ASKED = ("stat", "stat_several", "open_directory", "open_content", "readlink", "getxattr")
+"""By what the readers of sources are asked, but for the names in a directory that is looked at."""
+
+
+def asked(source: Source, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """What a source is asked from now on: by which call, and about which path."""
+    calls: list[tuple[str, str]] = []
+
+    def counting(name: str, call: Callable[..., object]) -> Callable[..., object]:
+        def counted(path: bytes, *args: object) -> object:
+            calls.append((name, os.fsdecode(path)))
+            return call(path, *args)
+
+        return counted
+
+    for name in ASKED:
+        monkeypatch.setattr(source.reader, name, counting(name, getattr(source.reader, name)))
+    return calls
+
+
 KEEP = 10.0
 """Seconds for which a view of these tests keeps what was true."""
 

@@ -93,10 +93,9 @@ class Fetch:
     async def directory(self, path: bytes) -> Listing:
         """All that is in a directory. Raises EIO where it cannot be known, and what the source says."""
         listing = self.known.listing(path)
-        if listing is None or not self._freshness.is_fresh(listing.taken):
-            if not self._is_lost():
-                await self._look(path)
-            listing = self.known.listing(path)
+        if (listing is None or not self._freshness.is_fresh(listing.taken)) and not self._is_lost():
+            await self._look(path)
+        listing = self.known.current(path)
         if listing is None:
             raise failure(errno.EIO)
         return listing

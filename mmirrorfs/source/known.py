@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from mmirrorfs.attributes import DIR, Attributes
-from mmirrorfs.listing import Listing
+from mmirrorfs.attributes import DIR, Attributes, Kind
+from mmirrorfs.listing import Listing, pack
 from mmirrorfs.tree import Directory
 
 Value = bytes | int
@@ -113,6 +113,20 @@ class Known:
     def since(self, directory: bytes) -> dict[bytes, Answer]:
         """What was proved of single names since the directory was listed."""
         return self._since.get(directory, _NOTHING)
+
+    def current(self, directory: bytes) -> Listing | None:
+        """As ``listing``, with the names that are known to have come, gone or changed their type since."""
+        listing, since = self.listing(directory), self.since(directory)
+        if listing is None or all(_kind(listing.get(name)) == _kind(later.attr) for name, later in since.items()):
+            return listing
+        found = dict(listing.entries())
+        for name, later in since.items():
+            found.pop(name, None)
+            if later.attr is not None:
+                found[name] = later.attr
+        listing = Listing(pack(listing.stamp, False, found.items()), listing.taken, listing.proved)
+        self.apply(directory, listing)
+        return listing
 
     def is_proved(self, directory: bytes, freshness: Freshness) -> bool:
         """Whether it is known, well enough, that a directory is there with these names."""
@@ -274,6 +288,10 @@ _Inode = tuple[int, int]
 def _weight(listing: Listing | None) -> int:
     """What a directory counts as, in entries: an empty one takes room too."""
     return max(1, len(listing)) if listing is not None else 0
+
+
+def _kind(attr: Attributes | None) -> Kind | None:
+    return attr.kind if attr is not None else None
 
 
 def _inodes(path: bytes, listing: Listing) -> Iterator[tuple[bytes, _Inode]]:
