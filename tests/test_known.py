@@ -102,7 +102,7 @@ def test_a_name_that_was_looked_at_since_is_known_better_than_by_its_directory()
     assert known.entry(b"B", b"alone") == Answer(attr(17), 1)
     current = known.current(b"A")
     assert current is not None
-    assert dict(current.entries()) == {b"a": attr(11), b"new": attr(15)}
+    assert dict(current.entries()) == {b"a": attr(11, size=5), b"new": attr(15)}
     assert not current.settled, "its stamp is that of other names"
     assert known.current(b"B") is None
     assert known.entry(b"A", b"a") == Answer(attr(11, size=5), 1)
