@@ -46,7 +46,7 @@ def amend(known: Known) -> None:
         known.amend(path_of(number // FILES), name_of(number % FILES), attributes_of(number), float(number))
 
 
-@pytest.mark.parametrize(("fill", "most"), [(apply, 120), (amend, 900)], ids=["in its directory", "by itself"])
+@pytest.mark.parametrize(("fill", "most"), [(apply, 120), (amend, 600)], ids=["in its directory", "by itself"])
 def test_an_entry_that_is_known_costs_little(fill: Callable[[Known], None], most: int) -> None:
     known = Known(EMPTY_DIRECTORY, Room(LARGE))
     tracemalloc.start()
