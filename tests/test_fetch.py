@@ -189,12 +189,17 @@ async def test_a_large_folder_is_not_looked_at_whole_to_prove_one_name(
 
 
 async def test_a_folder_that_can_be_passed_through_only_still_leads_on(
-    asking: Asking, monkeypatch: pytest.MonkeyPatch
+    asking: Asking, clock: Clock, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def denied(path: bytes) -> int:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
+    await asking.names("B")
     monkeypatch.setattr(asking.source.reader, "open_directory", denied)
+    (root / "B/new").write_text("new")
+    move(root / "B")
+    clock.now += KEEP
+    assert await asking.size("B/new") == 3
     assert await asking.size("A/07") == 7
     assert await asking.code("A/none") == errno.ENOENT
     with pytest.raises(PermissionError):
