@@ -3,15 +3,19 @@
 import os
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Union
 
+import pytest
+
+from mmirrorfs.attributes import Attributes
 from mmirrorfs.merge.index import merge, without
 from mmirrorfs.merge.inodes import ROOT
+from mmirrorfs.source import look, scan
 from mmirrorfs.source.known import Freshness
 from mmirrorfs.source.source import Source
 from mmirrorfs.tree import Rank
@@ -83,10 +87,18 @@ def move(path: Path) -> None:
 
 
 class Clock:
-    """A clock that stands still until it is moved; seconds, from now on, for scans go by the real one."""
+    """A monotonic clock, in seconds, that stands still until it is moved, and that looks at the sources go by too."""
 
-    def __init__(self) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = time.monotonic()
+        for module in (look, scan):
+            monkeypatch.setattr(module, "time", self)
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def time_ns(self) -> int:
+        return time.time_ns()
 
     def __call__(self) -> float:
         return self.now
@@ -120,18 +132,53 @@ class Heard:
         self.changed.append(ino)
 
 
-def lasting(clock: Clock) -> Freshness:
+ASKED = ("stat", "stat_several", "open_directory", "open_content", "readlink", "getxattr")
+"""By what the readers of sources are asked, but for the names in a directory that is looked at."""
+
+
+def asked(source: Source, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """What a source is asked from now on: by which call, and about which path."""
+    calls: list[tuple[str, str]] = []
+
+    def counting(name: str, call: Callable[..., object]) -> Callable[..., object]:
+        def counted(path: bytes, *args: object) -> object:
+            calls.append((name, os.fsdecode(path)))
+            return call(path, *args)
+
+        return counted
+
+    for name in ASKED:
+        monkeypatch.setattr(source.reader, name, counting(name, getattr(source.reader, name)))
+    return calls
+
+
+KEEP = 10.0
+"""Seconds for which a view of these tests keeps what was true."""
+
+
+def lasting(clock: Callable[[], float]) -> Freshness:
     """A promise of 20 s, by that clock."""
-    return Freshness(keep=10.0, kernel=10.0, period=20.0, clock=clock)
+    return Freshness(keep=KEEP, kernel=10.0, period=20.0, clock=clock)
 
 
-def view_of(sources: Sequence[Source], order: Sequence[int] | None = None, clock: Clock | None = None) -> View:
+def rescan(view: View, now_ns: int = 0) -> None:
+    """Scan every source and swap the index, as whoever keeps that current does it."""
+    for source, known in zip(view.sources, view.known, strict=True):
+        known.install(source.scan(known.tree))
+    inodes = view.inodes
+    inodes.install(merge(tuple(known.tree for known in view.known), inodes.order, before=inodes.index, now_ns=now_ns))
+
+
+def view_of(
+    sources: Sequence[Source],
+    order: Sequence[int] | None = None,
+    clock: Clock | None = None,
+    freshness: Freshness | None = None,
+) -> View:
     """A view of what is in the sources now; the first source wins, unless another order is given."""
     ranks = tuple(Rank(rank) for rank in (range(len(sources)) if order is None else order))
     index = merge(tuple(source.scan(None) for source in sources), ranks)
-    clock = clock or Clock()
-    clock.now = max(clock.now, time.monotonic())  # or what was just scanned would be of the future
-    view = View(sources, ranks, index, lasting(clock))
+    view = View(sources, ranks, index, freshness or lasting(clock or time.monotonic))
     view.reports = Heard(view)
     return view
 
@@ -145,10 +192,15 @@ async def find(view: View, path: str) -> Node:
     return node
 
 
-async def listed(directories: Directories, node: Node) -> dict[str, Node]:
+async def seen(view: View, path: str) -> Attributes:
+    """What stat(2) of a path gives."""
+    return view.answer(await find(view, path))[0]
+
+
+async def listed(directories: Directories, node: Node) -> dict[str, tuple[Node, Attributes]]:
     """The entries of a directory, opened, read to the end and closed."""
     handle = await directories.open(node.ino)
     try:
-        return {os.fsdecode(name): node for name, node, *_ in await directories.entries(handle, 0)}
+        return {os.fsdecode(name): (node, attr) for name, node, attr, _ in await directories.entries(handle, 0)}
     finally:
         directories.release(handle)

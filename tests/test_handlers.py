@@ -7,6 +7,7 @@ import errno
 import inspect
 import logging
 import os
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,11 @@ import trio
 
 from mmirrorfs.merge.index import merge
 from mmirrorfs.serve.operations import Operations
+from mmirrorfs.source.known import Freshness
 from mmirrorfs.source.source import Source
 from mmirrorfs.tree import Rank
 from mmirrorfs.view.labels import Labels
-from mmirrorfs.view.view import Freshness, View
+from mmirrorfs.view.view import View
 from tests.support.trees import folders, grow
 
 ARGUMENTS: dict[str, tuple[object, ...]] = {
@@ -59,7 +61,8 @@ def _operations(place: Path) -> Operations:
     trees = [grow(place / name, folders(name, "1")) for name in ("high", "low")]
     sources = [Source(Rank(rank), tree.name, os.fsencode(tree), 1) for rank, tree in enumerate(trees)]
     order = (Rank(0), Rank(1))
-    view = View(sources, order, merge(tuple(source.scan(None) for source in sources), order), Freshness.promised(60))
+    index = merge(tuple(source.scan(None) for source in sources), order)
+    view = View(sources, order, index, Freshness.promised(60, time.monotonic))
     return Operations(view, Labels(view, ""))
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mmirrorfs.attributes import DIR, Attributes
+from mmirrorfs.attributes import DIR, Attributes, bare
 from mmirrorfs.source.reader import Reader
 from mmirrorfs.source.scan import Scanner
 from mmirrorfs.tree import Directory, Leaf, Rank
@@ -100,7 +100,7 @@ def test_a_directory_that_cannot_even_be_looked_at_is_a_name_of_which_nothing_is
     before = scan(again)
     reader.codes[b"A"], reader.stat_too = errno.EACCES, True
     found = scan(again, before)
-    assert (found.entries[b"A"], found.known) == (Leaf(Rank(0), DIR), {})
+    assert (found.entries[b"A"], found.listing.get(b"A")) == (Leaf(Rank(0), DIR), bare(DIR))
     assert scan(again, found) is found
     reader.codes.clear()
     assert shape(scan(again, found)) == shape(before)

@@ -93,10 +93,9 @@ class Fetch:
     async def directory(self, path: bytes) -> Listing:
         """All that is in a directory. Raises EIO where it cannot be known, and what the source says."""
         listing = self.known.listing(path)
-        if listing is None or not self._freshness.is_fresh(listing.taken):
-            if not self._is_lost():
-                await self._look(path)
-            listing = self.known.listing(path)
+        if (listing is None or not self._freshness.is_fresh(listing.taken)) and not self._is_lost():
+            await self._look(path)
+        listing = self.known.current(path)
         if listing is None:
             raise failure(errno.EIO)
         return listing
@@ -159,10 +158,14 @@ class Fetch:
     async def _prove(self, directory: bytes, name: bytes, answer: Answer | None) -> None:
         listing = self.known.listing(directory)
         if self.source.is_local(directory) and (listing is None or len(listing) < LARGE):
-            await self._look(directory)
-            answer = self.known.entry(directory, name)
-            if answer is not None:
-                return
+            try:
+                await self._look(directory)
+            except PermissionError:  # what may not be listed may still lead on
+                pass
+            else:
+                answer = self.known.entry(directory, name)
+                if answer is not None:
+                    return
         await self._prove_by_itself(directory, name, answer)
 
     async def _prove_by_itself(self, directory: bytes, name: bytes, answer: Answer | None) -> None:

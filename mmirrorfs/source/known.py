@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from mmirrorfs.attributes import DIR, Attributes
-from mmirrorfs.listing import Listing
+from mmirrorfs.attributes import DIR, Attributes, Kind
+from mmirrorfs.listing import Listing, pack
 from mmirrorfs.tree import Directory
 
 Value = bytes | int
@@ -114,6 +114,20 @@ class Known:
         """What was proved of single names since the directory was listed."""
         return self._since.get(directory, _NOTHING)
 
+    def current(self, directory: bytes) -> Listing | None:
+        """As ``listing``, with the names that are known to have come, gone or changed their type since."""
+        listing, since = self.listing(directory), self.since(directory)
+        if listing is None or all(_kind(listing.get(name)) == _kind(later.attr) for name, later in since.items()):
+            return listing
+        found = dict(listing.entries())
+        for name, later in since.items():
+            found.pop(name, None)
+            if later.attr is not None:
+                found[name] = later.attr
+        listing = Listing(pack(listing.stamp, False, found.items()), listing.taken, listing.proved)
+        self.apply(directory, listing)
+        return listing
+
     def is_proved(self, directory: bytes, freshness: Freshness) -> bool:
         """Whether it is known, well enough, that a directory is there with these names."""
         listing = self.listing(directory)
@@ -128,7 +142,9 @@ class Known:
         return self._values.get((path, name))
 
     def __len__(self) -> int:
-        return sum(max(1, len(listing)) for listing in self._below.values()) + len(self._values)
+        """Entries that are known below the depth: what takes room."""
+        since = sum(len(later) for path, later in self._since.items() if path not in self._above)
+        return sum(map(_weight, self._below.values())) + since + len(self._values)
 
     # Proof
 
@@ -165,9 +181,9 @@ class Known:
     def amend(self, directory: bytes, name: bytes, attr: Attributes | None, when: float) -> None:
         """One name was looked at; None: it is not there."""
         since = self._since.setdefault(directory, {})
-        if name not in since:
-            self._room.used += 1
+        before = len(since)
         since[name] = Answer(attr, when)
+        self._count_since(directory, len(since) - before)
         self._shrink()
 
     def note(self, path: bytes, name: bytes, value: Value, when: float) -> None:
@@ -191,9 +207,11 @@ class Known:
         before, self.tree = self.tree, tree
         gone, come = dict[bytes, _Inode](), dict[bytes, _Inode]()
         for path, old, new in _differing(before, tree):
+            if path not in self._above:
+                self._forget(path)
             if new is None:
-                self._above.pop(path, None)
                 self._forget_since(path)
+                self._above.pop(path, None)
             else:
                 if new.listing is not self._above.get(path):
                     self._drop_since(path, new.listing.taken)
@@ -214,13 +232,16 @@ class Known:
         """Rule 4, for the directories that were at some paths and those that are now."""
         left = {path: inode for path, inode in gone.items() if come.get(path) != inode}
         new = {inode: path for path, inode in come.items() if gone.get(path) != inode}
+        moved: list[tuple[bytes, Listing, dict[bytes, Answer]]] = []
         for path, inode in left.items():
-            moved = {old: self._below[old] for old in self._subtree(path)}
-            self._forget(path)
             if inode in new:
-                for old, listing in moved.items():
-                    self._count(listing, None)
-                    self._below[new[inode] + old[len(path) :]] = listing
+                inside = self._subtree(path)
+                moved += [(new[inode] + old[len(path) :], self._below[old], self.since(old)) for old in inside]
+            self._forget(path)
+        for path, listing, since in moved:  # once all are away: two may have changed names
+            self.apply(path, listing)
+            for name, later in since.items():
+                self.amend(path, name, later.attr, later.when)
 
     def _subtree(self, path: bytes) -> list[bytes]:
         """A directory below the depth and all in it, as far as known."""
@@ -238,7 +259,12 @@ class Known:
             self._forget_since(directory)
 
     def _forget_since(self, directory: bytes) -> None:
-        self._room.used -= len(self._since.pop(directory, _NOTHING))
+        self._count_since(directory, -len(self._since.pop(directory, _NOTHING)))
+
+    def _count_since(self, directory: bytes, more: int) -> None:
+        """Above the depth it takes no room: nothing there is dropped."""
+        if directory not in self._above:
+            self._room.used += more
 
     def _drop_since(self, directory: bytes, taken: float) -> None:
         """A listing knows better than what was proved before it."""
@@ -248,21 +274,23 @@ class Known:
             self._forget_since(directory)
             if later:
                 self._since[directory] = later
-                self._room.used += len(later)
+                self._count_since(directory, len(later))
 
     def _count(self, new: Listing | None, old: Listing | None) -> None:
         self._room.used += _weight(new) - _weight(old)
 
     def _shrink(self) -> None:
         """Rule 3."""
-        while self._room.is_short and (self._below or self._values):
+        while self._room.is_short:
             if self._below:
                 path = next(iter(self._below))
                 self._count(None, self._below.pop(path))
                 self._forget_since(path)
-            else:
+            elif self._values:
                 self._values.pop(next(iter(self._values)))
                 self._room.used -= 1
+            else:  # only what was asked for by itself: of other sources is the rest
+                self._forget_since(next(path for path in self._since if path not in self._above))
 
 
 _NOTHING: dict[bytes, Answer] = {}
@@ -274,6 +302,10 @@ _Inode = tuple[int, int]
 def _weight(listing: Listing | None) -> int:
     """What a directory counts as, in entries: an empty one takes room too."""
     return max(1, len(listing)) if listing is not None else 0
+
+
+def _kind(attr: Attributes | None) -> Kind | None:
+    return attr.kind if attr is not None else None
 
 
 def _inodes(path: bytes, listing: Listing) -> Iterator[tuple[bytes, _Inode]]:
