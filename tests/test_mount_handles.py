@@ -115,9 +115,9 @@ def test_handles_of_nothing_cost_one_walk_however_many_they_are(place: Path) -> 
     with hanging(under, place / "slow") as source, mounted(place / "view", place / "slow", other, depth=2) as view:
         wrong = handle_of(view.mountpoint / "Artist/Album/track")
         before = source.figures.listed
+        wrong.data[1] ^= 1
         for number in range(50):
             wrong.data[0] = number
-            wrong.data[1] ^= 1
             with pytest.raises(OSError, match="Stale file handle"), opened(view.mountpoint, wrong):
                 pass
         assert source.figures.listed - before == 2, "a walk: the album and what is in it"
