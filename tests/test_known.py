@@ -315,4 +315,5 @@ def test_the_room_that_is_taken_is_what_a_recount_gives_and_the_limit_holds(
     for now, (which, step) in enumerate(taken, 1):
         take(both[which], step, float(now))
         assert room.used == sum(map(len, both)), step
-        assert room.used <= limit
+        last = len(both[which].directories()) <= 1
+        assert room.used <= limit or last, "one that is asked for at this moment stays, however little room there is"

@@ -160,7 +160,7 @@ class Known:
         self._drop_since(path, listing.taken)
         if old is not None and old.blob != listing.blob:
             self._settle(dict(_inodes(path, old)), dict(_inodes(path, listing)))
-        self._shrink()
+        self._shrink(path)
 
     def offer(self, path: bytes, listing: Listing) -> bool:
         """The same for what nobody asked for: it takes no room from anything, and returns whether there was some."""
@@ -184,7 +184,7 @@ class Known:
         before = len(since)
         since[name] = Answer(attr, when)
         self._count_since(directory, len(since) - before)
-        self._shrink()
+        self._shrink(directory)
 
     def note(self, path: bytes, name: bytes, value: Value, when: float) -> None:
         """A value was asked for: see ``value``."""
@@ -279,18 +279,24 @@ class Known:
     def _count(self, new: Listing | None, old: Listing | None) -> None:
         self._room.used += _weight(new) - _weight(old)
 
-    def _shrink(self) -> None:
-        """Rule 3."""
+    def _shrink(self, kept: bytes | None = None) -> None:
+        """Rule 3. ``kept`` is a directory that somebody asks for at this moment: it stays, however little room is.
+
+        Of other sources is what is left to go then.
+        """
         while self._room.is_short:
-            if self._below:
-                path = next(iter(self._below))
+            path = next((path for path in self._below if path != kept), None)
+            if path is not None:
                 self._count(None, self._below.pop(path))
-                self._forget_since(path)
             elif self._values:
                 self._values.pop(next(iter(self._values)))
                 self._room.used -= 1
-            else:  # only what was asked for by itself: of other sources is the rest
-                self._forget_since(next(path for path in self._since if path not in self._above))
+                continue
+            else:
+                path = next((path for path in self._since if path != kept and path not in self._above), None)
+            if path is None:
+                break
+            self._forget_since(path)
 
 
 _NOTHING: dict[bytes, Answer] = {}
