@@ -19,7 +19,7 @@ from mmirrorfs.source.known import Freshness
 from mmirrorfs.source.source import Source, SourceLost
 from mmirrorfs.text import printable
 from mmirrorfs.tree import Directory, Rank
-from mmirrorfs.view.view import View
+from mmirrorfs.view.state import State
 
 log = logging.getLogger(__name__)
 
@@ -93,11 +93,11 @@ def _plan(settings: Settings, view: ViewSettings, sources: list[Source], trees: 
     paired = pairing_of(settings)
     index = merge(tuple(trees), order, paired)
     freshness = Freshness.promised(settings.refresh, time.monotonic)
-    made = View(sources, order, index, freshness, settings.remember, paired)
+    state = State.of(sources, order, index, freshness, settings.remember, paired)
     return Plan(
         mountpoint=view.mountpoint,
         options=settings.fuse_options,
-        view=made,
+        state=state,
         fallback=settings.fallback,
         crawls=tuple(_crawl(settings, source) for source in sources),
         timeout=settings.timeout,
@@ -110,7 +110,8 @@ def _crawl(settings: Settings, source: Source) -> CrawlPlan | None:
     """What is to be crawled of a source; None for nothing: what lies above the depth was scanned."""
     if settings.crawl == "off" or (settings.crawl == "local" and not source.local):
         return None
-    return CrawlPlan(source.root, settings.depth, settings.excludes, settings.follow, settings.crawl == "all")
+    everywhere = settings.crawl == "all"
+    return CrawlPlan(source.root, settings.depth, settings.excludes, settings.follow, everywhere, source.identity)
 
 
 class _Count:

@@ -82,19 +82,21 @@ def guarded(
 class Operations(pyfuse3.Operations):
     """The request handlers of one mount. ``ending`` is set when stuck requests are given up: all get EIO then.
 
-    So does each that takes longer than ``timeout`` seconds (0: none does). ``directories`` are those that are open.
+    So does each that takes longer than ``timeout`` seconds (0: none does).
     """
 
     supports_dot_lookup = True
     enable_acl = True
 
-    def __init__(self, view: View, labels: Labels, timeout: float = 0.0) -> None:
+    def __init__(
+        self, view: View, directories: Directories, finder: Finder, labels: Labels, timeout: float = 0.0
+    ) -> None:
         super().__init__()
         self.ending = False
         self.timeout = timeout
         self._view = view
-        self.directories = Directories(view)
-        self._finder = Finder(view)
+        self._directories = directories
+        self._finder = finder
         self._extras = Extras(view, labels)
 
     def _told(self, node: Node) -> EntryAttributes:
@@ -190,12 +192,12 @@ class Operations(pyfuse3.Operations):
     @guarded
     async def opendir(self, inode: InodeT, ctx: RequestContext) -> FileHandleT:
         """Take the listing of a directory."""
-        return FileHandleT(await self.directories.open(inode))
+        return FileHandleT(await self._directories.open(inode))
 
     @guarded
     async def readdir(self, fh: FileHandleT, start_id: int, token: pyfuse3.ReaddirToken) -> None:
         """Hand over entries from ``start_id`` on, until the buffer is full; each one is counted as a lookup."""
-        entries = await self.directories.entries(fh, start_id)
+        entries = await self._directories.entries(fh, start_id)
         view, entry, told = self._view, EntryAttributes(), list[Node]()
         for position, (name, node, attr, when) in enumerate(entries, start_id + 1):
             timeout = view.freshness.timeout(when)
@@ -208,7 +210,7 @@ class Operations(pyfuse3.Operations):
     @guarded
     async def releasedir(self, fh: FileHandleT) -> None:
         """The last descriptor of an open directory was closed."""
-        self.directories.release(fh)
+        self._directories.release(fh)
 
     @guarded
     async def statfs(self, ctx: RequestContext) -> pyfuse3.StatvfsData:

@@ -99,6 +99,11 @@ class Source:
         """Whether the root lies on a local filesystem."""
         return self.is_local(b"")
 
+    @property
+    def identity(self) -> tuple[int, int]:
+        """(dev, ino) of the root, as it was last found to be the source's."""
+        return self._identity
+
     def check_root(self) -> None:
         """Raise SourceLost unless the root is there (rule 1); takes note of a root that came back elsewhere.
 

@@ -8,7 +8,7 @@ Event loop's thread only, but for the functions that number, which are given wha
 """
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import trio
@@ -25,6 +25,8 @@ from mmirrorfs.view.view import View
 
 AGAIN = 5.0
 """Seconds from one numbering to the next: each is a second's work for a million entries."""
+GLANCE = 0.5
+"""Seconds between looks at what is known, while that grows."""
 BUCKETS = 1024
 """Parts of a table: one of a million numbers is searched in 20 us, and never sorted, which would stop everybody."""
 
@@ -62,21 +64,26 @@ class Table:
 
 
 class Finder:
-    """Finds the nodes of one view by number."""
+    """Finds the nodes of one view by number. ``is_filling`` says whether more will soon be known: that is waited for."""
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: View, is_filling: Callable[[], bool]) -> None:
         self._view = view
+        self._is_filling = is_filling
         self._table = Table()
         self._made = NEVER
+        self._is_whole = False
         self._making = trio.Lock()
 
     async def find(self, ino: int) -> Node | None:
         """The node of a number that the kernel does not hold; None where nothing that is known has it."""
-        node = self._in_table(ino)
-        if node is None:
-            await self._number()
-            node = self._in_table(ino)
-        return node
+        while True:
+            is_filling, node = self._is_filling(), self._in_table(ino)
+            if node is None:
+                await self._number()
+                node = self._in_table(ino)
+            if node is not None or not is_filling:
+                return node
+            await trio.sleep(GLANCE)
 
     def _in_table(self, ino: int) -> Node | None:
         place = self._table.find(ino)
@@ -102,8 +109,9 @@ class Finder:
 
     async def _number(self) -> None:
         async with self._making:
-            if self._view.freshness.clock() - self._made < AGAIN:
+            if self._is_whole and self._view.freshness.clock() - self._made < AGAIN:
                 return
+            self._is_whole = not self._is_filling()
             roots = [source.root for source in self._view.sources]
             inside = [
                 (rank, path, listing)

@@ -19,19 +19,19 @@ PREFIX = b"user.mmirrorfs."
 
 
 class Labels:
-    """The attributes of one view. ``identity`` tells views apart; ``status`` is what monitoring asks for."""
+    """The attributes of one view. ``identity`` tells views apart; ``status`` gives what monitoring asks for."""
 
-    def __init__(self, view: View, identity: str = "") -> None:
+    def __init__(self, view: View, identity: str = "", status: Callable[[], dict[str, object]] = dict) -> None:
         self._view = view
-        self.identity = identity
-        self.status: Callable[[], dict[str, object]] = dict
+        self._identity = identity
+        self._status = status
 
     def get(self, node: Node, name: bytes) -> bytes | None:
         """The value of one of our attributes (without PREFIX); None where the node has none of that name."""
         if node.path == b"" and name == b"identity":
-            return self.identity.encode()
+            return self._identity.encode()
         if node.path == b"" and name == b"status":
-            return json.dumps(self.status()).encode()
+            return json.dumps(self._status()).encode()
         if name == b"source":
             return b"\n".join(self._view.sources[rank].name.encode() for rank, _ in self._shown(node))
         if name == b"path":

@@ -18,19 +18,16 @@ from typing import Protocol
 
 from mmirrorfs.attributes import DIR, Attributes, Kind, bare
 from mmirrorfs.listing import Listing
-from mmirrorfs.merge.index import Pairing, exact
 from mmirrorfs.source.fetch import Fetch, failure, join
-from mmirrorfs.source.known import NEVER, Answer, Freshness, Known, Room
+from mmirrorfs.source.known import NEVER, Answer
 from mmirrorfs.source.pace import beside
 from mmirrorfs.source.reader import NotAFile, attributes
 from mmirrorfs.source.source import ABSENT, Source, SourceLost
-from mmirrorfs.tree import EMPTY_DIRECTORY, Child, Leaf, Merged, Rank
-from mmirrorfs.view.files import Files, OpenFile
-from mmirrorfs.view.inodes import Inodes
+from mmirrorfs.tree import Child, Leaf, Merged, Rank
+from mmirrorfs.view.files import OpenFile
 from mmirrorfs.view.nodes import FileNode, MergedNode, Node, is_replaced, is_same
+from mmirrorfs.view.state import State
 
-REMEMBER = 1_000_000
-"""Entries remembered by default."""
 LONGEST = 255
 """Bytes: few sources take a longer name (NAME_MAX), so each is asked for by itself, and the error says so."""
 ALWAYS = float("inf")
@@ -51,41 +48,25 @@ class Reports(Protocol):
 
 
 class View:
-    """One view. ``order`` lists the ranks of the sources from the most preferred on.
+    """One view; ``reports`` is told of what it finds out."""
 
-    ``reports`` is set by whoever keeps the index current, before the first request.
-    """
-
-    reports: Reports
-
-    def __init__(
-        self,
-        sources: Sequence[Source],
-        order: tuple[Rank, ...],
-        index: Merged,
-        freshness: Freshness,
-        remember: int = REMEMBER,
-        pairing: Pairing = exact,
-    ) -> None:
-        self.sources = sources
-        self.freshness = freshness
-        self.pairing = pairing
-        self.inodes = Inodes(sources, order, index)
-        self.files = Files()
-        self.room = Room(remember)
-        self.known = [Known(tree or EMPTY_DIRECTORY, self.room) for tree in index.inputs]
+    def __init__(self, state: State, reports: Reports) -> None:
+        self.sources = state.sources
+        self.known = state.known
+        self.inodes = state.inodes
+        self.files = state.files
+        self.freshness = state.freshness
+        self.pairing = state.pairing
+        self._reports = reports
         self.fetch = [
-            Fetch(source, known, freshness, self._report_lost, self.report_missing)
-            for source, known in zip(sources, self.known, strict=True)
+            Fetch(source, known, state.freshness, reports.lost, self.report_missing)
+            for source, known in zip(state.sources, state.known, strict=True)
         ]
-
-    def _report_lost(self, source: Source) -> None:
-        self.reports.lost(source)
 
     def report_missing(self, source: Source, path: bytes) -> None:
         """Something that was known of a source is gone: nothing of it is told any longer."""
         self.known[source.rank].remove(path, self.freshness.clock())
-        self.reports.missing(source, path)
+        self._reports.missing(source, path)
 
     # Requests
 
@@ -132,7 +113,7 @@ class View:
         try:
             fd, attr = await source.open_content(node.inner)
         except SourceLost:
-            self.reports.lost(source)
+            self._reports.lost(source)
             raise
         except NotAFile:
             raise self._stale(node) from None
@@ -177,7 +158,7 @@ class View:
         if last is None or (last[0].size, last[0].mtime_ns) != (attr.size, attr.mtime_ns):
             node.kernel_attr = (attr, self._wall(when))
         elif not is_same(last, attr):
-            self.reports.contents(node.ino)
+            self._reports.contents(node.ino)
 
     def opened(self, ino: int) -> None:
         """The kernel is told that a file is open: it reads its pages anew, or has those that were found true."""
