@@ -199,8 +199,10 @@ class Operations(pyfuse3.Operations):
         """Hand over entries from ``start_id`` on, until the buffer is full; each one is counted as a lookup."""
         entries = await self._directories.entries(fh, start_id)
         view, entry, told = self._view, EntryAttributes(), list[Node]()
+        last, timeout = None, 0.0
         for position, (name, node, attr, when) in enumerate(entries, start_id + 1):
-            timeout = view.freshness.timeout(when)
+            if when != last:
+                last, timeout = when, view.freshness.timeout(when)
             if not pyfuse3.readdir_reply(token, name, self._filled(entry, node.ino, attr, timeout), position):
                 break
             view.replied(node, attr, when)

@@ -7,6 +7,7 @@ Event loop's thread only. Functions raise OSError.
 """
 
 import errno
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -99,37 +100,52 @@ class _Inside:
         self._view = view
         self._above = above
         self._listing = listing
-        self._number = numbers(above.source.root, above.inner)
+        self._numbers = _numbers(above, listing)
         self._prefix = join(above.inner, b"")
         self._is_same_path = above.path is above.inner
 
     def entries(self, start: int) -> Iterator[Entry]:
         """From a position on."""
         since, taken = self._view.known[self._above.source.rank].since(self._above.inner), self._listing.taken
+        held = self._view.inodes.held.get
         while piece := list(self._listing.entries(start, PIECE)):
-            for name, attr in piece:
-                later = since.get(name) if since else None
-                yield self._entry(name, attr, taken) if later is None else self._since(name, attr, later)
+            for ino, (name, attr) in zip(self._numbers[start : start + PIECE], piece, strict=True):
+                node, when = held(ino), taken
+                if since and (later := since.get(name)) is not None:
+                    attr, when = _since(attr, later)
+                if node is None:
+                    node = self._made(name, attr, ino)
+                elif isinstance(node, FileNode) and node.opened:
+                    node, attr, when = self._opened(node, attr, when)
+                yield name, node, attr, when if attr.is_known else NEVER
             start += PIECE
 
-    def _since(self, name: bytes, attr: Attributes, later: Answer) -> Entry:
-        if later.attr is None or later.attr.kind != attr.kind:
-            return self._entry(name, attr, NEVER)
-        return self._entry(name, later.attr, later.when)
+    def _made(self, name: bytes, attr: Attributes, ino: int) -> Node:
+        inner = self._prefix + name
+        path = inner if self._is_same_path else join(self._above.path, name)
+        return FileNode(self._above.source, inner, path, attr.kind, False, ino=ino)
 
-    def _entry(self, name: bytes, attr: Attributes, when: float) -> Entry:
-        kind = attr.kind
-        ino = self._number(name, kind)
-        node = self._view.inodes.held.get(ino)
-        if node is None:
-            inner = self._prefix + name
-            path = inner if self._is_same_path else join(self._above.path, name)
-            node = FileNode(self._above.source, inner, path, kind, False, ino=ino)
-        elif isinstance(node, FileNode) and node.opened:
-            node = self._view.inodes.identified(node, attr)
-            if isinstance(node, FileNode) and node.held is not None and node.held.attr is not None:
-                attr, when = node.held.attr, node.held.when
-        return name, node, attr, when if attr.is_known else NEVER
+    def _opened(self, node: FileNode, attr: Attributes, when: float) -> tuple[Node, Attributes, float]:
+        """What has the path of a file that is open: itself, as its descriptor tells, or what took its place."""
+        own = self._view.inodes.identified(node, attr)
+        if own.held is not None and own.held.attr is not None:
+            return own, own.held.attr, own.held.when
+        return own, attr, when
+
+
+def _since(attr: Attributes, later: Answer) -> tuple[Attributes, float]:
+    """What is told of an entry that was looked at by itself: it stays in the listing, whatever became of it."""
+    if later.attr is None or later.attr.kind != attr.kind:
+        return attr, NEVER
+    return later.attr, later.when
+
+
+def _numbers(above: FileNode, listing: Listing) -> "array[int]":
+    """The inode numbers of what is in a directory, by position; they are kept with its node as long as that is held."""
+    if above.numbers is None or above.numbers[0] is not listing.blob:
+        number = numbers(above.source.root, above.inner)
+        above.numbers = listing.blob, array("Q", [number(name, kind) for name, kind in listing.kinds()])
+    return above.numbers[1]
 
 
 class _Merged:

@@ -64,7 +64,7 @@ class Table:
 
 
 class Finder:
-    """Finds the nodes of one view by number. ``is_filling`` says whether more will soon be known: that is waited for."""
+    """Finds the nodes of one view by number. ``is_filling``: whether more will soon be known, which is waited for."""
 
     def __init__(self, view: View, is_filling: Callable[[], bool]) -> None:
         self._view = view

@@ -5,6 +5,8 @@ one source: it stays what it is when the index moves on, so that what is open go
 ``source.known``, and nowhere else. Made and changed on the event loop's thread only.
 """
 
+from array import array
+
 from mmirrorfs.attributes import Attributes, Kind
 from mmirrorfs.merge.index import times
 from mmirrorfs.merge.inodes import number
@@ -49,10 +51,21 @@ class FileNode(Node):
     ``touched_ns`` is the least mtime to show (0: none), ``kernel_attr`` what the kernel's pages of it are as new as:
     set where a reply is written. ``opened`` is the number of descriptors that are open on it, ``content`` (dev, ino)
     of these, and ``held`` what was last known of them, whatever has the path by now. ``indexed`` says that it is in
-    the index itself.
+    the index itself. ``numbers`` are the inode numbers of what is in a directory, with the listing that they are of.
     """
 
-    __slots__ = ("content", "held", "indexed", "inner", "kernel_attr", "kind", "opened", "source", "touched_ns")
+    __slots__ = (
+        "content",
+        "held",
+        "indexed",
+        "inner",
+        "kernel_attr",
+        "kind",
+        "numbers",
+        "opened",
+        "source",
+        "touched_ns",
+    )
 
     def __init__(
         self, source: Source, inner: bytes, path: bytes, kind: Kind, indexed: bool, salt: bytes = b"", ino: int = 0
@@ -62,6 +75,7 @@ class FileNode(Node):
         self.indexed, self.touched_ns = indexed, 0
         self.kernel_attr: Proof | None = None
         self.held: Answer | None = None
+        self.numbers: tuple[bytes, array[int]] | None = None
         self.opened = 0
         self.content = (0, 0)
 
@@ -85,14 +99,19 @@ class FileNode(Node):
 def is_same(old: Proof | None, attr: Attributes) -> bool:
     """Whether the contents are surely those that were told of.
 
-    A time in whole milliseconds comes from a coarse clock: for a while another edit may leave it as it is.
+    On a coarse clock another edit may leave the time as it is, for a while.
     """
     if old is None:
         return False
     last, when = old
     if contents(last) != contents(attr):
         return False
-    return attr.ctime_ns % 1_000_000 != 0 or abs(when - attr.ctime_ns) > COARSE * 1e9
+    return not is_coarse(attr) or abs(when - attr.ctime_ns) > COARSE * 1e9
+
+
+def is_coarse(attr: Attributes) -> bool:
+    """Whether the time of the last change may come from a coarse clock: it is in whole milliseconds."""
+    return attr.ctime_ns % 1_000_000 == 0
 
 
 def contents(attr: Attributes) -> tuple[int, int, int, int, int]:

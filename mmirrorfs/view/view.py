@@ -25,7 +25,7 @@ from mmirrorfs.source.reader import NotAFile, attributes
 from mmirrorfs.source.source import ABSENT, Source, SourceLost
 from mmirrorfs.tree import Child, Leaf, Merged, Rank
 from mmirrorfs.view.files import OpenFile
-from mmirrorfs.view.nodes import FileNode, MergedNode, Node, is_replaced, is_same
+from mmirrorfs.view.nodes import FileNode, MergedNode, Node, is_coarse, is_replaced, is_same
 from mmirrorfs.view.state import State
 
 LONGEST = 255
@@ -155,6 +155,8 @@ class View:
         if not isinstance(node, FileNode) or node.kind == DIR:
             return
         last = node.kernel_attr
+        if last is not None and last[0] == attr and not is_coarse(attr):
+            return  # of nearly all: what follows says the same of them
         if last is None or (last[0].size, last[0].mtime_ns) != (attr.size, attr.mtime_ns):
             node.kernel_attr = (attr, self._wall(when))
         elif not is_same(last, attr):
