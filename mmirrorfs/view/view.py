@@ -19,11 +19,12 @@ from typing import Protocol
 from mmirrorfs.attributes import DIR, Attributes, Kind, bare
 from mmirrorfs.listing import Listing
 from mmirrorfs.merge.index import Pairing, exact
-from mmirrorfs.source.fetch import Fetch, failure, join
+from mmirrorfs.source.fetch import Fetch, failure
 from mmirrorfs.source.known import NEVER, Answer, Freshness, Known, Room
 from mmirrorfs.source.pace import beside
 from mmirrorfs.source.reader import NotAFile, attributes
 from mmirrorfs.source.source import ABSENT, Source, SourceLost
+from mmirrorfs.source.walks import join
 from mmirrorfs.tree import EMPTY_DIRECTORY, Child, Leaf, Merged, Rank
 from mmirrorfs.view.files import Files, OpenFile
 from mmirrorfs.view.inodes import Inodes
