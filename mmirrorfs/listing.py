@@ -149,6 +149,12 @@ class Listing:
         for name, row in zip(self.names(), _ROW.iter_unpack(self.blob[rows:names]), strict=True):
             yield name, shared[row[6]]
 
+    def folders(self) -> Iterator[Listed]:
+        """The directories in it, with what the source gave of them. Where there are none it costs nothing."""
+        _, classes, marks, _, _ = self._places()
+        if any(mode & 0o170000 == DIR for mode, *_ in _CLASS.iter_unpack(self.blob[classes:marks])):
+            yield from ((name, attr) for name, attr in self.entries() if attr.kind == DIR)
+
     def _places(self) -> Place:
         _, _, _, _, count, shared, _ = _HEAD.unpack_from(self.blob)
         marks = _HEAD.size + shared * _CLASS.size

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from mmirrorfs.attributes import DIR, Attributes, Kind
+from mmirrorfs.attributes import Attributes, Kind
 from mmirrorfs.listing import Listing, pack
 from mmirrorfs.source.walks import differing, directories_of, join
 from mmirrorfs.tree import Directory
@@ -257,8 +257,7 @@ class Known:
         """A directory below the depth and all in it, as far as known."""
         found = [path] if path in self._below else []
         for directory in found:
-            kinds = self._below[directory].kinds()
-            inner = (directory + b"/" + name for name, kind in kinds if kind == DIR)
+            inner = (directory + b"/" + name for name, _ in self._below[directory].folders())
             found += [one for one in inner if one in self._below]
         return found
 
@@ -320,8 +319,8 @@ def _kind(attr: Attributes | None) -> Kind | None:
 
 def _inodes(path: bytes, listing: Listing) -> Iterator[tuple[bytes, _Inode]]:
     """The directories in one below the depth."""
-    for name, attr in listing.entries():
-        if attr.kind == DIR and attr.is_known:
+    for name, attr in listing.folders():
+        if attr.is_known:
             yield join(path, name), (attr.dev, attr.ino)
 
 
