@@ -21,6 +21,7 @@ from mmirrorfs.source.source import Source
 from mmirrorfs.tree import Rank
 from mmirrorfs.view.directories import Directories
 from mmirrorfs.view.nodes import Node
+from mmirrorfs.view.state import State
 from mmirrorfs.view.view import View
 
 
@@ -113,7 +114,7 @@ def sources(*roots: Path, depth: int = 1, local: bool = True) -> list[Source]:
 class Heard:
     """What a view reports, noted. What is missing goes out of its index, as whoever keeps that current does it."""
 
-    view: View
+    state: State
     losses: list[Source] = field(default_factory=list)
     gone: list[bytes] = field(default_factory=list)
     changed: list[int] = field(default_factory=list)
@@ -123,10 +124,9 @@ class Heard:
 
     def missing(self, source: Source, path: bytes) -> None:
         self.gone.append(path)
-        view, known = self.view, self.view.known[source.rank]
+        known, inodes = self.state.known[source.rank], self.state.inodes
         known.install(without(known.tree, path))
-        inodes = view.inodes
-        inodes.install(merge(tuple(known.tree for known in view.known), inodes.order, before=inodes.index))
+        inodes.install(merge(tuple(known.tree for known in self.state.known), inodes.order, before=inodes.index))
 
     def contents(self, ino: int) -> None:
         self.changed.append(ino)
@@ -169,18 +169,31 @@ def rescan(view: View, now_ns: int = 0) -> None:
     inodes.install(merge(tuple(known.tree for known in view.known), inodes.order, before=inodes.index, now_ns=now_ns))
 
 
+def state_of(
+    sources: Sequence[Source], order: Sequence[int] | None = None, freshness: Freshness | None = None
+) -> State:
+    """That of a view of what is in the sources now; the first source wins, unless another order is given."""
+    ranks = tuple(Rank(rank) for rank in (range(len(sources)) if order is None else order))
+    index = merge(tuple(source.scan(None) for source in sources), ranks)
+    return State.of(sources, ranks, index, freshness or lasting(time.monotonic))
+
+
 def view_of(
     sources: Sequence[Source],
     order: Sequence[int] | None = None,
     clock: Clock | None = None,
     freshness: Freshness | None = None,
 ) -> View:
-    """A view of what is in the sources now; the first source wins, unless another order is given."""
-    ranks = tuple(Rank(rank) for rank in (range(len(sources)) if order is None else order))
-    index = merge(tuple(source.scan(None) for source in sources), ranks)
-    view = View(sources, ranks, index, freshness or lasting(clock or time.monotonic))
-    view.reports = Heard(view)
-    return view
+    """A view of that state; what it reports is noted (``heard``)."""
+    state = state_of(sources, order, freshness or lasting(clock or time.monotonic))
+    return View(state, Heard(state))
+
+
+def heard(view: View) -> Heard:
+    """What a view of ``view_of`` has reported."""
+    reports = view._reports
+    assert isinstance(reports, Heard)
+    return reports
 
 
 async def find(view: View, path: str) -> Node:

@@ -17,7 +17,7 @@ from mmirrorfs.tree import Rank
 from mmirrorfs.view.directories import PIECE, Directories
 from mmirrorfs.view.nodes import Node
 from mmirrorfs.view.view import View
-from tests.build import KEEP, Clock, Heard, Link, asked, find, listed, move, plant, rescan, sources, view_of
+from tests.build import KEEP, Clock, Link, asked, find, heard, listed, move, plant, rescan, sources, view_of
 
 
 @pytest.fixture
@@ -204,8 +204,7 @@ async def test_what_went_gives_way_to_the_next_source_or_is_left_out_of_a_listin
     with trio.fail_after(10):  # nobody waits for what is not in memory, so it may take a while to be noticed
         while await names(directories, view, "") != ["A", "B"] or not await leads_to_the_other():
             await trio.sleep(0.01)
-    assert isinstance(view.reports, Heard)
-    assert set(view.reports.gone) == {b"A/Gold", b"note"}
+    assert set(heard(view).gone) == {b"A/Gold", b"note"}
 
 
 @pytest.mark.parametrize("local", [True, False])

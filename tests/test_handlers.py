@@ -7,7 +7,6 @@ import errno
 import inspect
 import logging
 import os
-import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,13 @@ import pyfuse3
 import pytest
 import trio
 
-from mmirrorfs.merge.index import merge
 from mmirrorfs.serve.operations import Operations
-from mmirrorfs.source.known import Freshness
 from mmirrorfs.source.source import Source
 from mmirrorfs.tree import Rank
+from mmirrorfs.view.directories import Directories
+from mmirrorfs.view.finder import Finder
 from mmirrorfs.view.labels import Labels
-from mmirrorfs.view.view import View
+from tests.build import view_of
 from tests.support.trees import folders, grow
 
 ARGUMENTS: dict[str, tuple[object, ...]] = {
@@ -60,10 +59,8 @@ class Broken:
 def _operations(place: Path) -> Operations:
     trees = [grow(place / name, folders(name, "1")) for name in ("high", "low")]
     sources = [Source(Rank(rank), tree.name, os.fsencode(tree), 1) for rank, tree in enumerate(trees)]
-    order = (Rank(0), Rank(1))
-    index = merge(tuple(source.scan(None) for source in sources), order)
-    view = View(sources, order, index, Freshness.promised(60, time.monotonic))
-    return Operations(view, Labels(view, ""))
+    view = view_of(sources)
+    return Operations(view, Directories(view), Finder(view, lambda: False), Labels(view))
 
 
 def _broken(place: Path, error: BaseException) -> Operations:

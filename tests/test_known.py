@@ -30,9 +30,9 @@ def attr(ino: int, size: int = 0) -> Attributes:
     return Attributes((DIR if ino % 2 == 0 else FILE) | 0o644, 1, 0, 0, 0, size, 0, 1, 2, 3, 4, ino)
 
 
-def directory(inside: Mapping[bytes, int], taken: float = 0, stamp: int = 1) -> Listing:
+def directory(inside: Mapping[bytes, int], taken: float = 0, stamp: int = 1, ino: int = 1) -> Listing:
     """A listing of names with these inode numbers."""
-    return Listing(pack((4, 1, stamp, stamp), True, [(name, attr(ino)) for name, ino in inside.items()]), taken)
+    return Listing(pack((4, ino, stamp, stamp), True, [(name, attr(ino)) for name, ino in inside.items()]), taken)
 
 
 def tree(inside: Shape, ino: int = 2, taken: float = 0) -> Directory:
@@ -225,6 +225,20 @@ def test_what_is_in_both_trees_is_left_as_it_is() -> None:
     known.install(replace(known.tree, entries=dict(known.tree.entries)))
     assert known.entry(b"X", b"Gold") == Answer(attr(10, size=9), 1)
     assert paths(known) == {b"X/Gold"}
+
+
+def test_what_was_below_a_directory_that_is_forgotten_is_not_told_of_another_one() -> None:
+    known = known_of({}, limit=5)
+    known.apply(b"A/B", directory({b"C": 16, b"D": 18}, ino=12))
+    known.apply(b"A/B/C", directory({b"a": 11}, ino=16))
+    known.apply(b"A/B/D", directory({b"a": 11}, ino=18))
+    known.apply(b"A", directory({b"B": 12}))
+    known.apply(b"A/E", directory({}))
+    assert known.listing(b"A/B") is None, "it was the longest unused one"
+    known.apply(b"A", directory({b"B": 14}, stamp=2))
+    known.apply(b"A/B", directory({b"C": 20, b"D": 18}, stamp=2, ino=14))
+    assert known.entry(b"A/B/C", b"a") is None
+    assert known.entry(b"A/B/D", b"a") == Answer(attr(11), 0)
 
 
 # Room

@@ -91,3 +91,10 @@ def test_an_entry_takes_no_more_than_some_53_bytes_and_its_name() -> None:
         tracemalloc.stop()
     assert len(kept) == 100
     assert size / 1000 < 53 + 6 + 22, "a tenth of what a directory takes besides"
+
+
+def test_the_directories_in_one_are_had_by_themselves_and_for_nothing_where_there_are_none() -> None:
+    some = [(b"a", bare(DIR)), (b"b", bare(FILE)), (b"c", bare(DIR))]
+    assert list(Listing(pack((1, 2, 3, 4), True, some), 0.0).directories()) == [some[0], some[2]]
+    none = Listing(pack((1, 2, 3, 4), True, [(b"%d" % n, bare(FILE)) for n in range(10)]), 0.0)
+    assert (list(none.directories()), list(Listing(pack((1, 2, 3, 4), True, []), 0.0).directories())) == ([], [])

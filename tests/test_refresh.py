@@ -18,7 +18,8 @@ from mmirrorfs.serve.refresh import Refresher
 from mmirrorfs.source.known import Freshness
 from mmirrorfs.source.source import Source
 from mmirrorfs.tree import Directory, Leaf, Merged, Rank
-from tests.build import find, plant, seen, sources, view_of
+from mmirrorfs.view.view import View
+from tests.build import find, plant, seen, sources, state_of
 
 
 class Told:
@@ -50,8 +51,10 @@ class World:
         self.low = plant(where / "low", {"Gold": {"01": "mp3"}, "More": {}, "A": {"x": {}, "y": {}}})
         self.sources = sources(self.high, self.low, depth=depth)
         self.kernel = Told()
-        self.view = view_of(self.sources, freshness=Freshness(1.0, 1.0, period, time.monotonic))
-        self.refresher = Refresher(self.view, self.kernel, fallback)
+        state = state_of(self.sources, freshness=Freshness(1.0, 1.0, period, time.monotonic))
+        self.told: Callable[[list[Change]], None] = lambda changes: None
+        self.refresher = Refresher(state, self.kernel, fallback, lambda changes: self.told(changes), self._note)
+        self.view = View(state, self.refresher)
         self.looks = [0, 0]
         self.gates = [threading.Event(), threading.Event()]
         self._looked = trio.Event()
@@ -62,7 +65,6 @@ class World:
         for source, gate in zip(self.sources, self.gates, strict=True):
             gate.set()
             monkeypatch.setattr(source, "scan", self._counting(source, source.scan))
-        self.refresher.looked = self._note
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.refresher.run)
             yield
@@ -189,7 +191,7 @@ async def test_who_is_told_of_changes_finds_them_in_the_view(
         assert world.winner(b"New") == 0
         told.extend(changes)
 
-    world.refresher.changed = changed
+    world.told = changed
     async with world.watched(monkeypatch):
         (world.high / "New").mkdir()
         await world.until(lambda: bool(told))

@@ -13,7 +13,7 @@ from mmirrorfs.source.known import Freshness
 from mmirrorfs.source.source import Source
 from mmirrorfs.view.nodes import FileNode
 from mmirrorfs.view.view import View
-from tests.build import KEEP, Clock, Fifo, Heard, Link, find, move, plant, rescan, seen, sources, view_of
+from tests.build import KEEP, Clock, Fifo, Link, find, heard, move, plant, rescan, seen, sources, view_of
 
 LATER = 3 * 10**18
 """When refreshes are said to happen: after everything else."""
@@ -221,8 +221,7 @@ async def test_a_folder_that_another_source_took_over_moves_forward_in_time(
 
 
 async def test_what_changed_without_moving_mtime_or_size_is_told(view: View, high: Path, clock: Clock) -> None:
-    assert isinstance(view.reports, Heard)
-    told, node = view.reports.changed, await find(view, "A/Gold/01.flac")
+    told, node = heard(view).changed, await find(view, "A/Gold/01.flac")
     view.replied(node, *view.answer(node))
     st = (high / "A/Gold/01.flac").stat()
     (high / "new").write_text("FLAC")

@@ -20,7 +20,7 @@ from mmirrorfs.source.source import Source
 from mmirrorfs.view.directories import Directories
 from mmirrorfs.view.nodes import Node
 from mmirrorfs.view.view import View
-from tests.build import KEEP, Clock, Heard, find, listed, move, plant, seen, sources, view_of
+from tests.build import KEEP, Clock, find, heard, listed, move, plant, seen, sources, view_of
 
 
 @pytest.fixture
@@ -105,10 +105,9 @@ async def test_a_lost_source_is_told_about_and_its_files_cannot_be_opened(
     view: View, high: Path, both: list[Source], clock: Clock
 ) -> None:
     await shown(view, "A/Gold")
-    assert isinstance(view.reports, Heard)
     lose(high)
     assert await code_of(view, "A/Gold/01", opened=True) == errno.EIO
-    assert set(map(id, view.reports.losses)) == {id(both[0])}
+    assert set(map(id, heard(view).losses)) == {id(both[0])}
     assert both[0].lost is not None
     assert await code_of(view, "A/More/04", opened=True) is None
 

@@ -24,6 +24,7 @@ from mmirrorfs.source.known import Answer, Freshness, Known, Value
 from mmirrorfs.source.look import look
 from mmirrorfs.source.pace import beside
 from mmirrorfs.source.source import ABSENT, PAUSE, Source, SourceLost
+from mmirrorfs.source.walks import join
 
 BRIEFLY = 0.3
 """Seconds that is waited for what a directory above the depth can do without."""
@@ -38,11 +39,6 @@ MOST = 16
 def failure(code: int) -> OSError:
     """The OSError of that errno."""
     return OSError(code, os.strerror(code))
-
-
-def join(above: bytes, name: bytes) -> bytes:
-    """The path of a name in a directory."""
-    return above + b"/" + name if above else name
 
 
 class _Look:

@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from mmirrorfs.attributes import DIR, Attributes, Kind
+from mmirrorfs.attributes import Attributes, Kind
 from mmirrorfs.listing import Listing, pack
+from mmirrorfs.source.walks import differing, directories_of, join
 from mmirrorfs.tree import Directory
 
 Value = bytes | int
@@ -82,7 +83,7 @@ class Known:
         self._below: dict[bytes, Listing] = {}
         self._since: dict[bytes, dict[bytes, Answer]] = {}
         self._values: dict[tuple[bytes, bytes], tuple[Value, float]] = {}
-        for path, directory in _directories(tree):
+        for path, directory in directories_of(tree):
             self._above[path] = directory.listing
 
     # What is known
@@ -158,7 +159,9 @@ class Known:
         self._count(listing, old)
         self._below[path] = listing
         self._drop_since(path, listing.taken)
-        if old is not None and old.blob != listing.blob:
+        if old is None:
+            self._drop_others(path, listing)
+        elif old.blob != listing.blob:
             self._settle(dict(_inodes(path, old)), dict(_inodes(path, listing)))
         self._shrink(path)
 
@@ -206,7 +209,7 @@ class Known:
         """Everything above the depth was looked at."""
         before, self.tree = self.tree, tree
         gone, come = dict[bytes, _Inode](), dict[bytes, _Inode]()
-        for path, old, new in _differing(before, tree):
+        for path, old, new in differing(before, tree):
             if path not in self._above:
                 self._forget(path)
             if new is None:
@@ -243,12 +246,18 @@ class Known:
             for name, later in since.items():
                 self.amend(path, name, later.attr, later.when)
 
+    def _drop_others(self, path: bytes, listing: Listing) -> None:
+        """What was known of others than those in a directory that was forgotten meanwhile, or never known."""
+        for inner, inode in _inodes(path, listing):
+            known = self._below.get(inner)
+            if known is not None and known.stamp[:2] != inode:
+                self._forget(inner)
+
     def _subtree(self, path: bytes) -> list[bytes]:
         """A directory below the depth and all in it, as far as known."""
         found = [path] if path in self._below else []
         for directory in found:
-            kinds = self._below[directory].kinds()
-            inner = (directory + b"/" + name for name, kind in kinds if kind == DIR)
+            inner = (directory + b"/" + name for name, _ in self._below[directory].directories())
             found += [one for one in inner if one in self._below]
         return found
 
@@ -316,9 +325,9 @@ def _kind(attr: Attributes | None) -> Kind | None:
 
 def _inodes(path: bytes, listing: Listing) -> Iterator[tuple[bytes, _Inode]]:
     """The directories in one below the depth."""
-    for name, attr in listing.entries():
-        if attr.kind == DIR and attr.is_known:
-            yield _join(path, name), (attr.dev, attr.ino)
+    for name, attr in listing.directories():
+        if attr.is_known:
+            yield join(path, name), (attr.dev, attr.ino)
 
 
 def _own(path: bytes, directory: Directory | None) -> Iterator[tuple[bytes, _Inode]]:
@@ -326,31 +335,3 @@ def _own(path: bytes, directory: Directory | None) -> Iterator[tuple[bytes, _Ino
     if directory is not None:
         yield path, (directory.attr.dev, directory.attr.ino)
         yield from _inodes(path, directory.listing)
-
-
-def _directories(tree: Directory) -> Iterator[tuple[bytes, Directory]]:
-    waiting = [(b"", tree)]
-    for path, directory in waiting:
-        yield path, directory
-        for name, entry in directory.entries.items():
-            if isinstance(entry, Directory):
-                waiting.append((_join(path, name), entry))
-
-
-def _differing(before: Directory, after: Directory) -> Iterator[tuple[bytes, Directory | None, Directory | None]]:
-    """The directories above the depth that are not the same values in both trees."""
-    waiting: list[tuple[bytes, Directory | None, Directory | None]] = [(b"", before, after)]
-    for path, old, new in waiting:
-        if old is new:
-            continue
-        yield path, old, new
-        below = [directory.entries if directory is not None else {} for directory in (old, new)]
-        for name in below[0].keys() | below[1].keys():
-            pair = [entries.get(name) for entries in below]
-            own = [entry if isinstance(entry, Directory) else None for entry in pair]
-            if own != [None, None]:
-                waiting.append((_join(path, name), own[0], own[1]))
-
-
-def _join(above: bytes, name: bytes) -> bytes:
-    return above + b"/" + name if above else name

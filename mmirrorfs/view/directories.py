@@ -16,8 +16,9 @@ import trio
 from mmirrorfs.attributes import Attributes
 from mmirrorfs.listing import Listing
 from mmirrorfs.merge.inodes import numbers
-from mmirrorfs.source.fetch import LARGE, failure, join
+from mmirrorfs.source.fetch import LARGE, failure
 from mmirrorfs.source.known import NEVER, Answer
+from mmirrorfs.source.walks import join
 from mmirrorfs.tree import Child
 from mmirrorfs.view.nodes import FileNode, MergedNode, Node
 from mmirrorfs.view.view import View

@@ -16,9 +16,9 @@ import trio
 from mmirrorfs.attributes import DIR
 from mmirrorfs.listing import Listing
 from mmirrorfs.merge.inodes import numbers
-from mmirrorfs.source.fetch import join
 from mmirrorfs.source.known import NEVER
 from mmirrorfs.source.pace import threaded
+from mmirrorfs.source.walks import join
 from mmirrorfs.tree import Merged
 from mmirrorfs.view.nodes import FileNode, MergedNode, Node
 from mmirrorfs.view.view import View

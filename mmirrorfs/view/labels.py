@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable
 
 from mmirrorfs.attributes import DIR
-from mmirrorfs.source.fetch import join
+from mmirrorfs.source.walks import join
 from mmirrorfs.tree import Leaf, Merged, Rank
 from mmirrorfs.view.nodes import FileNode, MergedNode, Node
 from mmirrorfs.view.view import View

@@ -18,11 +18,12 @@ from typing import Protocol
 
 from mmirrorfs.attributes import DIR, Attributes, Kind, bare
 from mmirrorfs.listing import Listing
-from mmirrorfs.source.fetch import Fetch, failure, join
+from mmirrorfs.source.fetch import Fetch, failure
 from mmirrorfs.source.known import NEVER, Answer
 from mmirrorfs.source.pace import beside
 from mmirrorfs.source.reader import NotAFile, attributes
 from mmirrorfs.source.source import ABSENT, Source, SourceLost
+from mmirrorfs.source.walks import join
 from mmirrorfs.tree import Child, Leaf, Merged, Rank
 from mmirrorfs.view.files import OpenFile
 from mmirrorfs.view.nodes import FileNode, MergedNode, Node, is_coarse, is_replaced, is_same

@@ -1,0 +1,35 @@
+"""Walks of the trees that scans give. Pure; any thread may call them."""
+
+from collections.abc import Iterator
+
+from mmirrorfs.tree import Directory
+
+
+def join(above: bytes, name: bytes) -> bytes:
+    """The path of a name in a directory."""
+    return above + b"/" + name if above else name
+
+
+def directories_of(tree: Directory) -> Iterator[tuple[bytes, Directory]]:
+    """All directories above the depth, by path."""
+    waiting = [(b"", tree)]
+    for path, directory in waiting:
+        yield path, directory
+        for name, entry in directory.entries.items():
+            if isinstance(entry, Directory):
+                waiting.append((join(path, name), entry))
+
+
+def differing(before: Directory, after: Directory) -> Iterator[tuple[bytes, Directory | None, Directory | None]]:
+    """The directories above the depth that are not the same values in both trees."""
+    waiting: list[tuple[bytes, Directory | None, Directory | None]] = [(b"", before, after)]
+    for path, old, new in waiting:
+        if old is new:
+            continue
+        yield path, old, new
+        below = [directory.entries if directory is not None else {} for directory in (old, new)]
+        for name in below[0].keys() | below[1].keys():
+            pair = [entries.get(name) for entries in below]
+            own = [entry if isinstance(entry, Directory) else None for entry in pair]
+            if own != [None, None]:
+                waiting.append((join(path, name), own[0], own[1]))
