@@ -331,3 +331,28 @@ def test_the_room_that_is_taken_is_what_a_recount_gives_and_the_limit_holds(
         assert room.used == sum(map(len, both)), step
         last = len(both[which].directories()) <= 1
         assert room.used <= limit or last, "one that is asked for at this moment stays, however little room there is"
+
+
+def test_where_inode_numbers_are_given_out_anew_a_directory_is_what_has_its_path() -> None:
+    """As on sshfs: the same directory has another number each time that it was forgotten."""
+    known = Known(tree({b"A": 10}), Room(LARGE), stable=False)
+    known.apply(b"A", directory({b"sub": 12}))
+    known.apply(b"A/sub", directory({b"deep": 11}))
+    known.install(tree({b"A": 20}, taken=1))
+    known.apply(b"A", directory({b"sub": 22}, taken=2, stamp=2))
+    assert known.entry(b"A/sub", b"deep") == Answer(attr(11), 0)
+    known.apply(b"A", directory({b"other": 12}, taken=3, stamp=3))
+    assert paths(known) == {b"A"}, "gone, and not moved: the number may be another directory's by now"
+
+
+def test_values_go_with_what_they_are_of() -> None:
+    room = Room(100)
+    known = Known(EMPTY_DIRECTORY, room)
+    known.note(b"A/one/link", b"", b"target", 1.0)
+    known.note(b"A/one", b"system.posix_acl_access", b"acl", 1.0)
+    known.remove(b"A/one/link", 2.0)
+    assert known.value(b"A/one/link", b"") is None
+    assert known.value(b"A/one", b"system.posix_acl_access") == (b"acl", 1.0)
+    known.remove(b"A/one", 2.0)
+    assert known.value(b"A/one", b"system.posix_acl_access") is None
+    assert room.used == len(known)

@@ -134,6 +134,7 @@ def test_a_change_after_the_crawl_shows_within_the_promise(place: Path) -> None:
 def test_more_than_may_be_remembered_is_not_read_ahead_and_said(place: Path) -> None:
     high, low, where = trees(place, {b"A": {b"%d" % n: TRACKS for n in range(40)}}, LOW)
     with mounted(where, high, low, depth=2, options=[REFRESH, "--remember=50"]) as view, observer() as eyes:
+        view.expect(r"high: there is more in its folders than --remember allows for")
         poll(lambda: crawls(view)[0]["state"] == "full", "the end of the crawl", 40)
         assert not eyes.differences(where, [high, low], 2)
         status = json.loads(os.getxattr(view.mountpoint, "user.mmirrorfs.status"))

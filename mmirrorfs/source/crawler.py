@@ -30,6 +30,8 @@ from mmirrorfs.source.pace import threaded
 
 log = logging.getLogger(__name__)
 
+_FULL = "%s: there is more in its folders than --remember allows for; the rest is read when it is asked for"
+
 Offer = Callable[[bytes, Listing], bool]
 """Called with a path and what is in that directory; returns whether there is room for more."""
 
@@ -153,6 +155,9 @@ class Crawl:
                     self._directories += 1
                     self._entries += len(listing)
                     if not self._offer(path, listing):
+                        log.warning(
+                            "%s: there is more in its folders than --remember allows for: %s", self._name, _REST
+                        )
                         return "full", ""
                 else:
                     self._folders, self._of = found.get("folders", 0), found.get("of", 0)

@@ -9,7 +9,7 @@ Rule 4: a directory whose (dev, ino) is found under another name was moved, with
 Event loop's thread only; no I/O.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -74,15 +74,20 @@ class Room:
 
 
 class Known:
-    """What is known of one source. ``tree`` is what the merge is made of: all directories above the depth."""
+    """What is known of one source. ``tree`` is what the merge is made of: all directories above the depth.
 
-    def __init__(self, tree: Directory, room: Room) -> None:
+    ``stable`` says that its inode numbers tell directories apart: on sshfs and the like they are given out anew when
+    they were forgotten, and a directory is what has its path.
+    """
+
+    def __init__(self, tree: Directory, room: Room, stable: bool = True) -> None:
         self.tree = tree
         self._room = room
+        self._stable = stable
         self._above: dict[bytes, Listing] = {}
         self._below: dict[bytes, Listing] = {}
         self._since: dict[bytes, dict[bytes, Answer]] = {}
-        self._values: dict[tuple[bytes, bytes], tuple[Value, float]] = {}
+        self._values: dict[bytes, dict[bytes, tuple[Value, float]]] = {}
         for path, directory in directories_of(tree):
             self._above[path] = directory.listing
 
@@ -140,12 +145,13 @@ class Known:
 
     def value(self, path: bytes, name: bytes) -> tuple[Value, float] | None:
         """An extended attribute, or under the name b"" a link's target; and when that was so."""
-        return self._values.get((path, name))
+        values = self._values.get(path)
+        return values.get(name) if values is not None else None
 
     def __len__(self) -> int:
         """Entries that are known below the depth: what takes room."""
         since = sum(len(later) for path, later in self._since.items() if path not in self._above)
-        return sum(map(_weight, self._below.values())) + since + len(self._values)
+        return sum(map(_weight, self._below.values())) + since + sum(map(len, self._values.values()))
 
     # Proof
 
@@ -191,9 +197,9 @@ class Known:
 
     def note(self, path: bytes, name: bytes, value: Value, when: float) -> None:
         """A value was asked for: see ``value``."""
-        if self._values.pop((path, name), None) is None:
-            self._room.used += 1
-        self._values[path, name] = value, when
+        values = self._values.pop(path, {})
+        self._room.used += name not in values
+        self._values[path] = {**values, name: (value, when)}
         self._shrink()
 
     def distrust(self, directory: bytes) -> None:
@@ -233,6 +239,8 @@ class Known:
 
     def _settle(self, gone: "dict[bytes, _Inode]", come: "dict[bytes, _Inode]") -> None:
         """Rule 4, for the directories that were at some paths and those that are now."""
+        if not self._stable:
+            gone, come = {path: inode for path, inode in gone.items() if path not in come}, {}
         left = {path: inode for path, inode in gone.items() if come.get(path) != inode}
         new = {inode: path for path, inode in come.items() if gone.get(path) != inode}
         moved: list[tuple[bytes, Listing, dict[bytes, Answer]]] = []
@@ -250,7 +258,7 @@ class Known:
         """What was known of others than those in a directory that was forgotten meanwhile, or never known."""
         for inner, inode in _inodes(path, listing):
             known = self._below.get(inner)
-            if known is not None and known.stamp[:2] != inode:
+            if self._stable and known is not None and known.stamp[:2] != inode:
                 self._forget(inner)
 
     def _subtree(self, path: bytes) -> list[bytes]:
@@ -262,10 +270,16 @@ class Known:
         return found
 
     def _forget(self, path: bytes) -> None:
+        self._forget_values([path])
         for directory in self._subtree(path) or [path]:
             if (old := self._below.pop(directory, None)) is not None:
                 self._count(None, old)
+                self._forget_values(join(directory, name) for name in (old.names() if self._values else ()))
             self._forget_since(directory)
+
+    def _forget_values(self, paths: Iterable[bytes]) -> None:
+        for path in paths:
+            self._room.used -= len(self._values.pop(path, ()))
 
     def _forget_since(self, directory: bytes) -> None:
         self._count_since(directory, -len(self._since.pop(directory, _NOTHING)))
@@ -298,8 +312,7 @@ class Known:
             if path is not None:
                 self._count(None, self._below.pop(path))
             elif self._values:
-                self._values.pop(next(iter(self._values)))
-                self._room.used -= 1
+                self._forget_values([next(iter(self._values))])
                 continue
             else:
                 path = next((path for path in self._since if path != kept and path not in self._above), None)

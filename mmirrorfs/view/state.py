@@ -37,5 +37,8 @@ class State:
     ) -> "State":
         """That of a view of which ``index`` was just merged; ``order`` has the ranks from the most preferred on."""
         room = Room(remember)
-        known = [Known(tree or EMPTY_DIRECTORY, room) for tree in index.inputs]
+        known = [
+            Known(tree or EMPTY_DIRECTORY, room, stable=source.local)
+            for source, tree in zip(sources, index.inputs, strict=True)
+        ]
         return cls(sources, known, Inodes(sources, order, index), Files(), freshness, pairing)
