@@ -155,9 +155,7 @@ class Crawl:
                     self._directories += 1
                     self._entries += len(listing)
                     if not self._offer(path, listing):
-                        log.warning(
-                            "%s: there is more in its folders than --remember allows for: %s", self._name, _REST
-                        )
+                        log.warning(_FULL, self._name)
                         return "full", ""
                 else:
                     self._folders, self._of = found.get("folders", 0), found.get("of", 0)
