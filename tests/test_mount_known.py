@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from tests.support.tracing import Costs, traced
 from tests.support.trees import Link, Tree, grow
 from tests.support.users import needs_root
 
-pytestmark = [pytest.mark.mount, needs_root]
+pytestmark = [pytest.mark.mount(seconds=90), needs_root]
 
 LASTING = "--refresh=6000"
 TRACKS: Tree = {b"%02d" % n: b"track" for n in range(4)}
@@ -34,7 +35,7 @@ def crawls(view: View) -> list[dict[str, object]]:
 
 def crawled(view: View) -> None:
     """Wait until all is known; a machine that is busy with something else may take its time."""
-    poll(lambda: all(crawl["state"] == "done" for crawl in crawls(view)), "the end of the crawl", 40)
+    poll(lambda: all(crawl["state"] == "done" for crawl in crawls(view)), "the end of the crawl", 60)
 
 
 def walk(top: Path) -> list[tuple[str, int]]:
@@ -135,7 +136,7 @@ def test_more_than_may_be_remembered_is_not_read_ahead_and_said(place: Path) -> 
     high, low, where = trees(place, {b"A": {b"%d" % n: TRACKS for n in range(40)}}, LOW)
     with mounted(where, high, low, depth=2, options=[REFRESH, "--remember=50"]) as view, observer() as eyes:
         view.expect(r"high: there is more in its folders than --remember allows for")
-        poll(lambda: crawls(view)[0]["state"] == "full", "the end of the crawl", 40)
+        poll(lambda: crawls(view)[0]["state"] == "full", "the end of the crawl", 60)
         assert not eyes.differences(where, [high, low], 2)
         status = json.loads(os.getxattr(view.mountpoint, "user.mmirrorfs.status"))
         assert status["remembered"] <= 50
@@ -157,11 +158,11 @@ def test_a_crawl_that_is_killed_is_said_once_and_begun_again(place: Path) -> Non
         killed = []
 
         def killed_one() -> bool:
-            for child in Path(f"/proc/{view.pid}/task/{view.pid}/children").read_text().split():
-                words = Path(f"/proc/{child}/cmdline").read_bytes()
-                if b"source.crawl" in words and crawls(view)[0]["state"] == "crawling":
-                    os.kill(int(child), signal.SIGKILL)
-                    killed.append(child)
+            with suppress(ProcessLookupError, FileNotFoundError):  # one that ended meanwhile
+                for child in Path(f"/proc/{view.pid}/task/{view.pid}/children").read_text().split():
+                    if b"source.crawl" in Path(f"/proc/{child}/cmdline").read_bytes():
+                        os.kill(int(child), signal.SIGKILL)
+                        killed.append(child)
             return bool(killed)
 
         poll(killed_one, "a crawl to be killed")
