@@ -67,7 +67,7 @@ def await_warnings(view: View) -> None:
 @pytest.mark.parametrize("mode", MODES)
 def test_without_descriptors_opens_fail_and_nothing_else(place: Path, sources: list[Path], mode: str) -> None:
     prefix = [need("prlimit"), "--nofile=32:32"]
-    options = [REFRESH, f"--on-missing={mode}"]
+    options = [REFRESH, "--crawl=off", f"--on-missing={mode}"]
     with mounted(place / "view", *sources, prefix=prefix, options=options) as view:
         before, held = names(view), descriptors(view)
         with contextlib.ExitStack() as files:

@@ -156,8 +156,10 @@ class Fetch:
         if self.source.is_local(directory) and (listing is None or len(listing) < LARGE):
             try:
                 await self._look(directory)
-            except PermissionError:  # what may not be listed may still lead on
-                pass
+            except OSError as error:
+                if error.errno in ABSENT:
+                    raise
+                # else it may be one to pass through only: the name by itself tells
             else:
                 answer = self.known.entry(directory, name)
                 if answer is not None:

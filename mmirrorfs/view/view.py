@@ -30,7 +30,7 @@ from mmirrorfs.view.nodes import FileNode, MergedNode, Node, is_coarse, is_repla
 from mmirrorfs.view.state import State
 
 LONGEST = 255
-"""Bytes: few sources take a longer name (NAME_MAX), so each is asked for by itself, and the error says so."""
+"""Bytes: few sources take a longer name (NAME_MAX); of one that is not there, the error says so."""
 ALWAYS = float("inf")
 """When what is told of a merged directory is true: the index is kept current."""
 
@@ -293,6 +293,8 @@ class View:
         try:
             found = await self.fetch[above.source.rank].entry(above.inner, name)
         except OSError as error:
+            if len(name) > LONGEST and error.errno == errno.ENOENT:
+                raise failure(errno.ENAMETOOLONG) from None
             raise await self._absent(above) if error.errno in ABSENT else error from None
         assert found.attr is not None
         inner = join(above.inner, name)
