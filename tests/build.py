@@ -124,9 +124,16 @@ class Heard:
 
     def missing(self, source: Source, path: bytes) -> None:
         self.gone.append(path)
-        known, inodes = self.state.known[source.rank], self.state.inodes
+        known = self.state.known[source.rank]
         known.install(without(known.tree, path))
+        self.outdated()
+
+    def outdated(self) -> bool:
+        inodes = self.state.inodes
+        if all(known.tree is tree for known, tree in zip(self.state.known, inodes.index.inputs, strict=True)):
+            return False
         inodes.install(merge(tuple(known.tree for known in self.state.known), inodes.order, before=inodes.index))
+        return True
 
     def contents(self, ino: int) -> None:
         self.changed.append(ino)

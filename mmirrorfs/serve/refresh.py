@@ -84,7 +84,8 @@ class Refresher:
         self.last_took = 0.0
 
     def refresh(self) -> None:
-        """Look at all sources now."""
+        """Look at all sources now, and take nothing that is known for fresh."""
+        self._state.freshness.doubt()
         for source in self._state.sources:
             self._asked[source.rank] = True
             self._wake[source.rank].set()
@@ -94,16 +95,22 @@ class Refresher:
         self._wake[source.rank].set()
 
     def missing(self, source: Source, path: bytes) -> None:
-        """Rule 3. What was scanned since the index was merged goes in with it: it may say the same."""
+        """Rule 3."""
         known = self._state.known[source.rank]
         left = without(known.tree, path)
         if left is not known.tree:
             known.install(left)
-        trees = self._present()
-        if trees != self._merged:
-            self._merged = trees
-            self._swap(*_merged(trees, self._state, self._state.inodes.index))
+        self.outdated()
         self._wake[source.rank].set()
+
+    def outdated(self) -> bool:
+        """Merge what was scanned since the index was merged, at once; returns whether there was anything."""
+        trees = self._present()
+        if trees == self._merged:
+            return False
+        self._merged = trees
+        self._swap(*_merged(trees, self._state, self._state.inodes.index))
+        return True
 
     def contents(self, ino: int) -> None:
         """Have the kernel drop the pages of a file."""

@@ -42,10 +42,11 @@ def failure(code: int) -> OSError:
 
 
 class _Look:
-    """A look at a directory that is under way: when it is over, and how it failed."""
+    """A look at a directory that is under way: when it is over, and what it found or how it failed."""
 
     def __init__(self) -> None:
         self.over = trio.Event()
+        self.listing: Listing | None = None
         self.error: OSError | None = None
 
 
@@ -75,11 +76,14 @@ class Fetch:
 
     async def entry(self, directory: bytes, name: bytes) -> Answer:
         """What is under a name. Raises ENOENT, EIO where it cannot be known, and what the source says."""
-        answer = self.known.entry(directory, name)
+        answer, proved = self.known.entry(directory, name), None
         if answer is None or not self._freshness.is_fresh(answer.when):
             if not self._is_lost() and not self._proved_at_once(directory, name, answer):
-                await self._prove(directory, name, answer)
+                proved = await self._prove(directory, name, answer)
             answer = self.known.entry(directory, name)
+            if answer is None and proved is not None:  # forgotten already, as its directory was moved
+                answer = proved
+                self.known.amend(directory, name, *proved)
         if answer is None:
             raise failure(errno.EIO)
         if answer.attr is None:
@@ -88,10 +92,12 @@ class Fetch:
 
     async def directory(self, path: bytes) -> Listing:
         """All that is in a directory. Raises EIO where it cannot be known, and what the source says."""
-        listing = self.known.listing(path)
+        listing, looked = self.known.listing(path), None
         if (listing is None or not self._freshness.is_fresh(listing.taken)) and not self._is_lost():
-            await self._look(path)
+            looked = await self._look(path)
         listing = self.known.current(path)
+        if listing is None:
+            listing = looked  # what was found may be forgotten already
         if listing is None:
             raise failure(errno.EIO)
         return listing
@@ -151,22 +157,22 @@ class Fetch:
         self.known.prove(directory, now)
         return True
 
-    async def _prove(self, directory: bytes, name: bytes, answer: Answer | None) -> None:
+    async def _prove(self, directory: bytes, name: bytes, answer: Answer | None) -> Answer | None:
+        """Returns what was found, if anything was."""
         listing = self.known.listing(directory)
         if self.source.is_local(directory) and (listing is None or len(listing) < LARGE):
             try:
-                await self._look(directory)
+                looked = await self._look(directory)
             except OSError as error:
                 if error.errno in ABSENT:
                     raise
-                # else it may be one to pass through only: the name by itself tells
-            else:
-                answer = self.known.entry(directory, name)
-                if answer is not None:
-                    return
-        await self._prove_by_itself(directory, name, answer)
+                looked = None  # it may be one to pass through only: the name by itself tells
+            attr = looked.get(name) if looked is not None else None
+            if looked is not None and (attr is None or attr.is_known):
+                return Answer(attr, looked.taken)
+        return await self._prove_by_itself(directory, name, answer)
 
-    async def _prove_by_itself(self, directory: bytes, name: bytes, answer: Answer | None) -> None:
+    async def _prove_by_itself(self, directory: bytes, name: bytes, answer: Answer | None) -> Answer | None:
         source = self.source
         last: Callable[[], Attributes | None] = lambda: answer.attr if answer is not None else None  # noqa: E731
         found: Attributes | None = None
@@ -174,16 +180,19 @@ class Fetch:
             found, fresh = await source.patiently(last, source.reader.stat, join(directory, name))
         except SourceLost:
             self._report_lost(source)
-            return
+            return None
         except OSError as error:
             if error.errno not in ABSENT:
                 raise
             fresh = True
-        if fresh:
-            self.known.amend(directory, name, found, self._freshness.clock())
+        if not fresh:
+            return None
+        now = self._freshness.clock()
+        self.known.amend(directory, name, found, now)
+        return Answer(found, now)
 
-    async def _look(self, path: bytes) -> None:
-        """Have a directory looked at; all who want the same one wait for one look. Returns early where it hangs."""
+    async def _look(self, path: bytes) -> Listing | None:
+        """Have a directory looked at; all who want the same one wait for one look. None where it hangs, or is lost."""
         under_way = self._looks.get(path)
         if under_way is None:
             under_way = self._looks[path] = _Look()
@@ -193,11 +202,12 @@ class Fetch:
             with trio.move_on_after(pace.patience or PAUSE):
                 await under_way.over.wait()
             if not under_way.over.is_set() and pace.hung and self.known.listing(path) is not None:
-                return
+                return None
         if isinstance(under_way.error, SourceLost):
             self._report_lost(self.source)
         elif under_way.error is not None:
             raise under_way.error
+        return under_way.listing
 
     async def _run(self, path: bytes, under_way: _Look) -> None:
         """One look, in a thread: the first answer is told as soon as it is there, those beside it when all are."""
@@ -231,6 +241,7 @@ class Fetch:
 
     def _looked(self, path: bytes, listing: Listing, under_way: _Look) -> None:
         self.known.apply(path, listing)
+        under_way.listing = listing
         self._over(path, under_way)
 
     def _over(self, path: bytes, under_way: _Look) -> None:

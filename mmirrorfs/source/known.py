@@ -25,17 +25,19 @@ NEVER = -1e9
 """A time before all others, in monotonic seconds."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Freshness:
     """How the promise is divided, in seconds: what is kept here, what the kernel keeps, and how often is looked.
 
-    ``period`` is None where only a signal starts a look. ``clock`` gives monotonic seconds.
+    ``period`` is None where only a signal starts a look. ``clock`` gives monotonic seconds; nothing of before
+    ``doubted`` is fresh.
     """
 
     keep: float
     kernel: float
     period: float | None
     clock: Callable[[], float]
+    doubted: float = NEVER
 
     @classmethod
     def promised(cls, seconds: float, clock: Callable[[], float]) -> "Freshness":
@@ -44,9 +46,13 @@ class Freshness:
             return cls(0.5, 0.5, None, clock)
         return cls(0.45 * seconds, 0.45 * seconds, 0.5 * seconds, clock)
 
+    def doubt(self) -> None:
+        """Somebody wants to see what is true now: what was known until now is too old."""
+        self.doubted = self.clock()
+
     def is_fresh(self, when: float) -> bool:
         """Whether what was true then, in monotonic seconds, may be told still."""
-        return self.clock() - when < self.keep
+        return self.clock() - when < self.keep and when > self.doubted
 
     def timeout(self, when: float) -> float:
         """Seconds for which the kernel may keep what was true then: none for the last that is known and is too old."""
@@ -194,6 +200,12 @@ class Known:
         since[name] = Answer(attr, when)
         self._count_since(directory, len(since) - before)
         self._shrink(directory)
+
+    def take_back(self, directory: bytes, name: bytes) -> None:
+        """What was proved of one name while the directory was looked at: the look may have been the later one."""
+        since = self._since.get(directory)
+        if since is not None and since.pop(name, None) is not None:
+            self._count_since(directory, -1)
 
     def note(self, path: bytes, name: bytes, value: Value, when: float) -> None:
         """A value was asked for: see ``value``."""

@@ -44,6 +44,9 @@ class Reports(Protocol):
     def missing(self, source: Source, path: bytes) -> None:
         """What the index has at a path of a source is not there, or is something else now."""
 
+    def outdated(self) -> bool:
+        """The index has what is known to be gone, or something else: merge what was scanned since; whether it moved."""
+
     def contents(self, ino: int) -> None:
         """The contents of a file changed in a way that the kernel cannot see from its attributes."""
 
@@ -228,12 +231,21 @@ class View:
 
     def prove_leaf(self, node: FileNode) -> bool:
         """Have a leaf of a merged directory proved, where that is due; returns whether it is there still."""
-        found = self.known[node.source.rank].entry(node.above, node.name)
+        found = self._known_leaf(node)
         if found is not None and (found.attr is None or found.attr.kind != node.kind):
             return False
         if found is not None and self.freshness.is_fresh(found.when):
             return True
         return not self.fetch[node.source.rank].refresh(node.above, {node.name: node.kind})
+
+    def _known_leaf(self, node: FileNode) -> Answer | None:
+        """What is known of a leaf. Where that does not fit the index, one of them is the older one."""
+        known = self.known[node.source.rank]
+        found = known.entry(node.above, node.name)
+        if found is None or (found.attr is not None and found.attr.kind == node.kind) or self._reports.outdated():
+            return found
+        known.take_back(node.above, node.name)
+        return known.entry(node.above, node.name)
 
     def prove_leaves(self, above: MergedNode, children: Sequence[tuple[bytes, Child]]) -> None:
         """The same for some of the leaves of one directory, with one call a source."""
