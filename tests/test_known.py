@@ -329,7 +329,7 @@ def test_the_room_that_is_taken_is_what_a_recount_gives_and_the_limit_holds(
     for now, (which, step) in enumerate(taken, 1):
         take(both[which], step, float(now))
         assert room.used == sum(map(len, both)), step
-        last = len(both[which].directories()) <= 1
+        last = any(len(known.directories()) <= 1 for known in both)
         assert room.used <= limit or last, "one that is asked for at this moment stays, however little room there is"
 
 
@@ -356,3 +356,13 @@ def test_values_go_with_what_they_are_of() -> None:
     known.remove(b"A/one", 2.0)
     assert known.value(b"A/one", b"system.posix_acl_access") is None
     assert room.used == len(known)
+
+
+def test_a_folder_that_becomes_an_artist_does_not_take_the_place_of_what_was_scanned() -> None:
+    known = known_of({b"A": Above(4, {b"x": 10}), b"C": Above(6, {b"y": 12})})
+    known.apply(b"A/x", directory({b"track": 11}, ino=10))
+    known.install(tree({b"A": Above(4, {}), b"C": Above(10, {b"track": 11})}, taken=1))
+    listing = known.listing(b"C")
+    assert listing is not None
+    assert listing.taken == 1
+    assert paths(known) == set()

@@ -162,10 +162,8 @@ class Known:
     # Proof
 
     def apply(self, path: bytes, listing: Listing) -> None:
-        """A directory was looked at."""
+        """A directory below the depth was looked at. What is above it is the scan's: it fits the tree."""
         if path in self._above:
-            self._above[path] = listing
-            self._drop_since(path, listing.taken)
             return
         old = self._below.pop(path, None)
         self._count(listing, old)
@@ -262,6 +260,8 @@ class Known:
                 moved += [(new[inode] + old[len(path) :], self._below[old], self.since(old)) for old in inside]
             self._forget(path)
         for path, listing, since in moved:  # once all are away: two may have changed names
+            if path in self._above:
+                continue  # it is scanned now
             self.apply(path, listing)
             for name, later in since.items():
                 self.amend(path, name, later.attr, later.when)
