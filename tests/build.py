@@ -16,7 +16,7 @@ from mmirrorfs.attributes import Attributes
 from mmirrorfs.merge.index import merge, without
 from mmirrorfs.merge.inodes import ROOT
 from mmirrorfs.source import look, scan
-from mmirrorfs.source.known import Freshness
+from mmirrorfs.source.freshness import Freshness
 from mmirrorfs.source.source import Source
 from mmirrorfs.tree import Rank
 from mmirrorfs.view.directories import Directories

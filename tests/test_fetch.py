@@ -12,8 +12,10 @@ import trio
 import trio.testing
 
 from mmirrorfs.attributes import DIR, FILE
-from mmirrorfs.source.fetch import LARGE, MOST, Fetch
+from mmirrorfs.source.ahead import MOST
+from mmirrorfs.source.fetch import LARGE, Fetch
 from mmirrorfs.source.known import Known, Room
+from mmirrorfs.source.leaves import Leaves
 from mmirrorfs.source.pace import HUNG, Pace
 from mmirrorfs.source.source import Source
 from tests.build import KEEP, Clock, asked, lasting, move, plant, sources
@@ -41,7 +43,8 @@ class Asking:
         self.known = Known(self.source.scan(None), Room(100_000))
         self.losses: list[Source] = []
         self.gone: list[str] = []
-        self.fetch = Fetch(self.source, self.known, lasting(clock), self.losses.append, self._missing)
+        self.fetch = Fetch(self.source, self.known, lasting(clock), self.losses.append)
+        self.leaves = Leaves(self.source, self.known, lasting(clock), self.losses.append, self._missing)
         self.calls = asked(self.source, monkeypatch)
 
     def _missing(self, source: Source, path: bytes) -> None:
@@ -333,7 +336,7 @@ async def test_a_lost_source_is_not_asked(either: Asking, clock: Clock, root: Pa
     clock.now += KEEP
     either.taken()
     await either.size("A/03")
-    assert either.fetch.refresh(b"", {b"A": DIR}) == set()
+    assert either.leaves.refresh(b"", {b"A": DIR}) == set()
     assert await either.code("B/b") == errno.EIO
     assert either.taken() == []
 
@@ -450,8 +453,8 @@ async def test_what_is_in_a_merged_directory_is_asked_for_once_and_nobody_waits(
     (root / "note").write_text("longer")
     if not either.source.local:
         gate.close()
-    assert either.fetch.refresh(b"", dict(wanted)) == set()
-    assert either.fetch.refresh(b"", dict(wanted)) == set()
+    assert either.leaves.refresh(b"", dict(wanted)) == set()
+    assert either.leaves.refresh(b"", dict(wanted)) == set()
     gate.open()
 
     def size() -> int | None:
@@ -465,13 +468,13 @@ async def test_what_is_gone_from_a_merged_directory_is_reported(either: Asking, 
     (root / "note").unlink()
     shutil.rmtree(root / "B")
     (root / "B").touch()
-    either.fetch.refresh(b"", {b"A": DIR, b"B": DIR, b"note": FILE})
+    either.leaves.refresh(b"", {b"A": DIR, b"B": DIR, b"note": FILE})
     await until(lambda: set(either.gone) == {"B", "note"})
 
 
 async def test_nothing_is_reported_gone_from_a_lost_source(either: Asking, root: Path) -> None:
     lose(root)
-    assert either.fetch.refresh(b"", {b"A": DIR, b"note": FILE}) == set()
+    assert either.leaves.refresh(b"", {b"A": DIR, b"note": FILE}) == set()
     await until(lambda: either.losses == [either.source])
     assert either.gone == []
 

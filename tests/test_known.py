@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from mmirrorfs.attributes import DIR, FILE, Attributes, Kind, bare
 from mmirrorfs.listing import Listing, pack
-from mmirrorfs.source.known import NEVER, Answer, Freshness, Known, Room
+from mmirrorfs.source.freshness import NEVER, Freshness
+from mmirrorfs.source.known import Answer, Known, Room
 from mmirrorfs.tree import EMPTY_DIRECTORY, Directory, Entry, Leaf, Rank
 
 LARGE = 1 << 40

@@ -15,7 +15,7 @@ from mmirrorfs.attributes import DIR
 from mmirrorfs.merge.index import Change
 from mmirrorfs.merge.inodes import ROOT
 from mmirrorfs.serve.refresh import Refresher
-from mmirrorfs.source.known import Freshness
+from mmirrorfs.source.freshness import Freshness
 from mmirrorfs.source.source import Source
 from mmirrorfs.tree import Directory, Leaf, Merged, Rank
 from mmirrorfs.view.view import View

@@ -9,7 +9,7 @@ import pytest
 
 from mmirrorfs.attributes import DIR, FILE, LINK
 from mmirrorfs.merge.inodes import ROOT
-from mmirrorfs.source.known import Freshness
+from mmirrorfs.source.freshness import Freshness
 from mmirrorfs.source.source import Source
 from mmirrorfs.view.nodes import FileNode
 from mmirrorfs.view.view import View

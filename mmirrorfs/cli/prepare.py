@@ -15,7 +15,7 @@ from mmirrorfs.merge.names import compiled, pairing
 from mmirrorfs.mount.session import Plan
 from mmirrorfs.source.crawl import Plan as CrawlPlan
 from mmirrorfs.source.exclude import excluded_by
-from mmirrorfs.source.known import Freshness
+from mmirrorfs.source.freshness import Freshness
 from mmirrorfs.source.source import Source, SourceLost
 from mmirrorfs.text import printable
 from mmirrorfs.tree import Directory, Rank

@@ -14,13 +14,15 @@ Event loop's thread only. Functions raise OSError.
 
 import errno
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import trio
 
-from mmirrorfs.attributes import Attributes, Kind
+from mmirrorfs.attributes import Attributes
 from mmirrorfs.listing import Listing
-from mmirrorfs.source.known import Answer, Freshness, Known, Value
+from mmirrorfs.source.ahead import Ahead
+from mmirrorfs.source.freshness import Freshness
+from mmirrorfs.source.known import Answer, Known, Value
 from mmirrorfs.source.look import look
 from mmirrorfs.source.pace import beside
 from mmirrorfs.source.source import ABSENT, PAUSE, Source, SourceLost
@@ -32,8 +34,6 @@ ACL = b"system.posix_acl_"
 """How the names of access lists begin."""
 LARGE = 256
 """Entries from which on a directory is not looked at whole to prove one name of it."""
-MOST = 16
-"""Directories that are looked at beside one that is asked for, at the most."""
 
 
 def failure(code: int) -> OSError:
@@ -51,9 +51,7 @@ class _Look:
 
 
 class Fetch:
-    """Asks one source for one view. ``report_lost`` is called when it turns out to be lost; ``report_missing`` with a
-    path at which nothing is any more, or something else than was known.
-    """
+    """Asks one source for one view. ``report_lost`` is called when it turns out to be lost."""
 
     def __init__(
         self,
@@ -61,16 +59,13 @@ class Fetch:
         known: Known,
         freshness: Freshness,
         report_lost: Callable[[Source], None],
-        report_missing: Callable[[Source, bytes], None],
     ) -> None:
         self.source = source
         self.known = known
         self._freshness = freshness
         self._report_lost = report_lost
-        self._report_missing = report_missing
         self._looks: dict[bytes, _Look] = {}
-        self._ahead = _Ahead(known)
-        self._asking: dict[bytes, dict[bytes, Kind]] = {}
+        self._ahead = Ahead(known)
 
     # Inside folders: who asks waits
 
@@ -248,97 +243,6 @@ class Fetch:
         if self._looks.get(path) is under_way:
             del self._looks[path]
         under_way.over.set()
-
-    # In merged directories: nobody waits
-
-    def refresh(self, directory: bytes, wanted: dict[bytes, Kind]) -> set[bytes]:
-        """Have the leaves in a merged directory proved, of the types that they are known by; returns what is gone.
-
-        At once where the answer is in memory, else in one of the source's threads, while the last answers.
-        """
-        if self._is_lost():
-            return set()
-        answers = self._cached(directory, list(wanted))
-        late = {name: wanted[name] for name, answer in answers.items() if isinstance(answer, BlockingIOError)}
-        if late:
-            self._ask(directory, late)
-        return {
-            name for name, answer in answers.items() if name not in late and self._took(directory, name, wanted, answer)
-        }
-
-    def _cached(self, directory: bytes, names: list[bytes]) -> dict[bytes, Attributes | OSError]:
-        """What is in memory of them."""
-        source = self.source
-        try:
-            if len(names) == 1:  # half the system calls, and what a lookup needs
-                return {names[0]: source.cached(source.reader.stat, join(directory, names[0]))}
-            found = source.cached(source.stat_several, directory, names)
-            return dict(zip(names, found, strict=True))
-        except OSError as error:
-            return dict.fromkeys(names, error)
-
-    def _took(self, directory: bytes, name: bytes, wanted: dict[bytes, Kind], answer: Attributes | OSError) -> bool:
-        """Take note of an answer; returns whether what it was about is gone. An error of its own tells nothing."""
-        if isinstance(answer, Attributes) and answer.kind == wanted[name]:
-            self.known.amend(directory, name, answer, self._freshness.clock())
-            return False
-        if isinstance(answer, OSError) and answer.errno not in ABSENT:
-            return False
-        self._report_missing(self.source, join(directory, name))
-        return True
-
-    def _ask(self, directory: bytes, wanted: dict[bytes, Kind]) -> None:
-        """Have a thread ask about some names of a directory; one at a time, what comes meanwhile is asked next."""
-        waiting = self._asking.get(directory)
-        if waiting is not None:
-            waiting.update(wanted)
-            return
-        self._asking[directory] = wanted
-        beside(self._ask_until_done, directory)
-
-    async def _ask_until_done(self, directory: bytes) -> None:
-        try:
-            while wanted := self._asking[directory]:
-                self._asking[directory] = {}
-                for name, answer in zip(wanted, await self._asked(directory, list(wanted)), strict=True):
-                    self._took(directory, name, wanted, answer)
-        finally:
-            del self._asking[directory]
-
-    async def _asked(self, directory: bytes, names: list[bytes]) -> Iterable[Attributes | OSError]:
-        try:
-            return await self.source.run(self.source.stat_several, directory, names)
-        except SourceLost:
-            self._report_lost(self.source)
-        except OSError as error:
-            return [error] * len(names)
-        return [failure(errno.EIO)] * len(names)
-
-
-class _Ahead:
-    """Which directories will be asked for next: the more, the longer one after the other was asked for."""
-
-    def __init__(self, known: Known) -> None:
-        self._known = known
-        self._expected = b""
-        self._window = 0
-
-    def of(self, path: bytes) -> list[bytes]:
-        """The unknown directories that come after one in the listing that it is in."""
-        above, _, name = path.rpartition(b"/")
-        listing = self._known.listing(above)
-        if listing is None or not path:
-            return []
-        self._window = min(2 * self._window + 1, MOST) if path == self._expected else 0
-        found: list[bytes] = []
-        for other in listing.folders_after(name, MOST * 2):
-            inner = join(above, other)
-            if self._known.listing(inner) is None:
-                self._expected = inner
-                if len(found) == self._window:
-                    break
-                found.append(inner)
-        return found
 
 
 def _value(source: Source, path: bytes, name: bytes) -> Value:

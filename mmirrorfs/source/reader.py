@@ -24,8 +24,6 @@ log = logging.getLogger(__name__)
 Excluded = Callable[[bytes], bool]
 """Whether a name is left out."""
 
-Listed = tuple[bytes, Attributes]
-
 CODEC = sys.getfilesystemencoding()
 
 
@@ -161,14 +159,6 @@ class Reader:
         """A descriptor to list ``path`` with."""
         return self._open_quietly(path, DIRECTORY, False)
 
-    def listing(self, path: bytes, most: int) -> "tuple[Attributes, list[Listed], DirectoryReader | None]":
-        """A directory's own attributes, taken first; up to ``most`` entries; and a reader for the rest, if any."""
-        fd = self.open_directory(path)
-        own = self.shown(_fstat(fd))
-        reader = DirectoryReader(self, fd, path)
-        listed, ended = reader.read(most)
-        return own, listed, None if ended else reader
-
     def open_content(self, path: bytes, cached: bool = False) -> tuple[int, Attributes]:
         """A descriptor to read a regular file with, and its attributes; NotAFile for anything but a regular file."""
         fd = self._open_quietly(path, CONTENT, cached)
@@ -285,51 +275,6 @@ def _fstat(fd: int) -> os.stat_result:
     except BaseException:
         os.close(fd)
         raise
-
-
-class DirectoryReader:
-    """The rest of a directory that is read in pieces; owns a descriptor until it is exhausted or closed."""
-
-    def __init__(self, reader: Reader, fd: int, path: bytes) -> None:
-        self._reader = reader
-        self._fd = -1
-        self._path = path
-        try:
-            self._listing = os.scandir(fd)
-        except BaseException:
-            os.close(fd)
-            raise
-        self._fd = fd
-
-    def __del__(self) -> None:
-        """Close the descriptor if the caller was gone before the listing arrived."""
-        self.close()
-
-    def read(self, most: int) -> tuple[list[Listed], bool]:
-        """Up to ``most`` entries with their attributes, and whether that was the end (it is closed then)."""
-        listed: list[Listed] = []
-        excluded = None if self._reader.excluded is nothing_excluded else self._reader.excluded
-        try:
-            for entry in self._listing:
-                name = entry.name.encode(CODEC, "surrogateescape")  # os.fsencode, without its checks
-                if excluded is None or not excluded(name):
-                    found = self._reader.attributes_of(self._path, name, entry)
-                    if found is not None:
-                        listed.append((name, found))
-                        if len(listed) >= most:
-                            return listed, False
-        except BaseException:
-            self.close()
-            raise
-        self.close()
-        return listed, True
-
-    def close(self) -> None:
-        """Give the descriptor back; harmless when that was done."""
-        if self._fd >= 0:
-            self._listing.close()
-            fd, self._fd = self._fd, -1
-            os.close(fd)
 
 
 def _kind(entry: "os.DirEntry[str]") -> int:

@@ -16,7 +16,7 @@ import trio
 from mmirrorfs.attributes import DIR
 from mmirrorfs.listing import Listing
 from mmirrorfs.merge.inodes import numbers
-from mmirrorfs.source.known import NEVER
+from mmirrorfs.source.freshness import NEVER
 from mmirrorfs.source.pace import threaded
 from mmirrorfs.source.walks import join
 from mmirrorfs.tree import Merged

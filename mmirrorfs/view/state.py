@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mmirrorfs.merge.index import Pairing, exact
-from mmirrorfs.source.known import Freshness, Known, Room
+from mmirrorfs.source.freshness import Freshness
+from mmirrorfs.source.known import Known, Room
 from mmirrorfs.source.source import Source
 from mmirrorfs.tree import EMPTY_DIRECTORY, Merged, Rank
 from mmirrorfs.view.files import Files

@@ -19,7 +19,9 @@ from typing import Protocol
 from mmirrorfs.attributes import DIR, Attributes, Kind, bare
 from mmirrorfs.listing import Listing
 from mmirrorfs.source.fetch import Fetch, failure
-from mmirrorfs.source.known import NEVER, Answer
+from mmirrorfs.source.freshness import NEVER
+from mmirrorfs.source.known import Answer
+from mmirrorfs.source.leaves import Leaves
 from mmirrorfs.source.pace import beside
 from mmirrorfs.source.reader import NotAFile, attributes
 from mmirrorfs.source.source import ABSENT, Source, SourceLost
@@ -62,9 +64,10 @@ class View:
         self.freshness = state.freshness
         self.pairing = state.pairing
         self._reports = reports
-        self.fetch = [
-            Fetch(source, known, state.freshness, reports.lost, self.report_missing)
-            for source, known in zip(state.sources, state.known, strict=True)
+        both = list(zip(state.sources, state.known, strict=True))
+        self.fetch = [Fetch(source, known, state.freshness, reports.lost) for source, known in both]
+        self.leaves = [
+            Leaves(source, known, state.freshness, reports.lost, self.report_missing) for source, known in both
         ]
 
     def report_missing(self, source: Source, path: bytes) -> None:
@@ -236,7 +239,7 @@ class View:
             return False
         if found is not None and self.freshness.is_fresh(found.when):
             return True
-        return not self.fetch[node.source.rank].refresh(node.above, {node.name: node.kind})
+        return not self.leaves[node.source.rank].refresh(node.above, {node.name: node.kind})
 
     def _known_leaf(self, node: FileNode) -> Answer | None:
         """What is known of a leaf. Where that does not fit the index, one of them is the older one."""
@@ -257,7 +260,7 @@ class View:
                 if found is None or found.attr is None or not self.freshness.is_fresh(found.when):
                     due.setdefault(child.source, {})[own] = child.kind
         for rank, wanted in due.items():
-            self.fetch[rank].refresh(above.path_in(rank), wanted)
+            self.leaves[rank].refresh(above.path_in(rank), wanted)
 
     async def listing(self, node: FileNode) -> Listing:
         """All that is in a folder. ESTALE or ENOENT where it is gone."""
