@@ -163,6 +163,13 @@ class Listing:
         for name, row in zip(self.names(), _ROW.iter_unpack(self.blob[rows:names]), strict=True):
             yield name, shared[row[6]]
 
+    def unknown(self) -> list[Listed]:
+        """The names of which nothing but the type was to be had."""
+        _, classes, marks, _, _ = self._places()
+        if all(dev for *_, dev in _CLASS.iter_unpack(self.blob[classes:marks])):
+            return []  # as nearly always
+        return [(name, attr) for name, attr in self.entries() if not attr.is_known]
+
     def directories(self) -> list[Listed]:
         """The directories in it, in byte order, with what the source gave of them."""
         _, classes, marks, _, _ = self._places()

@@ -367,3 +367,21 @@ def test_a_folder_that_becomes_an_artist_does_not_take_the_place_of_what_was_sca
     assert listing is not None
     assert listing.taken == 1
     assert paths(known) == set()
+
+
+def test_what_could_not_be_had_at_the_last_look_is_kept_as_it_was_known() -> None:
+    """A source that is being lost gives names still, and errors for their attributes."""
+    known = known_of({b"A": Above(4, {b"x": 10}), b"loose": 13})
+    known.apply(b"A/x", directory({b"track": 11}))
+    blind = Listing(pack((4, 10, 2, 2), True, [(b"track", bare(FILE))]), 1)
+    for _ in range(2):
+        known.apply(b"A/x", blind)
+        assert known.entry(b"A/x", b"track") == Answer(attr(11), 0), "true then, and not proved since"
+    known.apply(b"A/x", directory({b"sub": 12}, taken=2))
+    known.apply(b"A/x/sub", directory({b"deep": 15}, taken=2))
+    known.apply(b"A/x", Listing(pack((4, 10, 3, 3), True, [(b"sub", bare(DIR))]), 3))
+    assert known.entry(b"A/x/sub", b"deep") == Answer(attr(15), 2)
+    seen = known.tree
+    top = [(b"A", bare(DIR)), (b"loose", bare(FILE))]
+    known.install(replace(seen, listing=Listing(pack((4, 2, 2, 2), True, top), 1)))
+    assert known.entry(b"", b"loose") == Answer(attr(13), 0)

@@ -98,3 +98,11 @@ def test_the_directories_in_one_are_had_by_themselves_and_for_nothing_where_ther
     assert list(Listing(pack((1, 2, 3, 4), True, some), 0.0).directories()) == [some[0], some[2]]
     none = Listing(pack((1, 2, 3, 4), True, [(b"%d" % n, bare(FILE)) for n in range(10)]), 0.0)
     assert (list(none.directories()), list(Listing(pack((1, 2, 3, 4), True, []), 0.0).directories())) == ([], [])
+
+
+def test_what_could_not_be_had_is_told() -> None:
+    assert listing([(b"a", file(1)), (b"b", bare(DIR)), (b"c", bare(FILE))]).unknown() == [
+        (b"b", bare(DIR)),
+        (b"c", bare(FILE)),
+    ]
+    assert listing(numbered(3)).unknown() == []

@@ -128,6 +128,7 @@ class Known:
         """A directory below the depth was looked at. What is above it is the scan's: it fits the tree."""
         if path in self._above:
             return
+        last = self._last_of(path, listing)
         old = self._below.pop(path, None)
         self._count(listing, old)
         self._below[path] = listing
@@ -135,7 +136,9 @@ class Known:
         if old is None:
             self._drop_others(path, listing)
         elif old.blob != listing.blob:
-            self._settle(dict(_inodes(path, old)), dict(_inodes(path, listing)))
+            gone = dict(_inodes(path, old))
+            self._settle(gone, {**_untold(path, listing, gone), **dict(_inodes(path, listing))})
+        self._keep_last(path, last)
         self._shrink(path)
 
     def offer(self, path: bytes, listing: Listing) -> bool:
@@ -195,11 +198,13 @@ class Known:
                 self._forget_since(path)
                 self._above.pop(path, None)
             else:
-                if new.listing is not self._above.get(path):
-                    self._drop_since(path, new.listing.taken)
+                last = self._last_of(path, new.listing)
+                self._drop_since(path, new.listing.taken)
                 self._above[path] = new.listing
+                self._keep_last(path, last)
             gone.update(_own(path, old))
             come.update(_own(path, new))
+            come.update(_untold(path, new.listing, gone) if new is not None else ())
         self._settle(gone, come)
 
     def remove(self, path: bytes, when: float) -> None:
@@ -235,6 +240,15 @@ class Known:
             known = self._below.get(inner)
             if self._stable and known is not None and known.stamp[:2] != inode:
                 self._forget(inner)
+
+    def _last_of(self, path: bytes, listing: Listing) -> dict[bytes, Answer]:
+        """What was known of names whose attributes a look could not have: a source that is being lost gives names."""
+        last = {name: (attr, self.entry(path, name)) for name, attr in listing.unknown()}
+        return {name: old for name, (attr, old) in last.items() if old is not None and _kind(old.attr) == attr.kind}
+
+    def _keep_last(self, path: bytes, last: dict[bytes, Answer]) -> None:
+        for name, answer in last.items():
+            self.amend(path, name, *answer)
 
     def _subtree(self, path: bytes) -> list[bytes]:
         """A directory below the depth and all in it, as far as known."""
@@ -316,6 +330,12 @@ def _inodes(path: bytes, listing: Listing) -> Iterator[tuple[bytes, _Inode]]:
     for name, attr in listing.directories():
         if attr.is_known:
             yield join(path, name), (attr.dev, attr.ino)
+
+
+def _untold(path: bytes, listing: Listing, before: dict[bytes, _Inode]) -> dict[bytes, _Inode]:
+    """The directories in one of which a look could only tell that they are there: the same ones, for all we know."""
+    inner = (join(path, name) for name, _ in listing.unknown())
+    return {one: before[one] for one in inner if one in before}
 
 
 def _own(path: bytes, directory: Directory | None) -> Iterator[tuple[bytes, _Inode]]:

@@ -4,7 +4,6 @@ Blocking: never called on the event loop; any thread or process may. Raises OSEr
 """
 
 import os
-import stat
 import time
 from collections.abc import Iterator
 
@@ -38,11 +37,10 @@ def look(reader: Reader, path: bytes, old: Listing | None = None) -> Listing:
 
 def _looked_at_again(reader: Reader, fd: int, path: bytes, old: Listing, now: float) -> Listing:
     listed: list[Listed] = []
-    for name in old.names():
+    for name, kind in old.kinds():
         found = reader.stat_at(fd, path, name)
-        if isinstance(found, FileNotFoundError):
-            continue  # gone since the stamp was taken: the next look finds another stamp
-        listed.append((name, found if isinstance(found, Attributes) else old.get(name) or bare(stat.S_IFREG)))
+        if not isinstance(found, FileNotFoundError):  # gone since the stamp was taken: the next look finds another one
+            listed.append((name, found if isinstance(found, Attributes) else bare(kind)))
     blob = pack(old.stamp, len(listed) == len(old), listed)
     return Listing(old.blob if blob == old.blob else blob, now)
 
