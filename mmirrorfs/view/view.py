@@ -314,7 +314,8 @@ class View:
         assert found.attr is not None
         inner = join(above.inner, name)
         path = inner if above.path is above.inner else join(above.path, name)
-        return self._named(self.inodes.known(FileNode(above.source, inner, path, found.attr.kind, False)))
+        node = self.inodes.known(FileNode(above.source, inner, path, found.attr.kind, False))
+        return self.inodes.identified(node, found.attr)
 
     def _named(self, node: FileNode) -> FileNode:
         """The node of what has the path of one by now: itself, or what took the place of what is open."""
