@@ -122,10 +122,13 @@ class Heard:
     def lost(self, source: Source) -> None:
         self.losses.append(source)
 
-    def missing(self, source: Source, path: bytes) -> None:
-        self.gone.append(path)
+    def missing(self, source: Source, paths: list[bytes]) -> None:
+        self.gone += paths
         known = self.state.known[source.rank]
-        known.install(without(known.tree, path))
+        left = known.tree
+        for path in paths:
+            left = without(left, path)
+        known.install(left)
         self.outdated()
 
     def outdated(self) -> bool:

@@ -47,8 +47,8 @@ class Asking:
         self.leaves = Leaves(self.source, self.known, lasting(clock), self.losses.append, self._missing)
         self.calls = asked(self.source, monkeypatch)
 
-    def _missing(self, source: Source, path: bytes) -> None:
-        self.gone.append(os.fsdecode(path))
+    def _missing(self, source: Source, paths: list[bytes]) -> None:
+        self.gone += map(os.fsdecode, paths)
 
     async def size(self, path: str) -> int:
         """The size of a file in a folder."""

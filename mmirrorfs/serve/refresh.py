@@ -94,10 +94,12 @@ class Refresher:
         """Look at a source that turned out to be lost."""
         self._wake[source.rank].set()
 
-    def missing(self, source: Source, path: bytes) -> None:
+    def missing(self, source: Source, paths: list[bytes]) -> None:
         """Rule 3."""
         known = self._state.known[source.rank]
-        left = without(known.tree, path)
+        left = known.tree
+        for path in paths:
+            left = without(left, path)
         if left is not known.tree:
             known.install(left)
         self.outdated()
@@ -256,7 +258,8 @@ class Refresher:
             if attr is not None and not all(is_same(file.proof, attr) for file in files):
                 for file in files:
                     file.proof = (attr, time.time_ns())
-                node.held = Answer(attr, self._state.freshness.clock())
+                if node.opened:  # it may have been closed meanwhile
+                    node.held = Answer(attr, self._state.freshness.clock())
                 self._kernel.contents(node.ino)
 
 

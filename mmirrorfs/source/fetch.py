@@ -18,7 +18,7 @@ from collections.abc import Callable
 
 import trio
 
-from mmirrorfs.attributes import Attributes
+from mmirrorfs.attributes import FILE, Attributes, bare
 from mmirrorfs.listing import Listing
 from mmirrorfs.source.ahead import Ahead
 from mmirrorfs.source.freshness import Freshness
@@ -169,10 +169,11 @@ class Fetch:
 
     async def _prove_by_itself(self, directory: bytes, name: bytes, answer: Answer | None) -> Answer | None:
         source = self.source
-        last: Callable[[], Attributes | None] = lambda: answer.attr if answer is not None else None  # noqa: E731
+        known = (answer.attr or bare(FILE)) if answer is not None else None  # known to be absent is known, too
         found: Attributes | None = None
+        asked = self._freshness.clock()
         try:
-            found, fresh = await source.patiently(last, source.reader.stat, join(directory, name))
+            found, fresh = await source.patiently(lambda: known, source.reader.stat, join(directory, name))
         except SourceLost:
             self._report_lost(source)
             return None
@@ -180,7 +181,8 @@ class Fetch:
             if error.errno not in ABSENT:
                 raise
             fresh = True
-        if not fresh:
+        listing = self.known.listing(directory)
+        if not fresh or (listing is not None and listing.taken > asked):  # the whole directory was looked at meanwhile
             return None
         now = self._freshness.clock()
         self.known.amend(directory, name, found, now)

@@ -9,6 +9,7 @@ Rule 4: a directory whose (dev, ino) is found under another name was moved, with
 Event loop's thread only; no I/O.
 """
 
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -34,7 +35,12 @@ class Room:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self.used = 0
+        self.members: list[Known] = []
+
+    @property
+    def used(self) -> int:
+        """How many there are."""
+        return sum(member.used for member in self.members)
 
     @property
     def is_short(self) -> bool:
@@ -52,9 +58,11 @@ class Known:
     def __init__(self, tree: Directory, room: Room, stable: bool = True) -> None:
         self.tree = tree
         self._room = room
+        self.used = 0
+        room.members.append(self)
         self._stable = stable
         self._above: dict[bytes, Listing] = {}
-        self._below: dict[bytes, Listing] = {}
+        self._below: OrderedDict[bytes, Listing] = OrderedDict()
         self._since: dict[bytes, dict[bytes, Answer]] = {}
         self._values: dict[bytes, dict[bytes, tuple[Value, float]]] = {}
         for path, directory in directories_of(tree):
@@ -67,9 +75,9 @@ class Known:
         found = self._above.get(path)
         if found is not None:
             return found
-        found = self._below.pop(path, None)
+        found = self._below.get(path)
         if found is not None:
-            self._below[path] = found  # the last one used
+            self._below.move_to_end(path)
         return found
 
     def entry(self, directory: bytes, name: bytes) -> Answer | None:
@@ -174,7 +182,7 @@ class Known:
     def note(self, path: bytes, name: bytes, value: Value, when: float) -> None:
         """A value was asked for: see ``value``."""
         values = self._values.pop(path, {})
-        self._room.used += name not in values
+        self.used += name not in values
         self._values[path] = {**values, name: (value, when)}
         self._shrink()
 
@@ -268,7 +276,7 @@ class Known:
 
     def _forget_values(self, paths: Iterable[bytes]) -> None:
         for path in paths:
-            self._room.used -= len(self._values.pop(path, ()))
+            self.used -= len(self._values.pop(path, ()))
 
     def _forget_since(self, directory: bytes) -> None:
         self._count_since(directory, -len(self._since.pop(directory, _NOTHING)))
@@ -276,7 +284,7 @@ class Known:
     def _count_since(self, directory: bytes, more: int) -> None:
         """Above the depth it takes no room: nothing there is dropped."""
         if directory not in self._above:
-            self._room.used += more
+            self.used += more
 
     def _drop_since(self, directory: bytes, taken: float) -> None:
         """A listing knows better than what was proved before it."""
@@ -289,25 +297,28 @@ class Known:
                 self._count_since(directory, len(later))
 
     def _count(self, new: Listing | None, old: Listing | None) -> None:
-        self._room.used += _weight(new) - _weight(old)
+        self.used += _weight(new) - _weight(old)
 
     def _shrink(self, kept: bytes | None = None) -> None:
-        """Rule 3. ``kept`` is a directory that somebody asks for at this moment: it stays, however little room is.
-
-        Of other sources is what is left to go then.
-        """
+        """Rule 3, of the source of which most is known. ``kept`` is what somebody asks for at this moment: it stays."""
         while self._room.is_short:
-            path = next((path for path in self._below if path != kept), None)
-            if path is not None:
-                self._count(None, self._below.pop(path))
-            elif self._values:
-                self._forget_values([next(iter(self._values))])
-                continue
-            else:
-                path = next((path for path in self._since if path != kept and path not in self._above), None)
-            if path is None:
+            fullest = max(self._room.members, key=lambda member: member.used)
+            if not fullest.drop(kept if fullest is self else None) and not self.drop(kept):
                 break
+
+    def drop(self, kept: bytes | None) -> bool:
+        """Forget what was not used for longest, but for one directory; returns whether there was anything else."""
+        path = next((path for path in self._below if path != kept), None)
+        if path is not None:
+            self._count(None, self._below.pop(path))
+        elif self._values:
+            self._forget_values([next(iter(self._values))])
+            return True
+        else:
+            path = next((path for path in self._since if path != kept and path not in self._above), None)
+        if path is not None:
             self._forget_since(path)
+        return path is not None
 
 
 _NOTHING: dict[bytes, Answer] = {}

@@ -8,7 +8,7 @@ Event loop's thread only.
 """
 
 import errno
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from mmirrorfs.attributes import Attributes, Kind
 from mmirrorfs.source.fetch import failure
@@ -20,8 +20,8 @@ from mmirrorfs.source.walks import join
 
 
 class Leaves:
-    """Asks one source for one view. ``report_lost`` is called when it turns out to be lost; ``report_missing`` with a
-    path at which nothing is any more, or something else than was known.
+    """Asks one source for one view. ``report_lost`` is called when it turns out to be lost; ``report_missing`` with
+    paths at which nothing is any more, or something else than was known.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class Leaves:
         known: Known,
         freshness: Freshness,
         report_lost: Callable[[Source], None],
-        report_missing: Callable[[Source, bytes], None],
+        report_missing: Callable[[Source, list[bytes]], None],
     ) -> None:
         self.source = source
         self.known = known
@@ -51,9 +51,7 @@ class Leaves:
         late = {name: wanted[name] for name, answer in answers.items() if isinstance(answer, BlockingIOError)}
         if late:
             self._ask(directory, late)
-        return {
-            name for name, answer in answers.items() if name not in late and self._took(directory, name, wanted, answer)
-        }
+        return self._took(directory, wanted, {name: answers[name] for name in answers.keys() - late.keys()})
 
     def _cached(self, directory: bytes, names: list[bytes]) -> dict[bytes, Attributes | OSError]:
         """What is in memory of them."""
@@ -66,15 +64,19 @@ class Leaves:
         except OSError as error:
             return dict.fromkeys(names, error)
 
-    def _took(self, directory: bytes, name: bytes, wanted: dict[bytes, Kind], answer: Attributes | OSError) -> bool:
-        """Take note of an answer; returns whether what it was about is gone. An error of its own tells nothing."""
-        if isinstance(answer, Attributes) and answer.kind == wanted[name]:
-            self.known.amend(directory, name, answer, self._freshness.clock())
-            return False
-        if isinstance(answer, OSError) and answer.errno not in ABSENT:
-            return False
-        self._report_missing(self.source, join(directory, name))
-        return True
+    def _took(
+        self, directory: bytes, wanted: dict[bytes, Kind], answers: Mapping[bytes, Attributes | OSError]
+    ) -> set[bytes]:
+        """Take note of answers; returns what is gone, which is reported at once. An error of its own tells nothing."""
+        now, gone = self._freshness.clock(), set[bytes]()
+        for name, answer in answers.items():
+            if isinstance(answer, Attributes) and answer.kind == wanted[name]:
+                self.known.amend(directory, name, answer, now)
+            elif isinstance(answer, Attributes) or answer.errno in ABSENT:
+                gone.add(name)
+        if gone:
+            self._report_missing(self.source, [join(directory, name) for name in gone])
+        return gone
 
     def _ask(self, directory: bytes, wanted: dict[bytes, Kind]) -> None:
         """Have a thread ask about some names of a directory; one at a time, what comes meanwhile is asked next."""
@@ -89,8 +91,8 @@ class Leaves:
         try:
             while wanted := self._asking[directory]:
                 self._asking[directory] = {}
-                for name, answer in zip(wanted, await self._asked(directory, list(wanted)), strict=True):
-                    self._took(directory, name, wanted, answer)
+                answers = await self._asked(directory, list(wanted))
+                self._took(directory, wanted, dict(zip(wanted, answers, strict=True)))
         finally:
             del self._asking[directory]
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from mmirrorfs.attributes import Attributes, bare
 from mmirrorfs.listing import Listed, Listing, pack
+from mmirrorfs.source.freshness import NEVER
 from mmirrorfs.source.reader import CODEC, Reader, nothing_excluded
 
 COARSE = 2.5
@@ -28,7 +29,8 @@ def look(reader: Reader, path: bytes, old: Listing | None = None) -> Listing:
             return _looked_at_again(reader, fd, path, old, now)
         found = _entries(reader, fd)
         followed = reader.follow and any(map(os.DirEntry.is_symlink, found))
-        first_seen = old.taken if old is not None and old.stamp == own.stamp else now
+        is_seen_again = old is not None and old.stamp == own.stamp and old.taken > NEVER  # or it was distrusted
+        first_seen = old.taken if old is not None and is_seen_again else now
         settled = not followed and (wall - max(own.mtime_ns, own.ctime_ns) > COARSE * 1e9 or now - first_seen > COARSE)
         return Listing(pack(own.stamp, settled, _asked(reader, path, found)), now)
     finally:

@@ -218,6 +218,8 @@ class Source:
 
         What is asked of a source that hangs and cannot be had otherwise is waited for. Raises OSError as ``run``.
         """
+        if self.pace.hung and (last := otherwise()) is not None:
+            return last, False
         answers: list[T | OSError] = []
         answered = trio.Event()
 
@@ -226,7 +228,10 @@ class Source:
                 answers.append(await self.run(call, *args))
             except OSError as error:
                 answers.append(error)
-            answered.set()
+            finally:
+                if not answers:  # an error that nobody foresaw: it is logged
+                    answers.append(OSError(errno.EIO, os.strerror(errno.EIO)))
+                answered.set()
 
         beside(ask)
         while not answers:

@@ -161,7 +161,8 @@ class _Merged:
     def entries(self, start: int) -> Iterator[Entry]:
         """From a position on."""
         inodes, answer = self._view.inodes, self._view.last_answer
-        for name, child in self._children[start:]:
+        for position in range(start, len(self._children)):
+            name, child = self._children[position]
             node = inodes.child(self._above, name, child)
             attr, when = answer(node)
             yield name, node, attr, when

@@ -7,6 +7,7 @@ has asked for one, and the tables are made anew when a number is not in them, AG
 Event loop's thread only, but for the functions that number, which are given what they need.
 """
 
+import errno
 from array import array
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -16,6 +17,7 @@ import trio
 from mmirrorfs.attributes import DIR
 from mmirrorfs.listing import Listing
 from mmirrorfs.merge.inodes import numbers
+from mmirrorfs.source.fetch import failure
 from mmirrorfs.source.freshness import NEVER
 from mmirrorfs.source.pace import threaded
 from mmirrorfs.source.walks import join
@@ -25,8 +27,12 @@ from mmirrorfs.view.view import View
 
 AGAIN = 5.0
 """Seconds from one numbering to the next: each is a second's work for a million entries."""
+PATIENCE = 30.0
+"""Seconds that is waited for what is not known yet; then it cannot be known, which is EIO, and not stale."""
 GLANCE = 0.5
 """Seconds between looks at what is known, while that grows."""
+AGAIN_FILLING = 2.0
+"""The same while more and more becomes known."""
 BUCKETS = 1024
 """Parts of a table: one of a million numbers is searched in 20 us, and never sorted, which would stop everybody."""
 
@@ -76,6 +82,7 @@ class Finder:
 
     async def find(self, ino: int) -> Node | None:
         """The node of a number that the kernel does not hold; None where nothing that is known has it."""
+        until = self._view.freshness.clock() + PATIENCE
         while True:
             is_filling, node = self._is_filling(), self._in_table(ino)
             if node is None:
@@ -83,6 +90,8 @@ class Finder:
                 node = self._in_table(ino)
             if node is not None or not is_filling:
                 return node
+            if self._view.freshness.clock() > until:
+                raise failure(errno.EIO)
             await trio.sleep(GLANCE)
 
     def _in_table(self, ino: int) -> Node | None:
@@ -109,7 +118,7 @@ class Finder:
 
     async def _number(self) -> None:
         async with self._making:
-            if self._is_whole and self._view.freshness.clock() - self._made < AGAIN:
+            if self._view.freshness.clock() - self._made < (AGAIN if self._is_whole else AGAIN_FILLING):
                 return
             self._is_whole = not self._is_filling()
             roots = [source.root for source in self._view.sources]

@@ -43,8 +43,8 @@ class Reports(Protocol):
     def lost(self, source: Source) -> None:
         """A source is lost."""
 
-    def missing(self, source: Source, path: bytes) -> None:
-        """What the index has at a path of a source is not there, or is something else now."""
+    def missing(self, source: Source, paths: list[bytes]) -> None:
+        """What the index has at some paths of a source is not there, or is something else now."""
 
     def outdated(self) -> bool:
         """The index has what is known to be gone, or something else: merge what was scanned since; whether it moved."""
@@ -70,10 +70,11 @@ class View:
             Leaves(source, known, state.freshness, reports.lost, self.report_missing) for source, known in both
         ]
 
-    def report_missing(self, source: Source, path: bytes) -> None:
+    def report_missing(self, source: Source, paths: list[bytes]) -> None:
         """Something that was known of a source is gone: nothing of it is told any longer."""
-        self.known[source.rank].remove(path, self.freshness.clock())
-        self._reports.missing(source, path)
+        for path in paths:
+            self.known[source.rank].remove(path, self.freshness.clock())
+        self._reports.missing(source, paths)
 
     # Requests
 
@@ -194,8 +195,9 @@ class View:
         """
         missing = await node.source.run(node.source.reader.first_missing, node.inner, node.kind)
         if missing is not None:
-            self.report_missing(node.source, missing)
+            self.report_missing(node.source, [missing])
             self._stale(node)
+            self.known[node.source.rank].distrust(missing.rpartition(b"/")[0])  # something else may have its name
         return failure(errno.ESTALE if missing is not None and self.inodes.is_shown(node.path) else errno.ENOENT)
 
     async def _directory_of(self, node: Node) -> Node:
@@ -284,7 +286,8 @@ class View:
                 self._prove_open(file, attr)
 
     def _prove_open(self, file: OpenFile, attr: Attributes) -> None:
-        file.node.held = Answer(attr, self.freshness.clock())
+        if file.node.opened:  # it may have been closed meanwhile
+            file.node.held = Answer(attr, self.freshness.clock())
 
     # Names
 
