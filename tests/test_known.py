@@ -385,3 +385,13 @@ def test_what_could_not_be_had_at_the_last_look_is_kept_as_it_was_known() -> Non
     top = [(b"A", bare(DIR)), (b"loose", bare(FILE))]
     known.install(replace(seen, listing=Listing(pack((4, 2, 2, 2), True, top), 1)))
     assert known.entry(b"", b"loose") == Answer(attr(13), 0)
+
+
+def test_a_number_that_is_given_out_again_is_no_move() -> None:
+    """ext4 gives the number of what was removed to what is made next: another directory, with another mtime."""
+    known = known_of({b"A": 10})
+    known.apply(b"A", directory({b"old": 12}))
+    known.apply(b"A/old", directory({b"track": 11}, ino=12))
+    made = attr(12)._replace(mtime_ns=99)
+    known.apply(b"A", Listing(pack((4, 10, 2, 2), True, [(b"new", made)]), 1))
+    assert paths(known) == {b"A"}

@@ -10,13 +10,13 @@ Event loop's thread only; no I/O.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from mmirrorfs.attributes import Attributes, Kind
 from mmirrorfs.listing import Listing, pack
 from mmirrorfs.source.freshness import NEVER, Freshness
-from mmirrorfs.source.walks import differing, directories_of, join
+from mmirrorfs.source.walks import NONE, Inode, differing, directories_of, inodes_in, inodes_of, join, untold
 from mmirrorfs.tree import Directory
 
 Value = bytes | int
@@ -64,6 +64,7 @@ class Known:
         self._above: dict[bytes, Listing] = {}
         self._below: OrderedDict[bytes, Listing] = OrderedDict()
         self._since: dict[bytes, dict[bytes, Answer]] = {}
+        self._unlike: set[bytes] = set()
         self._values: dict[bytes, dict[bytes, tuple[Value, float]]] = {}
         for path, directory in directories_of(tree):
             self._above[path] = directory.listing
@@ -100,7 +101,7 @@ class Known:
     def current(self, directory: bytes) -> Listing | None:
         """As ``listing``, with the names that are known to have come, gone or changed their type since."""
         listing, since = self.listing(directory), self.since(directory)
-        if listing is None or all(_kind(listing.get(name)) == _kind(later.attr) for name, later in since.items()):
+        if listing is None or directory not in self._unlike:
             return listing
         found = dict(listing.entries())
         for name, later in since.items():
@@ -144,8 +145,8 @@ class Known:
         if old is None:
             self._drop_others(path, listing)
         elif old.blob != listing.blob:
-            gone = dict(_inodes(path, old))
-            self._settle(gone, {**_untold(path, listing, gone), **dict(_inodes(path, listing))})
+            gone = dict(inodes_in(path, old))
+            self._settle(gone, {**untold(path, listing, gone), **dict(inodes_in(path, listing))})
         self._keep_last(path, last)
         self._shrink(path)
 
@@ -170,6 +171,7 @@ class Known:
         since = self._since.setdefault(directory, {})
         before = len(since)
         since[name] = Answer(attr, when)
+        self._compare(directory, name, attr)
         self._count_since(directory, len(since) - before)
         self._shrink(directory)
 
@@ -198,7 +200,7 @@ class Known:
     def install(self, tree: Directory) -> None:
         """Everything above the depth was looked at."""
         before, self.tree = self.tree, tree
-        gone, come = dict[bytes, _Inode](), dict[bytes, _Inode]()
+        gone, come = dict[bytes, Inode](), dict[bytes, Inode]()
         for path, old, new in differing(before, tree):
             if path not in self._above:
                 self._forget(path)
@@ -207,12 +209,12 @@ class Known:
                 self._above.pop(path, None)
             else:
                 last = self._last_of(path, new.listing)
-                self._drop_since(path, new.listing.taken)
                 self._above[path] = new.listing
+                self._drop_since(path, new.listing.taken)
                 self._keep_last(path, last)
-            gone.update(_own(path, old))
-            come.update(_own(path, new))
-            come.update(_untold(path, new.listing, gone) if new is not None else ())
+            gone.update(inodes_of(path, old))
+            come.update(inodes_of(path, new))
+            come.update(untold(path, new.listing, gone) if new is not None else ())
         self._settle(gone, come)
 
     def remove(self, path: bytes, when: float) -> None:
@@ -223,15 +225,15 @@ class Known:
 
     # Moves, and what is dropped
 
-    def _settle(self, gone: "dict[bytes, _Inode]", come: "dict[bytes, _Inode]") -> None:
+    def _settle(self, gone: "dict[bytes, Inode]", come: "dict[bytes, Inode]") -> None:
         """Rule 4, for the directories that were at some paths and those that are now."""
         if not self._stable:
             gone, come = {path: inode for path, inode in gone.items() if path not in come}, {}
-        left = {path: inode for path, inode in gone.items() if come.get(path) != inode}
-        new = {inode: path for path, inode in come.items() if gone.get(path) != inode}
+        left = {path: inode for path, inode in gone.items() if come.get(path, NONE)[:2] != inode[:2]}
+        new = {inode: path for path, inode in come.items() if gone.get(path, NONE)[:2] != inode[:2]}
         moved: list[tuple[bytes, Listing, dict[bytes, Answer]]] = []
         for path, inode in left.items():
-            if inode in new:
+            if inode in new:  # with the same mtime, which a rename leaves: the number may be another's by now
                 inside = self._subtree(path)
                 moved += [(new[inode] + old[len(path) :], self._below[old], self.since(old)) for old in inside]
             self._forget(path)
@@ -244,9 +246,9 @@ class Known:
 
     def _drop_others(self, path: bytes, listing: Listing) -> None:
         """What was known of others than those in a directory that was forgotten meanwhile, or never known."""
-        for inner, inode in _inodes(path, listing):
+        for inner, inode in inodes_in(path, listing):
             known = self._below.get(inner)
-            if self._stable and known is not None and known.stamp[:2] != inode:
+            if self._stable and known is not None and known.stamp[:2] != inode[:2]:
                 self._forget(inner)
 
     def _last_of(self, path: bytes, listing: Listing) -> dict[bytes, Answer]:
@@ -280,6 +282,7 @@ class Known:
 
     def _forget_since(self, directory: bytes) -> None:
         self._count_since(directory, -len(self._since.pop(directory, _NOTHING)))
+        self._unlike.discard(directory)
 
     def _count_since(self, directory: bytes, more: int) -> None:
         """Above the depth it takes no room: nothing there is dropped."""
@@ -295,6 +298,16 @@ class Known:
             if later:
                 self._since[directory] = later
                 self._count_since(directory, len(later))
+            for name, answer in later.items():
+                self._compare(directory, name, answer.attr)
+
+    def _compare(self, directory: bytes, name: bytes, attr: Attributes | None) -> None:
+        """Take note of a name that came, went or changed its type since its directory was listed."""
+        listing = self._above.get(directory)
+        if listing is None:
+            listing = self._below.get(directory)
+        if listing is not None and _kind(listing.get(name)) != _kind(attr):
+            self._unlike.add(directory)
 
     def _count(self, new: Listing | None, old: Listing | None) -> None:
         self.used += _weight(new) - _weight(old)
@@ -323,9 +336,6 @@ class Known:
 
 _NOTHING: dict[bytes, Answer] = {}
 
-_Inode = tuple[int, int]
-"""(dev, ino)"""
-
 
 def _weight(listing: Listing | None) -> int:
     """What a directory counts as, in entries: an empty one takes room too."""
@@ -334,23 +344,3 @@ def _weight(listing: Listing | None) -> int:
 
 def _kind(attr: Attributes | None) -> Kind | None:
     return attr.kind if attr is not None else None
-
-
-def _inodes(path: bytes, listing: Listing) -> Iterator[tuple[bytes, _Inode]]:
-    """The directories in one below the depth."""
-    for name, attr in listing.directories():
-        if attr.is_known:
-            yield join(path, name), (attr.dev, attr.ino)
-
-
-def _untold(path: bytes, listing: Listing, before: dict[bytes, _Inode]) -> dict[bytes, _Inode]:
-    """The directories in one of which a look could only tell that they are there: the same ones, for all we know."""
-    inner = (join(path, name) for name, _ in listing.unknown())
-    return {one: before[one] for one in inner if one in before}
-
-
-def _own(path: bytes, directory: Directory | None) -> Iterator[tuple[bytes, _Inode]]:
-    """One above the depth, and the folders in it."""
-    if directory is not None:
-        yield path, (directory.attr.dev, directory.attr.ino)
-        yield from _inodes(path, directory.listing)

@@ -1,7 +1,8 @@
-"""Walks of the trees that scans give. Pure; any thread may call them."""
+"""Walks of the trees that scans give, and the directories in a listing. Pure; any thread may call them."""
 
 from collections.abc import Iterator
 
+from mmirrorfs.listing import Listing
 from mmirrorfs.tree import Directory
 
 
@@ -33,3 +34,28 @@ def differing(before: Directory, after: Directory) -> Iterator[tuple[bytes, Dire
             own = [entry if isinstance(entry, Directory) else None for entry in pair]
             if own != [None, None]:
                 waiting.append((join(path, name), own[0], own[1]))
+
+
+Inode = tuple[int, int, int]
+"""(dev, ino, mtime in nanoseconds) of a directory."""
+NONE: Inode = (0, 0, 0)
+
+
+def inodes_in(path: bytes, listing: Listing) -> Iterator[tuple[bytes, Inode]]:
+    """The directories in one below the depth."""
+    for name, attr in listing.directories():
+        if attr.is_known:
+            yield join(path, name), (attr.dev, attr.ino, attr.mtime_ns)
+
+
+def untold(path: bytes, listing: Listing, before: dict[bytes, Inode]) -> dict[bytes, Inode]:
+    """The directories in one of which a look could only tell that they are there: the same ones, for all we know."""
+    inner = (join(path, name) for name, _ in listing.unknown())
+    return {one: before[one] for one in inner if one in before}
+
+
+def inodes_of(path: bytes, directory: Directory | None) -> Iterator[tuple[bytes, Inode]]:
+    """One above the depth, and the folders in it."""
+    if directory is not None:
+        yield path, (directory.attr.dev, directory.attr.ino, directory.attr.mtime_ns)
+        yield from inodes_in(path, directory.listing)
