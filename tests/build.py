@@ -224,6 +224,10 @@ async def listed(directories: Directories, node: Node) -> dict[str, tuple[Node, 
     """The entries of a directory, opened, read to the end and closed."""
     handle = await directories.open(node.ino)
     try:
-        return {os.fsdecode(name): (node, attr) for name, node, attr, _ in await directories.entries(handle, 0)}
+        return {
+            os.fsdecode(name): (node, attr)
+            for name, node, attr, _ in await directories.entries(handle, 0)
+            if attr is not None
+        }
     finally:
         directories.release(handle)

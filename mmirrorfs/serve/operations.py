@@ -201,6 +201,8 @@ class Operations(pyfuse3.Operations):
         view, entry, told = self._view, EntryAttributes(), list[Node]()
         last, timeout = None, 0.0
         for position, (name, node, attr, when) in enumerate(entries, start_id + 1):
+            if attr is None:
+                continue
             if when != last:
                 last, timeout = when, view.freshness.timeout(when)
             if not pyfuse3.readdir_reply(token, name, self._filled(entry, node.ino, attr, timeout), position):

@@ -1,4 +1,4 @@
-"""Keeping the index current: scan, merge, swap, tell. It is what a view reports to (``view.Reports``).
+"""Keeping the index current: scan, merge, swap, tell. It is what a view reports to (``view.reports``).
 
 Rule 1: each source is looked at on its own, in a thread, never twice at once: a slow one holds up nobody.
 Rule 2: the index is merged beside the old one and swapped in by one assignment; after that, and never from a

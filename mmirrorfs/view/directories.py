@@ -27,8 +27,8 @@ from mmirrorfs.view.view import View
 PIECE = 256
 """Entries that are unpacked at once: what a few replies take."""
 
-Entry = tuple[bytes, Node, Attributes, float]
-"""A name, its node, its attributes, and when these were true, in monotonic seconds."""
+Entry = tuple[bytes, Node, Attributes | None, float]
+"""A name, its node, its attributes (None: gone meanwhile), and when these were true, in monotonic seconds."""
 
 
 @dataclass(slots=True)
@@ -165,4 +165,4 @@ class _Merged:
             name, child = self._children[position]
             node = inodes.child(self._above, name, child)
             attr, when = answer(node)
-            yield name, node, attr, when
+            yield name, node, attr if attr.is_known or not self._view.is_outdated(node) else None, when

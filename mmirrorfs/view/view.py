@@ -14,7 +14,6 @@ import os
 import time
 from collections.abc import Sequence
 from functools import partial
-from typing import Protocol
 
 from mmirrorfs.attributes import DIR, Attributes, Kind, bare
 from mmirrorfs.listing import Listing
@@ -29,28 +28,13 @@ from mmirrorfs.source.walks import join
 from mmirrorfs.tree import Child, Leaf, Merged, Rank
 from mmirrorfs.view.files import OpenFile
 from mmirrorfs.view.nodes import FileNode, MergedNode, Node, is_coarse, is_replaced, is_same
+from mmirrorfs.view.reports import Reports
 from mmirrorfs.view.state import State
 
 LONGEST = 255
 """Bytes: few sources take a longer name (NAME_MAX); of one that is not there, the error says so."""
 ALWAYS = float("inf")
 """When what is told of a merged directory is true: the index is kept current."""
-
-
-class Reports(Protocol):
-    """Who is told of what a view finds out while it answers."""
-
-    def lost(self, source: Source) -> None:
-        """A source is lost."""
-
-    def missing(self, source: Source, paths: list[bytes]) -> None:
-        """What the index has at some paths of a source is not there, or is something else now."""
-
-    def outdated(self) -> bool:
-        """The index has what is known to be gone, or something else: merge what was scanned since; whether it moved."""
-
-    def contents(self, ino: int) -> None:
-        """The contents of a file changed in a way that the kernel cannot see from its attributes."""
 
 
 class View:
@@ -235,22 +219,31 @@ class View:
         self.answer(node)
 
     def prove_leaf(self, node: FileNode) -> bool:
-        """Have a leaf of a merged directory proved, where that is due; returns whether it is there still."""
-        found = self._known_leaf(node)
-        if found is not None and (found.attr is None or found.attr.kind != node.kind):
-            return False
+        """Have a leaf of a merged directory proved, where that is due; returns whether it is there still.
+
+        Where what is known does not fit the index, the index is the older one, or a single name was proved by itself
+        before the scan came by it.
+        """
+        known = self.known[node.source.rank]
+        found = known.entry(node.above, node.name)
+        if not _fits(found, node.kind):
+            if self._reports.outdated():
+                return False
+            known.take_back(node.above, node.name)
+            found = known.entry(node.above, node.name)
+            if found is not None and not _fits(found, node.kind):
+                return False
         if found is not None and self.freshness.is_fresh(found.when):
             return True
         return not self.leaves[node.source.rank].refresh(node.above, {node.name: node.kind})
 
-    def _known_leaf(self, node: FileNode) -> Answer | None:
-        """What is known of a leaf. Where that does not fit the index, one of them is the older one."""
+    def is_outdated(self, node: Node) -> bool:
+        """Whether a leaf of an index that was swapped since is known to be gone, or to be something else."""
+        if not isinstance(node, FileNode) or node.held is not None:
+            return False
         known = self.known[node.source.rank]
         found = known.entry(node.above, node.name)
-        if found is None or (found.attr is not None and found.attr.kind == node.kind) or self._reports.outdated():
-            return found
-        known.take_back(node.above, node.name)
-        return known.entry(node.above, node.name)
+        return not _fits(found, node.kind) and (found is not None or known.listing(node.above) is None)
 
     def prove_leaves(self, above: MergedNode, children: Sequence[tuple[bytes, Child]]) -> None:
         """The same for some of the leaves of one directory, with one call a source."""
@@ -259,7 +252,9 @@ class View:
             if isinstance(child, Leaf):
                 own = child.name or name
                 found = self.known[child.source].entry(above.path_in(child.source), own)
-                if found is None or found.attr is None or not self.freshness.is_fresh(found.when):
+                if not _fits(found, child.kind) and self._reports.outdated():
+                    return  # and the index is another one now
+                if found is None or not _fits(found, child.kind) or not self.freshness.is_fresh(found.when):
                     due.setdefault(child.source, {})[own] = child.kind
         for rank, wanted in due.items():
             self.leaves[rank].refresh(above.path_in(rank), wanted)
@@ -340,6 +335,10 @@ class View:
         except OSError:
             return await self.gone(above)
         return failure(errno.ENOENT)
+
+
+def _fits(answer: Answer | None, kind: Kind) -> bool:
+    return answer is not None and answer.attr is not None and answer.attr.kind == kind
 
 
 def _attr(answer: Answer | None) -> Attributes | None:
