@@ -231,7 +231,7 @@ class View:
                 return False
             known.take_back(node.above, node.name)
             found = known.entry(node.above, node.name)
-            if found is not None and not _fits(found, node.kind):
+            if self.is_outdated(node):
                 return False
         if found is not None and self.freshness.is_fresh(found.when):
             return True
