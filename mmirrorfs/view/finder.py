@@ -118,9 +118,11 @@ class Finder:
 
     async def _number(self) -> None:
         async with self._making:
-            if self._view.freshness.clock() - self._made < (AGAIN if self._is_whole else AGAIN_FILLING):
+            is_whole = not self._is_filling()
+            pause = AGAIN_FILLING if not is_whole else AGAIN if self._is_whole else 0
+            if self._view.freshness.clock() - self._made < pause:
                 return
-            self._is_whole = not self._is_filling()
+            self._is_whole = is_whole
             roots = [source.root for source in self._view.sources]
             inside = [
                 (rank, path, listing)
