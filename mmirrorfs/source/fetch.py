@@ -18,7 +18,7 @@ from collections.abc import Callable
 
 import trio
 
-from mmirrorfs.attributes import FILE, Attributes, bare
+from mmirrorfs.attributes import Attributes
 from mmirrorfs.listing import Listing
 from mmirrorfs.source.ahead import Ahead
 from mmirrorfs.source.freshness import Freshness
@@ -169,7 +169,7 @@ class Fetch:
 
     async def _prove_by_itself(self, directory: bytes, name: bytes, answer: Answer | None) -> Answer | None:
         source = self.source
-        known = (answer.attr or bare(FILE)) if answer is not None else None  # known to be absent is known, too
+        known = answer.attr if answer is not None else None  # an old listing proves no absence
         found: Attributes | None = None
         asked = self._freshness.clock()
         try:

@@ -218,8 +218,6 @@ class Source:
 
         What is asked of a source that hangs and cannot be had otherwise is waited for. Raises OSError as ``run``.
         """
-        if self.pace.hung and (last := otherwise()) is not None:
-            return last, False
         answers: list[T | OSError] = []
         answered = trio.Event()
 
