@@ -166,7 +166,7 @@ class Scanner:
         """Take an entry with its attributes, where they can be had, and the type that these tell.
 
         What took its place since it was listed moved the directory's stamp: a directory to be scanned itself, or a
-        link, is left to the next look.
+        link, is left to the next look. So is what has no attributes, and is neither directory nor file.
         """
         self._reader.answered()
         try:
@@ -174,6 +174,8 @@ class Scanner:
         except FileNotFoundError:
             return
         except OSError:
+            if not entry.is_dir(follow_symlinks=False) and not entry.is_file(follow_symlinks=False):
+                return
             kind = DIR if entry.is_dir(follow_symlinks=False) else FILE
         else:
             kind = attr.kind
