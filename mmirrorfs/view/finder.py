@@ -26,7 +26,7 @@ from mmirrorfs.source.reader import Listed, Reader
 from mmirrorfs.source.source import Source
 from mmirrorfs.tree import DIR, Merged, Rank
 from mmirrorfs.view.folders import join
-from mmirrorfs.view.nodes import NEVER, FileNode, MergedNode, Node
+from mmirrorfs.view.nodes import NEVER, FileNode, Node
 from mmirrorfs.view.view import View
 
 AGAIN = 30.0
@@ -89,7 +89,7 @@ class Finder:
 
     def _in_index(self, ino: int) -> Node | None:
         path = self._indexed.find(ino)
-        node = along(self._view, path) if path is not None else None
+        node = self._view.along(path) if path is not None else None
         return node if node is not None and node.ino == ino else None
 
     async def _number_index(self) -> None:
@@ -105,6 +105,7 @@ class Finder:
         errors: list[OSError] = []
 
         async def ask(contents: _Contents) -> None:
+            """One source; the first that has it ends the others."""
             try:
                 node = await contents.find(ino)
             except OSError as error:
@@ -185,7 +186,7 @@ class _Contents:
     async def _inside(self, folder: Folder, ino: int) -> Node | None:
         """Rule 3. Raises EIO where the source is lost, and what the folder held was never seen."""
         inner, path = folder
-        leaf = along(self._view, path)
+        leaf = self._view.along(path)
         if not isinstance(leaf, FileNode) or leaf.source is not self._source:
             return None
         if leaf.inner + path[len(leaf.path) :] != inner:
@@ -198,19 +199,6 @@ class _Contents:
                 return None
             raise
         return next((entry for _, entry in listing.entries if entry.ino == ino), None)
-
-
-def along(view: View, path: bytes) -> Node | None:
-    """The node at a path of the view, as far as the index goes; None where that has something else."""
-    place: Node = view.root
-    for name in path.split(b"/") if path else ():
-        if not isinstance(place, MergedNode):
-            return place
-        child = view.current(place).children.get(name)
-        if child is None:
-            return None
-        place = view.child(place, name, child)
-    return place
 
 
 # Numbering: blocking, in a thread

@@ -214,10 +214,8 @@ class View(Places):
             folder = self.known(FileNode(node.source, inner, above, DIR, merged is not None))
             await self.freshen(folder)
             return folder
-        place: Node = self.root
-        for name in above.split(b"/") if above else ():
-            assert isinstance(place, MergedNode)
-            place = self.child(place, name, self.current(place).children[name])
+        place = self.along(above)
+        assert isinstance(place, MergedNode)
         return place
 
     # Attributes
