@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -67,8 +67,11 @@ def connected(view: View) -> Iterator[None]:
 
 def is_invalidating(pid: int) -> bool:
     """Whether a thread of the daemon waits in the kernel, in an invalidation of a name."""
-    waiting = [(task / "wchan").read_text() for task in Path(f"/proc/{pid}/task").iterdir()]
-    return "fuse_reverse_inval_entry" in waiting
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):  # a thread that ended meanwhile
+            if (task / "wchan").read_text() == "fuse_reverse_inval_entry":
+                return True
+    return False
 
 
 def test_sigterm_ends_a_daemon_whose_invalidation_waits_for_a_lookup(place: Path) -> None:

@@ -101,6 +101,7 @@ def _patient_poll() -> Callable[[int], Awaitable[None]]:
     turns, tries = 0, TRIES
 
     def wait_readable(descriptor: int) -> Awaitable[None]:
+        """Until there is something to read: found by polling for LONGEST seconds, or by trio's own wait after that."""
         nonlocal turns
         poll = pollers.get(descriptor)
         if poll is None:

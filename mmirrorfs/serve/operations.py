@@ -54,6 +54,7 @@ def guarded(
 
     @functools.wraps(handler)
     async def wrapped(self: "Operations", *args: P.args, **kwargs: P.kwargs) -> R:
+        """The handler; raises FUSEError, or Cancelled where the mount is not ending."""
         if self.ending:
             raise FUSEError(errno.EIO)
         try:
