@@ -14,7 +14,7 @@ import stat as _stat
 import sys
 from collections.abc import Callable
 
-from mmirrorfs.attributes import DIR, Attributes, Kind, bare
+from mmirrorfs.attributes import DIR, FILE, LINK, Attributes, Kind, bare
 from mmirrorfs.source.beneath import CONTENT, DIRECTORY, PATH_ONLY, open_at, open_beneath
 from mmirrorfs.source.links import open_following, stat_following
 from mmirrorfs.text import printable
@@ -139,14 +139,19 @@ class Reader:
         return own if target is None else self.shown(target)
 
     def attributes_of(self, directory: bytes, name: bytes, entry: "os.DirEntry[str]") -> Attributes | None:
-        """An entry's attributes; None when it went away meanwhile; bare ones where they cannot be had."""
+        """An entry's attributes; bare ones where they cannot be had.
+
+        None when it went away meanwhile, and for what has none and is neither directory, file nor link: no type is
+        made up.
+        """
         self.answered()
         try:
             found = attributes(entry.stat(follow_symlinks=False))
         except FileNotFoundError:
             return None
         except OSError:
-            return bare(_kind(entry))
+            kind = _kind(entry)
+            return bare(kind) if kind is not None else None
         if not self.reshaped:
             return found
         if _stat.S_ISDIR(found.mode):
@@ -277,7 +282,10 @@ def _fstat(fd: int) -> os.stat_result:
         raise
 
 
-def _kind(entry: "os.DirEntry[str]") -> int:
+def _kind(entry: "os.DirEntry[str]") -> Kind | None:
+    """The type as the directory has it, which tells these three apart from all others, and no more."""
     if entry.is_symlink():
-        return _stat.S_IFLNK
-    return _stat.S_IFDIR if entry.is_dir(follow_symlinks=False) else _stat.S_IFREG
+        return LINK
+    if entry.is_dir(follow_symlinks=False):
+        return DIR
+    return FILE if entry.is_file(follow_symlinks=False) else None

@@ -22,7 +22,7 @@ from mmirrorfs.source.freshness import NEVER
 from mmirrorfs.source.pace import threaded
 from mmirrorfs.source.walks import join
 from mmirrorfs.tree import Merged
-from mmirrorfs.view.nodes import FileNode, MergedNode, Node
+from mmirrorfs.view.nodes import FileNode, Node
 from mmirrorfs.view.view import View
 
 AGAIN = 5.0
@@ -99,12 +99,12 @@ class Finder:
         if place is None:
             return None
         rank, inner, path = place
-        node = along(self._view, path) if rank < 0 else self._inside(rank, inner, path, ino)
+        node = self._view.inodes.along(path) if rank < 0 else self._inside(rank, inner, path, ino)
         return node if node is not None and node.ino == ino else None
 
     def _inside(self, rank: int, directory: bytes, path: bytes, ino: int) -> Node | None:
         """What has that number in a directory of a source, if the view shows it still."""
-        leaf, listing = along(self._view, path), self._view.known[rank].listing(directory)
+        leaf, listing = self._view.inodes.along(path), self._view.known[rank].listing(directory)
         if listing is None or not isinstance(leaf, FileNode) or leaf.source.rank != rank:
             return None
         if leaf.inner + path[len(leaf.path) :] != directory:
@@ -131,19 +131,6 @@ class Finder:
             ]
             self._table = await threaded(partial(_table, self._view.inodes.index, roots, inside))
             self._made = self._view.freshness.clock()
-
-
-def along(view: View, path: bytes) -> Node | None:
-    """The node at a path of the view, as far as the index goes; None where that has something else."""
-    place: Node = view.inodes.root
-    for name in path.split(b"/") if path else ():
-        if not isinstance(place, MergedNode):
-            return place
-        child = view.inodes.current(place).children.get(name)
-        if child is None:
-            return None
-        place = view.inodes.child(place, name, child)
-    return place
 
 
 # Numbering: blocking, in a thread

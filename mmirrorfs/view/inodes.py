@@ -55,6 +55,18 @@ class Inodes:
             found = found.children.get(name) if isinstance(found, Merged) else None
         return found
 
+    def along(self, path: bytes) -> Node | None:
+        """The node at a path of the view, or that of the leaf on the way there; None where the index has neither."""
+        place: Node = self.root
+        for name in path.split(b"/") if path else ():
+            if not isinstance(place, MergedNode):
+                return place
+            child = self.current(place).children.get(name)
+            if child is None:
+                return None
+            place = self.child(place, name, child)
+        return place
+
     def current(self, node: MergedNode) -> Merged:
         """What the index has at that place now; ENOENT where it has no merged directory any more."""
         if node.generation != self._generation:

@@ -192,10 +192,8 @@ class View:
             folder = self.inodes.known(FileNode(node.source, node.above, above, DIR, merged is not None))
             await self.freshen(folder)
             return folder
-        place: Node = self.inodes.root
-        for name in above.split(b"/") if above else ():
-            assert isinstance(place, MergedNode)
-            place = self.inodes.child(place, name, self.inodes.current(place).children[name])
+        place = self.inodes.along(above)
+        assert isinstance(place, MergedNode)
         return place
 
     # Attributes
