@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.disks import disk
 from tests.support.fresh import PROMISE, REFRESH, observer, shows, trees
+from tests.support.held import crawled, crawls
 from tests.support.mounts import View, mounted
 from tests.support.polling import poll
 from tests.support.tracing import Costs, traced
@@ -26,16 +27,6 @@ HIGH: Tree = {
     b"loose": b"l",
 }
 LOW: Tree = {b"A": {b"one": {b"hidden": TRACKS}, b"three": TRACKS}, b"B": {b"four": {b"\xff\xfe": {b"x": b"x"}}}}
-
-
-def crawls(view: View) -> list[dict[str, object]]:
-    """How far the crawl of each source is."""
-    return [source["crawl"] for source in json.loads(os.getxattr(view.mountpoint, "user.mmirrorfs.status"))["sources"]]
-
-
-def crawled(view: View) -> None:
-    """Wait until all is known; a machine that is busy with something else may take its time."""
-    poll(lambda: all(crawl["state"] == "done" for crawl in crawls(view)), "the end of the crawl", 60)
 
 
 def walk(top: Path) -> list[tuple[str, int]]:

@@ -94,6 +94,9 @@ class Entry:
     def is_dir(self, *, follow_symlinks: bool) -> bool:
         return self._kind == DIR
 
+    def is_file(self, *, follow_symlinks: bool) -> bool:
+        return self._kind == FILE
+
     def is_symlink(self) -> bool:
         return self._kind == LINK
 
@@ -105,6 +108,10 @@ class Entry:
 def test_an_entry_that_cannot_be_looked_at_is_known_by_its_type_alone(reader: Reader, kind: int) -> None:
     found = reader.attributes_of(b"album", b"name", cast("os.DirEntry[str]", Entry(errno.EIO, kind)))
     assert found == bare(kind)
+
+
+def test_no_type_is_made_up_for_one_that_is_neither(reader: Reader) -> None:
+    assert reader.attributes_of(b"album", b"name", cast("os.DirEntry[str]", Entry(errno.EIO, stat.S_IFIFO))) is None
 
 
 def test_an_entry_that_went_away_is_left_out(reader: Reader) -> None:
