@@ -3,6 +3,7 @@
 import errno
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -10,9 +11,9 @@ import pytest
 import trio
 import trio.testing
 
+from mmirrorfs.attributes import FILE, Attributes
 from mmirrorfs.source.reader import attributes
 from mmirrorfs.source.source import Source
-from mmirrorfs.tree import FILE
 from mmirrorfs.view.files import LARGEST, Files
 from mmirrorfs.view.nodes import FileNode
 from tests.build import plant, sources
@@ -35,11 +36,16 @@ def files() -> Files:
     return Files()
 
 
+def added(source: Source, name: bytes, node: FileNode) -> tuple[int, FileNode, Attributes, float]:
+    """A descriptor of a file of the source, and what else goes with it."""
+    fd, attr = source.reader.open_content(name)
+    return fd, node, attr, time.monotonic()
+
+
 def opened(files: Files, source: Source, name: bytes) -> tuple[int, FileNode]:
     """An open file of the source: its handle and its node."""
     node = FileNode(source, name, name, FILE, False)
-    fd, node.attr = source.reader.open_content(name)
-    return files.add(fd, node), node
+    return files.add(*added(source, name, node)), node
 
 
 async def closed(source: Source, fd: int) -> bool:
@@ -203,8 +209,7 @@ async def test_a_handle_is_good_until_it_is_released(files: Files, source: Sourc
 
 async def test_each_open_has_its_own_handle(files: Files, source: Source) -> None:
     handle, node = opened(files, source, b"file")
-    fd, _ = source.reader.open_content(b"file")
-    again = files.add(fd, node)
+    again = files.add(*added(source, b"file", node))
     files.release(handle)
     assert node.opened == 1
     assert bytes(await files.read(again, 0, 3)) == CONTENTS[:3]

@@ -15,12 +15,13 @@ import pyfuse3
 import pytest
 import trio
 
-from mmirrorfs.merge.index import merge
 from mmirrorfs.serve.operations import Operations
 from mmirrorfs.source.source import Source
 from mmirrorfs.tree import Rank
+from mmirrorfs.view.directories import Directories
+from mmirrorfs.view.finder import Finder
 from mmirrorfs.view.labels import Labels
-from mmirrorfs.view.view import Freshness, View
+from tests.build import view_of
 from tests.support.trees import folders, grow
 
 ARGUMENTS: dict[str, tuple[object, ...]] = {
@@ -58,9 +59,8 @@ class Broken:
 def _operations(place: Path) -> Operations:
     trees = [grow(place / name, folders(name, "1")) for name in ("high", "low")]
     sources = [Source(Rank(rank), tree.name, os.fsencode(tree), 1) for rank, tree in enumerate(trees)]
-    order = (Rank(0), Rank(1))
-    view = View(sources, order, merge(tuple(source.scan(None) for source in sources), order), Freshness.promised(60))
-    return Operations(view, Labels(view, ""))
+    view = view_of(sources)
+    return Operations(view, Directories(view), Finder(view, lambda: False), Labels(view))
 
 
 def _broken(place: Path, error: BaseException) -> Operations:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mmirrorfs.attributes import DIR, FILE
 from mmirrorfs.merge.inodes import ROOT, InodeTable, number
-from mmirrorfs.tree import DIR, FILE
 
 
 @dataclass

@@ -5,8 +5,9 @@ from typing import Union
 
 import pytest
 
+from mmirrorfs.attributes import DIR, FILE, Attributes, Kind
 from mmirrorfs.merge.index import Change, Group, changes, merge, times
-from mmirrorfs.tree import DIR, FILE, Attributes, Directory, Entry, Kind, Leaf, Merged, Rank, Trees
+from mmirrorfs.tree import Directory, Entry, Leaf, Merged, Rank, Trees
 
 FIFO = Kind(0o010000)
 Plan = Mapping[bytes, Union["Plan", Kind]]

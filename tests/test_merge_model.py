@@ -6,8 +6,9 @@ from itertools import permutations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmirrorfs.attributes import DIR, FILE, Kind
 from mmirrorfs.merge.index import changes, merge, times
-from mmirrorfs.tree import DIR, FILE, Directory, Entry, Kind, Leaf, Merged, Rank, Trees
+from mmirrorfs.tree import Directory, Entry, Leaf, Merged, Rank, Trees
 from tests.test_merge import FIFO, Plan, attr, flat, ranks, trees
 
 names = st.sampled_from([b"a", b"b", b"c", b"\xff"])

@@ -36,7 +36,7 @@ def view_of_disk(place: Path, depth: int = 1) -> Iterator[tuple[Hanging, View]]:
     other = grow(place / "other", OTHER)
     with (
         slow_disk(place / "disk", DISK) as blocks,
-        mounted(place / "view", place / "disk", other, depth=depth, options=["--refresh=60"]) as view,
+        mounted(place / "view", place / "disk", other, depth=depth, options=["--refresh=60", "--crawl=off"]) as view,
         freed(blocks),
     ):
         quicken(view, "Warm")
@@ -44,7 +44,7 @@ def view_of_disk(place: Path, depth: int = 1) -> Iterator[tuple[Hanging, View]]:
 
 
 def quicken(view: View, folder: str) -> None:
-    """Read what is in memory, so that the daemon takes the disk for one that answers at once."""
+    """Read what is in memory, while the disk answers."""
     for _ in range(3):
         assert os.listdir(view.mountpoint / folder) == NAMES
         assert [entry.stat().st_size for entry in os.scandir(view.mountpoint / folder)] == [8] * TRACKS
@@ -144,7 +144,7 @@ def test_a_filesystem_within_a_local_source_that_hangs_keeps_nobody_else_waiting
     folder = "Net" if depth == 1 else "Net/Album"
     with (
         hanging(under, local / "Net") as net,
-        mounted(place / "view", local, other, depth=1, options=["--refresh=60"]) as view,
+        mounted(place / "view", local, other, depth=1, options=["--refresh=60", "--crawl=off"]) as view,
         freed(net),
     ):
         quicken(view, "Warm")

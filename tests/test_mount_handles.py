@@ -109,7 +109,7 @@ def test_a_handle_of_nothing_is_stale_at_once_and_does_no_harm(place: Path) -> N
         check(view, kept)
 
 
-def test_handles_of_nothing_cost_one_walk_however_many_they_are(place: Path) -> None:
+def test_handles_of_nothing_cost_the_sources_nothing(place: Path) -> None:
     under = grow(place / "under", {b"Artist": {b"Album": {b"track": b"t", b"sub": {b"deep": b"d"}}}})
     other = grow(place / "other", {b"Artist": {b"Other": {b"track": b"o"}}})
     with hanging(under, place / "slow") as source, mounted(place / "view", place / "slow", other, depth=2) as view:
@@ -120,7 +120,7 @@ def test_handles_of_nothing_cost_one_walk_however_many_they_are(place: Path) -> 
             wrong.data[0] = number
             with pytest.raises(OSError, match="Stale file handle"), opened(view.mountpoint, wrong):
                 pass
-        assert source.figures.listed - before == 2, "a walk: the album and what is in it"
+        assert source.figures.listed == before
 
 
 def test_the_handle_of_what_went_away_is_stale(place: Path) -> None:

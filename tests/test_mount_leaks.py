@@ -28,7 +28,7 @@ GROWTH = 2 << 20
 """Bytes that a daemon may have grown by since it was warm: what memory is lost to allocators."""
 GARBAGE = 8 << 20
 """The same where errors came out of threads, or indexes were swapped: what waits for the next look for garbage."""
-OPTIONS = ("--refresh=0.1", "--remember=1000", "-oallow_other")
+OPTIONS = ("--refresh=0.1", "--remember=1000", "--crawl=off", "-oallow_other")
 """Little is remembered on purpose, so that a memory that grows is none that was asked for."""
 LIMIT = 60.0 + 30 * TIMES
 

@@ -99,7 +99,7 @@ def test_a_folder_that_was_never_listed_keeps_its_name_and_cannot_be_listed(plac
     with (
         disk(place / "high", HIGH) as high,
         observer() as eyes,
-        mounted(view, high.where, low, depth=2, options=[REFRESH]) as mount,
+        mounted(view, high.where, low, depth=2, options=[REFRESH, "--crawl=off"]) as mount,
     ):
         mount.expect(LOST)
         assert eyes.names(view / "Ann/Both") == ["1", "link", "sub"]

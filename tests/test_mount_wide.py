@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.fresh import shows
+from tests.support.held import status
 from tests.support.mounts import View, mounted
 from tests.support.polling import poll
 from tests.support.syscalls import Directory
@@ -99,7 +100,11 @@ def test_a_hundred_thousand_names_are_listed_whole_and_hold_up_nobody(place: Pat
             os.lstat(view + b"/in/1000000")
         check_places(view + b"/in")
         os.mkdir(source / "in/0000000")
+        before = status(mount)["last_refresh"]
         mount.send(signal.SIGHUP)
+        poll(
+            lambda: status(mount)["last_refresh"] > before, "a look, before which the kernel may hear that it is absent"
+        )
         shows(lambda: os.path.isdir(view + b"/in/0000000"), "a new name among so many")
         shows(lambda: os.listdir(view + b"/in")[:2] == [b"000000", b"0000000"], "a new name in the listing")
 

@@ -13,6 +13,7 @@ import pytest
 
 from tests.support.fresh import trees
 from tests.support.handles import forget
+from tests.support.held import crawled
 from tests.support.mounts import mounted
 from tests.support.trees import Tree
 from tests.support.users import needs_root
@@ -28,7 +29,8 @@ TRACKS = ("A/X/1", "A/X/sub/2")
 def hot(place: Path, *options: str) -> Iterator[tuple[Path, Path]]:
     """The better source and a view of depth 2, of which the kernel knows every name."""
     high, low, view = trees(place, HIGH, LOW)
-    with mounted(view, high, low, depth=2, options=["--refresh=600", *options]):
+    with mounted(view, high, low, depth=2, options=["--refresh=600", *options]) as mount:
+        crawled(mount)  # one that came by while something is being removed would know the half of it
         for above, _, files in os.walk(view):
             for name in files:
                 assert Path(above, name).read_bytes()

@@ -5,11 +5,13 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
-from mmirrorfs.source.reader import DirectoryReader, Reader, attributes
-from mmirrorfs.tree import DIR, FILE, LINK, bare
+from mmirrorfs.attributes import DIR, FILE, LINK, bare
+from mmirrorfs.source.look import look
+from mmirrorfs.source.reader import Reader, attributes
 from tests.build import Fifo, Link, plant
 
 
@@ -59,61 +61,24 @@ def test_several_in_what_is_no_directory_are_an_error(reader: Reader) -> None:
         reader.stat_several(b"none", [b"x"])
 
 
-def test_a_listing_brings_names_and_attributes(root: Path, reader: Reader) -> None:
-    own, listed, rest = reader.listing(b"album", 100)
-    assert own.ino == (root / "album").stat().st_ino
-    assert {name: attr.kind for name, attr in listed} == {
-        b"01": FILE,
-        b"02": FILE,
-        b"cover": LINK,
-        b"pipe": 0o010000,
-        b"inner": DIR,
-    }
-    assert rest is None
+def test_a_look_brings_names_and_attributes(root: Path, reader: Reader) -> None:
+    found = look(reader, b"album")
+    assert found.stamp[1] == (root / "album").stat().st_ino
+    assert dict(found.kinds()) == {b"01": FILE, b"02": FILE, b"cover": LINK, b"pipe": 0o010000, b"inner": DIR}
 
 
-def test_a_large_listing_comes_in_pieces(root: Path, reader: Reader) -> None:
-    plant(root / "large", {f"{n:03}": "" for n in range(100)})
-    _, listed, rest = reader.listing(b"large", 30)
-    sizes = [len(listed)]
-    assert rest is not None
-    ended = False
-    while not ended:
-        more, ended = rest.read(30)
-        sizes.append(len(more))
-        listed += more
-    assert sizes == [30, 30, 30, 10]
-    assert sorted(name for name, _ in listed) == [b"%03d" % n for n in range(100)]
-
-
-def test_a_listing_can_be_given_up(reader: Reader) -> None:
-    _, _, rest = reader.listing(b"album", 2)
-    assert rest is not None
-    rest.close()
-    rest.close()
-
-
-def test_a_listing_that_nobody_waits_for_any_longer_leaves_no_descriptor(reader: Reader) -> None:
+def test_a_look_leaves_no_descriptor(reader: Reader) -> None:
     before = os.listdir("/proc/self/fd")
-    listing: tuple[object, ...] | None = reader.listing(b"album", 2)
-    assert listing is not None
-    assert os.listdir("/proc/self/fd") != before
-    listing = None
+    look(reader, b"album")
+    for wrong in (b"album/01", b"none"):
+        with pytest.raises(OSError, match="No"):
+            look(reader, wrong)
     assert os.listdir("/proc/self/fd") == before
-
-
-def test_a_descriptor_that_cannot_be_listed_is_closed(root: Path, reader: Reader) -> None:
-    fd = os.open(root / "album" / "01", os.O_RDONLY)
-    with pytest.raises(NotADirectoryError):
-        DirectoryReader(reader, fd, b"album/01")
-    with pytest.raises(OSError, match="Bad file descriptor"):
-        os.fstat(fd)
 
 
 def test_what_is_excluded_is_not_listed(root: Path) -> None:
     reader = Reader(os.fsencode(root), lambda name: name.startswith(b"0"))
-    _, listed, _ = reader.listing(b"album", 100)
-    assert sorted(name for name, _ in listed) == [b"cover", b"inner", b"pipe"]
+    assert look(reader, b"album").names() == [b"cover", b"inner", b"pipe"]
 
 
 class Entry:
@@ -129,6 +94,9 @@ class Entry:
     def is_dir(self, *, follow_symlinks: bool) -> bool:
         return self._kind == DIR
 
+    def is_file(self, *, follow_symlinks: bool) -> bool:
+        return self._kind == FILE
+
     def is_symlink(self) -> bool:
         return self._kind == LINK
 
@@ -136,36 +104,18 @@ class Entry:
         return 7
 
 
-class Entries:
-    """What scandir gives, with one such entry."""
-
-    def __init__(self, *entries: Entry) -> None:
-        self._left = list(entries)
-
-    def __iter__(self) -> "Entries":
-        return self
-
-    def __next__(self) -> Entry:
-        if not self._left:
-            raise StopIteration
-        return self._left.pop(0)
-
-    def close(self) -> None:
-        self._left = []
-
-
 @pytest.mark.parametrize("kind", [DIR, FILE, LINK])
-def test_an_entry_that_cannot_be_looked_at_is_known_by_its_type_alone(
-    reader: Reader, monkeypatch: pytest.MonkeyPatch, kind: int
-) -> None:
-    monkeypatch.setattr(os, "scandir", lambda fd: Entries(Entry(errno.EIO, kind)))
-    _, [(name, found)], _ = reader.listing(b"album", 10)
-    assert (name, found, found.is_known) == (b"name", bare(kind), False)
+def test_an_entry_that_cannot_be_looked_at_is_known_by_its_type_alone(reader: Reader, kind: int) -> None:
+    found = reader.attributes_of(b"album", b"name", cast("os.DirEntry[str]", Entry(errno.EIO, kind)))
+    assert found == bare(kind)
 
 
-def test_an_entry_that_went_away_is_left_out(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "scandir", lambda fd: Entries(Entry(errno.ENOENT, FILE)))
-    assert reader.listing(b"album", 10)[1:] == ([], None)
+def test_no_type_is_made_up_for_one_that_is_neither(reader: Reader) -> None:
+    assert reader.attributes_of(b"album", b"name", cast("os.DirEntry[str]", Entry(errno.EIO, stat.S_IFIFO))) is None
+
+
+def test_an_entry_that_went_away_is_left_out(reader: Reader) -> None:
+    assert reader.attributes_of(b"album", b"name", cast("os.DirEntry[str]", Entry(errno.ENOENT, FILE))) is None
 
 
 def test_contents_are_opened_for_reading(root: Path, reader: Reader) -> None:

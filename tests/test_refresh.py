@@ -2,6 +2,7 @@
 
 import shutil
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,13 +11,15 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from mmirrorfs.attributes import DIR
 from mmirrorfs.merge.index import Change
 from mmirrorfs.merge.inodes import ROOT
 from mmirrorfs.serve.refresh import Refresher
+from mmirrorfs.source.freshness import Freshness
 from mmirrorfs.source.source import Source
-from mmirrorfs.tree import DIR, Directory, Leaf, Merged, Rank
-from mmirrorfs.view.view import Freshness, View
-from tests.build import Clock, find, plant, sources, view_of
+from mmirrorfs.tree import Directory, Leaf, Merged, Rank
+from mmirrorfs.view.view import View
+from tests.build import find, plant, seen, sources, state_of
 
 
 class Told:
@@ -48,11 +51,10 @@ class World:
         self.low = plant(where / "low", {"Gold": {"01": "mp3"}, "More": {}, "A": {"x": {}, "y": {}}})
         self.sources = sources(self.high, self.low, depth=depth)
         self.kernel = Told()
-        self.clock = Clock()
-        self.view: View = view_of(self.sources, clock=self.clock)
-        self.view.freshness = Freshness(1.0, 1.0, period)
-        trees = [tree for tree in self.view.index.inputs if tree is not None]
-        self.refresher = Refresher(self.view, trees, self.kernel, fallback)
+        state = state_of(self.sources, freshness=Freshness(1.0, 1.0, period, time.monotonic))
+        self.told: Callable[[list[Change]], None] = lambda changes: None
+        self.refresher = Refresher(state, self.kernel, fallback, lambda changes: self.told(changes), self._note)
+        self.view = View(state, self.refresher)
         self.looks = [0, 0]
         self.gates = [threading.Event(), threading.Event()]
         self._looked = trio.Event()
@@ -63,7 +65,6 @@ class World:
         for source, gate in zip(self.sources, self.gates, strict=True):
             gate.set()
             monkeypatch.setattr(source, "scan", self._counting(source, source.scan))
-        self.refresher.looked = self._note
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.refresher.run)
             yield
@@ -99,7 +100,7 @@ class World:
         await self.until(lambda: all(looks >= least for looks, least in zip(self.looks, goal, strict=True)))
 
     def winner(self, name: bytes) -> Rank | None:
-        child = self.view.index.children.get(name)
+        child = self.view.inodes.index.children.get(name)
         return child.source if isinstance(child, Leaf) else None
 
 
@@ -149,21 +150,21 @@ async def test_a_folder_that_vanishes_falls_back_to_the_next_source(
 async def test_while_nothing_changes_nothing_is_swapped_or_told(
     world: World, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
-    index = world.view.index
+    index = world.view.inodes.index
     async with world.watched(monkeypatch):
         await world.a_whole_look()
-        assert world.view.index.children == index.children
+        assert world.view.inodes.index.children == index.children
         assert world.kernel.nothing()
 
 
 async def test_what_lies_below_the_depth_is_nobody_s_news(
     world: World, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
-    index = world.view.index
+    index = world.view.inodes.index
     async with world.watched(monkeypatch):
         (world.high / "Gold" / "02").touch()
         await world.a_whole_look()
-        assert world.view.index.children == index.children
+        assert world.view.inodes.index.children == index.children
 
 
 async def test_the_kernel_is_told_of_names_only_in_directories_that_it_knows(
@@ -177,8 +178,8 @@ async def test_the_kernel_is_told_of_names_only_in_directories_that_it_knows(
         await world.until(lambda: (known.ino, b"y") in world.kernel.names)
         await world.a_whole_look()
     assert world.kernel.names == {(known.ino, b"y")}
-    assert (await world.view.getattr(known.ino)).attr.mtime_ns >= (world.high / "A").stat().st_mtime_ns
-    assert (await find(world.view, "Gold/02")).attr.kind == DIR
+    assert world.view.answer(await world.view.getattr(known.ino))[0].mtime_ns >= (world.high / "A").stat().st_mtime_ns
+    assert (await seen(world.view, "Gold/02")).kind == DIR
 
 
 async def test_who_is_told_of_changes_finds_them_in_the_view(
@@ -190,7 +191,7 @@ async def test_who_is_told_of_changes_finds_them_in_the_view(
         assert world.winner(b"New") == 0
         told.extend(changes)
 
-    world.refresher.changed = changed
+    world.told = changed
     async with world.watched(monkeypatch):
         (world.high / "New").mkdir()
         await world.until(lambda: bool(told))
@@ -205,13 +206,13 @@ async def test_who_is_told_of_changes_finds_them_in_the_view(
 async def test_a_lost_source_keeps_its_place_and_is_warned_about_once(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
 ) -> None:
-    index, high = world.view.index, world.sources[0]
+    index, high = world.view.inodes.index, world.sources[0]
     async with world.watched(monkeypatch):
         unplug(world.high)
         await world.until(lambda: high.lost is not None)
         for _ in range(3):
             await world.a_whole_look()
-        assert world.view.index.children == index.children
+        assert world.view.inodes.index.children == index.children
         assert world.kernel.nothing()
         assert (warnings(caplog, "is lost"), warnings(caplog, "is back")) == (1, 0)
         (world.low / "Since").mkdir()
@@ -304,7 +305,7 @@ async def test_a_file_edited_in_place_while_it_is_open_is_told(
             file.write(" and more")
         await world.until(lambda: bool(world.kernel.files))
         assert world.kernel.files == {edited.ino} != {other.ino}
-        assert edited.attr.size == len("flac and more")
+        assert world.view.answer(edited)[0].size == len("flac and more")
     world.view.files.release(handle)
 
 

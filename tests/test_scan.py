@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from mmirrorfs.attributes import DIR, FILE, LINK, Attributes
 from mmirrorfs.source import scan as scan_module
+from mmirrorfs.source.look import COARSE
 from mmirrorfs.source.reader import Reader, attributes
 from mmirrorfs.source.scan import Scanner
-from mmirrorfs.tree import DIR, FILE, LINK, Attributes, Directory, Leaf, Rank, unpacked
+from mmirrorfs.tree import Directory, Leaf, Rank
 from tests.build import Fifo, Link, Tree, deep, move, plant
 
 FIFO = 0o010000
@@ -145,14 +147,16 @@ def test_followed_links_count_as_what_they_point_to_and_never_settle(tmp_path: P
 
 def test_the_attributes_of_all_that_is_not_scanned_itself_are_taken(root: Path) -> None:
     found = scan(scanner(root, 1))
-    known = {name: unpacked(blob) for name, blob in found.known.items()}
+    known = dict(found.listing.entries())
     assert {name: attr.kind for name, attr in known.items()} == {b"A": DIR, b"B": DIR, b"file": FILE, b"pipe": FIFO}
     assert known[b"A"] == attributes((root / "A").stat())
-    assert set(scan(scanner(root, 2)).known) == {b"file", b"pipe"}
+    listing = scan(scanner(root, 2)).listing
+    assert {name for name, attr in listing.entries() if attr.is_known} == {b"file", b"pipe"}
+    assert listing.names() == [b"A", b"B", b"file", b"pipe"], "of those that are, the names"
 
 
 def test_attributes_that_moved_are_no_change_of_the_names(root: Path) -> None:
-    again = scanner(root, 1)
+    again, before = scanner(root, 1), attributes((root / "A").stat())
     first = scan(again)
     (root / "A").chmod(0o711)
     move(root)
@@ -160,8 +164,8 @@ def test_attributes_that_moved_are_no_change_of_the_names(root: Path) -> None:
     assert second is not first, "its own mtime moved"
     (root / "A").chmod(0o700)
     third = scan(again, second)
-    assert third is second
-    assert unpacked(second.known[b"A"]).mode == DIR | 0o700
+    assert third.entries == second.entries
+    assert [found.listing.get(b"A") for found in (first, third)] == [before, attributes((root / "A").stat())]
 
 
 def test_what_is_excluded_is_not_seen(root: Path) -> None:
@@ -276,7 +280,7 @@ def test_a_stamp_in_the_future_is_trusted_once_it_stood_for_a_while(
     again = scanner(root)
     first = scan(again)
     assert not first.settled
-    clock.ahead += scan_module.COARSE + 0.5
+    clock.ahead += COARSE + 0.5
     second = scan(again, first)
     assert second.settled
     counting = Counting(root, monkeypatch)

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from mmirrorfs.attributes import DIR, Attributes, bare
 from mmirrorfs.source.reader import Reader
 from mmirrorfs.source.scan import Scanner
-from mmirrorfs.tree import DIR, Attributes, Directory, Leaf, Rank, unpacked
+from mmirrorfs.tree import Directory, Leaf, Rank
 from tests.build import move, plant
 from tests.test_scan import shape
 
@@ -99,7 +100,7 @@ def test_a_directory_that_cannot_even_be_looked_at_is_a_name_of_which_nothing_is
     before = scan(again)
     reader.codes[b"A"], reader.stat_too = errno.EACCES, True
     found = scan(again, before)
-    assert (found.entries[b"A"], found.known) == (Leaf(Rank(0), DIR), {})
+    assert (found.entries[b"A"], found.listing.get(b"A")) == (Leaf(Rank(0), DIR), bare(DIR))
     assert scan(again, found) is found
     reader.codes.clear()
     assert shape(scan(again, found)) == shape(before)
@@ -197,8 +198,9 @@ def test_what_takes_the_place_of_another_while_it_is_listed_is_never_of_the_othe
     for _ in range(2):
         found = scanner.scan(None, lambda: None)
         entry = found.entries.get(b"name")
-        if isinstance(entry, Leaf) and b"name" in found.known:
-            assert unpacked(found.known[b"name"]).kind == entry.kind
+        attr = found.listing.get(b"name")
+        if isinstance(entry, Leaf) and attr is not None and attr.is_known:
+            assert attr.kind == entry.kind
         elif entry is not None:
             assert isinstance(entry, Directory), "nothing is known of it"
     assert (b"name" in found.entries) == (after != "link"), "the second look is true"

@@ -11,9 +11,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from mmirrorfs.attributes import FILE
 from mmirrorfs.source.pace import HUNG, Pace
 from mmirrorfs.source.source import DOUBTFUL, Source, SourceLost
-from mmirrorfs.tree import FILE, Rank
+from mmirrorfs.tree import Rank
 from tests.build import move, plant, sources
 
 

@@ -2,17 +2,18 @@
 
 import errno
 import os
+import time
 from pathlib import Path
 
 import pytest
 
-from mmirrorfs.merge.index import merge
+from mmirrorfs.attributes import DIR, FILE, LINK
 from mmirrorfs.merge.inodes import ROOT
+from mmirrorfs.source.freshness import Freshness
 from mmirrorfs.source.source import Source
-from mmirrorfs.tree import DIR, FILE, LINK
 from mmirrorfs.view.nodes import FileNode
-from mmirrorfs.view.view import Freshness, View
-from tests.build import LASTING, Clock, Fifo, Heard, Link, find, move, plant, sources, view_of
+from mmirrorfs.view.view import View
+from tests.build import KEEP, Clock, Fifo, Link, find, heard, move, plant, rescan, seen, sources, view_of
 
 LATER = 3 * 10**18
 """When refreshes are said to happen: after everything else."""
@@ -37,8 +38,8 @@ def both(high: Path, low: Path) -> list[Source]:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
 
 
 @pytest.fixture
@@ -53,12 +54,6 @@ async def code_of(view: View, path: str) -> int | None:
     except OSError as error:
         return error.errno
     return None
-
-
-def rescanned(view: View, both: list[Source]) -> None:
-    """What a refresh does."""
-    trees = tuple(source.scan(tree) for source, tree in zip(both, view.index.inputs, strict=True))
-    view.install(merge(trees, view.order, before=view.index, now_ns=LATER))
 
 
 async def bytes_of(view: View, path: str) -> bytes:
@@ -87,7 +82,7 @@ async def bytes_of(view: View, path: str) -> bytes:
     ],
 )
 async def test_names_lead_to_what_the_merge_says(view: View, path: str, kind: int) -> None:
-    assert (await find(view, path)).attr.kind == kind
+    assert (await seen(view, path)).kind == kind
 
 
 async def test_a_folder_is_its_winner_s_and_nothing_of_the_other_s_shows_through(both: list[Source]) -> None:
@@ -106,7 +101,7 @@ async def test_numbers_are_the_same_in_another_process_and_after_a_refresh(both:
     one, other = view_of(both), view_of(sources(*[Path(os.fsdecode(s.path)) for s in both], depth=2))
     for path in ("A", "B", "A/Gold", "A/Gold/01.flac", "note"):
         number = (await find(one, path)).ino
-        rescanned(one, both)
+        rescan(one, LATER)
         assert number == (await find(one, path)).ino == (await find(other, path)).ino
 
 
@@ -121,21 +116,21 @@ async def test_dots_lead_here_and_to_the_directory_above_when_all_else_was_forgo
     for path in ("A", "note", "A/Gold", "A/Gold/01.flac", "A/More/CD2", "A/More/CD2/x"):
         node = await find(view, path)
         above = await find(view, os.path.dirname(path))
-        number, attr = above.ino, above.attr
-        for other in view.nodes:
+        number, attr = above.ino, view.answer(above)[0]
+        for other in view.inodes.held:
             if other is not node:
-                view.nodes.forget(other.ino, other.nlookup)
+                view.inodes.held.forget(other.ino, other.nlookup)
         assert await view.lookup(node.ino, b".") is node
         found = await view.lookup(node.ino, b"..")
-        assert (found.ino, found.attr.kind, found.attr.mode) == (number, DIR, attr.mode)
-        assert await view.lookup(ROOT, b"..") is view.node(ROOT)
+        assert (found.ino, view.answer(found)[0].mode) == (number, attr.mode)
+        assert await view.lookup(ROOT, b"..") is view.inodes.node(ROOT)
 
 
 async def test_dots_of_a_directory_that_is_gone_are_not_there(view: View, both: list[Source], low: Path) -> None:
     node = await find(view, "B")
     (low / "B").rmdir()
     move(low)
-    rescanned(view, both)
+    rescan(view, LATER)
     for dots in (b".", b".."):
         with pytest.raises(FileNotFoundError):
             await view.lookup(node.ino, dots)
@@ -146,7 +141,7 @@ async def test_dots_of_a_directory_that_is_gone_are_not_there(view: View, both: 
 
 async def test_a_number_that_nobody_holds_is_stale(view: View) -> None:
     node = await find(view, "A/Gold")
-    view.nodes.forget(node.ino, 1)
+    view.inodes.held.forget(node.ino, 1)
     for asked in (view.getattr, view.open, view.readlink):
         with pytest.raises(OSError, match="Stale") as caught:
             await asked(node.ino)
@@ -155,14 +150,14 @@ async def test_a_number_that_nobody_holds_is_stale(view: View) -> None:
 
 async def test_a_lookup_counts_nothing_by_itself(view: View) -> None:
     await view.lookup(ROOT, b"A")
-    assert len(view.nodes) == 1
+    assert len(view.inodes.held) == 1
 
 
 async def test_one_name_is_one_node_as_long_as_it_is_held(view: View) -> None:
     one, again = await find(view, "A/Gold/01.flac"), await find(view, "A/Gold/01.flac")
     assert one is again
     assert one.nlookup == 2
-    view.nodes.forget(one.ino, 1)
+    view.inodes.held.forget(one.ino, 1)
     assert (await view.getattr(one.ino)) is one
 
 
@@ -174,8 +169,8 @@ async def test_a_node_whose_name_went_answers_that_it_is_not_there(
     (low / "A" / "More").rename(low / "elsewhere")
     for path in (low, low / "A"):
         move(path)
-    rescanned(view, both)
-    clock.now += LASTING.keep
+    rescan(view, LATER)
+    clock.now += KEEP
     for node in (merged, folder):
         with pytest.raises(FileNotFoundError):
             await view.getattr(node.ino)
@@ -190,13 +185,13 @@ async def test_a_merged_directory_is_the_first_source_s_with_the_newest_times(bo
         os.chmod(path, 0o700 + rank)
         os.utime(path, ns=(10**18 * (rank + 1), 10**18 * (rank + 1)))
     for order, mode in (((0, 1), 0o700), ((1, 0), 0o701)):
-        attr = (await find(view_of(both, order), "A")).attr
+        attr = await seen(view_of(both, order), "A")
         assert (attr.mode, attr.nlink, attr.mtime_ns) == (DIR | mode, 1, 2 * 10**18)
 
 
 async def test_everything_else_has_the_winner_s_own_attributes(view: View, high: Path) -> None:
     for path in ("A/Gold", "A/Gold/01.flac", "A/Gold/cover", "note"):
-        attr, st = (await find(view, path)).attr, (high / path).lstat()
+        attr, st = await seen(view, path), (high / path).lstat()
         assert attr.ino == st.st_ino
         assert attr[:7] == (st.st_mode, st.st_nlink, st.st_uid, st.st_gid, st.st_rdev, st.st_size, st.st_blocks)
         assert (attr.mtime_ns, attr.ctime_ns) == (st.st_mtime_ns, st.st_ctime_ns)
@@ -206,37 +201,36 @@ async def test_attributes_are_kept_for_a_while_and_then_asked_for_again(view: Vi
     nodes = [await find(view, path) for path in ("note", "A/Gold/01.flac")]
     for path in ("note", "A/Gold/01.flac"):
         (high / path).write_text("longer than before")
-    clock.now += LASTING.keep - 0.1
-    assert [(await view.getattr(node.ino)).attr.size for node in nodes] == [4, 4]
+    clock.now += KEEP - 0.1
+    assert [view.answer(await view.getattr(node.ino))[0].size for node in nodes] == [4, 4]
     clock.now += 0.1
-    assert [(await view.getattr(node.ino)).attr.size for node in nodes] == [18, 18]
+    assert [view.answer(await view.getattr(node.ino))[0].size for node in nodes] == [18, 18]
 
 
 async def test_a_folder_that_another_source_took_over_moves_forward_in_time(
     view: View, both: list[Source], high: Path, low: Path
 ) -> None:
     os.utime(low / "A" / "Gold", ns=(5, 5))
-    before = (await find(view, "A/Gold")).attr
+    before = await seen(view, "A/Gold")
     (high / "A" / "Gold").rename(high / "A" / "Other")
     move(high / "A")
-    rescanned(view, both)
-    after = (await find(view, "A/Gold")).attr
+    rescan(view, LATER)
+    after = await seen(view, "A/Gold")
     assert after.ino == (low / "A" / "Gold").stat().st_ino
     assert after.mtime_ns == after.ctime_ns == LATER > before.mtime_ns
 
 
 async def test_what_changed_without_moving_mtime_or_size_is_told(view: View, high: Path, clock: Clock) -> None:
-    assert isinstance(view.reports, Heard)
-    told, node = view.reports.changed, await find(view, "A/Gold/01.flac")
-    view.replied(node)
+    told, node = heard(view).changed, await find(view, "A/Gold/01.flac")
+    view.replied(node, *view.answer(node))
     st = (high / "A/Gold/01.flac").stat()
     (high / "new").write_text("FLAC")
     os.utime(high / "new", ns=(st.st_atime_ns, st.st_mtime_ns))
     (high / "new").rename(high / "A/Gold/01.flac")
     for expected in ([], [node.ino]):
-        view.replied(await view.getattr(node.ino))
+        view.replied(node, *view.answer(await view.getattr(node.ino)))
         assert told == expected
-        clock.now += LASTING.keep
+        clock.now += KEEP
 
 
 # Links and files
@@ -276,14 +270,14 @@ async def test_a_file_that_replaced_one_that_is_open_is_a_file_of_its_own(
     (high / "new").rename(high / path)
     with pytest.raises(OSError, match="Stale"):
         await view.open(old.ino)
-    clock.now += LASTING.keep
+    clock.now += KEEP
     new = await find(view, path)
     assert new.ino != old.ino
     assert await bytes_of(view, path) == b"replaced!"
     assert bytes(await view.files.read(handle, 0, 100)) in (b"flac", b"high")
-    assert (await view.getattr(old.ino)).attr.size == 4, "an open file is asked itself"
+    assert view.answer(await view.getattr(old.ino))[0].size == 4, "an open file is asked itself"
     view.files.release(handle)
-    clock.now += LASTING.keep
+    clock.now += KEEP
     assert (await find(view, path)).ino == old.ino
 
 
@@ -291,7 +285,7 @@ async def test_what_is_open_goes_on_when_its_folder_goes(view: View, both: list[
     handle, _ = await view.open((await find(view, "A/Gold/01.flac")).ino)
     (high / "A" / "Gold").rename(high / "A" / "Other")
     move(high / "A")
-    rescanned(view, both)
+    rescan(view, LATER)
     assert bytes(await view.files.read(handle, 0, 10)) == b"flac"
     view.files.release(handle)
     node = await find(view, "A/Gold/01.mp3")
@@ -310,8 +304,8 @@ async def test_a_folder_swapped_for_a_link_leads_nowhere_and_gives_way(view: Vie
 
 def test_the_promise_is_kept_by_what_is_kept_and_how_often_is_looked() -> None:
     for seconds in (1, 60, 3600):
-        parts = Freshness.promised(seconds)
+        parts = Freshness.promised(seconds, time.monotonic)
         assert parts.keep + parts.kernel < seconds
         assert parts.period is not None
         assert parts.period + parts.kernel < seconds
-    assert Freshness.promised(0) == Freshness(0.5, 0.5, None)
+    assert Freshness.promised(0, time.monotonic) == Freshness(0.5, 0.5, None, time.monotonic)

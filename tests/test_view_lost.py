@@ -11,15 +11,16 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from mmirrorfs.attributes import DIR
 from mmirrorfs.source import reader as reader_module
 from mmirrorfs.source.beneath import open_beneath
 from mmirrorfs.source.pace import HUNG, Pace
 from mmirrorfs.source.reader import attributes
 from mmirrorfs.source.source import Source
-from mmirrorfs.tree import DIR
 from mmirrorfs.view.directories import Directories
+from mmirrorfs.view.nodes import Node
 from mmirrorfs.view.view import View
-from tests.build import LASTING, Clock, Heard, find, listed, move, plant, sources, view_of
+from tests.build import KEEP, Clock, find, heard, listed, move, plant, seen, sources, view_of
 
 
 @pytest.fixture
@@ -36,14 +37,19 @@ def low(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
 
 
 async def shown(view: View, path: str) -> dict[str, tuple[int, int, int]]:
     """A listing with number, mode and size of each entry."""
     entries = await listed(Directories(view), await find(view, path))
-    return {name: (node.ino, node.attr.mode, node.attr.size) for name, node in entries.items()}
+    return {name: (node.ino, attr.mode, attr.size) for name, (node, attr) in entries.items()}
+
+
+def is_fresh(view: View, node: Node) -> bool:
+    """Whether the kernel may keep what it is told of a node."""
+    return view.freshness.timeout(view.answer(node)[1]) > 0
 
 
 async def code_of(view: View, path: str, *, opened: bool = False) -> int | None:
@@ -90,7 +96,7 @@ async def test_listings_and_attributes_of_a_lost_source_stay_as_they_were_seen(
     before = {path: await shown(view, path) for path in SEEN}
     lose(high)
     for _ in range(3):
-        clock.now += LASTING.keep
+        clock.now += KEEP
         assert {path: await shown(view, path) for path in SEEN} == before
     assert await code_of(view, "A/Gold/CD2/02") is None
 
@@ -99,10 +105,9 @@ async def test_a_lost_source_is_told_about_and_its_files_cannot_be_opened(
     view: View, high: Path, both: list[Source], clock: Clock
 ) -> None:
     await shown(view, "A/Gold")
-    assert isinstance(view.reports, Heard)
     lose(high)
     assert await code_of(view, "A/Gold/01", opened=True) == errno.EIO
-    assert set(map(id, view.reports.losses)) == {id(both[0])}
+    assert set(map(id, heard(view).losses)) == {id(both[0])}
     assert both[0].lost is not None
     assert await code_of(view, "A/More/04", opened=True) is None
 
@@ -112,7 +117,7 @@ async def test_what_is_known_to_be_absent_in_a_lost_source_is_absent_and_the_unk
 ) -> None:
     await shown(view, "A/Gold")
     lose(high)
-    clock.now += LASTING.keep
+    clock.now += KEEP
     assert await code_of(view, "A/Gold/none") == errno.ENOENT
     assert await code_of(view, "A/New") is None, "the index knows it"
     assert await code_of(view, "A/New/03") == errno.EIO
@@ -122,17 +127,18 @@ async def test_what_is_known_to_be_absent_in_a_lost_source_is_absent_and_the_unk
 
 async def test_a_file_that_was_only_looked_up_is_remembered_too(view: View, high: Path, clock: Clock) -> None:
     node = await find(view, "A/Gold/01")
+    before = view.answer(node)
     lose(high)
-    clock.now += LASTING.keep
-    assert (await find(view, "A/Gold/01")).attr == node.attr
-    assert (await view.getattr(node.ino)).attr.size == 4
+    clock.now += KEEP
+    assert view.answer(await find(view, "A/Gold/01")) == before
+    assert view.answer(await view.getattr(node.ino))[0].size == 4
 
 
 async def test_what_was_never_asked_about_is_shown_as_the_scan_found_it(view: View, high: Path, clock: Clock) -> None:
     before = [attributes((high / path).lstat()) for path in ("A/New", "note")]
     lose(high)
-    clock.now += 100 * LASTING.keep
-    assert [(await find(view, path)).attr for path in ("A/New", "note")] == before
+    clock.now += 100 * KEEP
+    assert [(await seen(view, path)) for path in ("A/New", "note")] == before
 
 
 async def test_a_file_newer_than_the_listing_is_there_still_when_the_source_is_lost_and_one_that_went_is_not(
@@ -141,13 +147,13 @@ async def test_a_file_newer_than_the_listing_is_there_still_when_the_source_is_l
     await shown(view, "A/Gold")
     (high / "A/Gold/new").write_text("since")
     (high / "A/Gold/01").unlink()
-    clock.now += LASTING.keep
+    clock.now += KEEP
     view.sources[0].is_local = lambda path: False  # a name by itself, without a listing
     assert await code_of(view, "A/Gold/new") is None
     assert await code_of(view, "A/Gold/01") == errno.ENOENT
     lose(high)
-    clock.now += LASTING.keep
-    assert (await find(view, "A/Gold/new")).attr.size == 5
+    clock.now += KEEP
+    assert (await seen(view, "A/Gold/new")).size == 5
     assert await code_of(view, "A/Gold/01") == errno.ENOENT
     assert set(await shown(view, "A/Gold")) == {"CD2", "new"}
 
@@ -161,7 +167,7 @@ async def test_a_lost_source_that_is_back_is_asked_again(
     plug_in(high)
     (high / "A/Gold/new").write_text("since")
     both[0].lost = None  # as whoever refreshes says
-    clock.now += LASTING.keep
+    clock.now += KEEP
     assert await code_of(view, "A/Gold/01", opened=True) is None
     assert set(await shown(view, "A/Gold")) == {"01", "CD2", "new"}
 
@@ -171,7 +177,7 @@ async def test_a_folder_that_was_emptied_is_empty(view: View, high: Path, clock:
     shutil.rmtree(high / "A/Gold/CD2")
     (high / "A/Gold/01").unlink()
     move(high / "A/Gold")
-    clock.now += LASTING.keep
+    clock.now += KEEP
     assert await shown(view, "A/Gold") == {}
     assert await code_of(view, "A/Gold/01") == errno.ENOENT
 
@@ -234,14 +240,14 @@ async def test_nobody_waits_in_a_merged_directory_for_a_source_that_does_not_ans
 ) -> None:
     before = {path: await shown(mixed, path) for path in ("", "A", "H")}
     hanging.gate.clear()
-    clock.now += LASTING.keep
+    clock.now += KEEP
     start = trio.current_time()
     assert {path: await shown(mixed, path) for path in ("", "A", "H")} == before
     for path in ("A", "A/Gold", "A/New", "A/More", "H/Only", "note"):
-        clock.now += LASTING.keep
+        clock.now += KEEP
         node = await find(mixed, path)
         assert await mixed.getattr(node.ino) is node
-        assert path == "A" or path == "A/More" or not mixed.is_fresh(node.seen), "the kernel may not keep it"
+        assert path == "A" or path == "A/More" or not is_fresh(mixed, node), "the kernel may not keep it"
     assert trio.current_time() == start
 
 
@@ -251,13 +257,13 @@ async def test_what_a_slow_source_says_of_a_merged_directory_is_taken_note_of_wh
     node = await find(mixed, "A/Gold")
     hanging.gate.clear()
     (high / "A/Gold").chmod(0o711)
-    clock.now += LASTING.keep
-    assert (await mixed.getattr(node.ino)).attr.mode != DIR | 0o711
+    clock.now += KEEP
+    assert mixed.answer(await mixed.getattr(node.ino))[0].mode != DIR | 0o711
     hanging.gate.set()
     with trio.fail_after(100):
-        while not mixed.is_fresh(node.seen):
+        while not is_fresh(mixed, node):
             await trio.sleep(1)
-    assert node.attr.mode == DIR | 0o711
+    assert mixed.answer(node)[0].mode == DIR | 0o711
 
 
 async def test_what_was_seen_below_the_depth_of_a_hung_source_is_shown_and_the_unknown_waited_for(
@@ -265,13 +271,13 @@ async def test_what_was_seen_below_the_depth_of_a_hung_source_is_shown_and_the_u
 ) -> None:
     before = await shown(mixed, "A/Gold")
     hanging.gate.clear()
-    clock.now += LASTING.keep
+    clock.now += KEEP
     with trio.move_on_after(HUNG / 2) as slow:
         await shown(mixed, "A/Gold")
     assert slow.cancelled_caught, "slow is not hung"
     watch.now += HUNG
     assert await shown(mixed, "A/Gold") == before
-    assert not mixed.is_fresh((await find(mixed, "A/Gold/01")).seen)
+    assert not is_fresh(mixed, await find(mixed, "A/Gold/01"))
     with trio.move_on_after(2 * HUNG) as unknown:
         await find(mixed, "A/Gold/none")
     assert unknown.cancelled_caught, "an old listing does not prove that a name is absent"

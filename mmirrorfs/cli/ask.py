@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from mmirrorfs.cli.follow import in_words, until_crawled
 from mmirrorfs.cli.options import FOLLOWS
 from mmirrorfs.cli.problem import FAILED, Problem
 from mmirrorfs.mount import table
@@ -22,32 +23,45 @@ LOST = 1
 
 def asked(given: dict[str, Any]) -> Callable[[], int] | None:
     """What a command line asks a live view, if it asks anything. Raises Problem where that makes no sense."""
-    questions = {"status": show_status, "explain": explain}
-    names = [name for name in (*questions, "simulate") if given[name] not in (None, False)]
+    names = [name for name in ("status", "explain", "simulate") if given[name] not in (None, False)]
     if names in ([], ["simulate"]):
         return None
     if len(names) > 1:
         raise Problem(f"--{names[0]} and --{names[1]} are asked one at a time")
     (name,) = names
+    if given["follow"] and name != "status":
+        raise Problem("--follow goes with --status")
     words = [*([] if given[name] == FOLLOWS else [given[name]]), *given["paths"]]
     if len(words) != 1 or not words[0]:
         raise Problem(f"--{name} takes one path, that of {'a view' if name == 'status' else 'something in a view'}")
-    return partial(questions[name], words[0], given["json"])
+    return (
+        partial(show_status, words[0], given["json"], given["follow"])
+        if name == "status"
+        else partial(explain, words[0], given["json"])
+    )
 
 
-def show_status(mountpoint: str, as_json: bool) -> int:
-    """Print the state of the view on ``mountpoint``; returns LOST where a source of it is lost or does not answer."""
+def show_status(mountpoint: str, as_json: bool, wait: bool = False) -> int:
+    """Print the state of the view on ``mountpoint``; returns LOST where a source of it is lost or does not answer.
+
+    With ``wait`` when its sources have been crawled.
+    """
     where = _found(mountpoint)
     if table.view_at(where) is None:
         raise Problem(f"no view is mounted on {printable(where)}", FAILED)
-    state = json.loads(_answer(where, "status") or b"null")
-    if state is None:
-        raise Problem(f"the view on {printable(where)} does not answer", FAILED)
+    state = until_crawled(partial(_state, where)) if wait else _state(where)
     if as_json:
         print(json.dumps(state, indent=1))
     else:
         print("\n".join(_in_words(printable(where), state)))
     return LOST if any(source["lost"] or source["hangs"] for source in state["sources"]) else 0
+
+
+def _state(where: bytes) -> dict[str, Any]:
+    state: dict[str, Any] | None = json.loads(_answer(where, "status") or b"null")
+    if state is None:
+        raise Problem(f"the view on {printable(where)} does not answer", FAILED)
+    return state
 
 
 def _in_words(where: str, state: dict[str, Any]) -> list[str]:
@@ -56,6 +70,7 @@ def _in_words(where: str, state: dict[str, Any]) -> list[str]:
         health = f"LOST: {source['lost']}" if source["lost"] else "does not answer" if source["hangs"] else "there"
         path = printable(base64.b64decode(source["path_b64"]) if "path_b64" in source else source["path"])
         lines.append(f"  {source['name']} ({path}): wins {source['wins']:,} folders, {health}")
+        lines.append(f"    {in_words(source['crawl'])}")
     ago = max(0.0, time.time() - state["last_refresh"])
     lines.append(f"  asked in the order {', '.join(state['order'])}")
     lines.append(f"  last looked at {ago:.0f} s ago, which took {state['took']:.3f} s")

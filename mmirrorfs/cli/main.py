@@ -126,7 +126,9 @@ def run(arguments: list[str]) -> int:
         return int(command.invoke(context) or 0)
 
 
-_ONCE = frozenset(("status", "explain", "json", "simulate", "version", "help", "install-helper", "uninstall-helper"))
+_ONCE = frozenset(
+    ("status", "follow", "explain", "json", "simulate", "version", "help", "install-helper", "uninstall-helper")
+)
 """Options that ask for something once: neither -o nor a file may say them, or a mount would be taken for made."""
 
 

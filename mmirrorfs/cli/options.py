@@ -89,6 +89,8 @@ def _option(group: str, *names: str, **how: Any) -> Decorator:  # noqa: ANN401  
     return click.option(*names, cls=Grouped, group=group, **how)
 
 
+CRAWLS = ("all", "local", "off")
+
 FOLLOWS = "\0"
 """The value of --status and --explain where another option stands next: the path comes later. No path is like that."""
 
@@ -127,7 +129,15 @@ OPTIONS: tuple[Decorator, ...] = (
     ),
     _option(
         _LOOK, "--remember", type=click.IntRange(min=0), default=1_000_000, metavar="ENTRIES", show_default=True,
-        help="How many names inside folders are remembered for when a source is lost; about 200 bytes each.",
+        help="How many names inside folders are kept in memory, for everybody who asks; about 100 bytes each.",
+    ),
+    _option(
+        _LOOK, "--crawl", type=click.Choice(CRAWLS), default="local", show_default=True,
+        help="Whose folders are read ahead, when nothing else is to do: those of local disks, all, or none.",
+    ),
+    _option(
+        _LOOK, "--timeout", type=_Seconds(), default=0.0, metavar="SECONDS", show_default=True,
+        help="Give up on a source that does not answer, with an I/O error; 0: wait, as for a disk.",
     ),
     _option(
         _LOOK, "--on-change", metavar="COMMAND",
@@ -155,6 +165,7 @@ OPTIONS: tuple[Decorator, ...] = (
         _ASK, "--explain", metavar="PATH", is_flag=False, flag_value=FOLLOWS, shell_complete=files,
         help="Print why a path in a live view is what it is.",
     ),
+    _option(_ASK, "--follow", is_flag=True, help="With --status: wait until the folders have been read ahead."),
     _option(_ASK, "--json", is_flag=True, help="With --simulate, --status or --explain: print it as JSON."),
     _option(
         _RUN, "--config", metavar="FILE", shell_complete=files,

@@ -9,14 +9,17 @@ from collections.abc import Sequence
 
 from mmirrorfs.cli.places import ViewSettings, order_of
 from mmirrorfs.cli.problem import FAILED, Problem
-from mmirrorfs.cli.settings import Settings, excluded_by, identity
+from mmirrorfs.cli.settings import Settings, identity
 from mmirrorfs.merge.index import Pairing, merge
 from mmirrorfs.merge.names import compiled, pairing
 from mmirrorfs.mount.session import Plan
+from mmirrorfs.source.crawl import Plan as CrawlPlan
+from mmirrorfs.source.exclude import excluded_by
+from mmirrorfs.source.freshness import Freshness
 from mmirrorfs.source.source import Source, SourceLost
 from mmirrorfs.text import printable
 from mmirrorfs.tree import Directory, Rank
-from mmirrorfs.view.view import Freshness, View
+from mmirrorfs.view.state import State
 
 log = logging.getLogger(__name__)
 
@@ -89,17 +92,26 @@ def _plan(settings: Settings, view: ViewSettings, sources: list[Source], trees: 
     order = order_of(view.prefer, settings.sources)
     paired = pairing_of(settings)
     index = merge(tuple(trees), order, paired)
-    freshness = Freshness.promised(settings.refresh)
-    made = View(sources, order, index, freshness, settings.remember, paired, time.monotonic)
+    freshness = Freshness.promised(settings.refresh, time.monotonic)
+    state = State.of(sources, order, index, freshness, settings.remember, paired)
     return Plan(
         mountpoint=view.mountpoint,
         options=settings.fuse_options,
-        view=made,
-        trees=tuple(trees),
+        state=state,
         fallback=settings.fallback,
+        crawls=tuple(_crawl(settings, source) for source in sources),
+        timeout=settings.timeout,
         on_change=settings.on_change,
         identity=identity(settings, view),
     )
+
+
+def _crawl(settings: Settings, source: Source) -> CrawlPlan | None:
+    """What is to be crawled of a source; None for nothing: what lies above the depth was scanned."""
+    if settings.crawl == "off" or (settings.crawl == "local" and not source.local):
+        return None
+    everywhere = settings.crawl == "all"
+    return CrawlPlan(source.root, settings.depth, settings.excludes, settings.follow, everywhere, source.identity)
 
 
 class _Count:

@@ -1,10 +1,8 @@
 """What the user asked for, checked for sense but not against the disk. Pure."""
 
-import fnmatch
 import hashlib
 import json
 import os
-import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +10,6 @@ from mmirrorfs.cli.config import Config
 from mmirrorfs.cli.places import Named, ViewSettings, order_of, places
 from mmirrorfs.cli.problem import Problem
 from mmirrorfs.merge.names import compiled
-from mmirrorfs.source.reader import Excluded, nothing_excluded
 from mmirrorfs.text import printable
 
 DEEPEST = 200
@@ -21,7 +18,7 @@ DEEPEST = 200
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that one command was told. ``refresh`` is in seconds, ``remember`` in entries."""
+    """Everything that one command was told. ``refresh`` and ``timeout`` are in seconds, ``remember`` in entries."""
 
     sources: tuple[Named, ...]
     views: tuple[ViewSettings, ...]
@@ -34,6 +31,8 @@ class Settings:
     refresh: float = 60.0
     fallback: bool = False
     remember: int = 1_000_000
+    crawl: str = "local"
+    timeout: float = 0.0
     on_change: str | None = None
     simulate: bool = False
     json: bool = False
@@ -49,6 +48,8 @@ def settings(given: dict[str, Any], fuse: frozenset[str], config: Config | None)
         raise Problem(f"--depth {given['depth']}: must be from 1 to {DEEPEST}")
     if given["json"] and not given["simulate"]:
         raise Problem("--json goes with --simulate, --status or --explain")
+    if given["follow"]:
+        raise Problem("--follow goes with --status")
     for pattern in given["ignore"]:
         _check_pattern(pattern)
     for prefer in (view.prefer for view in where.views):
@@ -67,6 +68,8 @@ def settings(given: dict[str, Any], fuse: frozenset[str], config: Config | None)
         refresh=given["refresh"],
         fallback=given["on_missing"] == "fallback",
         remember=given["remember"],
+        crawl=given["crawl"],
+        timeout=given["timeout"],
         on_change=given["on_change"] or None,  # an empty one takes back what a configuration file says
         simulate=given["simulate"],
         json=given["json"],
@@ -103,6 +106,8 @@ def identity(settings: Settings, view: ViewSettings) -> str:
         "refresh": settings.refresh,
         "fallback": settings.fallback,
         "remember": settings.remember,
+        "crawl": settings.crawl,
+        "timeout": settings.timeout,
         "on_change": settings.on_change,
         "fuse": sorted(str(option) for option in settings.fuse_options if not option.startswith("fsname=")),
     }
@@ -119,12 +124,3 @@ class _Raw(str):
 def _fsname(source: str) -> str:
     """The source field of the mount table: as fstab has it, so that ``mount -a`` knows the view when it is there."""
     return _Raw("fsname=" + source.replace("\\", "\\\\").replace(",", "\\,"))
-
-
-def excluded_by(globs: tuple[str, ...]) -> Excluded:
-    """Whether a name matches any of the shell patterns, to the byte."""
-    if not globs:
-        return nothing_excluded
-    whole = b"|".join(os.fsencode(fnmatch.translate(glob)) for glob in globs)
-    matches = re.compile(whole).match
-    return lambda name: matches(name) is not None

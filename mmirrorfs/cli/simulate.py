@@ -9,12 +9,12 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
+from mmirrorfs.attributes import DIR
 from mmirrorfs.cli.prepare import open_sources, pairing_of, scan
 from mmirrorfs.cli.settings import Settings
 from mmirrorfs.merge.names import compiled, key_of
 from mmirrorfs.merge.plan import Remark, Row, remarks, rows
 from mmirrorfs.text import json_path, printable
-from mmirrorfs.tree import DIR
 
 _KINDS = {
     stat.S_IFREG: "file",

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import is_
 
-from mmirrorfs.tree import DIR, Child, Directory, Entry, Leaf, Merged, Rank, Trees
+from mmirrorfs.attributes import DIR
+from mmirrorfs.tree import Child, Directory, Entry, Leaf, Merged, Rank, Trees
 
 Group = tuple[bytes, tuple[Entry | None, ...], tuple[bytes | None, ...] | None]
 """A name of the view, what the sources have under it by rank, and their own spellings where these differ."""

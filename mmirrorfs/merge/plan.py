@@ -6,9 +6,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from mmirrorfs.attributes import DIR
 from mmirrorfs.merge.index import Pairing, exact, merge
 from mmirrorfs.merge.names import Key, collisions
-from mmirrorfs.tree import DIR, Directory, Entry, Leaf, Merged, Rank, Trees
+from mmirrorfs.tree import Directory, Entry, Leaf, Merged, Rank, Trees
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,9 +29,14 @@ from mmirrorfs.serve.notifier import Notifier
 from mmirrorfs.serve.operations import Operations
 from mmirrorfs.serve.refresh import Refresher
 from mmirrorfs.serve.status import status, summary
+from mmirrorfs.source.crawl import Plan as CrawlPlan
+from mmirrorfs.source.crawler import Crawl, Progress
+from mmirrorfs.source.source import Source
 from mmirrorfs.text import printable
-from mmirrorfs.tree import Directory
+from mmirrorfs.view.directories import Directories
+from mmirrorfs.view.finder import Finder
 from mmirrorfs.view.labels import Labels
+from mmirrorfs.view.state import State
 from mmirrorfs.view.view import View
 
 log = logging.getLogger(__name__)
@@ -50,17 +55,19 @@ class MountFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to mount where. ``options`` are libfuse's, ``trees`` what the view's index was merged from.
+    """What to mount where. ``options`` are libfuse's.
 
-    With ``fallback`` a lost source counts as empty; ``on_change`` is the user's command, and ``identity``
-    is what a second mount of the same is known by.
+    With ``fallback`` a lost source counts as empty; ``crawls`` say what is crawled of each source, by rank; a request
+    gets EIO after ``timeout`` seconds (0: never). ``on_change`` is the user's command, and ``identity`` is what a
+    second mount of the same is known by.
     """
 
     mountpoint: bytes
     options: frozenset[str]
-    view: View
-    trees: tuple[Directory, ...]
+    state: State
     fallback: bool = False
+    crawls: tuple[CrawlPlan | None, ...] = ()
+    timeout: float = 0.0
     on_change: str | None = None
     identity: str = ""
 
@@ -71,29 +78,24 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 
 def serve(plan: Plan, ready: Callable[[], None]) -> None:
     """Mount and serve until the end. ``ready`` is called when the mount was seen to answer. Raises MountFailed."""
-    early = _noted_signals()
-    labels = Labels(plan.view, plan.identity)
-    operations = Operations(plan.view, labels)
+    session = Session(plan, ready, _noted_signals())
     try:
         with listening() as said:
-            pyfuse3.init(operations, os.fsdecode(plan.mountpoint), set(plan.options))
+            pyfuse3.init(session.operations, os.fsdecode(plan.mountpoint), set(plan.options))
     except RuntimeError:
         raise MountFailed(explained(said.text)) from None
     own = reference(plan.mountpoint)
-    notifier = Notifier()
     try:
         if own is not None:
             claim(own, plan.identity)
             tuning.tune(own.device)
         tuning.settle_memory()
         probe = table.start_probe(partial(table.is_alive, plan.mountpoint))
-        session = Session(plan, operations, ready, early, notifier)
-        labels.status = session.status
         trio.run(session.run, probe, restrict_keyboard_interrupt_to_checkpoints=True)
         if session.failed:
             raise MountFailed("the mount does not answer")
     finally:
-        _close(own, notifier)
+        _close(own, session.notifier)
         for number in SIGNALS:  # one that comes now would only spoil the exit code
             signal.signal(number, signal.SIG_IGN)
 
@@ -123,40 +125,40 @@ def _noted_signals() -> list[int]:
 
 
 class Session:
-    """The tasks of a live mount. ``early`` are the signals that came before it ran."""
+    """All that serves one mount, and its tasks. ``early`` are the signals that came before it ran."""
 
-    def __init__(
-        self,
-        plan: Plan,
-        operations: Operations,
-        ready: Callable[[], None],
-        early: Sequence[int],
-        notifier: Notifier,
-    ) -> None:
+    def __init__(self, plan: Plan, ready: Callable[[], None], early: Sequence[int]) -> None:
         self.failed = False
+        self.notifier = Notifier()
         self._early = early
         self._plan = plan
-        self._operations = operations
         self._ready = ready
+        self._is_ready = False
         self._requests = trio.CancelScope()
         self._told_to_end = trio.Event()
-        self._notifier = notifier
-        self._refresher = Refresher(plan.view, plan.trees, self._notifier, plan.fallback)
+        self._hook = Hook(plan.on_change, plan.mountpoint) if plan.on_change is not None else None
+        changed = self._hook.changed if self._hook is not None else _ignored
+        state = plan.state
+        self._refresher = Refresher(state, self.notifier, plan.fallback, changed, self._tell_systemd, self._crawl_again)
+        self._crawls = [
+            Crawl(crawl, source.name, known.offer) if crawl is not None else None
+            for source, known, crawl in zip(state.sources, state.known, plan.crawls, strict=True)
+        ]
+        self._view = View(state, self._refresher)
+        self._directories = Directories(self._view)
+        finder, labels = Finder(self._view, self._is_crawling), Labels(self._view, plan.identity, self._status)
+        self.operations = Operations(self._view, self._directories, finder, labels, plan.timeout)
 
     async def run(self, probe: tuple[int, int]) -> None:
         """Serve until unmounted or told to end."""
-        self._notifier.start()
+        self.notifier.start()
         requestloop.install()
         async with trio.open_nursery() as nursery:
             await nursery.start(self._obey_signals)
+            tasks = [self._refresher.run, self._end, self._notice_cut, *(crawl.run for crawl in self._crawls if crawl)]
+            for task in (*tasks, *([self._hook.run] if self._hook is not None else [])):
+                nursery.start_soon(task)
             nursery.start_soon(self._announce, probe)
-            nursery.start_soon(self._refresher.run)
-            nursery.start_soon(self._end)
-            nursery.start_soon(self._notice_cut)
-            if self._plan.on_change is not None:
-                hook = Hook(self._plan.on_change, self._plan.mountpoint)
-                self._refresher.changed = hook.changed
-                nursery.start_soon(hook.run)
             with self._requests:
                 await pyfuse3.main(max_tasks=TASKS)
             if self._requests.cancelled_caught:
@@ -164,13 +166,22 @@ class Session:
                     await pyfuse3.main(max_tasks=TASKS)
             nursery.cancel_scope.cancel()
 
-    def status(self) -> dict[str, object]:
+    def _status(self) -> dict[str, object]:
         """How the view is, for monitoring: see ``serve.status``."""
-        return status(self._plan.view, self._operations.directories, self._refresher)
+        crawls = [crawl.progress if crawl is not None else Progress() for crawl in self._crawls]
+        return status(self._view, self._directories, self._refresher, crawls)
+
+    def _is_crawling(self) -> bool:
+        return any(crawl is not None and crawl.progress.state == "crawling" for crawl in self._crawls)
+
+    def _crawl_again(self, source: Source) -> None:
+        crawl, plan = self._crawls[source.rank], self._plan.crawls[source.rank]
+        if crawl is not None and plan is not None:
+            crawl.restart(plan._replace(identity=source.identity))
 
     def _tell_systemd(self) -> None:
-        if listens():
-            notify(f"STATUS={summary(self._plan.view, self._refresher)}")
+        if self._is_ready and listens():
+            notify(f"STATUS={summary(self._view, self._refresher)}")
 
     async def _announce(self, probe: tuple[int, int]) -> None:
         await trio.lowlevel.wait_readable(probe[1])
@@ -178,7 +189,7 @@ class Session:
         if self._told_to_end.is_set():
             return  # and nobody is told that it can be used
         if answered:
-            self._refresher.looked = self._tell_systemd
+            self._is_ready = True
             self._tell_systemd()
             log.info("%s is mounted", printable(self._plan.mountpoint))
             self._ready()
@@ -207,7 +218,7 @@ class Session:
         """When told to: stop serving once no source is waited for; what waits after GRACE seconds is given up."""
         await self._told_to_end.wait()
         notify("STOPPING=1")
-        sources = self._plan.view.sources
+        sources = self._plan.state.sources
         with trio.move_on_after(GRACE):
             while any(source.pace.busy for source in sources):
                 await trio.sleep(GRACE / 100)
@@ -216,7 +227,7 @@ class Session:
         self._give_up()
 
     def _give_up(self) -> None:
-        self._operations.ending = True
+        self.operations.ending = True
         self._requests.cancel()
 
     async def _notice_cut(self) -> None:
@@ -226,6 +237,10 @@ class Session:
                 hangups.register(descriptor, 0)  # nothing but errors and hang-ups
             await trio.lowlevel.wait_readable(hangups.fileno())
         self._give_up()
+
+
+def _ignored(changes: object) -> None:
+    """Nobody wants to hear of them."""
 
 
 def _answered(probe: tuple[int, int]) -> bool:

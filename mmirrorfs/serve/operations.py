@@ -25,6 +25,7 @@ from pyfuse3 import (
     RequestContext,
 )
 
+from mmirrorfs.attributes import Attributes
 from mmirrorfs.view.directories import Directories
 from mmirrorfs.view.extras import Extras
 from mmirrorfs.view.finder import Finder
@@ -57,7 +58,12 @@ def guarded(
         if self.ending:
             raise FUSEError(errno.EIO)
         try:
-            return await handler(self, *args, **kwargs)
+            if not self.timeout:
+                return await handler(self, *args, **kwargs)
+            with trio.fail_after(self.timeout):
+                return await handler(self, *args, **kwargs)
+        except trio.TooSlowError:
+            raise FUSEError(errno.EIO) from None
         except OSError as error:
             code = error.errno or errno.EIO
             raise FUSEError(_OTHERWISE.get(code, code)) from None
@@ -77,41 +83,35 @@ def guarded(
 class Operations(pyfuse3.Operations):
     """The request handlers of one mount. ``ending`` is set when stuck requests are given up: all get EIO then.
 
-    ``directories`` are those that are open.
+    So does each that takes longer than ``timeout`` seconds (0: none does).
     """
 
     supports_dot_lookup = True
     enable_acl = True
 
-    def __init__(self, view: View, labels: Labels) -> None:
+    def __init__(
+        self, view: View, directories: Directories, finder: Finder, labels: Labels, timeout: float = 0.0
+    ) -> None:
         super().__init__()
         self.ending = False
+        self.timeout = timeout
         self._view = view
-        self.directories = Directories(view)
-        self._finder = Finder(view)
+        self._directories = directories
+        self._finder = finder
         self._extras = Extras(view, labels)
-        self._timeout = view.freshness.kernel
 
     def _told(self, node: Node) -> EntryAttributes:
         """The reply that is written now."""
-        self._view.replied(node)
-        return self._reply(node, self._view.freshest())
-
-    def _reply(self, node: Node, since: float) -> EntryAttributes:
-        """What was true ``since`` (loop seconds) may be kept by the kernel; what is older is shown, and not kept."""
-        if node.seen < since:
-            return self._made(node, 0)
-        if not isinstance(node.reply, EntryAttributes):
-            node.reply = self._made(node, self._timeout)
-        return node.reply
+        attr, when = self._view.answer(node)
+        self._view.replied(node, attr, when)
+        return self._filled(EntryAttributes(), node.ino, attr, self._view.freshness.timeout(when))
 
     @staticmethod
-    def _made(node: Node, timeout: float) -> EntryAttributes:
-        """Made for each entry of a listing: unpacked at once, for it costs as much as a stat."""
-        entry = EntryAttributes()
-        mode, nlink, uid, gid, rdev, size, blocks, atime_ns, mtime_ns, ctime_ns, _, _ = node.attr
+    def _filled(entry: EntryAttributes, ino: int, attr: Attributes, timeout: float) -> EntryAttributes:
+        """Done for each entry of a listing: unpacked at once, for it costs as much as a stat."""
+        mode, nlink, uid, gid, rdev, size, blocks, atime_ns, mtime_ns, ctime_ns, _, _ = attr
         entry.entry_timeout = entry.attr_timeout = timeout
-        entry.st_ino = node.ino
+        entry.st_ino = InodeT(ino)
         entry.st_mode = mode
         entry.st_nlink = nlink
         entry.st_uid = uid
@@ -126,7 +126,7 @@ class Operations(pyfuse3.Operations):
 
     async def _lookup(self, parent: int, name: bytes) -> Node:
         """A dot is how the kernel asks for an NFS handle: its inode may have been forgotten, or be of a past mount."""
-        if name in (b".", b"..") and self._view.nodes.get(parent) is None:
+        if name in (b".", b"..") and self._view.inodes.held.get(parent) is None:
             found = await self._finder.find(parent)
             if found is None:
                 raise FUSEError(errno.ESTALE)
@@ -141,16 +141,16 @@ class Operations(pyfuse3.Operations):
         except FileNotFoundError:
             absent = EntryAttributes()
             absent.st_ino = InodeT(0)
-            absent.entry_timeout = absent.attr_timeout = self._timeout
+            absent.entry_timeout = absent.attr_timeout = self._view.freshness.kernel
             return absent
-        self._view.nodes.count(node)
+        self._view.inodes.held.count(node)
         return self._told(node)
 
     async def forget(self, inode_list: Sequence[tuple[InodeT, int]]) -> None:
         """Take references back. Nobody waits for an answer, and an exception of any kind would end the mount."""
         try:
             for ino, nlookup in inode_list:
-                self._view.nodes.forget(ino, nlookup)
+                self._view.inodes.held.forget(ino, nlookup)
         except Exception:
             log.exception("internal error in forget")
 
@@ -193,28 +193,29 @@ class Operations(pyfuse3.Operations):
     @guarded
     async def opendir(self, inode: InodeT, ctx: RequestContext) -> FileHandleT:
         """Take the listing of a directory."""
-        return FileHandleT(await self.directories.open(inode))
+        return FileHandleT(await self._directories.open(inode))
 
     @guarded
     async def readdir(self, fh: FileHandleT, start_id: int, token: pyfuse3.ReaddirToken) -> None:
         """Hand over entries from ``start_id`` on, until the buffer is full; each one is counted as a lookup."""
-        entries = await self.directories.entries(fh, start_id)
-        known, hand_over = self._view.nodes.get, pyfuse3.readdir_reply
-        reply, replied, since = self._reply, self._view.replied, self._view.freshest()
-        told: list[Node] = []
-        for position in range(start_id, len(entries)):
-            name, node = entries[position]
-            node = known(node.ino) or node
-            if not hand_over(token, name, reply(node, since), position + 1):
+        entries = await self._directories.entries(fh, start_id)
+        view, entry, told = self._view, EntryAttributes(), list[Node]()
+        last, timeout = None, 0.0
+        for position, (name, node, attr, when) in enumerate(entries, start_id + 1):
+            if attr is None:
+                continue
+            if when != last:
+                last, timeout = when, view.freshness.timeout(when)
+            if not pyfuse3.readdir_reply(token, name, self._filled(entry, node.ino, attr, timeout), position):
                 break
-            replied(node)
+            view.replied(node, attr, when)
             told.append(node)
-        self._view.nodes.count_all(told)
+        view.inodes.held.count_all(told)
 
     @guarded
     async def releasedir(self, fh: FileHandleT) -> None:
         """The last descriptor of an open directory was closed."""
-        self.directories.release(fh)
+        self._directories.release(fh)
 
     @guarded
     async def statfs(self, ctx: RequestContext) -> pyfuse3.StatvfsData:

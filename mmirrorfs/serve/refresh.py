@@ -1,4 +1,4 @@
-"""Keeping the index current: scan, merge, swap, tell. It is what a view reports to (``view.Reports``).
+"""Keeping the index current: scan, merge, swap, tell. It is what a view reports to (``view.reports``).
 
 Rule 1: each source is looked at on its own, in a thread, never twice at once: a slow one holds up nobody.
 Rule 2: the index is merged beside the old one and swapped in by one assignment; after that, and never from a
@@ -13,23 +13,25 @@ Runs on the event loop as one task a source; looks and merges run in threads.
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing, suppress
 from functools import partial
 from typing import Protocol
 
 import trio
 
+from mmirrorfs.attributes import DIR
 from mmirrorfs.merge.index import Change, changes, merge, without
 from mmirrorfs.merge.inodes import ROOT, number
 from mmirrorfs.source.filesystems import TableChanges
+from mmirrorfs.source.known import Answer
 from mmirrorfs.source.pace import threaded
 from mmirrorfs.source.source import Source, SourceLost
 from mmirrorfs.text import printable
-from mmirrorfs.tree import DIR, Directory, Merged, Trees
+from mmirrorfs.tree import Directory, Merged, Trees
 from mmirrorfs.view.files import OpenFile
 from mmirrorfs.view.nodes import FileNode, is_same
-from mmirrorfs.view.view import View
+from mmirrorfs.view.state import State
 
 log = logging.getLogger(__name__)
 
@@ -47,34 +49,44 @@ class Kernel(Protocol):
     def contents(self, ino: int) -> None: ...
 
 
+def _nothing(*said: object) -> None:
+    """For those who do not want to hear of it."""
+
+
 class Refresher:
-    """Keeps the index of one view current. ``changed`` is called after each swap with what changed."""
+    """Keeps the index of one view current.
+
+    ``changed`` is called after each swap with what changed, ``looked`` after each look, and ``back`` with a source that
+    was lost and is there again, or has something else mounted in it.
+    """
 
     def __init__(
         self,
-        view: View,
-        trees: Sequence[Directory],
+        state: State,
         kernel: Kernel,
         fallback: bool = False,
+        changed: Callable[[list[Change]], None] = _nothing,
+        looked: Callable[[], None] = _nothing,
+        back: Callable[[Source], None] = _nothing,
     ) -> None:
-        self._view = view
-        self._trees: list[Directory] = list(trees)
-        self._merged: Trees = tuple(trees)
+        self._state = state
+        self._merged: Trees = tuple(known.tree for known in state.known)
         self._kernel = kernel
         self._fallback = fallback
-        self.looked: Callable[[], None] = lambda: None
-        self.changed: Callable[[list[Change]], None] = lambda changes: None
-        self._wake = [trio.Event() for _ in view.sources]
-        self._asked = [False for _ in view.sources]
+        self._changed = changed
+        self._looked = looked
+        self._back = back
+        self._wake = [trio.Event() for _ in state.sources]
+        self._asked = [False for _ in state.sources]
         self._merging = trio.Lock()
-        self.looks = [time.time() for _ in view.sources]
+        self.looks = [time.time() for _ in state.sources]
         """When each source was last looked at, in seconds since the epoch."""
         self.last_took = 0.0
-        view.reports = self
 
     def refresh(self) -> None:
-        """Look at all sources now."""
-        for source in self._view.sources:
+        """Look at all sources now, and take nothing that is known for fresh."""
+        self._state.freshness.doubt()
+        for source in self._state.sources:
             self._asked[source.rank] = True
             self._wake[source.rank].set()
 
@@ -82,14 +94,25 @@ class Refresher:
         """Look at a source that turned out to be lost."""
         self._wake[source.rank].set()
 
-    def missing(self, source: Source, path: bytes) -> None:
-        """Rule 3. What was scanned since the index was merged goes in with it: it may say the same."""
-        self._trees[source.rank] = without(self._trees[source.rank], path)
-        trees = self._present()
-        if trees != self._merged:
-            self._merged = trees
-            self._swap(*_merged(trees, self._view, self._view.index))
+    def missing(self, source: Source, paths: list[bytes]) -> None:
+        """Rule 3."""
+        known = self._state.known[source.rank]
+        left = known.tree
+        for path in paths:
+            left = without(left, path)
+        if left is not known.tree:
+            known.install(left)
+        self.outdated()
         self._wake[source.rank].set()
+
+    def outdated(self) -> bool:
+        """Merge what was scanned since the index was merged, at once; returns whether there was anything."""
+        trees = self._present()
+        if trees == self._merged:
+            return False
+        self._merged = trees
+        self._swap(*_merged(trees, self._state, self._state.inodes.index))
+        return True
 
     def contents(self, ino: int) -> None:
         """Have the kernel drop the pages of a file."""
@@ -98,13 +121,13 @@ class Refresher:
     async def run(self) -> None:
         """Look at every source once a period, when asked to, and when it surprises. Until cancelled."""
         async with trio.open_nursery() as nursery:
-            for source in self._view.sources:
+            for source in self._state.sources:
                 nursery.start_soon(self._watch, source)
                 nursery.start_soon(self._watch_open_files, source)
             nursery.start_soon(self._watch_mounts)
 
     async def _watch(self, source: Source) -> None:
-        period = self._view.freshness.period
+        period = self._state.freshness.period
         rank = source.rank
         started = trio.current_time()
         while True:
@@ -123,7 +146,8 @@ class Refresher:
 
     async def _look(self, source: Source, scan: bool) -> None:
         """Look at one source; without ``scan`` only at whether it is there."""
-        old, started = self._trees[source.rank], time.perf_counter()
+        known, started = self._state.known[source.rank], time.perf_counter()
+        old = known.tree
         look: Callable[[], Directory | None] = partial(source.scan, old) if scan else source.check_root
         try:
             found = await source.pace.in_thread(look, trio.CapacityLimiter(1))
@@ -131,12 +155,12 @@ class Refresher:
             self._note_lost(source, lost.reason)
         else:
             self._note_back(source)
-            if self._trees[source.rank] is old:  # else something was found gone meanwhile: it is scanned again
-                self._trees[source.rank] = found or old
+            if found is not None and known.tree is old:  # else something was found gone meanwhile: it is scanned again
+                known.install(found)
         if self._present() != self._merged:
             await self._merge()
         self.looks[source.rank], self.last_took = time.time(), time.perf_counter() - started
-        self.looked()
+        self._looked()
 
     def _note_lost(self, source: Source, reason: str) -> None:
         source.lost = reason
@@ -153,7 +177,9 @@ class Refresher:
             log.warning("source %s (%s) is lost: %s; %s", source.name, printable(source.path), reason, what)
 
     def _note_back(self, source: Source) -> None:
-        source.lost = None
+        if source.lost is not None:
+            source.lost = None
+            self._back(source)
         if source.told_lost:
             source.told_lost = False
             log.warning("source %s (%s) is back", source.name, printable(source.path))
@@ -161,28 +187,28 @@ class Refresher:
     def _present(self) -> Trees:
         """What there is to be merged: compared with what was merged last, as others too find out that one is lost."""
         return tuple(
-            None if source.lost is not None and self._fallback else self._trees[source.rank]
-            for source in self._view.sources
+            None if source.lost is not None and self._fallback else known.tree
+            for source, known in zip(self._state.sources, self._state.known, strict=True)
         )
 
     async def _merge(self) -> None:
         """Merge what is there now, swap, tell. One at a time."""
-        view = self._view
+        state = self._state
         async with self._merging:
             while (trees := self._present()) != self._merged:
-                before = view.index
-                index, changed = await threaded(partial(_merged, trees, view, before))
-                if view.index is before:  # else something was found gone meanwhile
+                before = state.inodes.index
+                index, changed = await threaded(partial(_merged, trees, state, before))
+                if state.inodes.index is before:  # else something was found gone meanwhile
                     self._merged = trees
                     self._swap(index, changed)
 
     def _swap(self, index: Merged, changed: list[Change]) -> None:
-        if index is not self._view.index:
-            self._view.install(index)
+        if index is not self._state.inodes.index:
+            self._state.inodes.install(index)
             for change in changed:
                 self._tell(change)
             if changed:
-                self.changed(changed)
+                self._changed(changed)
 
     def _tell(self, change: Change) -> None:
         """Tell the kernel of one change, in so far as it knows the place."""
@@ -197,7 +223,7 @@ class Refresher:
 
     def _tell_known(self, path: bytes, tell: Callable[[int], None]) -> None:
         ino = number(b"", path, DIR) if path else ROOT
-        if self._view.nodes.get(ino) is not None:
+        if self._state.inodes.held.get(ino) is not None:
             tell(ino)
 
     async def _watch_mounts(self) -> None:
@@ -205,23 +231,24 @@ class Refresher:
         with closing(TableChanges()) as table:
             while True:
                 await trio.lowlevel.wait_readable(table.descriptor)
-                for source in self._view.sources:
+                for source in self._state.sources:
                     with suppress(OSError):  # for want of descriptors: the next change is noticed
                         if source.locality.update():
                             self._wake[source.rank].set()
+                            self._back(source)
 
     async def _watch_open_files(self, source: Source) -> None:
         """Files that are open, perhaps mapped, are asked after: nobody else would notice an edit in place."""
         while True:
-            await self._view.files.some()
-            await trio.sleep(self._view.freshness.keep)
+            await self._state.files.some()
+            await trio.sleep(self._state.freshness.keep)
             if source.lost is None:
                 await self._check_open_files(source)
 
     async def _check_open_files(self, source: Source) -> None:
         """Tell the kernel of each open file that was edited since it was last told of it."""
         opened: dict[FileNode, list[OpenFile]] = {}
-        for file in self._view.files:
+        for file in self._state.files:
             if file.source is source:
                 opened.setdefault(file.node, []).append(file)
         for node, files in opened.items():
@@ -229,13 +256,13 @@ class Refresher:
             with trio.move_on_after(1), suppress(OSError):
                 attr, _ = await files[0].attributes(lambda: None)
             if attr is not None and not all(is_same(file.proof, attr) for file in files):
-                proof = (attr, time.time_ns())
                 for file in files:
-                    file.proof = proof
-                node.update(proof, self._view.clock())
+                    file.proof = (attr, time.time_ns())
+                if node.opened:  # it may have been closed meanwhile
+                    node.held = Answer(attr, self._state.freshness.clock())
                 self._kernel.contents(node.ino)
 
 
-def _merged(trees: Trees, view: View, before: Merged) -> tuple[Merged, list[Change]]:
-    index = merge(trees, view.order, view.pairing, before, time.time_ns())
+def _merged(trees: Trees, state: State, before: Merged) -> tuple[Merged, list[Change]]:
+    index = merge(trees, state.inodes.order, state.pairing, before, time.time_ns())
     return index, list(changes(before, index))

@@ -2,17 +2,21 @@
 
 import time
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from mmirrorfs import __version__
+from mmirrorfs.attributes import DIR
 from mmirrorfs.serve.refresh import Refresher
+from mmirrorfs.source.crawler import Progress
 from mmirrorfs.text import json_path
-from mmirrorfs.tree import DIR, Merged
+from mmirrorfs.tree import Merged
 from mmirrorfs.view.directories import Directories
 from mmirrorfs.view.view import View
 
 
-def status(view: View, directories: Directories, refresher: Refresher) -> dict[str, Any]:
+def status(view: View, directories: Directories, refresher: Refresher, crawls: Sequence[Progress]) -> dict[str, Any]:
     """Sources and which of them are lost or hang, folders, winners by source, the last look and how long it took.
 
     ``last_refresh``, and ``looked`` of each source, are in seconds since the epoch, ``took`` in seconds.
@@ -28,17 +32,18 @@ def status(view: View, directories: Directories, refresher: Refresher) -> dict[s
                 "hangs": source.pace.hung,
                 "wins": winners[source.rank],
                 "looked": refresher.looks[source.rank],
+                "crawl": asdict(crawl),
             }
-            for source in view.sources
+            for source, crawl in zip(view.sources, crawls, strict=True)
         ],
-        "order": [view.sources[rank].name for rank in view.order],
+        "order": [view.sources[rank].name for rank in view.inodes.order],
         "folders": sum(winners.values()),
         "last_refresh": max(refresher.looks),
         "took": round(refresher.last_took, 6),
-        "inodes": len(view.nodes),
+        "inodes": len(view.inodes.held),
         "open_files": len(view.files),
         "open_directories": len(directories),
-        "remembered": len(view.memory),
+        "remembered": sum(len(known) for known in view.known),
     }
 
 
@@ -52,7 +57,7 @@ def summary(view: View, refresher: Refresher) -> str:
 def folders_by_source(view: View) -> Counter[int]:
     """How many folders each source wins, by rank."""
     winners: Counter[int] = Counter()
-    queue = [view.index]
+    queue = [view.inodes.index]
     for merged in queue:
         for child in merged.children.values():
             if isinstance(child, Merged):

@@ -31,7 +31,7 @@ class _Walk:
     def __init__(self, root: bytes) -> None:
         self.fd = os.open(root, PATH_ONLY | os.O_DIRECTORY)
         self.chain: list[Identity] = []
-        self._home = _mount_id(self.fd)
+        self._home = mount_id(self.fd)
         self._links = 0
 
     def close(self) -> None:
@@ -70,13 +70,13 @@ class _Walk:
         self.fd = fd
 
     def _refuse_views(self, fd: int) -> None:
-        number = _mount_id(fd)
+        number = mount_id(fd)
         if number != self._home and any(m.id == number and m.type == VIEW_TYPE for m in mounts()):
             os.close(fd)
             raise OSError(errno.ELOOP, "leads into a view")
 
 
-def _mount_id(fd: int) -> int:
+def mount_id(fd: int) -> int:
     """The number of the mount that a descriptor is on: asks the kernel, never the filesystem."""
     with open(f"/proc/self/fdinfo/{fd}") as info:
         return next(int(line.split()[1]) for line in info if line.startswith("mnt_id"))

@@ -14,10 +14,11 @@ Belongs to the event loop's thread; the calls themselves may run in any.
 import errno
 import logging
 import os
+import threading
 from collections.abc import Awaitable, Callable
 from functools import partial
 from time import perf_counter
-from typing import TypeVar, TypeVarTuple
+from typing import Generic, TypeVar, TypeVarTuple
 
 import trio
 
@@ -63,6 +64,40 @@ def beside(task: Callable[[*A], Awaitable[None]], *args: *A) -> None:
     trio.lowlevel.spawn_system_task(guarded)
 
 
+class _Turn(Generic[T]):
+    """A call that may be left to itself: who takes what it gives, its caller or ``late``, is settled under a lock."""
+
+    def __init__(self, call: Callable[[], T], late: Callable[[T | None], None]) -> None:
+        self._call = call
+        self._late = late
+        self._lock = threading.Lock()
+        self._begun = self._over = self._abandoned = False
+        self._given: T | None = None
+
+    def run(self) -> T:
+        """In the thread."""
+        with self._lock:
+            if self._abandoned:
+                raise NoThread
+            self._begun = True
+        try:
+            given = self._given = self._call()
+        finally:
+            with self._lock:
+                self._over, abandoned = True, self._abandoned
+            if abandoned:
+                self._late(self._given)
+        return given
+
+    def abandon(self) -> None:
+        """Nobody waits for it any more."""
+        with self._lock:
+            self._abandoned = True
+            under_way = self._begun and not self._over
+        if not under_way:
+            self._late(self._given)
+
+
 class Pace:
     """How one source is asked, and how it answers."""
 
@@ -96,6 +131,17 @@ class Pace:
     async def in_thread(self, call: Callable[[], T], limiter: trio.CapacityLimiter | None = None) -> T:
         """Call it in one of the source's threads; a cancelled caller leaves the thread to itself."""
         return await threaded(partial(self._watched, call), limiter or self._limiter)
+
+    async def owned(self, call: Callable[[], T], late: Callable[[T | None], None]) -> T:
+        """The same for what gives something that has to be given back: a cancelled caller does not get it, so ``late``
+        does, once: in any thread, with None where the call failed or was never begun.
+        """
+        turn = _Turn(call, late)
+        try:
+            return await self.in_thread(turn.run)
+        except trio.Cancelled:
+            turn.abandon()
+            raise
 
     def _watched(self, call: Callable[[], T]) -> T:
         """In the thread: take note of the call while it is under way."""

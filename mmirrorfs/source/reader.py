@@ -14,17 +14,15 @@ import stat as _stat
 import sys
 from collections.abc import Callable
 
+from mmirrorfs.attributes import DIR, FILE, LINK, Attributes, Kind, bare
 from mmirrorfs.source.beneath import CONTENT, DIRECTORY, PATH_ONLY, open_at, open_beneath
 from mmirrorfs.source.links import open_following, stat_following
 from mmirrorfs.text import printable
-from mmirrorfs.tree import DIR, Attributes, Kind, bare
 
 log = logging.getLogger(__name__)
 
 Excluded = Callable[[bytes], bool]
 """Whether a name is left out."""
-
-Listed = tuple[bytes, Attributes]
 
 CODEC = sys.getfilesystemencoding()
 
@@ -105,23 +103,28 @@ class Reader:
         """For each of some names in one directory its attributes, or the error that asking for them gave."""
         fd = self._open(directory, PATH_ONLY | os.O_DIRECTORY, cached)
         try:
-            return [self._stat_at(fd, directory, name, cached) for name in names]
+            return [self.stat_at(fd, directory, name, cached) for name in names]
         finally:
             os.close(fd)
 
-    def _stat_at(self, directory_fd: int, directory: bytes, name: bytes, cached: bool) -> Attributes | OSError:
+    def stat_at(self, directory_fd: int, directory: bytes, name: bytes, cached: bool = False) -> Attributes | OSError:
+        """The attributes of a name in an open directory, whose path is ``directory``; or the error that asking gave."""
         self.answered()
         try:
-            fd = open_at(directory_fd, name, PATH_ONLY, cached)
-            try:
-                found = self.shown(os.fstat(fd))
-            finally:
-                os.close(fd)
+            found = self.shown(self._stat_cached(directory_fd, name) if cached else _stat_of(directory_fd, name))
             if self.follow and _stat.S_ISLNK(found.mode):
                 return self.shown_link(directory + b"/" + name if directory else name, found, cached)
         except OSError as error:
             return error
         return found
+
+    @staticmethod
+    def _stat_cached(directory_fd: int, name: bytes) -> os.stat_result:
+        fd = open_at(directory_fd, name, PATH_ONLY, True)
+        try:
+            return os.fstat(fd)
+        finally:
+            os.close(fd)
 
     def shown(self, st: os.stat_result) -> Attributes:
         """A file's attributes as a view shows them: a number of links that does not count what is shown becomes 1."""
@@ -135,17 +138,31 @@ class Reader:
         target = stat_following(self.root, path)
         return own if target is None else self.shown(target)
 
+    def attributes_of(self, directory: bytes, name: bytes, entry: "os.DirEntry[str]") -> Attributes | None:
+        """An entry's attributes; bare ones where they cannot be had.
+
+        None when it went away meanwhile, and for what has none and is neither directory, file nor link: no type is
+        made up.
+        """
+        self.answered()
+        try:
+            found = attributes(entry.stat(follow_symlinks=False))
+        except FileNotFoundError:
+            return None
+        except OSError:
+            kind = _kind(entry)
+            return bare(kind) if kind is not None else None
+        if not self.reshaped:
+            return found
+        if _stat.S_ISDIR(found.mode):
+            return found._replace(nlink=1)
+        if self.follow and _stat.S_ISLNK(found.mode):
+            return self.shown_link(directory + b"/" + name if directory else name, found)
+        return found
+
     def open_directory(self, path: bytes) -> int:
         """A descriptor to list ``path`` with."""
         return self._open_quietly(path, DIRECTORY, False)
-
-    def listing(self, path: bytes, most: int) -> "tuple[Attributes, list[Listed], DirectoryReader | None]":
-        """A directory's own attributes, taken first; up to ``most`` entries; and a reader for the rest, if any."""
-        fd = self.open_directory(path)
-        own = self.shown(_fstat(fd))
-        reader = DirectoryReader(self, fd, path)
-        listed, ended = reader.read(most)
-        return own, listed, None if ended else reader
 
     def open_content(self, path: bytes, cached: bool = False) -> tuple[int, Attributes]:
         """A descriptor to read a regular file with, and its attributes; NotAFile for anything but a regular file."""
@@ -252,6 +269,10 @@ class Reader:
         return self._open_following(path, PATH_ONLY)
 
 
+def _stat_of(directory_fd: int, name: bytes) -> os.stat_result:
+    return os.stat(name, dir_fd=directory_fd, follow_symlinks=False)
+
+
 def _fstat(fd: int) -> os.stat_result:
     """fstat(2); where it fails, as it may on a network filesystem, the descriptor is closed."""
     try:
@@ -261,70 +282,10 @@ def _fstat(fd: int) -> os.stat_result:
         raise
 
 
-class DirectoryReader:
-    """The rest of a directory that is read in pieces; owns a descriptor until it is exhausted or closed."""
-
-    def __init__(self, reader: Reader, fd: int, path: bytes) -> None:
-        self._reader = reader
-        self._fd = -1
-        self._prefix = path + b"/" if path else b""
-        try:
-            self._listing = os.scandir(fd)
-        except BaseException:
-            os.close(fd)
-            raise
-        self._fd = fd
-
-    def __del__(self) -> None:
-        """Close the descriptor if the caller was gone before the listing arrived."""
-        self.close()
-
-    def read(self, most: int) -> tuple[list[Listed], bool]:
-        """Up to ``most`` entries with their attributes, and whether that was the end (it is closed then)."""
-        listed: list[Listed] = []
-        answered = self._reader.answered
-        excluded = None if self._reader.excluded is nothing_excluded else self._reader.excluded
-        try:
-            for entry in self._listing:
-                name = entry.name.encode(CODEC, "surrogateescape")  # os.fsencode, without its checks
-                if excluded is None or not excluded(name):
-                    found = self._attributes(name, entry)
-                    answered()
-                    if found is not None:
-                        listed.append((name, found))
-                        if len(listed) >= most:
-                            return listed, False
-        except BaseException:
-            self.close()
-            raise
-        self.close()
-        return listed, True
-
-    def _attributes(self, name: bytes, entry: "os.DirEntry[str]") -> Attributes | None:
-        """An entry's attributes; None when it went away meanwhile; bare ones where they cannot be had."""
-        try:
-            found = attributes(entry.stat(follow_symlinks=False))
-        except FileNotFoundError:
-            return None
-        except OSError:
-            return bare(_kind(entry))
-        if not self._reader.reshaped:
-            return found
-        if _stat.S_ISDIR(found.mode):
-            return found._replace(nlink=1)
-        if self._reader.follow and _stat.S_ISLNK(found.mode):
-            return self._reader.shown_link(self._prefix + name, found)
-        return found
-
-    def close(self) -> None:
-        """Give the descriptor back; harmless when that was done."""
-        if self._fd >= 0:
-            self._listing.close()
-            fd, self._fd = self._fd, -1
-            os.close(fd)
-
-
-def _kind(entry: "os.DirEntry[str]") -> int:
+def _kind(entry: "os.DirEntry[str]") -> Kind | None:
+    """The type as the directory has it, which tells these three apart from all others, and no more."""
     if entry.is_symlink():
-        return _stat.S_IFLNK
-    return _stat.S_IFDIR if entry.is_dir(follow_symlinks=False) else _stat.S_IFREG
+        return LINK
+    if entry.is_dir(follow_symlinks=False):
+        return DIR
+    return FILE if entry.is_file(follow_symlinks=False) else None

@@ -19,16 +19,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from mmirrorfs.attributes import DIR, LINK, Kind, bare
+from mmirrorfs.listing import Listed, Listing, pack
 from mmirrorfs.source.links import stat_following
+from mmirrorfs.source.look import COARSE
 from mmirrorfs.source.reader import CODEC, Reader, nothing_excluded
 from mmirrorfs.text import printable
-from mmirrorfs.tree import DIR, FILE, LINK, Directory, Entry, Kind, Leaf, Rank, packed
+from mmirrorfs.tree import Directory, Entry, Leaf, Rank
 
 log = logging.getLogger(__name__)
 
-
-COARSE = 2.5
-"""Seconds: a bit more than the coarsest clock among the filesystems (FAT, 2 s)."""
 
 Progress = Callable[[int], None]
 """Called now and then with the number of directories and folders found since the last call."""
@@ -54,7 +54,7 @@ class _Found:
     """The names of one directory. One with followed links never settles: their targets leave no trace in it."""
 
     entries: dict[bytes, Entry] = field(default_factory=dict)
-    known: dict[bytes, bytes] = field(default_factory=dict)
+    listed: list[Listed] = field(default_factory=list)
     left_out: list[bytes] = field(default_factory=list)
     followed: bool = False
     only_folders: bool = True
@@ -135,11 +135,9 @@ class Scanner:
         last = max(own.mtime_ns, own.ctime_ns)
         settled = not found.followed and (wall - last > COARSE * 1e9 or now - since > COARSE)
         links = tuple(found.left_out)
-        new = Directory(own, found.entries, found.only_folders, settled, since, 0, found.known, links, now)
-        if old is None or not _equal(old, new):
-            return new
-        old.known, old.taken = new.known, new.taken
-        return old
+        listing = Listing(pack(own.stamp, settled, found.listed), now)
+        new = Directory(own, found.entries, found.only_folders, settled, since, 0, listing, links)
+        return old if old is not None and _equal(old, new) else new
 
     def _entries(self, fd: int, path: bytes, lowest: bool) -> "_Found":
         """The names in one directory: the loop in which a scan spends its time.
@@ -155,35 +153,26 @@ class Scanner:
                 if not everything and excluded(name):
                     continue
                 if not lowest and entry.is_dir(follow_symlinks=False):
+                    found.listed.append((name, bare(DIR)))
                     entries[name] = folder
                 elif entry.is_symlink():
                     self._link(found, path + b"/" + name if path else name, name)
                 else:
-                    self._take(found, name, entry, lowest)
+                    self._take(found, path, name, entry, lowest)
         return found
 
-    def _take(self, found: "_Found", name: bytes, entry: "os.DirEntry[str]", lowest: bool) -> None:
+    def _take(self, found: "_Found", path: bytes, name: bytes, entry: "os.DirEntry[str]", lowest: bool) -> None:
         """Take an entry with its attributes, where they can be had, and the type that these tell.
 
         What took its place since it was listed moved the directory's stamp: a directory to be scanned itself, or a
-        link, is left to the next look. So is what has no attributes, and is neither directory nor file.
+        link, is left to the next look.
         """
-        self._reader.answered()
-        try:
-            attr = self._reader.shown(entry.stat(follow_symlinks=False))
-        except FileNotFoundError:
+        attr = self._reader.attributes_of(path, name, entry)
+        if attr is None or (attr.is_known and (attr.kind == LINK or (attr.kind == DIR and not lowest))):
             return
-        except OSError:
-            if not entry.is_dir(follow_symlinks=False) and not entry.is_file(follow_symlinks=False):
-                return
-            kind = DIR if entry.is_dir(follow_symlinks=False) else FILE
-        else:
-            kind = attr.kind
-            if kind == LINK or (kind == DIR and not lowest):
-                return
-            found.known[name] = packed(attr)
-        found.entries[name] = self._leaf(kind)
-        found.only_folders = found.only_folders and kind == DIR
+        found.listed.append((name, attr))
+        found.entries[name] = self._leaf(attr.kind)
+        found.only_folders = found.only_folders and attr.kind == DIR
 
     def _link(self, found: "_Found", path: bytes, name: bytes) -> None:
         """A link is left out, unless it is followed and leads to something that it does not lie in."""
@@ -194,7 +183,7 @@ class Scanner:
             if target is not None:
                 attr = self._reader.shown(target)
                 found.entries[name] = self._leaf(attr.kind)
-                found.known[name] = packed(attr)
+                found.listed.append((name, attr))
                 return
         found.left_out.append(name)
 
@@ -252,6 +241,7 @@ def _equal(old: Directory, new: Directory) -> bool:
         and old.settled == new.settled
         and old.errno == new.errno
         and old.links == new.links
+        and old.listing.blob == new.listing.blob
         and old.entries.keys() == new.entries.keys()
         and all(
             (DIR if isinstance(entry, Directory) else entry.kind) == new.entries[name].kind  # type: ignore[union-attr]  # sub-directories of a new one are leaves still

@@ -20,12 +20,13 @@ from typing import TypeVar, TypeVarTuple
 
 import trio
 
+from mmirrorfs.attributes import Attributes
 from mmirrorfs.source.beneath import DIRECTORY, open_beneath
 from mmirrorfs.source.filesystems import Locality
 from mmirrorfs.source.pace import Pace, beside
 from mmirrorfs.source.reader import Excluded, Reader, nothing_excluded
 from mmirrorfs.source.scan import Progress, Scanner
-from mmirrorfs.tree import Attributes, Directory, Rank
+from mmirrorfs.tree import Directory, Rank
 
 T = TypeVar("T")
 A = TypeVarTuple("A")
@@ -97,6 +98,11 @@ class Source:
     def local(self) -> bool:
         """Whether the root lies on a local filesystem."""
         return self.is_local(b"")
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        """(dev, ino) of the root, as it was last found to be the source's."""
+        return self._identity
 
     def check_root(self) -> None:
         """Raise SourceLost unless the root is there (rule 1); takes note of a root that came back elsewhere.
@@ -186,6 +192,21 @@ class Source:
             self.lost = lost.reason
             raise
 
+    async def open_content(self, path: bytes) -> tuple[int, Attributes]:
+        """A descriptor to read a regular file with, and its attributes. Raises OSError as ``run``, and NotAFile.
+
+        From memory where that will do. What arrives when nobody waits for it any more is closed.
+        """
+        try:
+            return self.cached(self.reader.open_content, path)
+        except BlockingIOError:
+            pass
+        try:
+            return await self.pace.owned(partial(self._asked, self.reader.open_content, path), _close)
+        except SourceLost as lost:
+            self.lost = lost.reason
+            raise
+
     async def within(self, seconds: float, call: Callable[[*A], T], *args: *A) -> T:
         """The same with a bound: TimeoutError after ``seconds``, or at once while the source hangs."""
         with trio.move_on_after(0 if self.pace.hung else seconds):
@@ -205,7 +226,10 @@ class Source:
                 answers.append(await self.run(call, *args))
             except OSError as error:
                 answers.append(error)
-            answered.set()
+            finally:
+                if not answers:  # an error that nobody foresaw: it is logged
+                    answers.append(OSError(errno.EIO, os.strerror(errno.EIO)))
+                answered.set()
 
         beside(ask)
         while not answers:
@@ -255,6 +279,11 @@ class Source:
         except OSError:
             return False
         return (found.dev, found.ino) == self._identity
+
+
+def _close(opened: tuple[int, Attributes] | None) -> None:
+    if opened is not None:
+        os.close(opened[0])
 
 
 def _identity(root: int) -> tuple[int, int]:

@@ -1,31 +1,40 @@
 """Open directories: whole listings in byte order, taken once, when a directory is opened.
 
-Rule 1: what was opened is what is listed; a listing cannot fail or shift half-way.
-Rule 2: the listing of a merged directory is used again within ``Freshness.keep`` seconds, while the index is the same.
+Rule 1: what was opened is what is listed; a listing cannot fail or shift half-way. Its position is the cookie.
+Rule 2: a large directory is handed out in pieces, so that others are served in between.
 
 Event loop's thread only. Functions raise OSError.
 """
 
 import errno
+from array import array
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import trio
 
-from mmirrorfs.tree import Merged
-from mmirrorfs.view.fallback import PIECE, failure
-from mmirrorfs.view.folders import in_byte_order, pieces
-from mmirrorfs.view.memory import Listing
+from mmirrorfs.attributes import Attributes
+from mmirrorfs.listing import Listing
+from mmirrorfs.merge.inodes import numbers
+from mmirrorfs.source.fetch import LARGE, failure
+from mmirrorfs.source.freshness import NEVER
+from mmirrorfs.source.known import Answer
+from mmirrorfs.source.walks import join
+from mmirrorfs.tree import Child
 from mmirrorfs.view.nodes import FileNode, MergedNode, Node
 from mmirrorfs.view.view import View
 
-_MERGED = -1
-"""Stands for a source's rank in the key of a merged directory's listing."""
+PIECE = 256
+"""Entries that are unpacked at once: what a few replies take."""
+
+Entry = tuple[bytes, Node, Attributes | None, float]
+"""A name, its node, its attributes (None: gone meanwhile), and when these were true, in monotonic seconds."""
 
 
 @dataclass(slots=True)
 class _Opened:
     ino: int
-    listing: Listing
+    listing: "_Inside | _Merged"
     begun: bool = False
 
 
@@ -44,8 +53,8 @@ class Directories:
         self._open[self._last] = _Opened(ino, listing)
         return self._last
 
-    async def entries(self, handle: int, start: int) -> list[tuple[bytes, Node]]:
-        """The names and nodes of an open directory, in byte order; the list does not change.
+    async def entries(self, handle: int, start: int) -> Iterator[Entry]:
+        """The entries of an open directory from a position on, in byte order, made one by one.
 
         Read from its beginning a second time, as rewinddir(3) does, the directory is listed anew.
         """
@@ -56,7 +65,7 @@ class Directories:
             if opened.begun:
                 opened.listing = await self._take(opened.ino)
             opened.begun = True
-        return opened.listing.entries
+        return opened.listing.entries(start)
 
     def release(self, handle: int) -> None:
         """The kernel has no use for the handle any more. Never raises."""
@@ -65,50 +74,95 @@ class Directories:
     def __len__(self) -> int:
         return len(self._open)
 
-    async def _take(self, ino: int) -> Listing:
-        node = self._view.node(ino)
+    async def _take(self, ino: int) -> "_Inside | _Merged":
+        node = self._view.inodes.node(ino)
         if isinstance(node, MergedNode):
             return await self._merged(node)
         if not isinstance(node, FileNode):
             raise failure(errno.ENOTDIR)
-        return await self._view.folders.listing(node)
+        return _Inside(self._view, node, await self._view.listing(node))
 
-    # Merged directories
-
-    async def _merged(self, node: MergedNode) -> Listing:
-        view = self._view
-        key = (_MERGED, node.path)
-        merged = view.current(node)
-        kept = view.memory.listing(key)
-        if kept is not None and kept.proof is merged and view.is_fresh(kept.taken):
-            return kept
+    async def _merged(self, node: MergedNode) -> "_Merged":
+        """The leaves that are too old are asked about at once, in as few calls as can be."""
         while True:
-            merged, taken = view.current(node), view.clock()
-            children = await self._children(node, merged)
-            leaves = [child for _, child in children if isinstance(child, FileNode)]
-            await self._refresh(leaves)
-            if view.current(node) is merged:  # nothing was found gone
-                break
-        listing = Listing(children, taken, merged)
-        if all(view.is_fresh(leaf.seen) for leaf in leaves):
-            view.memory.keep(key, listing)
-        return listing
+            merged = self._view.inodes.current(node)
+            children = list(merged.children.items())
+            for start in range(0, len(children), LARGE):
+                if start:
+                    await trio.lowlevel.checkpoint()
+                self._view.prove_leaves(node, children[start : start + LARGE])
+            if self._view.inodes.current(node) is merged:  # nothing was found gone
+                return _Merged(self._view, node, sorted(children) if len(children) > 1 else children)
 
-    async def _children(self, node: MergedNode, merged: Merged) -> list[tuple[bytes, Node]]:
-        """The nodes of everything in a merged directory, in byte order; others are served in between."""
-        children: list[tuple[bytes, Node]] = []
-        async for piece in in_byte_order(list(merged.children.items())):
-            children += [(name, self._view.child(node, name, child)) for name, child in piece]
-        return children
 
-    async def _refresh(self, leaves: list[FileNode]) -> None:
-        """Have the attributes of the leaves of one merged directory asked about, as far as they are old.
+class _Inside:
+    """What is in a folder, or in a directory below one."""
 
-        Hardly any age is passed on: the listing is kept in its turn, and then the kernel keeps what it is told.
-        """
-        view = self._view
-        old = [leaf for leaf in leaves if not leaf.opened and view.expired(leaf, 0.9 * view.freshness.keep)]
-        for piece in pieces(old):
-            view.leaves.refresh(piece)
-            if len(old) > PIECE:
-                await trio.lowlevel.checkpoint()
+    def __init__(self, view: View, above: FileNode, listing: Listing) -> None:
+        self._view = view
+        self._above = above
+        self._listing = listing
+        self._numbers = _numbers(above, listing)
+        self._prefix = join(above.inner, b"")
+        self._is_same_path = above.path is above.inner
+
+    def entries(self, start: int) -> Iterator[Entry]:
+        """From a position on."""
+        since, taken = self._view.known[self._above.source.rank].since(self._above.inner), self._listing.taken
+        held = self._view.inodes.held.get
+        while piece := list(self._listing.entries(start, PIECE)):
+            for ino, (name, attr) in zip(self._numbers[start : start + PIECE], piece, strict=True):
+                node, when = held(ino), taken
+                if since and (later := since.get(name)) is not None:
+                    attr, when = _since(attr, later)
+                if node is None:
+                    node = self._made(name, attr, ino)
+                elif isinstance(node, FileNode) and node.opened:
+                    node, attr, when = self._opened(node, attr, when)
+                yield name, node, attr, when if attr.is_known else NEVER
+            start += PIECE
+
+    def _made(self, name: bytes, attr: Attributes, ino: int) -> Node:
+        inner = self._prefix + name
+        path = inner if self._is_same_path else join(self._above.path, name)
+        return FileNode(self._above.source, inner, path, attr.kind, False, ino=ino)
+
+    def _opened(self, node: FileNode, attr: Attributes, when: float) -> tuple[Node, Attributes, float]:
+        """What has the path of a file that is open: itself, as its descriptor tells, or what took its place."""
+        own = self._view.inodes.identified(node, attr)
+        if own.held is not None and own.held.attr is not None:
+            return own, own.held.attr, own.held.when
+        return own, attr, when
+
+
+def _since(attr: Attributes, later: Answer) -> tuple[Attributes, float]:
+    """What is told of an entry that was looked at by itself: it stays in the listing, whatever became of it."""
+    if later.attr is None or later.attr.kind != attr.kind:
+        return attr, NEVER
+    return later.attr, later.when
+
+
+def _numbers(above: FileNode, listing: Listing) -> "array[int]":
+    """The inode numbers of what is in a directory, by position; they are kept with its node as long as that is held."""
+    if above.numbers is None or above.numbers[0] is not listing.blob:
+        number = numbers(above.source.root, above.inner)
+        above.numbers = listing.blob, array("Q", [number(name, kind) for name, kind in listing.kinds()])
+    return above.numbers[1]
+
+
+class _Merged:
+    """What is in a directory above the depth."""
+
+    def __init__(self, view: View, above: MergedNode, children: list[tuple[bytes, Child]]) -> None:
+        self._view = view
+        self._above = above
+        self._children = children
+
+    def entries(self, start: int) -> Iterator[Entry]:
+        """From a position on."""
+        inodes, answer = self._view.inodes, self._view.last_answer
+        for position in range(start, len(self._children)):
+            name, child = self._children[position]
+            node = inodes.child(self._above, name, child)
+            attr, when = answer(node)
+            yield name, node, attr if attr.is_known or not self._view.is_outdated(node) else None, when

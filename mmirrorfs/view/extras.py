@@ -6,8 +6,8 @@ Event loop's thread only. Functions raise OSError.
 import errno
 import os
 
+from mmirrorfs.source.fetch import BRIEFLY, failure
 from mmirrorfs.source.source import Source, SourceLost
-from mmirrorfs.view.fallback import BRIEFLY, failure
 from mmirrorfs.view.labels import PREFIX, Labels
 from mmirrorfs.view.nodes import FileNode, MergedNode, Node
 from mmirrorfs.view.view import View
@@ -27,11 +27,11 @@ class Extras:
         """The winner's own. ENODATA where it is not set. What ``ls -l`` asks of every file needs no disk."""
         if name.startswith(b"security."):
             raise failure(errno.ENODATA)
-        node = self._view.node(ino)
+        node = self._view.inodes.node(ino)
         if name.startswith(PREFIX):
             return self._label(node, name[len(PREFIX) :])
         source, inner, merged = self._winner(node)
-        return await self._view.fallback.value(source, inner, name, briefly=merged)
+        return await self._view.fetch[source.rank].value(inner, name, briefly=merged)
 
     def _label(self, node: Node, name: bytes) -> bytes:
         """What the view says of itself: no source has a say in that."""
@@ -42,7 +42,7 @@ class Extras:
 
     async def listxattr(self, ino: int, uid: int = 0) -> list[bytes]:
         """The names of the winner's own; none where its source is lost. ``trusted`` ones are shown to root alone."""
-        source, inner, merged = self._winner(self._view.node(ino))
+        source, inner, merged = self._winner(self._view.inodes.node(ino))
         try:
             if merged:
                 names = await source.within(BRIEFLY, source.reader.listxattr, inner)
@@ -57,8 +57,8 @@ class Extras:
         if isinstance(node, FileNode):
             return node.source, node.inner, node.indexed
         assert isinstance(node, MergedNode)
-        merged = self._view.current(node)
-        rank = next((rank for rank in self._view.order if merged.inputs[rank] is not None), None)
+        merged = self._view.inodes.current(node)
+        rank = next((rank for rank in self._view.inodes.order if merged.inputs[rank] is not None), None)
         if rank is None:
             raise failure(errno.ENODATA)
         return self._view.sources[rank], node.path_in(rank), True

@@ -13,15 +13,17 @@ Event loop's thread only, but for the blocking reads themselves.
 import contextlib
 import errno
 import os
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
 import trio
 
+from mmirrorfs.attributes import Attributes
+from mmirrorfs.source.known import Answer
 from mmirrorfs.source.reader import attributes
 from mmirrorfs.source.source import Source
-from mmirrorfs.tree import Attributes
 from mmirrorfs.view.nodes import FileNode, Proof
 
 LARGEST = 1 << 20
@@ -64,8 +66,7 @@ class OpenFile:
         try:
             return await self.source.patiently(otherwise, _fstat, self.fd)
         finally:
-            self.reading -= 1
-            self.close_idle()
+            self.read_over()
 
     def ahead(self, offset: int, size: int) -> range:
         """Where to ask ahead, in steps, of who reads here now (rule 4)."""
@@ -75,6 +76,11 @@ class OpenFile:
         steps = range(end, end + min(AHEAD, self.run), STEP)
         self.run += size
         return steps
+
+    def read_over(self) -> None:
+        """A read has ended."""
+        self.reading -= 1
+        self.close_idle()
 
     def close_idle(self) -> None:
         """Close what was released, after the last read of it."""
@@ -92,14 +98,13 @@ class Files:
         self._some = trio.Event()
         self._scratch = memoryview(bytearray(LARGEST))
 
-    def add(self, fd: int, node: FileNode) -> int:
-        """Take over a descriptor; returns its file handle."""
+    def add(self, fd: int, node: FileNode, attr: Attributes, when: float) -> int:
+        """Take over a descriptor of what has these attributes since ``when``; returns its file handle."""
         self._last += 1
         local = node.source.is_local(node.inner)
-        self._files[self._last] = OpenFile(fd, node, node.source, proof=node.proof, local=local)
+        self._files[self._last] = OpenFile(fd, node, node.source, proof=(attr, time.time_ns()), local=local)
         node.opened += 1
-        if node.proof is not None:
-            node.content = (node.proof[0].dev, node.proof[0].ino)
+        node.held, node.content = Answer(attr, when), (attr.dev, attr.ino)
         self._some.set()
         return self._last
 
@@ -138,14 +143,29 @@ class Files:
         if got == size or (got and self._ends(file, offset + got)):
             return self._scratch[:got]
         head = bytes(self._scratch[:got])
+        ahead = range(0) if file.local else file.ahead(offset, size)
+        rest = await self._read_in_thread(file, partial(_read_whole, file.fd, offset + got, size - got, ahead))
+        return head + rest if head else rest
+
+    @staticmethod
+    async def _read_in_thread(file: OpenFile, call: Callable[[], bytes]) -> bytes:
+        """Rule 3, also for a read that nobody waits for any more: it goes on in its thread."""
+        token = trio.lowlevel.current_trio_token()
+
+        def late(read: bytes | None) -> None:
+            with contextlib.suppress(trio.RunFinishedError):
+                token.run_sync_soon(file.read_over)
+
         file.reading += 1
         try:
-            ahead = range(0) if file.local else file.ahead(offset, size)
-            rest = await file.source.pace.in_thread(partial(_read_whole, file.fd, offset + got, size - got, ahead))
-        finally:
-            file.reading -= 1
-            file.close_idle()
-        return head + rest if head else rest
+            read = await file.source.pace.owned(call, late)
+        except trio.Cancelled:
+            raise
+        except BaseException:
+            file.read_over()
+            raise
+        file.read_over()
+        return read
 
     def _cached(self, file: OpenFile, offset: int, size: int) -> int:
         """Read what is in memory into the scratch buffer; returns how much that was."""
@@ -170,6 +190,8 @@ class Files:
         if file is not None:
             file.released = True
             file.node.opened -= 1
+            if not file.node.opened:
+                file.node.held = None
             file.close_idle()
 
     def __len__(self) -> int:

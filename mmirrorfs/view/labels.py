@@ -9,8 +9,9 @@ that copying tools do not copy them. Answered from memory; event loop's thread o
 import json
 from collections.abc import Callable
 
-from mmirrorfs.tree import DIR, Leaf, Merged, Rank
-from mmirrorfs.view.folders import join
+from mmirrorfs.attributes import DIR
+from mmirrorfs.source.walks import join
+from mmirrorfs.tree import Leaf, Merged, Rank
 from mmirrorfs.view.nodes import FileNode, MergedNode, Node
 from mmirrorfs.view.view import View
 
@@ -18,19 +19,19 @@ PREFIX = b"user.mmirrorfs."
 
 
 class Labels:
-    """The attributes of one view. ``identity`` tells views apart; ``status`` is what monitoring asks for."""
+    """The attributes of one view. ``identity`` tells views apart; ``status`` gives what monitoring asks for."""
 
-    def __init__(self, view: View, identity: str = "") -> None:
+    def __init__(self, view: View, identity: str = "", status: Callable[[], dict[str, object]] = dict) -> None:
         self._view = view
-        self.identity = identity
-        self.status: Callable[[], dict[str, object]] = dict
+        self._identity = identity
+        self._status = status
 
     def get(self, node: Node, name: bytes) -> bytes | None:
         """The value of one of our attributes (without PREFIX); None where the node has none of that name."""
         if node.path == b"" and name == b"identity":
-            return self.identity.encode()
+            return self._identity.encode()
         if node.path == b"" and name == b"status":
-            return json.dumps(self.status()).encode()
+            return json.dumps(self._status()).encode()
         if name == b"source":
             return b"\n".join(self._view.sources[rank].name.encode() for rank, _ in self._shown(node))
         if name == b"path":
@@ -47,22 +48,22 @@ class Labels:
     def _shown(self, node: Node) -> list[tuple[Rank, bytes]]:
         """Where the node comes from: every source of a merged directory, in the view's order; one of anything else."""
         if isinstance(node, MergedNode):
-            merged = self._view.current(node)
-            return [(rank, node.path_in(rank)) for rank in self._view.order if merged.inputs[rank] is not None]
+            merged = self._view.inodes.current(node)
+            return [(rank, node.path_in(rank)) for rank in self._view.inodes.order if merged.inputs[rank] is not None]
         assert isinstance(node, FileNode)
         return [(node.source.rank, node.inner)]
 
     def _shadowed(self, node: Node) -> list[tuple[Rank, bytes]]:
         """What the folder, or the loose file, that the node is or lies in takes the place of."""
-        found: Merged | Leaf | None = self._view.index
-        place: MergedNode | None = self._view.root
+        found: Merged | Leaf | None = self._view.inodes.index
+        place: MergedNode | None = self._view.inodes.root
         for name in node.path.split(b"/") if node.path else ():
             if not isinstance(found, Merged) or place is None:
                 break
             child = found.children.get(name)
             if isinstance(child, Leaf):
                 return self._beside(found, place, name, child)
-            inner = self._view.child(place, name, child) if child is not None else None
+            inner = self._view.inodes.child(place, name, child) if child is not None else None
             found, place = child, inner if isinstance(inner, MergedNode) else None
         return []
 
@@ -70,7 +71,7 @@ class Labels:
         """The entries of other sources that were paired with it, in the view's order."""
         group = next(group for group in self._view.pairing(above.inputs) if group[0] == name)
         own = group[2] or [name] * len(above.inputs)
-        others = [rank for rank in self._view.order if group[1][rank] is not None and rank != leaf.source]
+        others = [rank for rank in self._view.inodes.order if group[1][rank] is not None and rank != leaf.source]
         return [(rank, join(place.path_in(rank), own[rank] or name)) for rank in others]
 
 

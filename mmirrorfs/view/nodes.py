@@ -1,51 +1,43 @@
 """What the view hands out: a node for each name that somebody asked about.
 
 A ``MergedNode`` is a place in the index, looked up anew when the index was swapped. A ``FileNode`` is a path in
-one source: it stays what it is when the index moves on, so that what is open goes on. Made and changed on the
-event loop's thread only.
+one source: it stays what it is when the index moves on, so that what is open goes on. What is known of it stands in
+``source.known``, and nowhere else. Made and changed on the event loop's thread only.
 """
 
+from array import array
+
+from mmirrorfs.attributes import Attributes, Kind
 from mmirrorfs.merge.index import times
 from mmirrorfs.merge.inodes import number
-from mmirrorfs.source.scan import COARSE
+from mmirrorfs.source.known import Answer
+from mmirrorfs.source.look import COARSE
 from mmirrorfs.source.source import Source
-from mmirrorfs.tree import Attributes, Directory, Kind, Merged, Rank, bare
+from mmirrorfs.tree import Directory, Merged, Rank
 
 Proof = tuple[Attributes, int]
 """What a source gave of a file, and when: in nanoseconds since the epoch."""
 
-NEVER = -1e9
-"""A time before all others, in loop seconds."""
-ALWAYS = float("inf")
-"""A time after all others."""
-
 
 class Node:
-    """What both kinds have. ``path`` is in the view; ``seen`` is when ``attr`` was true, in loop seconds.
+    """What both kinds have: an inode number, how often the kernel was told of it, and a path in the view."""
 
-    ``reply`` belongs to the layer above: what it made of ``attr``, kept until that changes.
-    """
-
-    __slots__ = ("attr", "ino", "nlookup", "path", "reply", "seen")
+    __slots__ = ("ino", "nlookup", "path")
 
     ino: int
     nlookup: int
     path: bytes
-    attr: Attributes
-    seen: float
-    reply: object | None
 
 
 class MergedNode(Node):
     """A directory above the depth. ``paths`` are its paths in the sources, by rank, where they differ."""
 
-    __slots__ = ("generation", "merged", "paths")
+    __slots__ = ("attr", "generation", "merged", "paths")
 
     def __init__(
         self, ino: int, path: bytes, paths: tuple[bytes, ...] | None, merged: Merged, generation: int, attr: Attributes
     ) -> None:
         self.ino, self.nlookup, self.path, self.paths = ino, 0, path, paths
-        self.seen, self.reply = ALWAYS, None
         self.merged, self.generation, self.attr = merged, generation, attr
 
     def path_in(self, rank: Rank) -> bytes:
@@ -56,50 +48,70 @@ class MergedNode(Node):
 class FileNode(Node):
     """A folder at the depth, a loose file above it, or anything below: ``inner`` is its path in ``source``.
 
-    ``touched_ns`` is the least mtime to show (0: none), ``proof`` what the source last gave of it, ``kernel_attr`` what
-    the kernel's pages of it are as new as: set where a reply is written. ``opened`` is the number of descriptors that
-    are open on it, and ``content`` (dev, ino) of these. ``indexed`` says that it is in the index itself.
+    ``touched_ns`` is the least mtime to show (0: none), ``kernel_attr`` what the kernel's pages of it are as new as:
+    set where a reply is written. ``opened`` is the number of descriptors that are open on it, ``content`` (dev, ino)
+    of these, and ``held`` what was last known of them, whatever has the path by now. ``indexed`` says that it is in
+    the index itself. ``numbers`` are the inode numbers of what is in a directory, with the listing that they are of.
     """
 
-    __slots__ = ("content", "indexed", "inner", "kernel_attr", "kind", "opened", "proof", "source", "touched_ns")
+    __slots__ = (
+        "content",
+        "held",
+        "indexed",
+        "inner",
+        "kernel_attr",
+        "kind",
+        "numbers",
+        "opened",
+        "source",
+        "touched_ns",
+    )
 
     def __init__(
         self, source: Source, inner: bytes, path: bytes, kind: Kind, indexed: bool, salt: bytes = b"", ino: int = 0
     ) -> None:
         self.ino = ino or number(source.root + salt, inner, kind)
         self.nlookup, self.path, self.source, self.inner, self.kind = 0, path, source, inner, kind
-        self.attr, self.seen, self.reply, self.indexed = bare(kind), NEVER, None, indexed
-        self.touched_ns = 0
-        self.proof: Proof | None = None
+        self.indexed, self.touched_ns = indexed, 0
         self.kernel_attr: Proof | None = None
+        self.held: Answer | None = None
+        self.numbers: tuple[bytes, array[int]] | None = None
         self.opened = 0
         self.content = (0, 0)
 
-    def update(self, proof: Proof, seen: float) -> None:
-        """Take note of what the source gave, at ``seen`` in loop seconds."""
-        self.proof, self.seen = proof, seen
-        self.touch(self.touched_ns)
+    @property
+    def above(self) -> bytes:
+        """The path in the source of the directory that it is in."""
+        return self.inner.rpartition(b"/")[0]
 
-    def touch(self, touched_ns: int) -> None:
-        """Show an mtime no less than that, in nanoseconds since the epoch; 0 is for the source's own."""
-        self.touched_ns, self.reply = touched_ns, None
-        if self.proof is not None:
-            attr = self.attr = self.proof[0]
-            if touched_ns and touched_ns > attr.mtime_ns:
-                self.attr = attr._replace(mtime_ns=touched_ns, ctime_ns=max(attr.ctime_ns, touched_ns))
+    @property
+    def name(self) -> bytes:
+        """Its name in the source."""
+        return self.inner.rpartition(b"/")[2]
+
+    def shown(self, attr: Attributes) -> Attributes:
+        """What the view shows of these."""
+        if self.touched_ns <= attr.mtime_ns or not self.touched_ns:
+            return attr
+        return attr._replace(mtime_ns=self.touched_ns, ctime_ns=max(attr.ctime_ns, self.touched_ns))
 
 
 def is_same(old: Proof | None, attr: Attributes) -> bool:
     """Whether the contents are surely those that were told of.
 
-    A time in whole milliseconds comes from a coarse clock: for a while another edit may leave it as it is.
+    On a coarse clock another edit may leave the time as it is, for a while.
     """
     if old is None:
         return False
     last, when = old
     if contents(last) != contents(attr):
         return False
-    return attr.ctime_ns % 1_000_000 != 0 or abs(when - attr.ctime_ns) > COARSE * 1e9
+    return not is_coarse(attr) or abs(when - attr.ctime_ns) > COARSE * 1e9
+
+
+def is_coarse(attr: Attributes) -> bool:
+    """Whether the time of the last change may come from a coarse clock: it is in whole milliseconds."""
+    return attr.ctime_ns % 1_000_000 == 0
 
 
 def contents(attr: Attributes) -> tuple[int, int, int, int, int]:

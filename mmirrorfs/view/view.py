@@ -1,10 +1,10 @@
 """The filesystem without FUSE: one view of the sources, as awaitable functions on inode numbers.
 
-Rule 1: what is kept is used for ``Freshness.keep`` seconds only, so that with the kernel's own timeouts the promise
-of freshness holds.
-Rule 2: places above the depth are looked up in the index anew when it was swapped; what lies in one source stays
-what it is, so that what is open goes on.
-Rule 3: one inode number is one file. A file that took another's name while that one is open gets its own.
+Rule 1: answers come from what is known of the sources (``source.known``), which is proved first where it is too old.
+Rule 2: between reading what is known and writing the reply nothing is awaited; after a wait, it is read again.
+Rule 3: nobody waits in a merged directory: the kernel holds all of it while one lookup in it is unanswered. What is too
+old is told there as it was last known, for no time, and proved meanwhile.
+Rule 4: what lies in one source stays what it is, so that what is open goes on.
 
 Everything runs on the event loop's thread; between two awaits nothing else does. Functions raise OSError.
 """
@@ -12,185 +12,163 @@ Everything runs on the event loop's thread; between two awaits nothing else does
 import errno
 import os
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Sequence
+from functools import partial
 
-import trio
-
-from mmirrorfs.merge.index import Pairing, exact
+from mmirrorfs.attributes import DIR, Attributes, Kind, bare
+from mmirrorfs.listing import Listing
+from mmirrorfs.source.fetch import Fetch, failure
+from mmirrorfs.source.freshness import NEVER
+from mmirrorfs.source.known import Answer
+from mmirrorfs.source.leaves import Leaves
 from mmirrorfs.source.pace import beside
 from mmirrorfs.source.reader import NotAFile, attributes
 from mmirrorfs.source.source import ABSENT, Source, SourceLost
-from mmirrorfs.tree import DIR, Attributes, Directory, Merged, Rank
-from mmirrorfs.view.fallback import Fallback, failure
-from mmirrorfs.view.files import Files, OpenFile
-from mmirrorfs.view.folders import LONGEST, Folders
-from mmirrorfs.view.leaves import Leaves
-from mmirrorfs.view.memory import Memory
-from mmirrorfs.view.nodes import NEVER, FileNode, MergedNode, Node, is_replaced, is_same
-from mmirrorfs.view.places import Places
+from mmirrorfs.source.walks import join
+from mmirrorfs.tree import Child, Leaf, Merged, Rank
+from mmirrorfs.view.files import OpenFile
+from mmirrorfs.view.nodes import FileNode, MergedNode, Node, is_coarse, is_replaced, is_same
+from mmirrorfs.view.reports import Reports
+from mmirrorfs.view.state import State
 
-REMEMBER = 1_000_000
-"""Entries remembered by default."""
-
-
-@dataclass(frozen=True, slots=True)
-class Freshness:
-    """How the promise is divided, in seconds: what is kept here, what the kernel keeps, and how often is looked.
-
-    ``period`` is None where only a signal starts a look.
-    """
-
-    keep: float
-    kernel: float
-    period: float | None
-
-    @classmethod
-    def promised(cls, seconds: float) -> "Freshness":
-        """What shows within ``seconds``: half the time to notice, a bit less than half in the kernel's cache."""
-        if seconds <= 0:
-            return cls(0.5, 0.5, None)
-        return cls(0.45 * seconds, 0.45 * seconds, 0.5 * seconds)
+LONGEST = 255
+"""Bytes: few sources take a longer name (NAME_MAX); of one that is not there, the error says so."""
+ALWAYS = float("inf")
+"""When what is told of a merged directory is true: the index is kept current."""
 
 
-class Reports(Protocol):
-    """Who is told of what a view finds out while it answers."""
+class View:
+    """One view; ``reports`` is told of what it finds out."""
 
-    def lost(self, source: Source) -> None:
-        """A source is lost."""
+    def __init__(self, state: State, reports: Reports) -> None:
+        self.sources = state.sources
+        self.known = state.known
+        self.inodes = state.inodes
+        self.files = state.files
+        self.freshness = state.freshness
+        self.pairing = state.pairing
+        self._reports = reports
+        both = list(zip(state.sources, state.known, strict=True))
+        self.fetch = [Fetch(source, known, state.freshness, reports.lost) for source, known in both]
+        self.leaves = [
+            Leaves(source, known, state.freshness, reports.lost, self.report_missing) for source, known in both
+        ]
 
-    def missing(self, source: Source, path: bytes) -> None:
-        """What the index has at a path of a source is not there, or is something else now."""
-
-    def contents(self, ino: int) -> None:
-        """The contents of a file changed in a way that the kernel cannot see from its attributes."""
-
-
-class View(Places):
-    """One view. ``order`` lists the ranks of the sources from the most preferred on.
-
-    ``reports`` is set by whoever keeps the index current, before the first request.
-    """
-
-    reports: Reports
-
-    def __init__(
-        self,
-        sources: Sequence[Source],
-        order: tuple[Rank, ...],
-        index: Merged,
-        freshness: Freshness,
-        remember: int = REMEMBER,
-        pairing: Pairing = exact,
-        clock: Callable[[], float] = trio.current_time,
-    ) -> None:
-        super().__init__(sources, order, index, self._recall)
-        self.freshness = freshness
-        self.pairing = pairing
-        self.clock = clock
-        self.memory = Memory(remember)
-        self.files = Files()
-        self.fallback = Fallback(self.memory, clock, freshness.keep)
-        self.fallback.report_lost = self._report_lost
-        self.leaves = Leaves(clock, self.nodes.get, self.directory_of, self.report_missing, self._report_lost)
-        self.folders = Folders(self)
-
-    def _recall(self, node: FileNode, directory: Directory | None) -> None:
-        self.leaves.recall(node, directory)
-
-    def _report_lost(self, source: Source) -> None:
-        self.reports.lost(source)
-
-    def report_missing(self, source: Source, path: bytes) -> None:
+    def report_missing(self, source: Source, paths: list[bytes]) -> None:
         """Something that was known of a source is gone: nothing of it is told any longer."""
-        self.memory.forget((source.rank, path))
-        self.reports.missing(source, path)
+        for path in paths:
+            self.known[source.rank].remove(path, self.freshness.clock())
+        self._reports.missing(source, paths)
+
+    # Requests
 
     async def lookup(self, parent: int, name: bytes) -> Node:
         """The node of a name in a directory. ENOENT where there is none."""
-        above = self.node(parent)
+        above = self.inodes.node(parent)
         if name in (b".", b".."):
             return await self.dots(above, name)
         if isinstance(above, MergedNode):
             return self._lookup_merged(above, name)
         assert isinstance(above, FileNode)
-        return await self.folders.lookup(above, name)
+        return await self._lookup_inside(above, name)
 
     async def dots(self, node: Node, name: bytes) -> Node:
         """What ``.`` or ``..`` is for a node, with fresh attributes: what an NFS server asks for a handle."""
         if isinstance(node, FileNode):
             await self.freshen(node)
         elif isinstance(node, MergedNode):
-            self.current(node)
+            self.inodes.current(node)
         return node if name == b"." else await self._directory_of(node)
 
     async def getattr(self, ino: int) -> Node:
         """The node, with attributes that are fresh. ENOENT where it is gone, ESTALE where its name has another now."""
-        node = self.node(ino)
+        node = self.inodes.node(ino)
         if isinstance(node, MergedNode):
-            self.current(node)
+            self.inodes.current(node)
         elif isinstance(node, FileNode):
             await self.freshen(node)
         return node
 
     async def readlink(self, ino: int) -> bytes:
         """The target of a symbolic link, as it stands in the source."""
-        node = self.file_node(ino)
-        return await self.fallback.value(node.source, node.inner, b"", False)
+        node = self.inodes.file_node(ino)
+        return await self.fetch[node.source.rank].value(node.inner, b"", briefly=False)
 
     async def open(self, ino: int) -> tuple[int, bool]:
         """Open a file to read; returns its handle and whether what the kernel has cached of it is still true.
 
-        EIO where the source is lost. ESTALE where the name leads to another file by now while the old one is
-        open (rule 3), or to something of another type, or to another source: the kernel then looks the name up again.
+        EIO where the source is lost. ESTALE where the name leads to another file by now while the old one is open, or
+        to something of another type, or to another source: the kernel then looks the name up again.
         """
-        node = self.file_node(ino)
+        node = self.inodes.file_node(ino)
+        source = node.source
         try:
-            try:
-                fd, attr = node.source.cached(node.source.reader.open_content, node.inner)
-            except BlockingIOError:
-                fd, attr = await node.source.run(node.source.reader.open_content, node.inner)
+            fd, attr = await source.open_content(node.inner)
         except SourceLost:
-            self.reports.lost(node.source)
+            self._reports.lost(source)
             raise
         except NotAFile:
             raise self._stale(node) from None
         except OSError as error:
             raise await self.gone(node) if error.errno in ABSENT else error from None
         if is_replaced(node, attr):
-            node.source.pace.close(fd, node.source.is_local(node.inner))
+            source.pace.close(fd, source.is_local(node.inner))
             raise self._stale(node)
         same = is_same(node.kernel_attr, attr)
-        node.update((attr, time.time_ns()), self.clock())
-        return self.files.add(fd, node), same
+        now = self.freshness.clock()
+        self.known[source.rank].amend(node.above, node.name, attr, now)
+        return self.files.add(fd, node, attr, now), same
 
-    def replied(self, node: Node) -> None:
+    # What is told
+
+    def answer(self, node: Node) -> tuple[Attributes, float]:
+        """What is told of a node now, and when that was so. EIO where its attributes were never to be had."""
+        found = self.last_answer(node)
+        if not found[0].is_known:
+            raise failure(errno.EIO)
+        return found
+
+    def last_answer(self, node: Node) -> tuple[Attributes, float]:
+        """The same, for a listing: where its attributes were never to be had, its type alone."""
+        if isinstance(node, MergedNode):
+            return node.attr, ALWAYS
+        assert isinstance(node, FileNode)
+        found = node.held or self.known[node.source.rank].entry(node.above, node.name)
+        if found is None or found.attr is None or found.attr.kind != node.kind:
+            return bare(node.kind), NEVER
+        return node.shown(found.attr), found.when
+
+    def replied(self, node: Node, attr: Attributes, when: float) -> None:
         """The kernel is told of a node's attributes, now: from then on its pages are as new as these.
 
         It drops pages by itself when mtime or size moved. What else moved it cannot see: it is told explicitly, and
         the pages stay suspect until the file is opened again.
         """
-        if not isinstance(node, FileNode) or node.kind == DIR or node.proof is None:
+        if not isinstance(node, FileNode) or node.kind == DIR:
             return
-        last, attr = node.kernel_attr, node.proof[0]
+        last = node.kernel_attr
+        if last is not None and last[0] == attr and not is_coarse(attr):
+            return  # of nearly all: what follows says the same of them
         if last is None or (last[0].size, last[0].mtime_ns) != (attr.size, attr.mtime_ns):
-            node.kernel_attr = node.proof
+            node.kernel_attr = (attr, self._wall(when))
         elif not is_same(last, attr):
-            self.reports.contents(node.ino)
+            self._reports.contents(node.ino)
 
     def opened(self, ino: int) -> None:
         """The kernel is told that a file is open: it reads its pages anew, or has those that were found true."""
-        node = self.file_node(ino)
-        if node.proof is not None and not is_same(node.kernel_attr, node.proof[0]):
-            node.kernel_attr = node.proof
+        node = self.inodes.file_node(ino)
+        if node.held is not None and node.held.attr is not None and not is_same(node.kernel_attr, node.held.attr):
+            node.kernel_attr = (node.held.attr, self._wall(node.held.when))
+
+    def _wall(self, when: float) -> int:
+        """A moment of the monotonic clock, in nanoseconds since the epoch."""
+        return time.time_ns() - int((self.freshness.clock() - when) * 1e9)
+
+    # What is gone
 
     def _stale(self, node: FileNode) -> OSError:
-        """The error that makes the kernel look the name up again, and what is kept of the name distrusted for that."""
-        node.seen = NEVER
-        kept = self.memory.listing((node.source.rank, node.inner.rpartition(b"/")[0]))
-        if kept is not None:
-            kept.taken = NEVER
+        """The error that makes the kernel look the name up again, and what is known of the name distrusted for that."""
+        self.known[node.source.rank].distrust(node.above)
         return failure(errno.ESTALE)
 
     async def gone(self, node: FileNode) -> OSError:
@@ -201,117 +179,165 @@ class View(Places):
         """
         missing = await node.source.run(node.source.reader.first_missing, node.inner, node.kind)
         if missing is not None:
-            self.report_missing(node.source, missing)
+            self.report_missing(node.source, [missing])
             self._stale(node)
-        return failure(errno.ESTALE if missing is not None and self.is_shown(node.path) else errno.ENOENT)
+            self.known[node.source.rank].distrust(missing.rpartition(b"/")[0])  # something else may have its name
+        return failure(errno.ESTALE if missing is not None and self.inodes.is_shown(node.path) else errno.ENOENT)
 
     async def _directory_of(self, node: Node) -> Node:
         """The directory above: what an NFS server asks for a handle that it kept."""
         above = node.path.rpartition(b"/")[0]
-        merged = self.find(above)
+        merged = self.inodes.find(above)
         if isinstance(node, FileNode) and not isinstance(merged, Merged):
-            inner = node.inner.rpartition(b"/")[0]
-            folder = self.known(FileNode(node.source, inner, above, DIR, merged is not None))
+            folder = self.inodes.known(FileNode(node.source, node.above, above, DIR, merged is not None))
             await self.freshen(folder)
             return folder
-        place = self.along(above)
+        place = self.inodes.along(above)
         assert isinstance(place, MergedNode)
         return place
 
     # Attributes
 
-    def is_fresh(self, seen: float) -> bool:
-        """Whether what was seen then, in loop seconds, may be told still."""
-        return self.clock() - seen < self.freshness.keep
-
-    def freshest(self) -> float:
-        """What was seen before that, in loop seconds, may not be told to be kept."""
-        return self.clock() - self.freshness.keep
-
-    def expired(self, node: FileNode, by: float) -> bool:
-        """Whether a leaf has to be asked about again that must stay true for ``by`` more seconds."""
-        return self.clock() - node.seen >= self.freshness.keep - by
-
     async def freshen(self, node: FileNode) -> None:
-        """Make ``node.attr`` fresh, as far as anybody waits for that.
+        """Have what is known of a node proved, where it is too old, as far as anybody waits for that.
 
         ENOENT where the path holds nothing, or something of another type; ESTALE where its name in the view has
         something else by now; EIO where its attributes were never to be had.
         """
-        if self.is_fresh(node.seen):
-            return
         file = self.files.of(node)
         if file is not None:
             await self._freshen_open(file)
         elif node.indexed:
-            directory = self.directory_of(node)
-            left = directory is None or node.inner.rpartition(b"/")[2] not in directory.entries
-            if left or not self.leaves.refresh([node]):
-                raise failure(errno.ESTALE if self.is_shown(node.path) else errno.ENOENT)
+            if not self.prove_leaf(node):
+                raise failure(errno.ESTALE if self.inodes.is_shown(node.path) else errno.ENOENT)
         else:
-            attr, fresh = await self.fallback.attributes(node.source, node.inner)
-            if attr.kind != node.kind:
+            found = await self.fetch[node.source.rank].entry(node.above, node.name)
+            if found.attr is not None and found.attr.kind != node.kind:
                 raise failure(errno.ENOENT)
-            node.update((attr, time.time_ns()), self.clock() if fresh else node.seen)
-        if not node.attr.is_known:
-            raise failure(errno.EIO)
+        self.answer(node)
+
+    def prove_leaf(self, node: FileNode) -> bool:
+        """Have a leaf of a merged directory proved, where that is due; returns whether it is there still.
+
+        Where what is known does not fit the index, the index is the older one, or a single name was proved by itself
+        before the scan came by it.
+        """
+        known = self.known[node.source.rank]
+        found = known.entry(node.above, node.name)
+        if not _fits(found, node.kind):
+            if self._reports.outdated():
+                return False
+            known.take_back(node.above, node.name)
+            found = known.entry(node.above, node.name)
+            if self.is_outdated(node):
+                return False
+        if found is not None and self.freshness.is_fresh(found.when):
+            return True
+        return not self.leaves[node.source.rank].refresh(node.above, {node.name: node.kind})
+
+    def is_outdated(self, node: Node) -> bool:
+        """Whether a leaf of an index that was swapped since is known to be gone, or to be something else."""
+        if not isinstance(node, FileNode) or node.held is not None:
+            return False
+        known = self.known[node.source.rank]
+        found = known.entry(node.above, node.name)
+        return not _fits(found, node.kind) and (found is not None or known.listing(node.above) is None)
+
+    def prove_leaves(self, above: MergedNode, children: Sequence[tuple[bytes, Child]]) -> None:
+        """The same for some of the leaves of one directory, with one call a source."""
+        due: dict[Rank, dict[bytes, Kind]] = {}
+        for name, child in children:
+            if isinstance(child, Leaf):
+                own = child.name or name
+                found = self.known[child.source].entry(above.path_in(child.source), own)
+                if not _fits(found, child.kind) and self._reports.outdated():
+                    return  # and the index is another one now
+                if found is None or not _fits(found, child.kind) or not self.freshness.is_fresh(found.when):
+                    due.setdefault(child.source, {})[own] = child.kind
+        for rank, wanted in due.items():
+            self.leaves[rank].refresh(above.path_in(rank), wanted)
+
+    async def listing(self, node: FileNode) -> Listing:
+        """All that is in a folder. ESTALE or ENOENT where it is gone."""
+        try:
+            return await self.fetch[node.source.rank].directory(node.inner)
+        except OSError as error:
+            raise await self.gone(node) if error.errno in ABSENT else error from None
 
     async def _freshen_open(self, file: OpenFile) -> None:
         """Of what is open, whatever has its name by now. Nobody waits where it is in a merged directory."""
         node = file.node
+        if node.held is not None and self.freshness.is_fresh(node.held.when):
+            return
         if file.local:
-            attr, fresh = attributes(os.fstat(file.fd)), True
+            node.held = Answer(attributes(os.fstat(file.fd)), self.freshness.clock())
         elif node.indexed:
             beside(self.files.prove, file, self._prove_open)
-            return
         else:
-            attr, fresh = await file.attributes(lambda: node.attr)
-        node.update((attr, time.time_ns()), self.clock() if fresh else node.seen)
+            attr, fresh = await file.attributes(partial(_attr, node.held))
+            if fresh:
+                self._prove_open(file, attr)
 
     def _prove_open(self, file: OpenFile, attr: Attributes) -> None:
-        file.node.update((attr, time.time_ns()), self.clock())
+        if file.node.opened:  # it may have been closed meanwhile
+            file.node.held = Answer(attr, self.freshness.clock())
 
     # Names
 
     def _lookup_merged(self, above: MergedNode, name: bytes) -> Node:
         """Nobody waits. A winner that is found gone gives way to the next source at once."""
         for _ in range(len(self.sources) + 1):
-            child = self.current(above).children.get(name)
+            child = self.inodes.current(above).children.get(name)
             if child is None:
                 raise failure(errno.ENOENT if len(name) <= LONGEST else errno.ENAMETOOLONG)
-            node = self.child(above, name, child)
+            node = self.inodes.child(above, name, child)
             if not isinstance(node, FileNode):
                 return node
-            if (not node.opened and self.is_fresh(node.seen)) or self.leaves.refresh([node]):
-                return self._beside_open(node) if node.opened else _known(node)
+            if self.prove_leaf(node):
+                return self._named(node)
         raise failure(errno.EIO)
 
-    def _beside_open(self, node: FileNode) -> FileNode:
-        """What has the name of a leaf that is open: itself, or what took its place."""
-        attr = self.leaves.last(node)
-        if attr is None or not is_replaced(node, attr):
-            return _known(node)
-        return self.identified(node, attr, node.source.is_local(node.inner))
-
-    def identified(self, node: FileNode, attr: Attributes, fresh: bool = True) -> FileNode:
-        """The node that the file with these attributes has, given the one of its path (rule 3).
-
-        Two files of one number would share one page cache, and readers of either would get bytes of the other.
-        """
-        if attr.kind != node.kind:
+    async def _lookup_inside(self, above: FileNode, name: bytes) -> FileNode:
+        """The node of a name in a folder."""
+        if above.source.reader.excluded(name):
             raise failure(errno.ENOENT)
-        own, turn = node, 0
-        while is_replaced(own, attr):
-            turn += 1
-            salt = b"\0%d" % turn
-            own = self.known(FileNode(node.source, node.inner, node.path, node.kind, node.indexed, salt))
-            own.touched_ns = node.touched_ns
-        own.update((attr, time.time_ns()), self.clock() if fresh else own.seen)
-        return own
+        try:
+            found = await self.fetch[above.source.rank].entry(above.inner, name)
+        except OSError as error:
+            if len(name) > LONGEST and error.errno == errno.ENOENT:
+                raise failure(errno.ENAMETOOLONG) from None
+            raise await self._absent(above) if error.errno in ABSENT else error from None
+        assert found.attr is not None
+        inner = join(above.inner, name)
+        path = inner if above.path is above.inner else join(above.path, name)
+        node = self.inodes.known(FileNode(above.source, inner, path, found.attr.kind, False))
+        return self.inodes.identified(node, found.attr)
+
+    def _named(self, node: FileNode) -> FileNode:
+        """The node of what has the path of one by now: itself, or what took the place of what is open."""
+        found = self.known[node.source.rank].entry(node.above, node.name)
+        if found is None or found.attr is None:
+            raise failure(errno.EIO)
+        return self.inodes.identified(node, found.attr)
+
+    async def _absent(self, above: FileNode) -> OSError:
+        """The error for a name that is not in a folder: the folder itself may not be there any more."""
+        source = above.source
+        if source.lost is not None or self.known[source.rank].is_proved(above.inner, self.freshness):
+            return failure(errno.ENOENT)
+        try:
+            try:
+                source.cached(source.reader.stat, above.inner)
+            except BlockingIOError:
+                await source.run(source.reader.stat, above.inner)
+        except OSError:
+            return await self.gone(above)
+        return failure(errno.ENOENT)
 
 
-def _known(node: FileNode) -> FileNode:
-    """The node, unless its attributes were never to be had: nothing is made up for it."""
-    if not node.attr.is_known:
-        raise failure(errno.EIO)
-    return node
+def _fits(answer: Answer | None, kind: Kind) -> bool:
+    return answer is not None and answer.attr is not None and answer.attr.kind == kind
+
+
+def _attr(answer: Answer | None) -> Attributes | None:
+    return answer.attr if answer is not None else None

@@ -43,6 +43,16 @@ def status(view: View) -> dict[str, Any]:
     return dict(json.loads(os.getxattr(view.mountpoint, "user.mmirrorfs.status")))
 
 
+def crawls(view: View) -> list[dict[str, object]]:
+    """How far the crawl of each source is."""
+    return [source["crawl"] for source in status(view)["sources"]]
+
+
+def crawled(view: View) -> None:
+    """Wait until all is known; a machine that is busy with something else may take its time."""
+    poll(lambda: all(crawl["state"] == "done" for crawl in crawls(view)), "the end of the crawl", 60)
+
+
 def descriptors(view: View) -> int:
     """How many the daemon has."""
     return len(os.listdir(f"/proc/{view.pid}/fd"))

@@ -61,13 +61,18 @@ def _take(found: dict[bytes, Predicted], path: bytes, winner: bytes) -> None:
             _take(found, path + b"/" + name, winner + b"/" + name)
 
 
+def _without_waiting(path: str, flags: int) -> int:
+    """What became a FIFO meanwhile is not waited for."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 def look(path: bytes) -> Shown:
     """What is really there."""
     kind = stat.S_IFMT(os.lstat(path).st_mode)
     if kind == stat.S_IFLNK:
         return Shown(kind, os.readlink(path))
     if kind == stat.S_IFREG:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=_without_waiting) as file:
             return Shown(kind, file.read())
     return Shown(kind)
 

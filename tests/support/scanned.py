@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Union
 
-from mmirrorfs.tree import DIR, Attributes, Directory, Entry, Kind, Leaf, Rank
+from mmirrorfs.attributes import DIR, Attributes, Kind
+from mmirrorfs.tree import Directory, Entry, Leaf, Rank
 
 FILE = Kind(0o100000)
 _ATTR = Attributes(DIR, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1)

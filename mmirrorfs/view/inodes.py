@@ -1,40 +1,33 @@
-"""The index as nodes: what stands above the depth, looked up anew when the index was swapped.
+"""The inodes of one view: the index as nodes, and which of them the kernel holds.
 
-Owns the index of one view and the nodes that the kernel holds. What becomes of a node's attributes is not known here.
-Event loop's thread only. Functions raise OSError.
+Owns the index, the nodes and their numbers, how often the kernel was told of each, and which spelling a place has now.
+What stands above the depth is looked up anew when the index was swapped; one number is one file: a file that took
+another's name while that one is open gets a number of its own. Event loop's thread only. Functions raise OSError.
 """
 
 import errno
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
+from mmirrorfs.attributes import DIR, Attributes, bare
 from mmirrorfs.merge.inodes import ROOT, InodeTable, number
+from mmirrorfs.source.fetch import failure
 from mmirrorfs.source.source import Source
-from mmirrorfs.tree import DIR, Directory, Leaf, Merged, Rank, bare
-from mmirrorfs.view.fallback import failure
-from mmirrorfs.view.folders import join
-from mmirrorfs.view.nodes import FileNode, MergedNode, Node, merged_attributes
+from mmirrorfs.source.walks import join
+from mmirrorfs.tree import Leaf, Merged, Rank
+from mmirrorfs.view.nodes import FileNode, MergedNode, Node, is_replaced, merged_attributes
 
 
-class Places:
-    """The places of one view. ``order`` lists the ranks of the sources from the most preferred on; ``recall_leaf``
-    gives a new node the attributes that its directory in the index has of it.
-    """
+class Inodes:
+    """The inodes of one view. ``order`` lists the ranks of the sources from the most preferred on."""
 
-    def __init__(
-        self,
-        sources: Sequence[Source],
-        order: tuple[Rank, ...],
-        index: Merged,
-        recall_leaf: Callable[[FileNode, Directory | None], None],
-    ) -> None:
+    def __init__(self, sources: Sequence[Source], order: tuple[Rank, ...], index: Merged) -> None:
         self.sources = sources
         self.order = order
         self.index = index
-        self.nodes: InodeTable[Node] = InodeTable()
-        self._recall_leaf = recall_leaf
+        self.held: InodeTable[Node] = InodeTable()
         self._generation = 0
         self.root = MergedNode(ROOT, b"", None, index, 0, merged_attributes(index, order, bare(DIR)))
-        self.nodes.count(self.root)
+        self.held.count(self.root)
 
     def install(self, index: Merged) -> None:
         """Swap the index. Every place in the old one is looked up anew when it is next asked for."""
@@ -43,7 +36,7 @@ class Places:
 
     def node(self, ino: int) -> Node:
         """The node of an inode number that the kernel holds; ESTALE for any other."""
-        node = self.nodes.get(ino)
+        node = self.held.get(ino)
         if node is None:
             raise failure(errno.ESTALE)
         return node
@@ -79,7 +72,7 @@ class Places:
         if node.generation != self._generation:
             found, paths = self._place(node.path)
             if found is not node.merged:
-                node.merged, node.reply = found, None
+                node.merged = found
                 node.attr = merged_attributes(found, self.order, node.attr)
             node.paths, node.generation = paths, self._generation
         return node.merged
@@ -105,7 +98,7 @@ class Places:
         return tuple(join(above[rank] if above else path, spelled or name) for rank, spelled in enumerate(own))
 
     def child(self, above: MergedNode, name: bytes, child: Merged | Leaf) -> Node:
-        """The node of an entry of the index. The attributes of a leaf may be old (``leaves``)."""
+        """The node of an entry of the index."""
         path = join(above.path, name)
         if isinstance(child, Merged):
             return self._merged_node(above, name, path, child)
@@ -113,16 +106,12 @@ class Places:
         if above.paths is not None or child.name is not None:
             inner = join(above.path_in(child.source), child.name or name)
         node = self.known(FileNode(self.sources[child.source], inner, path, child.kind, True))
-        if node.proof is None:
-            self._recall_leaf(node, above.merged.inputs[child.source])
-        touched = (above.merged.touched or {}).get(name, 0)
-        if node.touched_ns != touched:
-            node.touch(touched)
+        node.touched_ns = (above.merged.touched or {}).get(name, 0)
         return node
 
     def _merged_node(self, above: MergedNode, name: bytes, path: bytes, child: Merged) -> Node:
         ino = number(b"", path, DIR)
-        node = self.nodes.get(ino)
+        node = self.held.get(ino)
         if isinstance(node, MergedNode):
             self.current(node)
             return node
@@ -130,15 +119,23 @@ class Places:
         attr = merged_attributes(child, self.order, bare(DIR))
         return MergedNode(ino, path, paths, child, self._generation, attr)
 
-    def directory_of(self, node: FileNode) -> Directory | None:
-        """What the index has of the directory of its source that a leaf is in."""
-        merged = self.find(node.path.rpartition(b"/")[0])
-        return merged.inputs[node.source.rank] if isinstance(merged, Merged) else None
-
     def known(self, node: FileNode) -> FileNode:
         """The node of that number that the kernel holds already, or this one."""
-        old = self.nodes.get(node.ino)
+        old = self.held.get(node.ino)
         return old if isinstance(old, FileNode) else node
+
+    def identified(self, node: FileNode, attr: Attributes) -> FileNode:
+        """The node that the file with these attributes has, given the one of its path.
+
+        Two files of one number would share one page cache, and readers of either would get bytes of the other.
+        """
+        own, turn = node, 0
+        while is_replaced(own, attr):
+            turn += 1
+            salt = b"\0%d" % turn
+            own = self.known(FileNode(node.source, node.inner, node.path, node.kind, node.indexed, salt))
+            own.touched_ns = node.touched_ns
+        return own
 
     def is_shown(self, path: bytes) -> bool:
         """Whether the index leads to that path: as far as it goes, it has all the names."""

@@ -1,0 +1,219 @@
+"""One directory of one source as a value: its stamp, its names in byte order, and a row of attributes for each.
+
+Packed into one ``bytes``: some 53 bytes an entry and its name, so that a library can be known whole, and a process
+can send it as it is. Immutable: any thread may read one. No I/O, no clock, no FUSE.
+
+The blob is, one after another: a head, the classes (what many entries share: mode, owner, device), a mark for every
+CHUNK names but the first (where they begin), the rows, the names, each with a zero byte before and after it.
+"""
+
+import struct
+from collections.abc import Iterable, Iterator
+from operator import itemgetter
+
+from mmirrorfs.attributes import DIR, Attributes, Kind
+
+Listed = tuple[bytes, Attributes]
+"""A name in a directory, and what the source gave of it (``bare``, where that could not be had)."""
+Stamp = tuple[int, int, int, int]
+"""(dev, ino, mtime, ctime) of a directory, times in nanoseconds: the same stamp, the same names."""
+
+CHUNK = 64
+"""Names between two marks: so many are searched at once."""
+
+_HEAD = struct.Struct("<QQQQIIB")
+_CLASS = struct.Struct("<IIIIQQ")
+_MARK = struct.Struct("<I")
+_ROW = struct.Struct("<QQQQQQI")
+_ZERO = 1 << 61
+"""What times are counted from, in nanoseconds before the epoch: in 64 bits they last from 1896 to 2481."""
+_LATEST = (1 << 64) - 1
+
+Place = tuple[int, int, int, int, int]
+"""Within a blob: the number of entries, and where classes, marks, rows and names begin."""
+
+
+def pack(stamp: Stamp, settled: bool, listed: Iterable[Listed]) -> bytes:
+    """A directory with these entries, in any order; ``settled`` says that no later change can have the same stamp.
+
+    Each entry is packed when it comes: of a million, as a generator gives them, only rows and names are held.
+    """
+    classes: dict[tuple[int, ...], int] = {}
+    named = _rows(listed, classes)
+    named.sort(key=_by_name)
+    names = b"\0%b\0" % b"\0".join([name for name, _ in named])
+    dev, ino, mtime, ctime = stamp
+    head = _HEAD.pack(dev, ino, _time(mtime), _time(ctime), len(named), len(classes), settled)
+    kinds = [_CLASS.pack(*same) for same in classes]
+    return b"".join([head, *kinds, *_marks([len(name) for name, _ in named]), *[row for _, row in named], names])
+
+
+_by_name = itemgetter(0)
+
+
+def _rows(listed: Iterable[Listed], classes: dict[tuple[int, ...], int]) -> list[tuple[bytes, bytes]]:
+    """Names and rows; the loop in which a crawl spends its time."""
+    rows: list[tuple[bytes, bytes]] = []
+    pack, number, zero = _ROW.pack, classes.setdefault, _ZERO
+    for name, attr in listed:
+        mode, nlink, uid, gid, rdev, size, blocks, atime, mtime, ctime, dev, ino = attr
+        same = number((mode, nlink, uid, gid, rdev, dev), len(classes))
+        try:
+            row = pack(ino, size, blocks, atime + zero, mtime + zero, ctime + zero, same)
+        except struct.error:  # times that do not fit: too rare to be looked for in each
+            row = pack(ino, size, blocks, _time(atime), _time(mtime), _time(ctime), same)
+        rows.append((name, row))
+    return rows
+
+
+def _time(moment: int) -> int:
+    """A time in nanoseconds since the epoch as it is packed; what lies beyond is the first or the last there is."""
+    return min(max(moment + _ZERO, 0), _LATEST)
+
+
+def _marks(lengths: list[int]) -> Iterator[bytes]:
+    at = 0
+    for start in range(0, len(lengths) - CHUNK, CHUNK):
+        at += sum(lengths[start : start + CHUNK]) + CHUNK
+        yield _MARK.pack(at)
+
+
+class Listing:
+    """What is known of one directory: a packed ``blob``, and when it was true, in monotonic seconds.
+
+    ``taken`` is when all of it was, ``proved`` when the names were: a stamp that stands proves names, not attributes.
+    """
+
+    __slots__ = ("blob", "proved", "taken")
+
+    def __init__(self, blob: bytes, taken: float, proved: float | None = None) -> None:
+        self.blob = blob
+        self.taken = taken
+        self.proved = taken if proved is None else proved
+
+    @property
+    def stamp(self) -> Stamp:
+        """That of the directory when it was listed."""
+        dev, ino, mtime, ctime, *_ = _HEAD.unpack_from(self.blob)
+        return dev, ino, mtime - _ZERO, ctime - _ZERO
+
+    @property
+    def settled(self) -> bool:
+        """Whether the stamp can be trusted: no later change can have the same one."""
+        return bool(self.blob[_HEAD.size - 1])
+
+    def stands(self, stamp: Stamp) -> bool:
+        """Whether a directory that has this stamp now has the same names."""
+        return self.settled and self.stamp == stamp
+
+    def still(self, proved: float) -> "Listing":
+        """The same, its names proved once more."""
+        return Listing(self.blob, self.taken, proved)
+
+    def __len__(self) -> int:
+        return int(_HEAD.unpack_from(self.blob)[4])
+
+    def __contains__(self, name: bytes) -> bool:
+        return self._position(name) is not None
+
+    def get(self, name: bytes) -> Attributes | None:
+        """What the source gave of a name; None where it has none of that name. In a time that hardly grows."""
+        position = self._position(name)
+        if position is None:
+            return None
+        _, classes, _, rows, _ = self._places()
+        *fields, same = _ROW.unpack_from(self.blob, rows + position * _ROW.size)
+        return _attributes(_CLASS.unpack_from(self.blob, classes + same * _CLASS.size), *fields)
+
+    def entries(self, start: int = 0, most: int | None = None) -> Iterator[Listed]:
+        """The names from position ``start`` on, in byte order, with what the source gave of them."""
+        count, classes, marks, rows, _ = self._places()
+        end = count if most is None else min(count, start + most)
+        if start >= end:
+            return
+        shared = list(_CLASS.iter_unpack(self.blob[classes:marks]))
+        some = memoryview(self.blob)[rows + start * _ROW.size : rows + end * _ROW.size]
+        for name, (ino, size, blocks, atime, mtime, ctime, same) in zip(
+            self.names(start, end), _ROW.iter_unpack(some), strict=True
+        ):
+            yield name, _attributes(shared[same], ino, size, blocks, atime, mtime, ctime)
+
+    def names(self, start: int = 0, end: int | None = None) -> list[bytes]:
+        """The names from position ``start`` to before ``end``, in byte order."""
+        count, _, marks, _, names = self._places()
+        end = count if end is None else min(end, count)
+        if start >= end:
+            return []
+        first, last = start // CHUNK, -(-end // CHUNK)
+        begin = self._mark(marks, names, first)
+        until = self._mark(marks, names, last) if last * CHUNK < count else len(self.blob) - 1
+        return self.blob[begin:until].rstrip(b"\0").split(b"\0")[start - first * CHUNK : end - first * CHUNK]
+
+    def folders_after(self, name: bytes, most: int) -> list[bytes]:
+        """Up to ``most`` names of directories that come after one that is in it; none where it is not."""
+        position = self._position(name)
+        if position is None:
+            return []
+        return [name for name, attr in self.entries(position + 1, most) if attr.kind == DIR]
+
+    def kinds(self) -> Iterator[tuple[bytes, Kind]]:
+        """The names in byte order, with their types."""
+        _, classes, marks, rows, names = self._places()
+        shared = [Kind(mode & 0o170000) for mode, *_ in _CLASS.iter_unpack(self.blob[classes:marks])]
+        for name, row in zip(self.names(), _ROW.iter_unpack(self.blob[rows:names]), strict=True):
+            yield name, shared[row[6]]
+
+    def unknown(self) -> list[Listed]:
+        """The names of which nothing but the type was to be had."""
+        _, classes, marks, _, _ = self._places()
+        if all(dev for *_, dev in _CLASS.iter_unpack(self.blob[classes:marks])):
+            return []  # as nearly always
+        return [(name, attr) for name, attr in self.entries() if not attr.is_known]
+
+    def directories(self) -> list[Listed]:
+        """The directories in it, in byte order, with what the source gave of them."""
+        _, classes, marks, _, _ = self._places()
+        if not any(mode & 0o170000 == DIR for mode, *_ in _CLASS.iter_unpack(self.blob[classes:marks])):
+            return []  # most have none
+        return [(name, attr) for name, attr in self.entries() if attr.kind == DIR]
+
+    def _places(self) -> Place:
+        _, _, _, _, count, shared, _ = _HEAD.unpack_from(self.blob)
+        marks = _HEAD.size + shared * _CLASS.size
+        rows = marks + max(0, (count - 1) // CHUNK) * _MARK.size
+        return count, _HEAD.size, marks, rows, rows + count * _ROW.size
+
+    def _mark(self, marks: int, names: int, chunk: int) -> int:
+        """Where in the blob the first name of a chunk begins."""
+        return names + 1 + (_MARK.unpack_from(self.blob, marks + (chunk - 1) * _MARK.size)[0] if chunk else 0)
+
+    def _position(self, name: bytes) -> int | None:
+        count, _, marks, _, names = self._places()
+        if not count or not name:
+            return None
+        low, high = 0, (count - 1) // CHUNK
+        while low < high:
+            middle = (low + high + 1) // 2
+            begin = self._mark(marks, names, middle)
+            if self.blob[begin : self.blob.index(b"\0", begin)] <= name:
+                low = middle
+            else:
+                high = middle - 1
+        begin = self._mark(marks, names, low) - 1
+        end = self._mark(marks, names, low + 1) if (low + 1) * CHUNK < count else len(self.blob)
+        at = self.blob.find(b"\0%b\0" % name, begin, end)
+        return None if at < 0 else low * CHUNK + self.blob.count(b"\0", begin, at)
+
+
+def _attributes(
+    shared: tuple[int, ...], ino: int, size: int, blocks: int, atime: int, mtime: int, ctime: int
+) -> Attributes:
+    mode, nlink, uid, gid, rdev, dev = shared
+    fields = (
+        mode, nlink, uid, gid, rdev, size, blocks, atime - _ZERO, mtime - _ZERO, ctime - _ZERO, dev, ino,
+    )  # fmt: skip
+    return tuple.__new__(Attributes, fields)  # the class's own way takes half as long again
+
+
+EMPTY = Listing(pack((0, 0, 0, 0), False, ()), -1e9)
+"""Of a directory that nothing is known of."""

@@ -1,0 +1,249 @@
+"""The daemon's side of a crawl: starts the child, hands on what it sends, starts another one when it died.
+
+Rule 1: what the child sends never keeps the loop for longer than TURN between two checkpoints, and is not read faster
+than it is taken: the child waits.
+Rule 2: a child is killed and reaped when its crawl ends, and never waited for without a bound: one that hangs with its
+disk cannot be killed.
+Rule 3: a child that died is replaced after a pause, for as long as that brings anything new.
+
+Belongs to the event loop's thread, which has to be the one that starts the child: PR_SET_PDEATHSIG is about threads.
+"""
+
+import json
+import logging
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from signal import strsignal
+
+import trio
+
+from mmirrorfs.listing import Listing
+from mmirrorfs.source.crawl import BATCH, CONTROL, HEADER, Plan, Word
+from mmirrorfs.source.pace import threaded
+
+log = logging.getLogger(__name__)
+
+_FULL = "%s: there is more in its folders than --remember allows for; the rest is read when it is asked for"
+
+Offer = Callable[[bytes, Listing], bool]
+"""Called with a path and what is in that directory; returns whether there is room for more."""
+
+TURN = 0.001
+"""Seconds of work between two checkpoints."""
+GRACE = 1.0
+"""Seconds that a child is given to end, and to be ended."""
+DEATHS = 5
+"""Deaths in a row, none of which brought anything new, after which no other child is started."""
+SHORTEST = 1.0
+LONGEST = 60.0
+"""Seconds before another child is started: each time twice as many as the last time."""
+LARGE = 1 << 20
+"""Bytes from which on a frame is put together in a thread: ``bytes.join`` gives the interpreter's lock away then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a crawl is: ``folders`` at the depth are done, ``of`` how many; what has come in so far.
+
+    ``state`` is "off" (not begun), "crawling", "done", "full" (no room for more), "lost" (the source was), or "failed".
+    """
+
+    state: str = "off"
+    folders: int = 0
+    of: int = 0
+    directories: int = 0
+    entries: int = 0
+
+
+class Crawl:
+    """The crawl of one source, which is called ``name`` in the log."""
+
+    def __init__(self, plan: Plan, name: str, offer: Offer) -> None:
+        self._plan = plan
+        self._name = name
+        self._offer = offer
+        self._child: subprocess.Popen[bytes] | None = None
+        self._again = trio.Event()
+        self._scope = trio.CancelScope()
+        self._reset("off")
+
+    @property
+    def progress(self) -> Progress:
+        """How far it is."""
+        return Progress(self._state, self._folders, self._of, self._directories, self._entries)
+
+    @property
+    def pid(self) -> int | None:
+        """The child's number, while there is one."""
+        return None if self._child is None else self._child.pid
+
+    def restart(self, plan: Plan | None = None) -> None:
+        """Begin anew, from wherever it is; with another plan, if given."""
+        self._plan = plan or self._plan
+        self._again.set()
+        self._scope.cancel()
+
+    async def run(self) -> None:
+        """Crawl, and again whenever that is asked for. Until cancelled."""
+        while True:
+            self._again = trio.Event()
+            with trio.CancelScope() as self._scope:
+                self._state = await self._crawled()
+            await self._again.wait()
+
+    async def _crawled(self) -> str:
+        """One crawl, with as many children as it takes; returns how it ended."""
+        most = barren = 0
+        pause = SHORTEST
+        while True:
+            self._reset("crawling")
+            ended, why = await self._pass()
+            if ended != "failed":
+                return ended
+            barren = 0 if self._directories > most else barren + 1
+            most = max(most, self._directories)
+            if barren == DEATHS:
+                log.warning("%s: its crawl failed for good (%s)", self._name, why)
+                return "failed"
+            if pause == SHORTEST:
+                log.warning("%s: the process that crawls it ended early (%s); starting another one", self._name, why)
+            await trio.sleep(pause)
+            pause = min(pause * 2, LONGEST)
+
+    def _reset(self, state: str) -> None:
+        self._state = state
+        self._folders = self._of = self._directories = self._entries = 0
+
+    async def _pass(self) -> tuple[str, str]:
+        """The life of one child: how its crawl ended, and why where it failed."""
+        try:
+            ours, theirs = socket.socketpair()
+            with ours:
+                with theirs:
+                    self._child = start(theirs)
+                return await self._served(self._child, ours)
+        except OSError as error:
+            return "failed", error.strerror or str(error)
+
+    async def _served(self, child: "subprocess.Popen[bytes]", ours: socket.socket) -> tuple[str, str]:
+        try:
+            ended, why = await self._receive(Frames(trio.socket.from_stdlib_socket(ours)))
+            if not ended:
+                await _gone(child)
+            return ended or "failed", why or _end_of(child)
+        finally:
+            if child.poll() is None:
+                child.kill()
+                await _gone(child)
+            self._child = None
+
+    async def _receive(self, frames: "Frames") -> tuple[str, str]:
+        """Take what the child sends until it says that it ended, or there is no room; "" where it just ended."""
+        try:
+            await frames.send(self._plan.encoded())
+            while True:
+                found = await frames.next()
+                if isinstance(found, tuple):
+                    path, listing = found
+                    self._directories += 1
+                    self._entries += len(listing)
+                    if not self._offer(path, listing):
+                        log.warning(_FULL, self._name)
+                        return "full", ""
+                else:
+                    self._folders, self._of = found.get("folders", 0), found.get("of", 0)
+                    if "ended" in found:
+                        return found["ended"], found.get("why", "")
+        except (EOFError, BrokenPipeError, ConnectionResetError):
+            return "", ""
+
+
+class Frames:
+    """What comes over a socket, frame by frame."""
+
+    def __init__(self, stream: trio.socket.SocketType) -> None:
+        self._stream = stream
+        self._buffer = b""
+        self._at = 0
+        self._turn = time.monotonic()
+
+    async def send(self, whole: bytes) -> None:
+        """Send all of it."""
+        left = memoryview(whole)
+        while left:
+            left = left[await self._stream.send(left) :]
+
+    async def next(self) -> tuple[bytes, Listing] | Word:
+        """The next directory or word. Raises EOFError where there is none."""
+        if time.monotonic() > self._turn + TURN:
+            await trio.lowlevel.checkpoint()
+            self._turn = time.monotonic()
+        taken, path, size = HEADER.unpack(await self._take(HEADER.size))
+        if path == CONTROL:
+            word: Word = json.loads(await self._take(size))
+            return word
+        return await self._take(path), Listing(await self._take(size), taken)
+
+    async def _take(self, size: int) -> bytes:
+        if len(self._buffer) - self._at < size:
+            await self._fill(size)
+        start, self._at = self._at, self._at + size
+        taken = self._buffer[start : self._at]
+        if self._at == len(self._buffer):
+            self._buffer, self._at = b"", 0  # one that was large is not held any longer
+        return taken
+
+    async def _fill(self, size: int) -> None:
+        """Have at least ``size`` bytes in the buffer; exactly so many where they are more than come at once."""
+        pieces = [self._buffer[self._at :]]
+        have = len(pieces[0])
+        while have < size:
+            piece = await self._stream.recv(BATCH if size <= BATCH else min(BATCH, size - have))
+            if not piece:
+                raise EOFError
+            pieces.append(piece)
+            have += len(piece)
+            self._turn = time.monotonic()
+        join = partial(b"".join, pieces)
+        self._buffer, self._at = await threaded(join) if have >= LARGE else join(), 0
+
+
+def start(theirs: socket.socket) -> "subprocess.Popen[bytes]":
+    """A child with its end of the socket. Raises OSError.
+
+    It holds no directory and no stream of the daemon's open, and finds this package from anywhere. Nothing is forked
+    (CPython uses vfork(2) here), so threads and the loop are no danger.
+    """
+    package = os.fsdecode(Path(__file__).parents[2])
+    path = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
+    return subprocess.Popen(
+        [sys.executable, "-m", "mmirrorfs.source.crawl", str(theirs.fileno())],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+        env={**os.environ, "PYTHONPATH": path},
+        pass_fds=[theirs.fileno()],
+        start_new_session=True,
+    )
+
+
+async def _gone(child: "subprocess.Popen[bytes]") -> None:
+    """Wait until a child is gone, but not for long; reap it."""
+    with trio.move_on_after(GRACE, shield=True):
+        while child.poll() is None:
+            await trio.sleep(0.005)
+
+
+def _end_of(child: "subprocess.Popen[bytes]") -> str:
+    code = child.poll()
+    if code is None:
+        return "it closed its socket"
+    return f"killed: {strsignal(-code)}" if code < 0 else f"exit code {code}"

@@ -1,0 +1,265 @@
+"""Proving what is known of a source, or not known yet, for those who ask: the answers all go to ``Known``.
+
+Rule 1: what is fresh is not asked for. What is in memory is asked on the event loop, all else in the source's threads.
+Rule 2: who asks waits, for as long as the source takes: slow is neither hung nor lost. While it hangs (``source.pace``)
+what was last known answers; what never was is waited for.
+Rule 3: a lost source is not asked. What was known of it answers: a name that was not in the listing is absent, what
+was never listed is an I/O error.
+Rule 4: a local source is asked for whole directories, and, where one after the other is wanted, for the next ones in
+the same call: who lists one album lists its neighbours next. On any other source a name is asked for by itself.
+Rule 5: an access list that cannot be had is an error, never "none": that would open what it closes.
+
+Event loop's thread only. Functions raise OSError.
+"""
+
+import errno
+import os
+from collections.abc import Callable
+
+import trio
+
+from mmirrorfs.attributes import Attributes
+from mmirrorfs.listing import Listing
+from mmirrorfs.source.ahead import Ahead
+from mmirrorfs.source.freshness import Freshness
+from mmirrorfs.source.known import Answer, Known, Value
+from mmirrorfs.source.look import look
+from mmirrorfs.source.pace import beside
+from mmirrorfs.source.source import ABSENT, PAUSE, Source, SourceLost
+from mmirrorfs.source.walks import join
+
+BRIEFLY = 0.3
+"""Seconds that is waited for what a directory above the depth can do without."""
+ACL = b"system.posix_acl_"
+"""How the names of access lists begin."""
+LARGE = 256
+"""Entries from which on a directory is not looked at whole to prove one name of it."""
+
+
+def failure(code: int) -> OSError:
+    """The OSError of that errno."""
+    return OSError(code, os.strerror(code))
+
+
+class _Look:
+    """A look at a directory that is under way: when it is over, and what it found or how it failed."""
+
+    def __init__(self) -> None:
+        self.over = trio.Event()
+        self.listing: Listing | None = None
+        self.error: OSError | None = None
+
+
+class Fetch:
+    """Asks one source for one view. ``report_lost`` is called when it turns out to be lost."""
+
+    def __init__(
+        self,
+        source: Source,
+        known: Known,
+        freshness: Freshness,
+        report_lost: Callable[[Source], None],
+    ) -> None:
+        self.source = source
+        self.known = known
+        self._freshness = freshness
+        self._report_lost = report_lost
+        self._looks: dict[bytes, _Look] = {}
+        self._ahead = Ahead(known)
+
+    # Inside folders: who asks waits
+
+    async def entry(self, directory: bytes, name: bytes) -> Answer:
+        """What is under a name. Raises ENOENT, EIO where it cannot be known, and what the source says."""
+        answer, proved = self.known.entry(directory, name), None
+        if answer is None or not self._freshness.is_fresh(answer.when):
+            if not self._is_lost() and not self._proved_at_once(directory, name, answer):
+                proved = await self._prove(directory, name, answer)
+            answer = self.known.entry(directory, name)
+            if answer is None and proved is not None:  # forgotten already, as its directory was moved
+                answer = proved
+                self.known.amend(directory, name, *proved)
+        if answer is None:
+            raise failure(errno.EIO)
+        if answer.attr is None:
+            raise failure(errno.ENOENT)
+        return answer
+
+    async def directory(self, path: bytes) -> Listing:
+        """All that is in a directory. Raises EIO where it cannot be known, and what the source says."""
+        listing, looked = self.known.listing(path), None
+        if (listing is None or not self._freshness.is_fresh(listing.taken)) and not self._is_lost():
+            looked = await self._look(path)
+        listing = self.known.current(path)
+        if listing is None:
+            listing = looked  # what was found may be forgotten already
+        if listing is None:
+            raise failure(errno.EIO)
+        return listing
+
+    async def value(self, path: bytes, name: bytes, briefly: bool) -> bytes:
+        """An extended attribute, or under the name b"" a link's target; ``briefly`` waits for BRIEFLY at the most.
+
+        Access lists and targets are remembered, as listings need them. Raises ENODATA where an attribute is not set,
+        or cannot be had and is no access list; EIO for an access list or a target that cannot be had (rule 5).
+        """
+        noted = self.known.value(path, name)
+        if noted is not None and self._freshness.is_fresh(noted[1]):
+            return _set(noted[0])
+        source = self.source
+        try:
+            if briefly:
+                found = await source.within(BRIEFLY, _value, source, path, name)
+            else:
+                last: Callable[[], Value | None] = lambda: noted[0] if noted is not None else None  # noqa: E731
+                found, fresh = await source.patiently(last, _value, source, path, name)
+                if not fresh:
+                    return _set(found)
+        except (SourceLost, TimeoutError) as error:
+            if isinstance(error, SourceLost):
+                self._report_lost(source)
+            if noted is not None:
+                return _set(noted[0])
+            raise failure(errno.EIO if not name or name.startswith(ACL) else errno.ENODATA) from error
+        if not name or name.startswith(ACL):
+            self.known.note(path, name, found, self._freshness.clock())
+        return _set(found)
+
+    def _is_lost(self) -> bool:
+        if self.source.lost is not None:
+            self._report_lost(self.source)
+        return self.source.lost is not None
+
+    def _proved_at_once(self, directory: bytes, name: bytes, answer: Answer | None) -> bool:
+        """Prove what is known of a name, where that is in memory: its presence by itself, its absence by the stamp."""
+        if answer is None:
+            return False
+        now, source = self._freshness.clock(), self.source
+        try:
+            if answer.attr is not None:
+                self.known.amend(directory, name, source.cached(source.reader.stat, join(directory, name)), now)
+                return True
+            listing = self.known.listing(directory)
+            if listing is None or not listing.stands(source.cached(source.reader.stat, directory).stamp):
+                return False
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            if error.errno not in ABSENT:
+                raise
+            self.known.amend(directory, name, None, now)
+            return True
+        self.known.prove(directory, now)
+        return True
+
+    async def _prove(self, directory: bytes, name: bytes, answer: Answer | None) -> Answer | None:
+        """Returns what was found, if anything was."""
+        listing = self.known.listing(directory)
+        if self.source.is_local(directory) and (listing is None or len(listing) < LARGE):
+            try:
+                looked = await self._look(directory)
+            except OSError as error:
+                if error.errno in ABSENT:
+                    raise
+                looked = None  # it may be one to pass through only: the name by itself tells
+            attr = looked.get(name) if looked is not None else None
+            if looked is not None and (attr is None or attr.is_known):
+                return Answer(attr, looked.taken)
+        return await self._prove_by_itself(directory, name, answer)
+
+    async def _prove_by_itself(self, directory: bytes, name: bytes, answer: Answer | None) -> Answer | None:
+        source = self.source
+        known = answer.attr if answer is not None else None  # an old listing proves no absence
+        found: Attributes | None = None
+        asked = self._freshness.clock()
+        try:
+            found, fresh = await source.patiently(lambda: known, source.reader.stat, join(directory, name))
+        except SourceLost:
+            self._report_lost(source)
+            return None
+        except OSError as error:
+            if error.errno not in ABSENT:
+                raise
+            fresh = True
+        listing = self.known.listing(directory)
+        if not fresh or (listing is not None and listing.taken > asked):  # the whole directory was looked at meanwhile
+            return None
+        now = self._freshness.clock()
+        self.known.amend(directory, name, found, now)
+        return Answer(found, now)
+
+    async def _look(self, path: bytes) -> Listing | None:
+        """Have a directory looked at; all who want the same one wait for one look. None where it hangs, or is lost."""
+        under_way = self._looks.get(path)
+        if under_way is None:
+            under_way = self._looks[path] = _Look()
+            beside(self._run, path, under_way)
+        pace = self.source.pace
+        while not under_way.over.is_set():
+            with trio.move_on_after(pace.patience or PAUSE):
+                await under_way.over.wait()
+            if not under_way.over.is_set() and pace.hung and self.known.listing(path) is not None:
+                return None
+        if isinstance(under_way.error, SourceLost):
+            self._report_lost(self.source)
+        elif under_way.error is not None:
+            raise under_way.error
+        return under_way.listing
+
+    async def _run(self, path: bytes, under_way: _Look) -> None:
+        """One look, in a thread: the first answer is told as soon as it is there, those beside it when all are."""
+        token = trio.lowlevel.current_trio_token()
+
+        def tell(listing: Listing) -> None:
+            token.run_sync_soon(self._looked, path, listing, under_way)
+
+        ahead = self._ahead.of(path) if self.source.is_local(path) else []
+        try:
+            for one, listing in await self.source.run(self._looked_at, path, self.known.listing(path), ahead, tell):
+                self.known.offer(one, listing)
+        except OSError as error:
+            under_way.error = error
+        finally:
+            self._over(path, under_way)
+
+    def _looked_at(
+        self, path: bytes, old: Listing | None, ahead: list[bytes], tell: Callable[[Listing], None]
+    ) -> list[tuple[bytes, Listing]]:
+        """Blocking."""
+        reader = self.source.reader
+        tell(look(reader, path, old))
+        found: list[tuple[bytes, Listing]] = []
+        for one in ahead:
+            try:
+                found.append((one, look(reader, one)))
+            except OSError:  # whoever asks for it will be told
+                break
+        return found
+
+    def _looked(self, path: bytes, listing: Listing, under_way: _Look) -> None:
+        self.known.apply(path, listing)
+        under_way.listing = listing
+        self._over(path, under_way)
+
+    def _over(self, path: bytes, under_way: _Look) -> None:
+        if self._looks.get(path) is under_way:
+            del self._looks[path]
+        under_way.over.set()
+
+
+def _value(source: Source, path: bytes, name: bytes) -> Value:
+    """Blocking: an extended attribute, or why there is none; under the name b"" a link's target."""
+    if not name:
+        return source.reader.readlink(path)
+    try:
+        return source.reader.getxattr(path, name)
+    except OSError as error:
+        if error.errno not in (errno.ENODATA, errno.EOPNOTSUPP):
+            raise
+        return error.errno
+
+
+def _set(value: Value) -> bytes:
+    if isinstance(value, int):
+        raise failure(value)
+    return value

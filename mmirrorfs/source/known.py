@@ -1,0 +1,346 @@
+"""Known: all that is known of one source, at every level, in one place.
+
+Rule 1: it changes on proof alone. A failure applies nothing, so of a lost source stays all that was ever known of it.
+Rule 2: one function says whether something may still be told: ``Freshness.is_fresh``. What is too old is proved anew
+by whoever wants it (``source.fetch``), and is kept until then.
+Rule 3: above the depth nothing is dropped. Below it, the longest unused directory goes first where ``Room`` is short.
+Rule 4: a directory whose (dev, ino) is found under another name was moved, with all that is known of what is in it.
+
+Event loop's thread only; no I/O.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from mmirrorfs.attributes import Attributes, Kind
+from mmirrorfs.listing import Listing, pack
+from mmirrorfs.source.freshness import NEVER, Freshness
+from mmirrorfs.source.walks import NONE, Inode, differing, directories_of, inodes_in, inodes_of, join, untold
+from mmirrorfs.tree import Directory
+
+Value = bytes | int
+"""An extended attribute or a link's target; or the errno that says why there is none."""
+
+
+class Answer(NamedTuple):
+    """What is known of one name: its attributes, None where there is none of that name; and when that was true."""
+
+    attr: Attributes | None
+    when: float
+
+
+class Room:
+    """How many entries may be known below the depth, of all sources of a view together."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.members: list[Known] = []
+
+    @property
+    def used(self) -> int:
+        """How many there are."""
+        return sum(member.used for member in self.members)
+
+    @property
+    def is_short(self) -> bool:
+        """Whether something has to go."""
+        return self.used > self.limit
+
+
+class Known:
+    """What is known of one source. ``tree`` is what the merge is made of: all directories above the depth.
+
+    ``stable`` says that its inode numbers tell directories apart: on sshfs and the like they are given out anew when
+    they were forgotten, and a directory is what has its path.
+    """
+
+    def __init__(self, tree: Directory, room: Room, stable: bool = True) -> None:
+        self.tree = tree
+        self._room = room
+        self.used = 0
+        room.members.append(self)
+        self._stable = stable
+        self._above: dict[bytes, Listing] = {}
+        self._below: OrderedDict[bytes, Listing] = OrderedDict()
+        self._since: dict[bytes, dict[bytes, Answer]] = {}
+        self._unlike: set[bytes] = set()
+        self._values: dict[bytes, dict[bytes, tuple[Value, float]]] = {}
+        for path, directory in directories_of(tree):
+            self._above[path] = directory.listing
+
+    # What is known
+
+    def listing(self, path: bytes) -> Listing | None:
+        """A directory's, as it was taken last; None where it never was, or is forgotten."""
+        found = self._above.get(path)
+        if found is not None:
+            return found
+        found = self._below.get(path)
+        if found is not None:
+            self._below.move_to_end(path)
+        return found
+
+    def entry(self, directory: bytes, name: bytes) -> Answer | None:
+        """What is known of a name in a directory; None where that is nothing."""
+        since = self._since.get(directory)
+        if since is not None and (later := since.get(name)) is not None:
+            return later
+        listing = self.listing(directory)
+        if listing is None:
+            return None
+        attr = listing.get(name)
+        if attr is None:
+            return Answer(None, listing.proved)
+        return Answer(attr, listing.taken) if attr.is_known else None
+
+    def since(self, directory: bytes) -> dict[bytes, Answer]:
+        """What was proved of single names since the directory was listed."""
+        return self._since.get(directory, _NOTHING)
+
+    def current(self, directory: bytes) -> Listing | None:
+        """As ``listing``, with the names that are known to have come, gone or changed their type since."""
+        listing, since = self.listing(directory), self.since(directory)
+        if listing is None or directory not in self._unlike:
+            return listing
+        found = dict(listing.entries())
+        for name, later in since.items():
+            found.pop(name, None)
+            if later.attr is not None:
+                found[name] = later.attr
+        listing = Listing(pack(listing.stamp, False, found.items()), listing.taken, listing.proved)
+        self.apply(directory, listing)
+        return listing
+
+    def is_proved(self, directory: bytes, freshness: Freshness) -> bool:
+        """Whether it is known, well enough, that a directory is there with these names."""
+        listing = self.listing(directory)
+        return listing is not None and freshness.is_fresh(listing.proved)
+
+    def directories(self) -> list[tuple[bytes, Listing]]:
+        """All directories below the depth of which the names are known, by path."""
+        return list(self._below.items())
+
+    def value(self, path: bytes, name: bytes) -> tuple[Value, float] | None:
+        """An extended attribute, or under the name b"" a link's target; and when that was so."""
+        values = self._values.get(path)
+        return values.get(name) if values is not None else None
+
+    def __len__(self) -> int:
+        """Entries that are known below the depth: what takes room."""
+        since = sum(len(later) for path, later in self._since.items() if path not in self._above)
+        return sum(map(_weight, self._below.values())) + since + sum(map(len, self._values.values()))
+
+    # Proof
+
+    def apply(self, path: bytes, listing: Listing) -> None:
+        """A directory below the depth was looked at. What is above it is the scan's: it fits the tree."""
+        if path in self._above:
+            return
+        last = self._last_of(path, listing)
+        old = self._below.pop(path, None)
+        self._count(listing, old)
+        self._below[path] = listing
+        self._drop_since(path, listing.taken)
+        if old is None:
+            self._drop_others(path, listing)
+        elif old.blob != listing.blob:
+            gone = dict(inodes_in(path, old))
+            self._settle(gone, {**untold(path, listing, gone), **dict(inodes_in(path, listing))})
+        self._keep_last(path, last)
+        self._shrink(path)
+
+    def offer(self, path: bytes, listing: Listing) -> bool:
+        """The same for what nobody asked for: it takes no room from anything, and returns whether there was some."""
+        old = self.listing(path)
+        if old is not None and old.taken >= listing.taken:
+            return True
+        if old is None and self._room.used + max(1, len(listing)) > self._room.limit:
+            return False
+        self.apply(path, listing)
+        return True
+
+    def prove(self, path: bytes, when: float) -> None:
+        """The stamp of a directory stands: it has the same names."""
+        for store in (self._above, self._below):
+            if path in store:
+                store[path] = store[path].still(when)
+
+    def amend(self, directory: bytes, name: bytes, attr: Attributes | None, when: float) -> None:
+        """One name was looked at; None: it is not there."""
+        since = self._since.setdefault(directory, {})
+        before = len(since)
+        since[name] = Answer(attr, when)
+        self._compare(directory, name, attr)
+        self._count_since(directory, len(since) - before)
+        self._shrink(directory)
+
+    def take_back(self, directory: bytes, name: bytes) -> None:
+        """What was proved of one name while the directory was looked at: the look may have been the later one."""
+        since = self._since.get(directory)
+        if since is not None and since.pop(name, None) is not None:
+            self._count_since(directory, -1)
+
+    def note(self, path: bytes, name: bytes, value: Value, when: float) -> None:
+        """A value was asked for: see ``value``."""
+        values = self._values.pop(path, {})
+        self.used += name not in values
+        self._values[path] = {**values, name: (value, when)}
+        self._shrink()
+
+    def distrust(self, directory: bytes) -> None:
+        """What is known of a directory is too old, whatever its age."""
+        listing = self.listing(directory)
+        if listing is not None:
+            store = self._above if directory in self._above else self._below
+            store[directory] = Listing(listing.blob, NEVER)
+        for name, answer in self.since(directory).items():
+            self._since[directory][name] = Answer(answer.attr, NEVER)
+
+    def install(self, tree: Directory) -> None:
+        """Everything above the depth was looked at."""
+        before, self.tree = self.tree, tree
+        gone, come = dict[bytes, Inode](), dict[bytes, Inode]()
+        for path, old, new in differing(before, tree):
+            if path not in self._above:
+                self._forget(path)
+            if new is None:
+                self._forget_since(path)
+                self._above.pop(path, None)
+            else:
+                last = self._last_of(path, new.listing)
+                self._above[path] = new.listing
+                self._drop_since(path, new.listing.taken)
+                self._keep_last(path, last)
+            gone.update(inodes_of(path, old))
+            come.update(inodes_of(path, new))
+            come.update(untold(path, new.listing, gone) if new is not None else ())
+        self._settle(gone, come)
+
+    def remove(self, path: bytes, when: float) -> None:
+        """A path was found to lead to nothing, or to something else."""
+        directory, _, name = path.rpartition(b"/")
+        self.amend(directory, name, None, when)
+        self._forget(path)
+
+    # Moves, and what is dropped
+
+    def _settle(self, gone: "dict[bytes, Inode]", come: "dict[bytes, Inode]") -> None:
+        """Rule 4, for the directories that were at some paths and those that are now."""
+        if not self._stable:
+            gone, come = {path: inode for path, inode in gone.items() if path not in come}, {}
+        left = {path: inode for path, inode in gone.items() if come.get(path, NONE)[:2] != inode[:2]}
+        new = {inode: path for path, inode in come.items() if gone.get(path, NONE)[:2] != inode[:2]}
+        moved: list[tuple[bytes, Listing, dict[bytes, Answer]]] = []
+        for path, inode in left.items():
+            if inode in new:  # with the same mtime, which a rename leaves: the number may be another's by now
+                inside = self._subtree(path)
+                moved += [(new[inode] + old[len(path) :], self._below[old], self.since(old)) for old in inside]
+            self._forget(path)
+        for path, listing, since in moved:  # once all are away: two may have changed names
+            if path in self._above:
+                continue  # it is scanned now
+            self.apply(path, listing)
+            for name, later in since.items():
+                self.amend(path, name, later.attr, later.when)
+
+    def _drop_others(self, path: bytes, listing: Listing) -> None:
+        """What was known of others than those in a directory that was forgotten meanwhile, or never known."""
+        for inner, inode in inodes_in(path, listing):
+            known = self._below.get(inner)
+            if self._stable and known is not None and known.stamp[:2] != inode[:2]:
+                self._forget(inner)
+
+    def _last_of(self, path: bytes, listing: Listing) -> dict[bytes, Answer]:
+        """What was known of names whose attributes a look could not have: a source that is being lost gives names."""
+        last = {name: (attr, self.entry(path, name)) for name, attr in listing.unknown()}
+        return {name: old for name, (attr, old) in last.items() if old is not None and _kind(old.attr) == attr.kind}
+
+    def _keep_last(self, path: bytes, last: dict[bytes, Answer]) -> None:
+        for name, answer in last.items():
+            self.amend(path, name, *answer)
+
+    def _subtree(self, path: bytes) -> list[bytes]:
+        """A directory below the depth and all in it, as far as known."""
+        found = [path] if path in self._below else []
+        for directory in found:
+            inner = (directory + b"/" + name for name, _ in self._below[directory].directories())
+            found += [one for one in inner if one in self._below]
+        return found
+
+    def _forget(self, path: bytes) -> None:
+        self._forget_values([path])
+        for directory in self._subtree(path) or [path]:
+            if (old := self._below.pop(directory, None)) is not None:
+                self._count(None, old)
+                self._forget_values(join(directory, name) for name in (old.names() if self._values else ()))
+            self._forget_since(directory)
+
+    def _forget_values(self, paths: Iterable[bytes]) -> None:
+        for path in paths:
+            self.used -= len(self._values.pop(path, ()))
+
+    def _forget_since(self, directory: bytes) -> None:
+        self._count_since(directory, -len(self._since.pop(directory, _NOTHING)))
+        self._unlike.discard(directory)
+
+    def _count_since(self, directory: bytes, more: int) -> None:
+        """Above the depth it takes no room: nothing there is dropped."""
+        if directory not in self._above:
+            self.used += more
+
+    def _drop_since(self, directory: bytes, taken: float) -> None:
+        """A listing knows better than what was proved before it."""
+        since = self._since.get(directory)
+        if since is not None:
+            later = {name: answer for name, answer in since.items() if answer.when > taken}
+            self._forget_since(directory)
+            if later:
+                self._since[directory] = later
+                self._count_since(directory, len(later))
+            for name, answer in later.items():
+                self._compare(directory, name, answer.attr)
+
+    def _compare(self, directory: bytes, name: bytes, attr: Attributes | None) -> None:
+        """Take note of a name that came, went or changed its type since its directory was listed."""
+        listing = self._above.get(directory)
+        if listing is None:
+            listing = self._below.get(directory)
+        if listing is not None and _kind(listing.get(name)) != _kind(attr):
+            self._unlike.add(directory)
+
+    def _count(self, new: Listing | None, old: Listing | None) -> None:
+        self.used += _weight(new) - _weight(old)
+
+    def _shrink(self, kept: bytes | None = None) -> None:
+        """Rule 3, of the source of which most is known. ``kept`` is what somebody asks for at this moment: it stays."""
+        while self._room.is_short:
+            fullest = max(self._room.members, key=lambda member: member.used)
+            if not fullest.drop(kept if fullest is self else None) and not self.drop(kept):
+                break
+
+    def drop(self, kept: bytes | None) -> bool:
+        """Forget what was not used for longest, but for one directory; returns whether there was anything else."""
+        path = next((path for path in self._below if path != kept), None)
+        if path is not None:
+            self._count(None, self._below.pop(path))
+        elif self._values:
+            self._forget_values([next(iter(self._values))])
+            return True
+        else:
+            path = next((path for path in self._since if path != kept and path not in self._above), None)
+        if path is not None:
+            self._forget_since(path)
+        return path is not None
+
+
+_NOTHING: dict[bytes, Answer] = {}
+
+
+def _weight(listing: Listing | None) -> int:
+    """What a directory counts as, in entries: an empty one takes room too."""
+    return max(1, len(listing)) if listing is not None else 0
+
+
+def _kind(attr: Attributes | None) -> Kind | None:
+    return attr.kind if attr is not None else None

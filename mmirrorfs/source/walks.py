@@ -1,0 +1,61 @@
+"""Walks of the trees that scans give, and the directories in a listing. Pure; any thread may call them."""
+
+from collections.abc import Iterator
+
+from mmirrorfs.listing import Listing
+from mmirrorfs.tree import Directory
+
+
+def join(above: bytes, name: bytes) -> bytes:
+    """The path of a name in a directory."""
+    return above + b"/" + name if above else name
+
+
+def directories_of(tree: Directory) -> Iterator[tuple[bytes, Directory]]:
+    """All directories above the depth, by path."""
+    waiting = [(b"", tree)]
+    for path, directory in waiting:
+        yield path, directory
+        for name, entry in directory.entries.items():
+            if isinstance(entry, Directory):
+                waiting.append((join(path, name), entry))
+
+
+def differing(before: Directory, after: Directory) -> Iterator[tuple[bytes, Directory | None, Directory | None]]:
+    """The directories above the depth that are not the same values in both trees."""
+    waiting: list[tuple[bytes, Directory | None, Directory | None]] = [(b"", before, after)]
+    for path, old, new in waiting:
+        if old is new:
+            continue
+        yield path, old, new
+        below = [directory.entries if directory is not None else {} for directory in (old, new)]
+        for name in below[0].keys() | below[1].keys():
+            pair = [entries.get(name) for entries in below]
+            own = [entry if isinstance(entry, Directory) else None for entry in pair]
+            if own != [None, None]:
+                waiting.append((join(path, name), own[0], own[1]))
+
+
+Inode = tuple[int, int, int]
+"""(dev, ino, mtime in nanoseconds) of a directory."""
+NONE: Inode = (0, 0, 0)
+
+
+def inodes_in(path: bytes, listing: Listing) -> Iterator[tuple[bytes, Inode]]:
+    """The directories in one below the depth."""
+    for name, attr in listing.directories():
+        if attr.is_known:
+            yield join(path, name), (attr.dev, attr.ino, attr.mtime_ns)
+
+
+def untold(path: bytes, listing: Listing, before: dict[bytes, Inode]) -> dict[bytes, Inode]:
+    """The directories in one of which a look could only tell that they are there: the same ones, for all we know."""
+    inner = (join(path, name) for name, _ in listing.unknown())
+    return {one: before[one] for one in inner if one in before}
+
+
+def inodes_of(path: bytes, directory: Directory | None) -> Iterator[tuple[bytes, Inode]]:
+    """One above the depth, and the folders in it."""
+    if directory is not None:
+        yield path, (directory.attr.dev, directory.attr.ino, directory.attr.mtime_ns)
+        yield from inodes_in(path, directory.listing)

@@ -1,0 +1,45 @@
+"""What one view is made of, before anybody asks it anything."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mmirrorfs.merge.index import Pairing, exact
+from mmirrorfs.source.freshness import Freshness
+from mmirrorfs.source.known import Known, Room
+from mmirrorfs.source.source import Source
+from mmirrorfs.tree import EMPTY_DIRECTORY, Merged, Rank
+from mmirrorfs.view.files import Files
+from mmirrorfs.view.inodes import Inodes
+
+REMEMBER = 1_000_000
+"""Entries known below the depth, by default."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class State:
+    """The sources by rank, what is known of each, the inodes, and the open files of one view."""
+
+    sources: Sequence[Source]
+    known: Sequence[Known]
+    inodes: Inodes
+    files: Files
+    freshness: Freshness
+    pairing: Pairing
+
+    @classmethod
+    def of(
+        cls,
+        sources: Sequence[Source],
+        order: tuple[Rank, ...],
+        index: Merged,
+        freshness: Freshness,
+        remember: int = REMEMBER,
+        pairing: Pairing = exact,
+    ) -> "State":
+        """That of a view of which ``index`` was just merged; ``order`` has the ranks from the most preferred on."""
+        room = Room(remember)
+        known = [
+            Known(tree or EMPTY_DIRECTORY, room, stable=source.local)
+            for source, tree in zip(sources, index.inputs, strict=True)
+        ]
+        return cls(sources, known, Inodes(sources, order, index), Files(), freshness, pairing)

@@ -1,0 +1,95 @@
+"""Crawls of real trees by real processes, and what they should find, by lstat(2)."""
+
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import trio
+
+from mmirrorfs.attributes import Attributes
+from mmirrorfs.listing import Listing
+from mmirrorfs.source.crawl import Plan
+from mmirrorfs.source.crawler import Crawl
+from mmirrorfs.source.reader import attributes
+
+Found = dict[bytes, dict[bytes, Attributes]]
+"""For each directory, by its path, its names with their attributes."""
+
+SECONDS = 60.0
+"""How long a crawl may take: a child of the idle class gets next to nothing where others keep all processors busy."""
+
+
+def expected(root: Path, depth: int, excluded: Callable[[bytes], bool] = lambda name: False) -> Found:
+    """All directories from the depth on. After the crawl, for listing them may move their access times."""
+    found: Found = {}
+    waiting = [(b"", 0)]
+    while waiting:
+        path, level = waiting.pop()
+        whole = os.path.join(os.fsencode(root), path)
+        names = {name: attributes(os.lstat(os.path.join(whole, name))) for name in os.listdir(whole)}
+        shown = {name: attr for name, attr in names.items() if not excluded(name)}
+        if level >= depth:
+            found[path] = shown
+        waiting += [(os.path.join(path, name), level + 1) for name, attr in shown.items() if attr.kind == 0o040000]
+    return found
+
+
+@dataclass
+class Taken:
+    """What a crawl offered. ``on_offer`` is called with each path first; ``room`` is how many are taken."""
+
+    listings: dict[bytes, Listing] = field(default_factory=dict)
+    on_offer: Callable[[bytes], object] = lambda path: None
+    room: int = 1 << 62
+    offers: int = 0
+
+    def offer(self, path: bytes, listing: Listing) -> bool:
+        self.on_offer(path)
+        self.offers += 1
+        self.listings[path] = listing
+        return self.offers < self.room
+
+    @property
+    def found(self) -> Found:
+        return {path: dict(listing.entries()) for path, listing in self.listings.items()}
+
+
+def plan(root: Path, depth: int = 1, excludes: tuple[str, ...] = (), follow: bool = False) -> Plan:
+    return Plan(os.fsencode(root.resolve()), depth, excludes, follow)
+
+
+async def until(condition: Callable[[], object], what: str, seconds: float = SECONDS) -> None:
+    """Wait on the loop until ``condition()`` is true. Raises AssertionError after ``seconds``."""
+    with trio.move_on_after(seconds):
+        while not condition():
+            await trio.sleep(0.01)
+        return
+    raise AssertionError(f"not within {seconds} s: {what}")
+
+
+@asynccontextmanager
+async def crawling(plan: Plan, taken: Taken) -> AsyncIterator[Crawl]:
+    """A crawl under way; it is cancelled in the end."""
+    crawl = Crawl(plan, "source", taken.offer)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(crawl.run)
+        yield crawl
+        nursery.cancel_scope.cancel()
+
+
+async def crawled(plan: Plan, taken: Taken, seconds: float = SECONDS) -> str:
+    """The state in which a whole crawl ends."""
+    async with crawling(plan, taken) as crawl:
+        await until(lambda: crawl.progress.state not in ("off", "crawling"), "the end of the crawl", seconds)
+        return crawl.progress.state
+
+
+def is_gone(pid: int) -> bool:
+    """Whether a process ended; one that nobody has reaped yet has."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
