@@ -149,6 +149,18 @@ class Listing:
         until = self._mark(marks, names, last) if last * CHUNK < count else len(self.blob) - 1
         return self.blob[begin:until].rstrip(b"\0").split(b"\0")[start - first * CHUNK : end - first * CHUNK]
 
+    @property
+    def classes(self) -> bytes:
+        """What the rows have in common: rows of two listings can be compared where this is equal."""
+        _, classes, marks, _, _ = self._places()
+        return self.blob[classes:marks]
+
+    def rows(self) -> Iterator[tuple[bytes, bytes]]:
+        """The names in byte order, with their attributes as they are packed."""
+        _, _, _, rows, names = self._places()
+        packed, size = self.blob[rows:names], _ROW.size
+        return zip(self.names(), (packed[at : at + size] for at in range(0, len(packed), size)), strict=True)
+
     def folders_after(self, name: bytes, most: int) -> list[bytes]:
         """Up to ``most`` names of directories that come after one that is in it; none where it is not."""
         position = self._position(name)

@@ -14,9 +14,10 @@ import trio.testing
 from mmirrorfs.attributes import DIR, FILE
 from mmirrorfs.source.ahead import MOST
 from mmirrorfs.source.fetch import LARGE, Fetch
-from mmirrorfs.source.known import Known, Room
+from mmirrorfs.source.known import Known
 from mmirrorfs.source.leaves import Leaves
 from mmirrorfs.source.pace import HUNG, Pace
+from mmirrorfs.source.room import Room
 from mmirrorfs.source.source import Source
 from tests.build import KEEP, Clock, asked, lasting, move, plant, sources
 

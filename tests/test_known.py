@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from mmirrorfs.attributes import DIR, FILE, Attributes, Kind, bare
 from mmirrorfs.listing import Listing, pack
 from mmirrorfs.source.freshness import NEVER, Freshness
-from mmirrorfs.source.known import Answer, Known, Room
+from mmirrorfs.source.known import Known
+from mmirrorfs.source.room import Room
+from mmirrorfs.source.singles import Answer
 from mmirrorfs.tree import EMPTY_DIRECTORY, Directory, Entry, Leaf, Rank
 
 LARGE = 1 << 40

@@ -7,7 +7,8 @@ import pytest
 
 from mmirrorfs.attributes import FILE, Attributes
 from mmirrorfs.listing import Listing, pack
-from mmirrorfs.source.known import Known, Room
+from mmirrorfs.source.known import Known
+from mmirrorfs.source.room import Room
 from mmirrorfs.tree import EMPTY_DIRECTORY
 
 FOLDERS, FILES = 10_000, 10

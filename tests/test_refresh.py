@@ -14,6 +14,7 @@ from trio.testing import MockClock
 from mmirrorfs.attributes import DIR
 from mmirrorfs.merge.index import Change
 from mmirrorfs.merge.inodes import ROOT
+from mmirrorfs.serve.publish import Publish
 from mmirrorfs.serve.refresh import Refresher
 from mmirrorfs.source.freshness import Freshness
 from mmirrorfs.source.source import Source
@@ -30,13 +31,13 @@ class Told:
         self.inodes: set[int] = set()
         self.files: set[int] = set()
 
-    def name(self, directory: int, name: bytes) -> None:
+    def name(self, directory: int, name: bytes, way: int) -> None:
         self.names.add((directory, name))
 
-    def attributes(self, ino: int) -> None:
+    def attributes(self, ino: int, way: int) -> None:
         self.inodes.add(ino)
 
-    def contents(self, ino: int) -> None:
+    def contents(self, ino: int, way: int) -> None:
         self.files.add(ino)
 
     def nothing(self) -> bool:
@@ -53,7 +54,8 @@ class World:
         self.kernel = Told()
         state = state_of(self.sources, freshness=Freshness(1.0, 1.0, period, time.monotonic))
         self.told: Callable[[list[Change]], None] = lambda changes: None
-        self.refresher = Refresher(state, self.kernel, fallback, lambda changes: self.told(changes), self._note)
+        self.publish = Publish(state, self.kernel, lambda changes: self.told(changes))
+        self.refresher = Refresher(state, self.publish, fallback, self._note)
         self.view = View(state, self.refresher)
         self.looks = [0, 0]
         self.gates = [threading.Event(), threading.Event()]
@@ -66,6 +68,7 @@ class World:
             gate.set()
             monkeypatch.setattr(source, "scan", self._counting(source, source.scan))
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.publish.run)
             nursery.start_soon(self.refresher.run)
             yield
             nursery.cancel_scope.cancel()

@@ -27,6 +27,7 @@ from mmirrorfs.mount.systemd import listens, notify
 from mmirrorfs.serve.hook import Hook
 from mmirrorfs.serve.notifier import Notifier
 from mmirrorfs.serve.operations import Operations
+from mmirrorfs.serve.publish import Publish
 from mmirrorfs.serve.refresh import Refresher
 from mmirrorfs.serve.status import status, summary
 from mmirrorfs.source.crawl import Plan as CrawlPlan
@@ -129,7 +130,7 @@ class Session:
 
     def __init__(self, plan: Plan, ready: Callable[[], None], early: Sequence[int]) -> None:
         self.failed = False
-        self.notifier = Notifier()
+        self.notifier = Notifier(1 + len(plan.state.sources))
         self._early = early
         self._plan = plan
         self._ready = ready
@@ -139,7 +140,8 @@ class Session:
         self._hook = Hook(plan.on_change, plan.mountpoint) if plan.on_change is not None else None
         changed = self._hook.changed if self._hook is not None else _ignored
         state = plan.state
-        self._refresher = Refresher(state, self.notifier, plan.fallback, changed, self._tell_systemd, self._crawl_again)
+        self._publish = Publish(state, self.notifier, changed)
+        self._refresher = Refresher(state, self._publish, plan.fallback, self._tell_systemd, self._crawl_again)
         self._crawls = [
             Crawl(crawl, source.name, known.offer) if crawl is not None else None
             for source, known, crawl in zip(state.sources, state.known, plan.crawls, strict=True)
@@ -155,7 +157,13 @@ class Session:
         requestloop.install()
         async with trio.open_nursery() as nursery:
             await nursery.start(self._obey_signals)
-            tasks = [self._refresher.run, self._end, self._notice_cut, *(crawl.run for crawl in self._crawls if crawl)]
+            tasks = [
+                self._refresher.run,
+                self._publish.run,
+                self._end,
+                self._notice_cut,
+                *(crawl.run for crawl in self._crawls if crawl),
+            ]
             for task in (*tasks, *([self._hook.run] if self._hook is not None else [])):
                 nursery.start_soon(task)
             nursery.start_soon(self._announce, probe)

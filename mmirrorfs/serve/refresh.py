@@ -16,16 +16,14 @@ import time
 from collections.abc import Callable
 from contextlib import closing, suppress
 from functools import partial
-from typing import Protocol
 
 import trio
 
-from mmirrorfs.attributes import DIR
 from mmirrorfs.merge.index import Change, changes, merge, without
-from mmirrorfs.merge.inodes import ROOT, number
+from mmirrorfs.serve.publish import Publish
 from mmirrorfs.source.filesystems import TableChanges
-from mmirrorfs.source.known import Answer
 from mmirrorfs.source.pace import threaded
+from mmirrorfs.source.singles import Answer
 from mmirrorfs.source.source import Source, SourceLost
 from mmirrorfs.text import printable
 from mmirrorfs.tree import Directory, Merged, Trees
@@ -41,14 +39,6 @@ PAUSE = 0.25
 """Seconds from the end of a look to the next one at the least, however often somebody is surprised."""
 
 
-class Kernel(Protocol):
-    """Whom the changes are told to."""
-
-    def name(self, directory: int, name: bytes) -> None: ...
-    def attributes(self, ino: int) -> None: ...
-    def contents(self, ino: int) -> None: ...
-
-
 def _nothing(*said: object) -> None:
     """For those who do not want to hear of it."""
 
@@ -56,24 +46,22 @@ def _nothing(*said: object) -> None:
 class Refresher:
     """Keeps the index of one view current.
 
-    ``changed`` is called after each swap with what changed, ``looked`` after each look, and ``back`` with a source that
-    was lost and is there again, or has something else mounted in it.
+    ``publish`` is told of what changed, ``looked`` is called after each look, and ``back`` with a source that was lost
+    and is there again, or has something else mounted in it.
     """
 
     def __init__(
         self,
         state: State,
-        kernel: Kernel,
+        publish: Publish,
         fallback: bool = False,
-        changed: Callable[[list[Change]], None] = _nothing,
         looked: Callable[[], None] = _nothing,
         back: Callable[[Source], None] = _nothing,
     ) -> None:
         self._state = state
         self._merged: Trees = tuple(known.tree for known in state.known)
-        self._kernel = kernel
+        self._publish = publish
         self._fallback = fallback
-        self._changed = changed
         self._looked = looked
         self._back = back
         self._wake = [trio.Event() for _ in state.sources]
@@ -114,9 +102,9 @@ class Refresher:
         self._swap(*_merged(trees, self._state, self._state.inodes.index))
         return True
 
-    def contents(self, ino: int) -> None:
+    def contents(self, node: FileNode) -> None:
         """Have the kernel drop the pages of a file."""
-        self._kernel.contents(ino)
+        self._publish.contents(node)
 
     async def run(self) -> None:
         """Look at every source once a period, when asked to, and when it surprises. Until cancelled."""
@@ -205,26 +193,7 @@ class Refresher:
     def _swap(self, index: Merged, changed: list[Change]) -> None:
         if index is not self._state.inodes.index:
             self._state.inodes.install(index)
-            for change in changed:
-                self._tell(change)
-            if changed:
-                self._changed(changed)
-
-    def _tell(self, change: Change) -> None:
-        """Tell the kernel of one change, in so far as it knows the place."""
-        if isinstance(change.before, Merged) and isinstance(change.after, Merged):
-            self._tell_known(change.path, self._kernel.attributes)
-            return
-        above, _, name = change.path.rpartition(b"/")
-        self._tell_known(above, partial(self._tell_name, name))
-
-    def _tell_name(self, name: bytes, directory: int) -> None:
-        self._kernel.name(directory, name)
-
-    def _tell_known(self, path: bytes, tell: Callable[[int], None]) -> None:
-        ino = number(b"", path, DIR) if path else ROOT
-        if self._state.inodes.held.get(ino) is not None:
-            tell(ino)
+            self._publish.index(changed)
 
     async def _watch_mounts(self) -> None:
         """Scan a source that is mounted or unmounted, or has something mounted inside: from a network, say."""
@@ -260,7 +229,7 @@ class Refresher:
                     file.proof = (attr, time.time_ns())
                 if node.opened:  # it may have been closed meanwhile
                     node.held = Answer(attr, self._state.freshness.clock())
-                self._kernel.contents(node.ino)
+                self._publish.contents(node)
 
 
 def _merged(trees: Trees, state: State, before: Merged) -> tuple[Merged, list[Change]]:

@@ -22,9 +22,10 @@ from mmirrorfs.attributes import Attributes
 from mmirrorfs.listing import Listing
 from mmirrorfs.source.ahead import Ahead
 from mmirrorfs.source.freshness import Freshness
-from mmirrorfs.source.known import Answer, Known, Value
+from mmirrorfs.source.known import Known, Value
 from mmirrorfs.source.look import look
 from mmirrorfs.source.pace import beside
+from mmirrorfs.source.singles import Answer
 from mmirrorfs.source.source import ABSENT, PAUSE, Source, SourceLost
 from mmirrorfs.source.walks import join
 

@@ -10,12 +10,14 @@ Event loop's thread only; no I/O.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping
 
-from mmirrorfs.attributes import Attributes, Kind
-from mmirrorfs.listing import Listing, pack
+from mmirrorfs.attributes import Attributes
+from mmirrorfs.difference import Difference, differences, is_news
+from mmirrorfs.listing import Listing
 from mmirrorfs.source.freshness import NEVER, Freshness
+from mmirrorfs.source.room import Room
+from mmirrorfs.source.singles import Answer, Singles
 from mmirrorfs.source.walks import NONE, Inode, differing, directories_of, inodes_in, inodes_of, join, untold
 from mmirrorfs.tree import Directory
 
@@ -23,48 +25,33 @@ Value = bytes | int
 """An extended attribute or a link's target; or the errno that says why there is none."""
 
 
-class Answer(NamedTuple):
-    """What is known of one name: its attributes, None where there is none of that name; and when that was true."""
-
-    attr: Attributes | None
-    when: float
+Changed = Callable[[bytes, list[Difference]], None]
+"""Called with a directory and what is known to have changed in it: what came to be known is no change."""
 
 
-class Room:
-    """How many entries may be known below the depth, of all sources of a view together."""
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.members: list[Known] = []
-
-    @property
-    def used(self) -> int:
-        """How many there are."""
-        return sum(member.used for member in self.members)
-
-    @property
-    def is_short(self) -> bool:
-        """Whether something has to go."""
-        return self.used > self.limit
+def _unheard(directory: bytes, changes: list[Difference]) -> None:
+    """For those who do not want to hear of it."""
 
 
 class Known:
     """What is known of one source. ``tree`` is what the merge is made of: all directories above the depth.
 
+    ``changed`` is told what changed in the source: below the depth of names and attributes, above it of attributes
+    alone, for names are the merge's there.
     ``stable`` says that its inode numbers tell directories apart: on sshfs and the like they are given out anew when
     they were forgotten, and a directory is what has its path.
     """
 
-    def __init__(self, tree: Directory, room: Room, stable: bool = True) -> None:
+    def __init__(self, tree: Directory, room: Room, stable: bool = True, changed: Changed = _unheard) -> None:
         self.tree = tree
         self._room = room
         self.used = 0
         room.members.append(self)
         self._stable = stable
+        self._changed = changed
         self._above: dict[bytes, Listing] = {}
         self._below: OrderedDict[bytes, Listing] = OrderedDict()
-        self._since: dict[bytes, dict[bytes, Answer]] = {}
-        self._unlike: set[bytes] = set()
+        self._singles = Singles()
         self._values: dict[bytes, dict[bytes, tuple[Value, float]]] = {}
         for path, directory in directories_of(tree):
             self._above[path] = directory.listing
@@ -81,10 +68,15 @@ class Known:
             self._below.move_to_end(path)
         return found
 
+    def _last(self, path: bytes) -> Listing | None:
+        """As ``listing``, which is a use of it; this is none."""
+        found = self._above.get(path)
+        return found if found is not None else self._below.get(path)
+
     def entry(self, directory: bytes, name: bytes) -> Answer | None:
         """What is known of a name in a directory; None where that is nothing."""
-        since = self._since.get(directory)
-        if since is not None and (later := since.get(name)) is not None:
+        later = self._singles.get(directory, name)
+        if later is not None:
             return later
         listing = self.listing(directory)
         if listing is None:
@@ -94,23 +86,18 @@ class Known:
             return Answer(None, listing.proved)
         return Answer(attr, listing.taken) if attr.is_known else None
 
-    def since(self, directory: bytes) -> dict[bytes, Answer]:
+    def since(self, directory: bytes) -> Mapping[bytes, Answer]:
         """What was proved of single names since the directory was listed."""
-        return self._since.get(directory, _NOTHING)
+        return self._singles.of(directory)
 
     def current(self, directory: bytes) -> Listing | None:
         """As ``listing``, with the names that are known to have come, gone or changed their type since."""
-        listing, since = self.listing(directory), self.since(directory)
-        if listing is None or directory not in self._unlike:
+        listing = self.listing(directory)
+        applied = self._singles.applied(directory, listing) if listing is not None else None
+        if applied is None:
             return listing
-        found = dict(listing.entries())
-        for name, later in since.items():
-            found.pop(name, None)
-            if later.attr is not None:
-                found[name] = later.attr
-        listing = Listing(pack(listing.stamp, False, found.items()), listing.taken, listing.proved)
-        self.apply(directory, listing)
-        return listing
+        self.apply(directory, applied)
+        return applied
 
     def is_proved(self, directory: bytes, freshness: Freshness) -> bool:
         """Whether it is known, well enough, that a directory is there with these names."""
@@ -127,21 +114,25 @@ class Known:
         return values.get(name) if values is not None else None
 
     def __len__(self) -> int:
-        """Entries that are known below the depth: what takes room."""
-        since = sum(len(later) for path, later in self._since.items() if path not in self._above)
-        return sum(map(_weight, self._below.values())) + since + sum(map(len, self._values.values()))
+        """The room that is taken, in entries of directories below the depth."""
+        singles = sum(self._singles.weight(path) for path in self._singles if path not in self._above)
+        return sum(map(_weight, self._below.values())) + singles + sum(map(len, self._values.values()))
 
     # Proof
 
-    def apply(self, path: bytes, listing: Listing) -> None:
-        """A directory below the depth was looked at. What is above it is the scan's: it fits the tree."""
+    def apply(self, path: bytes, listing: Listing, told: "Told | None" = None) -> None:
+        """A directory below the depth was looked at. What is above it is the scan's: it fits the tree.
+
+        ``told`` is what differs from an earlier look, where somebody has found that out, in a thread of theirs.
+        """
         if path in self._above:
             return
         last = self._last_of(path, listing)
+        changes = self._changes(path, listing, told)
         old = self._below.pop(path, None)
         self._count(listing, old)
         self._below[path] = listing
-        self._drop_since(path, listing.taken)
+        self._drop_singles(path, listing)
         if old is None:
             self._drop_others(path, listing)
         elif old.blob != listing.blob:
@@ -149,6 +140,8 @@ class Known:
             self._settle(gone, {**untold(path, listing, gone), **dict(inodes_in(path, listing))})
         self._keep_last(path, last)
         self._shrink(path)
+        if changes:
+            self._changed(path, changes)
 
     def offer(self, path: bytes, listing: Listing) -> bool:
         """The same for what nobody asked for: it takes no room from anything, and returns whether there was some."""
@@ -168,18 +161,19 @@ class Known:
 
     def amend(self, directory: bytes, name: bytes, attr: Attributes | None, when: float) -> None:
         """One name was looked at; None: it is not there."""
-        since = self._since.setdefault(directory, {})
-        before = len(since)
-        since[name] = Answer(attr, when)
-        self._compare(directory, name, attr)
-        self._count_since(directory, len(since) - before)
+        before, weight = self.entry(directory, name), self._singles.weight(directory)
+        listing = self._last(directory)
+        self._singles.add(directory, name, Answer(attr, when), listing)
+        self._count_singles(directory, self._singles.weight(directory) - weight)
         self._shrink(directory)
+        if before is not None and is_news(before.attr, attr):
+            self._changed(directory, [Difference(name, before.attr, attr)])
 
     def take_back(self, directory: bytes, name: bytes) -> None:
         """What was proved of one name while the directory was looked at: the look may have been the later one."""
-        since = self._since.get(directory)
-        if since is not None and since.pop(name, None) is not None:
-            self._count_since(directory, -1)
+        weight = self._singles.weight(directory)
+        if self._singles.remove(directory, name):
+            self._count_singles(directory, self._singles.weight(directory) - weight)
 
     def note(self, path: bytes, name: bytes, value: Value, when: float) -> None:
         """A value was asked for: see ``value``."""
@@ -194,28 +188,34 @@ class Known:
         if listing is not None:
             store = self._above if directory in self._above else self._below
             store[directory] = Listing(listing.blob, NEVER)
-        for name, answer in self.since(directory).items():
-            self._since[directory][name] = Answer(answer.attr, NEVER)
+        for name, answer in list(self.since(directory).items()):
+            self._singles.add(directory, name, Answer(answer.attr, NEVER), listing)
 
     def install(self, tree: Directory) -> None:
         """Everything above the depth was looked at."""
         before, self.tree = self.tree, tree
         gone, come = dict[bytes, Inode](), dict[bytes, Inode]()
+        changed: list[tuple[bytes, list[Difference]]] = []
         for path, old, new in differing(before, tree):
             if path not in self._above:
                 self._forget(path)
             if new is None:
-                self._forget_since(path)
+                self._forget_singles(path)
                 self._above.pop(path, None)
             else:
                 last = self._last_of(path, new.listing)
+                changes = self._changes(path, new.listing, None) if old is not None else []
+                changed += [(path, [one for one in changes if one.before is not None and one.after is not None])]
                 self._above[path] = new.listing
-                self._drop_since(path, new.listing.taken)
+                self._drop_singles(path, new.listing)
                 self._keep_last(path, last)
             gone.update(inodes_of(path, old))
             come.update(inodes_of(path, new))
             come.update(untold(path, new.listing, gone) if new is not None else ())
         self._settle(gone, come)
+        for path, changes in changed:
+            if changes:
+                self._changed(path, changes)
 
     def remove(self, path: bytes, when: float) -> None:
         """A path was found to lead to nothing, or to something else."""
@@ -231,7 +231,7 @@ class Known:
             gone, come = {path: inode for path, inode in gone.items() if path not in come}, {}
         left = {path: inode for path, inode in gone.items() if come.get(path, NONE)[:2] != inode[:2]}
         new = {inode: path for path, inode in come.items() if gone.get(path, NONE)[:2] != inode[:2]}
-        moved: list[tuple[bytes, Listing, dict[bytes, Answer]]] = []
+        moved: list[tuple[bytes, Listing, Mapping[bytes, Answer]]] = []
         for path, inode in left.items():
             if inode in new:  # with the same mtime, which a rename leaves: the number may be another's by now
                 inside = self._subtree(path)
@@ -253,8 +253,8 @@ class Known:
 
     def _last_of(self, path: bytes, listing: Listing) -> dict[bytes, Answer]:
         """What was known of names whose attributes a look could not have: a source that is being lost gives names."""
-        last = {name: (attr, self.entry(path, name)) for name, attr in listing.unknown()}
-        return {name: old for name, (attr, old) in last.items() if old is not None and _kind(old.attr) == attr.kind}
+        last = [(name, attr.kind, self.entry(path, name)) for name, attr in listing.unknown()]
+        return {name: old for name, kind, old in last if old is not None and old.attr and old.attr.kind == kind}
 
     def _keep_last(self, path: bytes, last: dict[bytes, Answer]) -> None:
         for name, answer in last.items():
@@ -274,40 +274,42 @@ class Known:
             if (old := self._below.pop(directory, None)) is not None:
                 self._count(None, old)
                 self._forget_values(join(directory, name) for name in (old.names() if self._values else ()))
-            self._forget_since(directory)
+            self._forget_singles(directory)
 
     def _forget_values(self, paths: Iterable[bytes]) -> None:
         for path in paths:
             self.used -= len(self._values.pop(path, ()))
 
-    def _forget_since(self, directory: bytes) -> None:
-        self._count_since(directory, -len(self._since.pop(directory, _NOTHING)))
-        self._unlike.discard(directory)
+    def _forget_singles(self, directory: bytes) -> Mapping[bytes, Answer]:
+        self._count_singles(directory, -self._singles.weight(directory))
+        return self._singles.take(directory)
 
-    def _count_since(self, directory: bytes, more: int) -> None:
-        """Above the depth it takes no room: nothing there is dropped."""
+    def _count_singles(self, directory: bytes, more: int) -> None:
+        """Above the depth they take no room: nothing there is dropped."""
         if directory not in self._above:
             self.used += more
 
-    def _drop_since(self, directory: bytes, taken: float) -> None:
+    def _drop_singles(self, directory: bytes, listing: Listing) -> None:
         """A listing knows better than what was proved before it."""
-        since = self._since.get(directory)
-        if since is not None:
-            later = {name: answer for name, answer in since.items() if answer.when > taken}
-            self._forget_since(directory)
-            if later:
-                self._since[directory] = later
-                self._count_since(directory, len(later))
-            for name, answer in later.items():
-                self._compare(directory, name, answer.attr)
+        answers = self._forget_singles(directory)
+        for name, answer in answers.items():
+            if answer.when > listing.taken:
+                self._singles.add(directory, name, answer, listing)
+        self._count_singles(directory, self._singles.weight(directory))
 
-    def _compare(self, directory: bytes, name: bytes, attr: Attributes | None) -> None:
-        """Take note of a name that came, went or changed its type since its directory was listed."""
-        listing = self._above.get(directory)
-        if listing is None:
-            listing = self._below.get(directory)
-        if listing is not None and _kind(listing.get(name)) != _kind(attr):
-            self._unlike.add(directory)
+    def _changes(self, path: bytes, listing: Listing, told: "Told | None") -> list[Difference]:
+        """What a look tells that is not what was known."""
+        old = self._last(path)
+        if old is None:
+            return []
+        found = told[1] if told is not None and told[0] is old else differences(old, listing)
+        singles = self._singles.of(path)
+        if not singles:
+            return found
+        older = [(name, answer.attr) for name, answer in singles.items() if answer.when <= listing.taken]
+        now = [Difference(name, attr, listing.get(name)) for name, attr in older]
+        rest = [one for one in found if one.name not in singles]
+        return sorted([*rest, *(one for one in now if is_news(one.before, one.after))])
 
     def _count(self, new: Listing | None, old: Listing | None) -> None:
         self.used += _weight(new) - _weight(old)
@@ -328,19 +330,16 @@ class Known:
             self._forget_values([next(iter(self._values))])
             return True
         else:
-            path = next((path for path in self._since if path != kept and path not in self._above), None)
+            path = next((path for path in self._singles if path != kept and path not in self._above), None)
         if path is not None:
-            self._forget_since(path)
+            self._forget_singles(path)
         return path is not None
 
 
-_NOTHING: dict[bytes, Answer] = {}
+Told = tuple[Listing, list[Difference]]
+"""An earlier listing, and what differs from it."""
 
 
 def _weight(listing: Listing | None) -> int:
     """What a directory counts as, in entries: an empty one takes room too."""
     return max(1, len(listing)) if listing is not None else 0
-
-
-def _kind(attr: Attributes | None) -> Kind | None:
-    return attr.kind if attr is not None else None

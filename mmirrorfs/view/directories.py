@@ -18,7 +18,7 @@ from mmirrorfs.listing import Listing
 from mmirrorfs.merge.inodes import numbers
 from mmirrorfs.source.fetch import LARGE, failure
 from mmirrorfs.source.freshness import NEVER
-from mmirrorfs.source.known import Answer
+from mmirrorfs.source.singles import Answer
 from mmirrorfs.source.walks import join
 from mmirrorfs.tree import Child
 from mmirrorfs.view.nodes import FileNode, MergedNode, Node

@@ -19,10 +19,10 @@ from mmirrorfs.attributes import DIR, Attributes, Kind, bare
 from mmirrorfs.listing import Listing
 from mmirrorfs.source.fetch import Fetch, failure
 from mmirrorfs.source.freshness import NEVER
-from mmirrorfs.source.known import Answer
 from mmirrorfs.source.leaves import Leaves
 from mmirrorfs.source.pace import beside
 from mmirrorfs.source.reader import NotAFile, attributes
+from mmirrorfs.source.singles import Answer
 from mmirrorfs.source.source import ABSENT, Source, SourceLost
 from mmirrorfs.source.walks import join
 from mmirrorfs.tree import Child, Leaf, Merged, Rank
@@ -152,7 +152,7 @@ class View:
         if last is None or (last[0].size, last[0].mtime_ns) != (attr.size, attr.mtime_ns):
             node.kernel_attr = (attr, self._wall(when))
         elif not is_same(last, attr):
-            self._reports.contents(node.ino)
+            self._reports.contents(node)
 
     def opened(self, ino: int) -> None:
         """The kernel is told that a file is open: it reads its pages anew, or has those that were found true."""

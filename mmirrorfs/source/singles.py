@@ -1,0 +1,76 @@
+"""What was proved of single names since the directory that they are in was listed. Event loop's thread only; no I/O."""
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from mmirrorfs.attributes import Attributes, Kind
+from mmirrorfs.listing import Listing, pack
+
+WEIGHT = 5
+"""What a name that is known by itself takes, in entries of a listing: 600 bytes against 105, measured."""
+
+
+class Answer(NamedTuple):
+    """What is known of one name: its attributes, None where there is none of that name; and when that was true."""
+
+    attr: Attributes | None
+    when: float
+
+
+class Singles:
+    """Single names of the directories of one source, and which of these directories have other names by that."""
+
+    def __init__(self) -> None:
+        self._answers: dict[bytes, dict[bytes, Answer]] = {}
+        self._unlike: set[bytes] = set()
+
+    def of(self, directory: bytes) -> Mapping[bytes, Answer]:
+        """All of one directory."""
+        return self._answers.get(directory, _NOTHING)
+
+    def get(self, directory: bytes, name: bytes) -> Answer | None:
+        """One name."""
+        answers = self._answers.get(directory)
+        return answers.get(name) if answers is not None else None
+
+    def add(self, directory: bytes, name: bytes, answer: Answer, listing: Listing | None) -> None:
+        """One name was proved; ``listing`` is what is known of the directory."""
+        self._answers.setdefault(directory, {})[name] = answer
+        if listing is not None and _kind(listing.get(name)) != _kind(answer.attr):
+            self._unlike.add(directory)
+
+    def remove(self, directory: bytes, name: bytes) -> bool:
+        """Take one back; returns whether there was any."""
+        answers = self._answers.get(directory)
+        return answers is not None and answers.pop(name, None) is not None
+
+    def take(self, directory: bytes) -> Mapping[bytes, Answer]:
+        """Take all of one directory away, and return them."""
+        self._unlike.discard(directory)
+        return self._answers.pop(directory, _NOTHING)
+
+    def weight(self, directory: bytes) -> int:
+        """What those of one directory take, in entries of a listing."""
+        return WEIGHT * len(self.of(directory))
+
+    def applied(self, directory: bytes, listing: Listing) -> Listing | None:
+        """The listing with the names that have come, gone or changed their type since; None where none has."""
+        if directory not in self._unlike:
+            return None
+        found = dict(listing.entries())
+        for name, later in self.of(directory).items():
+            found.pop(name, None)
+            if later.attr is not None:
+                found[name] = later.attr
+        return Listing(pack(listing.stamp, False, found.items()), listing.taken, listing.proved)
+
+    def __iter__(self) -> Iterator[bytes]:
+        """The directories."""
+        return iter(self._answers)
+
+
+_NOTHING: Mapping[bytes, Answer] = {}
+
+
+def _kind(attr: Attributes | None) -> Kind | None:
+    return attr.kind if attr is not None else None
