@@ -5,7 +5,7 @@ Pure: no I/O, no clock. Any thread may call this.
 
 from collections.abc import Iterable, Iterator
 
-from mmirrorfs.attributes import Attributes
+from mmirrorfs.attributes import DIR, Attributes
 from mmirrorfs.difference import Difference
 from mmirrorfs.merge.index import Change
 from mmirrorfs.tree import Child, Leaf, Merged, Rank
@@ -43,7 +43,8 @@ def shown(index: Merged, rank: Rank, path: bytes) -> tuple[bytes | None, Merged 
             return None, None
         above = _joined(above, name)
         if isinstance(child, Leaf):
-            return (b"/".join([above, *parts[position + 1 :]]) if child.source == rank else None), None
+            is_shown = child.source == rank and child.kind == DIR
+            return (b"/".join([above, *parts[position + 1 :]]) if is_shown else None), None
         place = child
     return above, place
 
