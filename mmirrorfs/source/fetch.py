@@ -19,10 +19,11 @@ from collections.abc import Callable
 import trio
 
 from mmirrorfs.attributes import Attributes
+from mmirrorfs.difference import differences
 from mmirrorfs.listing import Listing
 from mmirrorfs.source.ahead import Ahead
 from mmirrorfs.source.freshness import Freshness
-from mmirrorfs.source.known import Known, Value
+from mmirrorfs.source.known import Known, Told, Value
 from mmirrorfs.source.look import look
 from mmirrorfs.source.pace import beside
 from mmirrorfs.source.singles import Answer
@@ -211,8 +212,8 @@ class Fetch:
         """One look, in a thread: the first answer is told as soon as it is there, those beside it when all are."""
         token = trio.lowlevel.current_trio_token()
 
-        def tell(listing: Listing) -> None:
-            token.run_sync_soon(self._looked, path, listing, under_way)
+        def tell(listing: Listing, told: Told | None) -> None:
+            token.run_sync_soon(self._looked, path, listing, told, under_way)
 
         ahead = self._ahead.of(path) if self.source.is_local(path) else []
         try:
@@ -224,11 +225,12 @@ class Fetch:
             self._over(path, under_way)
 
     def _looked_at(
-        self, path: bytes, old: Listing | None, ahead: list[bytes], tell: Callable[[Listing], None]
+        self, path: bytes, old: Listing | None, ahead: list[bytes], tell: Callable[[Listing, Told | None], None]
     ) -> list[tuple[bytes, Listing]]:
         """Blocking."""
         reader = self.source.reader
-        tell(look(reader, path, old))
+        listing = look(reader, path, old)
+        tell(listing, (old, differences(old, listing)) if old is not None and len(old) >= LARGE else None)
         found: list[tuple[bytes, Listing]] = []
         for one in ahead:
             try:
@@ -237,8 +239,8 @@ class Fetch:
                 break
         return found
 
-    def _looked(self, path: bytes, listing: Listing, under_way: _Look) -> None:
-        self.known.apply(path, listing)
+    def _looked(self, path: bytes, listing: Listing, told: Told | None, under_way: _Look) -> None:
+        self.known.apply(path, listing, told)
         under_way.listing = listing
         self._over(path, under_way)
 

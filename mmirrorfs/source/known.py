@@ -29,6 +29,10 @@ Changed = Callable[[bytes, list[Difference]], None]
 """Called with a directory and what is known to have changed in it: what came to be known is no change."""
 
 
+Told = tuple[Listing | None, list[Difference]]
+"""An earlier listing, and what differs from it."""
+
+
 def _unheard(directory: bytes, changes: list[Difference]) -> None:
     """For those who do not want to hear of it."""
 
@@ -120,7 +124,7 @@ class Known:
 
     # Proof
 
-    def apply(self, path: bytes, listing: Listing, told: "Told | None" = None) -> None:
+    def apply(self, path: bytes, listing: Listing, told: Told | None = None) -> None:
         """A directory below the depth was looked at. What is above it is the scan's: it fits the tree.
 
         ``told`` is what differs from an earlier look, where somebody has found that out, in a thread of theirs.
@@ -204,7 +208,7 @@ class Known:
                 self._above.pop(path, None)
             else:
                 last = self._last_of(path, new.listing)
-                changes = self._changes(path, new.listing, None) if old is not None else []
+                changes = self._changes(path, new.listing, None)
                 changed += [(path, [one for one in changes if one.before is not None and one.after is not None])]
                 self._above[path] = new.listing
                 self._drop_singles(path, new.listing)
@@ -297,12 +301,12 @@ class Known:
                 self._singles.add(directory, name, answer, listing)
         self._count_singles(directory, self._singles.weight(directory))
 
-    def _changes(self, path: bytes, listing: Listing, told: "Told | None") -> list[Difference]:
+    def _changes(self, path: bytes, listing: Listing, told: Told | None) -> list[Difference]:
         """What a look tells that is not what was known."""
         old = self._last(path)
-        if old is None:
-            return []
-        found = told[1] if told is not None and told[0] is old else differences(old, listing)
+        if told is None or told[0] is not old:
+            told = (old, differences(old, listing) if old is not None else [])
+        found = told[1]
         singles = self._singles.of(path)
         if not singles:
             return found
@@ -334,10 +338,6 @@ class Known:
         if path is not None:
             self._forget_singles(path)
         return path is not None
-
-
-Told = tuple[Listing, list[Difference]]
-"""An earlier listing, and what differs from it."""
 
 
 def _weight(listing: Listing | None) -> int:
