@@ -82,14 +82,16 @@ class Listing:
     """What is known of one directory: a packed ``blob``, and when it was true, in monotonic seconds.
 
     ``taken`` is when all of it was, ``proved`` when the names were: a stamp that stands proves names, not attributes.
+    ``key`` is what the directory is called where its changes are reported, empty where they are not.
     """
 
-    __slots__ = ("blob", "proved", "taken")
+    __slots__ = ("blob", "key", "proved", "taken")
 
-    def __init__(self, blob: bytes, taken: float, proved: float | None = None) -> None:
+    def __init__(self, blob: bytes, taken: float, proved: float | None = None, key: bytes = b"") -> None:
         self.blob = blob
         self.taken = taken
         self.proved = taken if proved is None else proved
+        self.key = key
 
     @property
     def stamp(self) -> Stamp:
@@ -108,7 +110,7 @@ class Listing:
 
     def still(self, proved: float) -> "Listing":
         """The same, its names proved once more."""
-        return Listing(self.blob, self.taken, proved)
+        return Listing(self.blob, self.taken, proved, self.key)
 
     def __len__(self) -> int:
         return int(_HEAD.unpack_from(self.blob)[4])

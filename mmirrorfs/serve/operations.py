@@ -141,7 +141,8 @@ class Operations(pyfuse3.Operations):
         except FileNotFoundError:
             absent = EntryAttributes()
             absent.st_ino = InodeT(0)
-            absent.entry_timeout = absent.attr_timeout = self._view.freshness.kernel
+            when = self._view.absence(parent_inode, name)
+            absent.entry_timeout = absent.attr_timeout = self._view.freshness.timeout(when)
             return absent
         self._view.inodes.held.count(node)
         return self._told(node)

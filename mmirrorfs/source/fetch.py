@@ -90,7 +90,7 @@ class Fetch:
     async def directory(self, path: bytes) -> Listing:
         """All that is in a directory. Raises EIO where it cannot be known, and what the source says."""
         listing, looked = self.known.listing(path), None
-        if (listing is None or not self._freshness.is_fresh(listing.taken)) and not self._is_lost():
+        if (listing is None or not self._freshness.is_fresh(self.known.when(path))) and not self._is_lost():
             looked = await self._look(path)
         listing = self.known.current(path)
         if listing is None:
@@ -187,7 +187,7 @@ class Fetch:
         if not fresh or (listing is not None and listing.taken > asked):  # the whole directory was looked at meanwhile
             return None
         now = self._freshness.clock()
-        self.known.amend(directory, name, found, now)
+        self.known.amend(directory, name, found, now, asked)
         return Answer(found, now)
 
     async def _look(self, path: bytes) -> Listing | None:

@@ -9,15 +9,16 @@ Rule 4: a directory whose (dev, ino) is found under another name was moved, with
 Event loop's thread only; no I/O.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 
 from mmirrorfs.attributes import Attributes
 from mmirrorfs.difference import Difference, differences, is_news
 from mmirrorfs.listing import Listing
-from mmirrorfs.source.freshness import NEVER, Freshness
+from mmirrorfs.source.freshness import NEVER, WATCHED, Freshness
+from mmirrorfs.source.listings import Listings
 from mmirrorfs.source.room import Room
 from mmirrorfs.source.singles import Answer, Singles
+from mmirrorfs.source.trust import Trust
 from mmirrorfs.source.walks import NONE, Inode, differing, directories_of, inodes_in, inodes_of, join, untold
 from mmirrorfs.tree import Directory
 
@@ -53,42 +54,46 @@ class Known:
         room.members.append(self)
         self._stable = stable
         self._changed = changed
-        self._above: dict[bytes, Listing] = {}
-        self._below: OrderedDict[bytes, Listing] = OrderedDict()
+        self.listings = Listings()
+        self.trust = Trust()
         self._singles = Singles()
         self._values: dict[bytes, dict[bytes, tuple[Value, float]]] = {}
         for path, directory in directories_of(tree):
-            self._above[path] = directory.listing
+            self.listings.put(path, directory.listing, True)
 
     # What is known
 
     def listing(self, path: bytes) -> Listing | None:
         """A directory's, as it was taken last; None where it never was, or is forgotten."""
-        found = self._above.get(path)
-        if found is not None:
-            return found
-        found = self._below.get(path)
-        if found is not None:
-            self._below.move_to_end(path)
-        return found
-
-    def _last(self, path: bytes) -> Listing | None:
-        """As ``listing``, which is a use of it; this is none."""
-        found = self._above.get(path)
-        return found if found is not None else self._below.get(path)
+        return self.listings.use(path)
 
     def entry(self, directory: bytes, name: bytes) -> Answer | None:
-        """What is known of a name in a directory; None where that is nothing."""
+        """What is known of a name in a directory, and when that is true; None where that is nothing."""
+        answer = self._last(directory, name)
+        if answer is None:
+            return None
+        when = self.trust.when(directory, self.listings.peek(directory), answer.when, name)
+        if when == WATCHED and answer.attr is not None and answer.attr.may_change_elsewhere:
+            when = answer.when
+        return Answer(answer.attr, when)
+
+    def _last(self, directory: bytes, name: bytes) -> Answer | None:
+        """What was proved last of a name, and when."""
         later = self._singles.get(directory, name)
         if later is not None:
             return later
-        listing = self.listing(directory)
+        listing = self.listings.use(directory)
         if listing is None:
             return None
         attr = listing.get(name)
         if attr is None:
             return Answer(None, listing.proved)
         return Answer(attr, listing.taken) if attr.is_known else None
+
+    def when(self, directory: bytes) -> float:
+        """When all that is known of a directory is true; NEVER where that is nothing."""
+        listing = self.listings.peek(directory)
+        return self.trust.when(directory, listing, listing.taken) if listing is not None else NEVER
 
     def since(self, directory: bytes) -> Mapping[bytes, Answer]:
         """What was proved of single names since the directory was listed."""
@@ -105,12 +110,12 @@ class Known:
 
     def is_proved(self, directory: bytes, freshness: Freshness) -> bool:
         """Whether it is known, well enough, that a directory is there with these names."""
-        listing = self.listing(directory)
-        return listing is not None and freshness.is_fresh(listing.proved)
+        listing = self.listings.use(directory)
+        return listing is not None and freshness.is_fresh(self.trust.when(directory, listing, listing.proved))
 
     def directories(self) -> list[tuple[bytes, Listing]]:
         """All directories below the depth of which the names are known, by path."""
-        return list(self._below.items())
+        return list(self.listings.below.items())
 
     def value(self, path: bytes, name: bytes) -> tuple[Value, float] | None:
         """An extended attribute, or under the name b"" a link's target; and when that was so."""
@@ -119,8 +124,8 @@ class Known:
 
     def __len__(self) -> int:
         """The room that is taken, in entries of directories below the depth."""
-        singles = sum(self._singles.weight(path) for path in self._singles if path not in self._above)
-        return sum(map(_weight, self._below.values())) + singles + sum(map(len, self._values.values()))
+        singles = sum(self._singles.weight(path) for path in self._singles if path not in self.listings.above)
+        return sum(map(_weight, self.listings.below.values())) + singles + sum(map(len, self._values.values()))
 
     # Proof
 
@@ -129,13 +134,14 @@ class Known:
 
         ``told`` is what differs from an earlier look, where somebody has found that out, in a thread of theirs.
         """
-        if path in self._above:
+        if path in self.listings.above:
             return
         last = self._last_of(path, listing)
         changes = self._changes(path, listing, told)
-        old = self._below.pop(path, None)
+        old = self.listings.pop(path)
         self._count(listing, old)
-        self._below[path] = listing
+        self.listings.put(path, listing, False)
+        self.trust.settle(path, listing.taken)
         self._drop_singles(path, listing)
         if old is None:
             self._drop_others(path, listing)
@@ -159,14 +165,17 @@ class Known:
 
     def prove(self, path: bytes, when: float) -> None:
         """The stamp of a directory stands: it has the same names."""
-        for store in (self._above, self._below):
-            if path in store:
-                store[path] = store[path].still(when)
+        listing = self.listings.peek(path)
+        if listing is not None:
+            self.listings.replace(path, listing.still(when))
 
-    def amend(self, directory: bytes, name: bytes, attr: Attributes | None, when: float) -> None:
-        """One name was looked at; None: it is not there."""
-        before, weight = self.entry(directory, name), self._singles.weight(directory)
-        listing = self._last(directory)
+    def amend(
+        self, directory: bytes, name: bytes, attr: Attributes | None, when: float, asked: float | None = None
+    ) -> None:
+        """One name was looked at, from ``asked`` to ``when``; None: it is not there."""
+        self.trust.settle(directory, when if asked is None else asked, name)
+        before, weight = self._last(directory, name), self._singles.weight(directory)
+        listing = self.listings.peek(directory)
         self._singles.add(directory, name, Answer(attr, when), listing)
         self._count_singles(directory, self._singles.weight(directory) - weight)
         self._shrink(directory)
@@ -190,8 +199,7 @@ class Known:
         """What is known of a directory is too old, whatever its age."""
         listing = self.listing(directory)
         if listing is not None:
-            store = self._above if directory in self._above else self._below
-            store[directory] = Listing(listing.blob, NEVER)
+            self.listings.replace(directory, Listing(listing.blob, NEVER, key=listing.key))
         for name, answer in list(self.since(directory).items()):
             self._singles.add(directory, name, Answer(answer.attr, NEVER), listing)
 
@@ -201,16 +209,17 @@ class Known:
         gone, come = dict[bytes, Inode](), dict[bytes, Inode]()
         changed: list[tuple[bytes, list[Difference]]] = []
         for path, old, new in differing(before, tree):
-            if path not in self._above:
+            if path not in self.listings.above:
                 self._forget(path)
             if new is None:
                 self._forget_singles(path)
-                self._above.pop(path, None)
+                self.listings.pop(path)
             else:
                 last = self._last_of(path, new.listing)
                 changes = self._changes(path, new.listing, None)
                 changed += [(path, [one for one in changes if one.before is not None and one.after is not None])]
-                self._above[path] = new.listing
+                self.listings.put(path, new.listing, True)
+                self.trust.settle(path, new.listing.taken)
                 self._drop_singles(path, new.listing)
                 self._keep_last(path, last)
             gone.update(inodes_of(path, old))
@@ -239,10 +248,10 @@ class Known:
         for path, inode in left.items():
             if inode in new:  # with the same mtime, which a rename leaves: the number may be another's by now
                 inside = self._subtree(path)
-                moved += [(new[inode] + old[len(path) :], self._below[old], self.since(old)) for old in inside]
+                moved += [(new[inode] + old[len(path) :], self.listings.below[old], self.since(old)) for old in inside]
             self._forget(path)
         for path, listing, since in moved:  # once all are away: two may have changed names
-            if path in self._above:
+            if path in self.listings.above:
                 continue  # it is scanned now
             self.apply(path, listing)
             for name, later in since.items():
@@ -251,13 +260,13 @@ class Known:
     def _drop_others(self, path: bytes, listing: Listing) -> None:
         """What was known of others than those in a directory that was forgotten meanwhile, or never known."""
         for inner, inode in inodes_in(path, listing):
-            known = self._below.get(inner)
+            known = self.listings.below.get(inner)
             if self._stable and known is not None and known.stamp[:2] != inode[:2]:
                 self._forget(inner)
 
     def _last_of(self, path: bytes, listing: Listing) -> dict[bytes, Answer]:
         """What was known of names whose attributes a look could not have: a source that is being lost gives names."""
-        last = [(name, attr.kind, self.entry(path, name)) for name, attr in listing.unknown()]
+        last = [(name, attr.kind, self._last(path, name)) for name, attr in listing.unknown()]
         return {name: old for name, kind, old in last if old is not None and old.attr and old.attr.kind == kind}
 
     def _keep_last(self, path: bytes, last: dict[bytes, Answer]) -> None:
@@ -266,16 +275,17 @@ class Known:
 
     def _subtree(self, path: bytes) -> list[bytes]:
         """A directory below the depth and all in it, as far as known."""
-        found = [path] if path in self._below else []
+        found = [path] if path in self.listings.below else []
         for directory in found:
-            inner = (directory + b"/" + name for name, _ in self._below[directory].directories())
-            found += [one for one in inner if one in self._below]
+            inner = (directory + b"/" + name for name, _ in self.listings.below[directory].directories())
+            found += [one for one in inner if one in self.listings.below]
         return found
 
     def _forget(self, path: bytes) -> None:
         self._forget_values([path])
         for directory in self._subtree(path) or [path]:
-            if (old := self._below.pop(directory, None)) is not None:
+            self.trust.forget(directory)
+            if directory in self.listings.below and (old := self.listings.pop(directory)) is not None:
                 self._count(None, old)
                 self._forget_values(join(directory, name) for name in (old.names() if self._values else ()))
             self._forget_singles(directory)
@@ -290,7 +300,7 @@ class Known:
 
     def _count_singles(self, directory: bytes, more: int) -> None:
         """Above the depth they take no room: nothing there is dropped."""
-        if directory not in self._above:
+        if directory not in self.listings.above:
             self.used += more
 
     def _drop_singles(self, directory: bytes, listing: Listing) -> None:
@@ -303,7 +313,7 @@ class Known:
 
     def _changes(self, path: bytes, listing: Listing, told: Told | None) -> list[Difference]:
         """What a look tells that is not what was known."""
-        old = self._last(path)
+        old = self.listings.peek(path)
         if told is None or told[0] is not old:
             told = (old, differences(old, listing) if old is not None else [])
         found = told[1]
@@ -327,14 +337,15 @@ class Known:
 
     def drop(self, kept: bytes | None) -> bool:
         """Forget what was not used for longest, but for one directory; returns whether there was anything else."""
-        path = next((path for path in self._below if path != kept), None)
+        path = next((path for path in self.listings.below if path != kept), None)
         if path is not None:
-            self._count(None, self._below.pop(path))
+            self._count(None, self.listings.pop(path))
+            self.trust.forget(path)
         elif self._values:
             self._forget_values([next(iter(self._values))])
             return True
         else:
-            path = next((path for path in self._singles if path != kept and path not in self._above), None)
+            path = next((path for path in self._singles if path != kept and path not in self.listings.above), None)
         if path is not None:
             self._forget_singles(path)
         return path is not None

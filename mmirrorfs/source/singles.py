@@ -62,7 +62,7 @@ class Singles:
             found.pop(name, None)
             if later.attr is not None:
                 found[name] = later.attr
-        return Listing(pack(listing.stamp, False, found.items()), listing.taken, listing.proved)
+        return Listing(pack(listing.stamp, False, found.items()), listing.taken, listing.proved, listing.key)
 
     def __iter__(self) -> Iterator[bytes]:
         """The directories."""

@@ -108,19 +108,27 @@ class _Inside:
 
     def entries(self, start: int) -> Iterator[Entry]:
         """From a position on."""
-        since, taken = self._view.known[self._above.source.rank].since(self._above.inner), self._listing.taken
+        known, path = self._view.known[self._above.source.rank], self._above.inner
+        since, taken, all_when = known.since(path), self._listing.taken, self._when()
         held = self._view.inodes.held.get
         while piece := list(self._listing.entries(start, PIECE)):
             for ino, (name, attr) in zip(self._numbers[start : start + PIECE], piece, strict=True):
-                node, when = held(ino), taken
-                if since and (later := since.get(name)) is not None:
-                    attr, when = _since(attr, later)
+                node, when = held(ino), taken if attr.may_change_elsewhere else all_when
+                if name in since:
+                    attr, when = _since(attr, known.entry(path, name))
                 if node is None:
                     node = self._made(name, attr, ino)
                 elif isinstance(node, FileNode) and node.opened:
                     node, attr, when = self._opened(node, attr, when)
                 yield name, node, attr, when if attr.is_known else NEVER
             start += PIECE
+
+    def _when(self) -> float:
+        """When the listing is true: it may have another by now in its place, of which the kernel was told already."""
+        known, path = self._view.known[self._above.source.rank], self._above.inner
+        current = known.listings.peek(path)
+        is_current = current is not None and current.blob is self._listing.blob
+        return known.when(path) if is_current else self._listing.taken
 
     def _made(self, name: bytes, attr: Attributes, ino: int) -> Node:
         inner = self._prefix + name
@@ -135,9 +143,9 @@ class _Inside:
         return own, attr, when
 
 
-def _since(attr: Attributes, later: Answer) -> tuple[Attributes, float]:
+def _since(attr: Attributes, later: Answer | None) -> tuple[Attributes, float]:
     """What is told of an entry that was looked at by itself: it stays in the listing, whatever became of it."""
-    if later.attr is None or later.attr.kind != attr.kind:
+    if later is None or later.attr is None or later.attr.kind != attr.kind:
         return attr, NEVER
     return later.attr, later.when
 

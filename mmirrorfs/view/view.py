@@ -18,7 +18,7 @@ from functools import partial
 from mmirrorfs.attributes import DIR, Attributes, Kind, bare
 from mmirrorfs.listing import Listing
 from mmirrorfs.source.fetch import Fetch, failure
-from mmirrorfs.source.freshness import NEVER
+from mmirrorfs.source.freshness import INDEXED, NEVER, WATCHED
 from mmirrorfs.source.leaves import Leaves
 from mmirrorfs.source.pace import beside
 from mmirrorfs.source.reader import NotAFile, attributes
@@ -33,8 +33,6 @@ from mmirrorfs.view.state import State
 
 LONGEST = 255
 """Bytes: few sources take a longer name (NAME_MAX); of one that is not there, the error says so."""
-ALWAYS = float("inf")
-"""When what is told of a merged directory is true: the index is kept current."""
 
 
 class View:
@@ -131,12 +129,26 @@ class View:
     def last_answer(self, node: Node) -> tuple[Attributes, float]:
         """The same, for a listing: where its attributes were never to be had, its type alone."""
         if isinstance(node, MergedNode):
-            return node.attr, ALWAYS
+            return node.attr, self._indexed(node)
         assert isinstance(node, FileNode)
         found = node.held or self.known[node.source.rank].entry(node.above, node.name)
         if found is None or found.attr is None or found.attr.kind != node.kind:
             return bare(node.kind), NEVER
         return node.shown(found.attr), found.when
+
+    def _indexed(self, node: MergedNode) -> float:
+        """When what the index has of a merged directory is true: the least of what it is merged from."""
+        inputs = [(rank, found) for rank, found in enumerate(node.merged.inputs) if found is not None]
+        is_watched = all(self.known[rank].when(node.path_in(Rank(rank))) == WATCHED for rank, _ in inputs)
+        return WATCHED if is_watched else INDEXED
+
+    def absence(self, parent: int, name: bytes) -> float:
+        """When it is true that a name is not in a directory."""
+        above = self.inodes.held.get(parent)
+        if isinstance(above, MergedNode):
+            return self._indexed(above)
+        found = self.known[above.source.rank].entry(above.inner, name) if isinstance(above, FileNode) else None
+        return found.when if found is not None and found.attr is None else INDEXED
 
     def replied(self, node: Node, attr: Attributes, when: float) -> None:
         """The kernel is told of a node's attributes, now: from then on its pages are as new as these.
@@ -162,7 +174,8 @@ class View:
 
     def _wall(self, when: float) -> int:
         """A moment of the monotonic clock, in nanoseconds since the epoch."""
-        return time.time_ns() - int((self.freshness.clock() - when) * 1e9)
+        now = self.freshness.clock()
+        return time.time_ns() - int((now - min(when, now)) * 1e9)
 
     # What is gone
 

@@ -1,0 +1,60 @@
+"""The directories of one source that are known: by path, and by what they are called where changes are reported.
+
+Above the depth they stay; below it the one that was not used for longest comes first. Event loop's thread only; no I/O.
+"""
+
+from collections import OrderedDict
+from collections.abc import Container
+
+from mmirrorfs.listing import Listing
+
+
+class Listings:
+    """Listings by path; ``above`` the depth and ``below`` it."""
+
+    def __init__(self) -> None:
+        self.above: dict[bytes, Listing] = {}
+        self.below: OrderedDict[bytes, Listing] = OrderedDict()
+        self._paths: dict[bytes, bytes] = {}
+
+    @property
+    def keys(self) -> Container[bytes]:
+        """What the watched ones are called where changes are reported."""
+        return self._paths
+
+    def path(self, key: bytes) -> bytes | None:
+        """The path of a watched one."""
+        return self._paths.get(key)
+
+    def use(self, path: bytes) -> Listing | None:
+        """One that somebody asks for."""
+        found = self.above.get(path)
+        if found is None and (found := self.below.get(path)) is not None:
+            self.below.move_to_end(path)
+        return found
+
+    def peek(self, path: bytes) -> Listing | None:
+        """One that nobody asks for."""
+        found = self.above.get(path)
+        return found if found is not None else self.below.get(path)
+
+    def put(self, path: bytes, listing: Listing, above: bool) -> None:
+        """Have a listing at a path, as the one that was used last."""
+        self.pop(path)
+        (self.above if above else self.below)[path] = listing
+        if listing.key:
+            self._paths[listing.key] = path
+
+    def replace(self, path: bytes, listing: Listing) -> None:
+        """Another value of the same key in the place of one; none where there is none."""
+        for store in (self.above, self.below):
+            if path in store:
+                store[path] = listing
+
+    def pop(self, path: bytes) -> Listing | None:
+        """Take one away, if there is any."""
+        found = self.above.pop(path, None)
+        found = self.below.pop(path, None) if found is None else found
+        if found is not None and found.key and self._paths.get(found.key) == path:
+            del self._paths[found.key]
+        return found
