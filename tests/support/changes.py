@@ -51,7 +51,12 @@ class Change(NamedTuple):
 
     do: Callable[[Path], object]
     said: dict[Name, int]
-    twice: dict[Name, int] = {}
+    twice: dict[Name, int] | None = None
+
+    @property
+    def said_by_inotify(self) -> dict[Name, int]:
+        """All that inotify says."""
+        return {**self.said, **(self.twice or {})}
 
 
 class All:
@@ -65,6 +70,16 @@ def write(path: Path, mode: str = "r+") -> None:
     """Open, write, close."""
     with open(path, mode) as file:
         file.write("changed")
+
+
+def _make_and_remove(path: Path) -> None:
+    write(path, "x")
+    path.unlink()
+
+
+def _rename_and_fill(old: Path, new: Path, inner: Path) -> None:
+    old.rename(new)
+    inner.mkdir()
 
 
 def _map(top: Path) -> None:
@@ -112,7 +127,7 @@ CASES: dict[str, Change] = {
     ),
     "file moved out": Change(lambda top: (top / "d/f").rename(top.with_name("outside")), {("d", "f"): MOVED_FROM}),
     "directory renamed, then filled": Change(
-        lambda top: ((top / "d/e").rename(top / "d/g"), (top / "d/g/in").mkdir()),
+        lambda top: _rename_and_fill(top / "d/e", top / "d/g", top / "d/g/in"),
         {
             ("d", "e"): MOVED_FROM | ONDIR,
             ("d", "g"): MOVED_TO | ONDIR,
@@ -125,7 +140,7 @@ CASES: dict[str, Change] = {
         {("d", "e"): MOVED_FROM | ONDIR, ("", "e"): MOVED_TO | ONDIR, ("d/e", ""): MOVE_SELF | ONDIR},
     ),
     "a directory above renamed": Change(
-        lambda top: ((top / "d").rename(top / "c"), (top / "c/e/in").mkdir()),
+        lambda top: _rename_and_fill(top / "d", top / "c", top / "c/e/in"),
         {
             ("", "d"): MOVED_FROM | ONDIR,
             ("", "c"): MOVED_TO | ONDIR,
@@ -138,9 +153,7 @@ CASES: dict[str, Change] = {
         lambda top: exchange((str(top / "d/f"), str(top / "d/h"))),
         {("d", "f"): MOVED_FROM | MOVED_TO, ("d", "h"): MOVED_FROM | MOVED_TO},
     ),
-    "made and removed": Change(
-        lambda top: (write(top / "d/new", "x"), (top / "d/new").unlink()), {("d", "new"): CREATE | WRITTEN | DELETE}
-    ),
+    "made and removed": Change(lambda top: _make_and_remove(top / "d/new"), {("d", "new"): CREATE | WRITTEN | DELETE}),
 }
 
 
@@ -203,7 +216,7 @@ def setting(name: str, value: int) -> Iterator[None]:
 def make_subvolume(path: Path) -> None:
     """Make a subvolume of a btrfs filesystem (BTRFS_IOC_SUBVOL_CREATE)."""
     with opened(path.parent) as fd:
-        fcntl.ioctl(fd, 0x5000940E, struct.pack("=q4088s", 0, os.fsencode(path.name)))
+        fcntl.ioctl(fd, 0x5000940E, bytearray(struct.pack("=q4088s", 0, os.fsencode(path.name))))
 
 
 def output_as_plain_user(place: Path, script: str, *words: str | Path) -> str:
