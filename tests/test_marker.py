@@ -14,6 +14,7 @@ import pytest
 from mmirrorfs.source import marker as module
 from mmirrorfs.source.events import CREATE, ONDIR, Event
 from mmirrorfs.source.fanotify import FilesystemMarks
+from mmirrorfs.source.filesystems import Mount, mounts
 from mmirrorfs.source.inotify import Watches, limit
 from mmirrorfs.source.marker import Marker, Way
 from tests.support.changes import All, make_subvolume, opened, output_as_plain_user, said, watch
@@ -223,6 +224,31 @@ def test_what_is_not_mounted_any_more_is_polled_and_forgotten(place: Path) -> No
             assert all_.marker.ways[device][:2] == ("polled", "not in the mount table")
         all_.mark(place)
         assert device not in all_.marker.ways
+
+
+@pytest.mark.mount
+@needs_root
+def test_a_decision_that_a_mount_overtook_is_not_kept(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    grow(place, {b"mnt": {}})
+    asked = 0
+
+    def overtaken() -> list[Mount]:
+        nonlocal asked
+        asked += 1
+        table = mounts()
+        if asked == 1:
+            output_of("mount", "-t", "tmpfs", "none", place / "mnt")
+            assert all_.mark(Path("/proc")) == b""
+        return table
+
+    monkeypatch.setattr(module, "mounts", overtaken)
+    try:
+        with watching() as all_:
+            for decisions in (2, 3, 3):
+                assert all_.mark(place)
+                assert asked == decisions
+    finally:
+        output_of("umount", place / "mnt")
 
 
 @pytest.mark.mount

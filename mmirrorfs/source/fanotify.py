@@ -1,7 +1,7 @@
 """One fanotify(7) group: what happens in whole filesystems, as directory and name (Linux 5.9, CAP_SYS_ADMIN).
 
 Rule 1: nothing is ever opened for an event, nor is a handle resolved: keys are compared with those of ``handles``.
-Rule 2: nothing waits: ``events`` takes what is there, and no more than MOST bytes of it (some 1,000 events, 2 ms).
+Rule 2: nothing waits: ``events`` takes what is there, and no more than MOST bytes of it (some 1,300 events, 3 ms).
 Rule 3: the queue is bounded (fs.fanotify.max_queued_events, 16384): a reader that is stopped costs a few MB, and then
 gets one OVERFLOW in the place of all that was lost.
 Rule 4: a process that inherited ``descriptor`` marks for the same group; who reads an event takes it away.
@@ -23,7 +23,7 @@ What is reported (Linux 6.18; on ext4, xfs, btrfs and its subvolumes, tmpfs; the
 - Everything that was done under one name by one process since the last read, in any order, may be one event.
 
 Reading 50 ms after the first event lets the kernel merge: of 50,000 writes a second elsewhere on the filesystem the
-reader then uses 0.6 % of a core where they go to one file, 5.7 % where they go round 10,000, and 13 % when it reads
+reader then uses 0.2 % of a core where they go to one file, 5.5 % where they go round 10,000, and 13 % when it reads
 at once; each write takes 1 to 2 us longer.
 
 Any thread may mark; one reads. All raise OSError.
