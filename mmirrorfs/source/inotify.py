@@ -14,7 +14,7 @@ and without a name as its own; a file that is deleted while it is open gives not
 and IGNORED tell of the end of a watch. The queue holds fs.inotify.max_queued_events; then it gives OVERFLOW, once,
 and takes no more until it is read. Only the last event is compared before one is queued: a flood is hardly merged.
 
-Any thread may add and remove; one reads. All raise OSError.
+Any thread may add and remove; one reads. All raise OSError. ONDIR may be missing where there is no name.
 """
 
 import contextlib
@@ -48,7 +48,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 class Watches:
     """An instance of one's own, or that of ``descriptor``, which is non-blocking and close-on-exec.
 
-    Raises OSError: EMFILE at fs.inotify.max_user_instances.
+    With a descriptor the watches that are there already are read through first: 0.2 s for 50,000. Raises OSError:
+    EMFILE at fs.inotify.max_user_instances.
     """
 
     def __init__(self, descriptor: int | None = None) -> None:
@@ -61,7 +62,7 @@ class Watches:
         """Whether the last ``events`` stopped at MOST bytes, before it had all that was there."""
 
     def close(self) -> None:
-        """Give it back; with the last descriptor of it all watches go, which takes the kernel a while."""
+        """Give it back; with the last descriptor of it all watches go."""
         os.close(self.descriptor)
 
     def add(self, fd: int) -> bytes:
@@ -137,8 +138,8 @@ def limit() -> int:
 def free_watches() -> tuple[int, int]:
     """How many watches this user may have yet, and has in all.
 
-    Reads of every process of the user what it watches: up to a second for a million watches, so in a thread. An
-    instance that several processes share counts for each of them; one of another user namespace is not seen.
+    Reads of every process of the user what it watches: 0.2 s for 50,000 watches, so in a thread. An instance that
+    several processes share counts for each of them; one of another user namespace is not seen.
     """
     own, most = os.geteuid(), limit()
     used = 0
