@@ -114,9 +114,9 @@ class View:
         if is_replaced(node, attr):
             source.pace.close(fd, source.is_local(node.inner))
             raise self._stale(node)
-        same = is_same(node.kernel_attr, attr)
-        now = self.freshness.clock()
-        self.known[source.rank].amend(node.above, node.name, attr, now)
+        same, now = is_same(node.kernel_attr, attr), self.freshness.clock()
+        if not same:
+            self.known[source.rank].amend(node.above, node.name, attr, now)
         return self.files.add(fd, node, attr, now), same
 
     # What is told
