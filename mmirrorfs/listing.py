@@ -116,14 +116,15 @@ class Listing:
         return int(_HEAD.unpack_from(self.blob)[4])
 
     def __contains__(self, name: bytes) -> bool:
-        return self._position(name) is not None
+        return self._position(name, self._places()) is not None
 
     def get(self, name: bytes) -> Attributes | None:
         """What the source gave of a name; None where it has none of that name. In a time that hardly grows."""
-        position = self._position(name)
+        places = self._places()
+        position = self._position(name, places)
         if position is None:
             return None
-        _, classes, _, rows, _ = self._places()
+        _, classes, _, rows, _ = places
         *fields, same = _ROW.unpack_from(self.blob, rows + position * _ROW.size)
         return _attributes(_CLASS.unpack_from(self.blob, classes + same * _CLASS.size), *fields)
 
@@ -165,7 +166,7 @@ class Listing:
 
     def folders_after(self, name: bytes, most: int) -> list[bytes]:
         """Up to ``most`` names of directories that come after one that is in it; none where it is not."""
-        position = self._position(name)
+        position = self._position(name, self._places())
         if position is None:
             return []
         return [name for name, attr in self.entries(position + 1, most) if attr.kind == DIR]
@@ -201,10 +202,13 @@ class Listing:
         """Where in the blob the first name of a chunk begins."""
         return names + 1 + (_MARK.unpack_from(self.blob, marks + (chunk - 1) * _MARK.size)[0] if chunk else 0)
 
-    def _position(self, name: bytes) -> int | None:
-        count, _, marks, _, names = self._places()
+    def _position(self, name: bytes, places: Place) -> int | None:
+        count, _, marks, _, names = places
         if not count or not name:
             return None
+        if count <= CHUNK:  # as nearly always
+            at = self.blob.find(b"\0%b\0" % name, names)
+            return None if at < 0 else self.blob.count(b"\0", names, at)
         low, high = 0, (count - 1) // CHUNK
         while low < high:
             middle = (low + high + 1) // 2

@@ -83,11 +83,12 @@ def _compare(options: argparse.Namespace, place: str) -> None:
     header.update(versions(present))
     header["library"] = _described(made)
     header["cold"] = COLD[options.cold]
+    header["crawl"] = "over before each run" if options.crawl == "over" else "under way in the first run on each mount"
     header["request loop"] = "polls first" if options.fast_path == "on" else "plain (--fast-path off)"
     header["rounds"] = str(options.rounds)
     header.update({f"left out: {name}": why for name, why in left_out.items()})
     runs = [run for run in RUNS if run.name in options.only]
-    plan = Plan(runs, present, options.rounds, options.cold == "disk", place)
+    plan = Plan(runs, present, options.rounds, options.cold == "disk", options.crawl == "over", place)
     taken: list[Sample] = []
 
     def show() -> Report:
