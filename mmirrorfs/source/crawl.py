@@ -31,10 +31,11 @@ from mmirrorfs.source.exclude import excluded_by
 from mmirrorfs.source.filesystems import LOCAL, VIEW_TYPE, mounts
 from mmirrorfs.source.links import mount_id
 from mmirrorfs.source.look import look
+from mmirrorfs.source.marker import Marker
 from mmirrorfs.source.reader import Reader
 
-HEADER = struct.Struct("<dII")
-"""When the directory was listed, in seconds of CLOCK_MONOTONIC; bytes of its path; bytes of what follows."""
+HEADER = struct.Struct("<dIII")
+"""When the directory was listed, in seconds of CLOCK_MONOTONIC; bytes of its path, of its key, and of what follows."""
 CONTROL = 0xFFFFFFFF
 LENGTH = struct.Struct("<I")
 BATCH = 1 << 16
@@ -51,7 +52,8 @@ class Plan(NamedTuple):
     """What a crawl needs to know. ``root`` is absolute and free of links, ``excludes`` are shell patterns.
 
     ``everywhere`` takes directories on network and FUSE filesystems too. ``identity`` is the (dev, ino) of the root;
-    where it is None, whatever is there when the crawl begins is the root.
+    where it is None, whatever is there when the crawl begins is the root. ``fanotify`` and ``inotify`` are descriptors
+    that the child inherits, to mark what it lists with (``source.marker``), and ``budget`` is its part of the watches.
     """
 
     root: bytes
@@ -60,6 +62,14 @@ class Plan(NamedTuple):
     follow: bool = False
     everywhere: bool = False
     identity: Identity | None = None
+    fanotify: int | None = None
+    inotify: int | None = None
+    budget: int = 0
+
+    @property
+    def inherited(self) -> tuple[int, ...]:
+        """The descriptors."""
+        return tuple(fd for fd in (self.fanotify, self.inotify) if fd is not None)
 
     def encoded(self) -> bytes:
         """As it goes over the socket."""
@@ -101,12 +111,13 @@ class Sender:
 
     def directory(self, path: bytes, listing: Listing) -> None:
         """Send one directory, with others."""
-        self._add(HEADER.pack(listing.taken, len(path), len(listing.blob)), path, listing.blob)
+        key = listing.key
+        self._add(HEADER.pack(listing.taken, len(path), len(key), len(listing.blob)), path, key, listing.blob)
 
     def control(self, word: Word) -> None:
         """Send a word, and all that was to be sent before."""
         text = json.dumps(word).encode()
-        self._add(HEADER.pack(0, CONTROL, len(text)), text)
+        self._add(HEADER.pack(0, CONTROL, 0, len(text)), text)
         self._flush()
 
     def _add(self, *parts: bytes) -> None:
@@ -128,7 +139,8 @@ class Walk:
     def __init__(self, plan: Plan, sender: Sender) -> None:
         self._plan = plan
         self._sender = sender
-        self._reader = Reader(plan.root, excluded_by(plan.excludes), plan.follow)
+        mark = Marker(plan.fanotify, plan.inotify, plan.budget).mark if plan.inherited else _unmarked
+        self._reader = Reader(plan.root, excluded_by(plan.excludes), plan.follow, mark=mark)
         self._identity = plan.identity
         self._folders = self._of = 0
         self._told = 0.0
@@ -218,9 +230,14 @@ def received(fd: int) -> Plan:
     """The plan that the other side sends first."""
     with open(fd, "rb", closefd=False, buffering=0) as file:
         size = LENGTH.unpack(_exactly(file.fileno(), LENGTH.size))[0]
-        root, depth, excludes, follow, everywhere, identity = json.loads(_exactly(file.fileno(), size))
+        root, depth, excludes, follow, everywhere, identity, *watch = json.loads(_exactly(file.fileno(), size))
     known = (identity[0], identity[1]) if identity else None
-    return Plan(os.fsencode(root), depth, tuple(excludes), follow, everywhere, known)
+    return Plan(os.fsencode(root), depth, tuple(excludes), follow, everywhere, known, *watch)
+
+
+def _unmarked(fd: int) -> bytes:
+    """Of a directory whose changes are not reported."""
+    return b""
 
 
 def _exactly(fd: int, size: int) -> bytes:

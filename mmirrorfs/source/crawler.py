@@ -16,7 +16,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -127,7 +127,7 @@ class Crawl:
             ours, theirs = socket.socketpair()
             with ours:
                 with theirs:
-                    self._child = start(theirs)
+                    self._child = start(theirs, self._plan.inherited)
                 return await self._served(self._child, ours)
         except OSError as error:
             return "failed", error.strerror or str(error)
@@ -185,11 +185,12 @@ class Frames:
         if time.monotonic() > self._turn + TURN:
             await trio.lowlevel.checkpoint()
             self._turn = time.monotonic()
-        taken, path, size = HEADER.unpack(await self._take(HEADER.size))
+        taken, path, key, size = HEADER.unpack(await self._take(HEADER.size))
         if path == CONTROL:
             word: Word = json.loads(await self._take(size))
             return word
-        return await self._take(path), Listing(await self._take(size), taken)
+        where, called = await self._take(path), await self._take(key)
+        return where, Listing(await self._take(size), taken, key=called)
 
     async def _take(self, size: int) -> bytes:
         if len(self._buffer) - self._at < size:
@@ -215,8 +216,8 @@ class Frames:
         self._buffer, self._at = await threaded(join) if have >= LARGE else join(), 0
 
 
-def start(theirs: socket.socket) -> "subprocess.Popen[bytes]":
-    """A child with its end of the socket. Raises OSError.
+def start(theirs: socket.socket, inherited: Sequence[int] = ()) -> "subprocess.Popen[bytes]":
+    """A child with its end of the socket, and the descriptors that it is to inherit. Raises OSError.
 
     It holds no directory and no stream of the daemon's open, and finds this package from anywhere. Nothing is forked
     (CPython uses vfork(2) here), so threads and the loop are no danger.
@@ -230,7 +231,7 @@ def start(theirs: socket.socket) -> "subprocess.Popen[bytes]":
         stderr=subprocess.DEVNULL,
         cwd="/",
         env={**os.environ, "PYTHONPATH": path},
-        pass_fds=[theirs.fileno()],
+        pass_fds=[theirs.fileno(), *inherited],
         start_new_session=True,
     )
 

@@ -19,32 +19,33 @@ COARSE = 2.5
 def look(reader: Reader, path: bytes, old: Listing | None = None) -> Listing:
     """The directory as it is now. Where the stamp of ``old`` stands, its names are not read anew: one stat each.
 
-    The stamp is taken first, so that a change meanwhile is seen the next time.
+    Its changes are reported from before that on, if they can be. The stamp is taken first, so that a change meanwhile is seen the next time.
     """
     now, wall = time.monotonic(), time.time_ns()
     fd = reader.open_directory(path)
     try:
+        key = reader.mark(fd)
         own = reader.shown(os.fstat(fd))
         if old is not None and old.stands(own.stamp):
-            return _looked_at_again(reader, fd, path, old, now)
+            return _looked_at_again(reader, fd, path, old, now, key)
         found = _entries(reader, fd)
         followed = reader.follow and any(map(os.DirEntry.is_symlink, found))
         is_seen_again = old is not None and old.stamp == own.stamp and old.taken > NEVER  # or it was distrusted
         first_seen = old.taken if old is not None and is_seen_again else now
         settled = not followed and (wall - max(own.mtime_ns, own.ctime_ns) > COARSE * 1e9 or now - first_seen > COARSE)
-        return Listing(pack(own.stamp, settled, _asked(reader, path, found)), now)
+        return Listing(pack(own.stamp, settled, _asked(reader, path, found)), now, key=b"" if followed else key)
     finally:
         os.close(fd)
 
 
-def _looked_at_again(reader: Reader, fd: int, path: bytes, old: Listing, now: float) -> Listing:
+def _looked_at_again(reader: Reader, fd: int, path: bytes, old: Listing, now: float, key: bytes) -> Listing:
     listed: list[Listed] = []
     for name, kind in old.kinds():
         found = reader.stat_at(fd, path, name)
         if not isinstance(found, FileNotFoundError):  # gone since the stamp was taken: the next look finds another one
             listed.append((name, found if isinstance(found, Attributes) else bare(kind)))
     blob = pack(old.stamp, len(listed) == len(old), listed)
-    return Listing(old.blob if blob == old.blob else blob, now)
+    return Listing(old.blob if blob == old.blob else blob, now, key=key)
 
 
 def _entries(reader: Reader, fd: int) -> "list[os.DirEntry[str]]":

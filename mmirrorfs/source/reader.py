@@ -73,7 +73,8 @@ class Reader:
     With ``follow`` a link counts as what it points to (``source.links``). ``reshaped`` says that directories are not
     shown with all that is in them, so that their number of links would be wrong. ``moves_atime`` is true once a file
     was opened whose access time only its owner may keep from moving (O_NOATIME, open(2)). ``answered`` is called with
-    each of many answers that one call takes.
+    each of many answers that one call takes, ``mark`` with each open directory before it is listed: it returns what
+    that is called where its changes are reported, or nothing.
     """
 
     def __init__(
@@ -82,8 +83,10 @@ class Reader:
         excluded: Excluded = nothing_excluded,
         follow: bool = False,
         answered: Callable[[], None] = lambda: None,
+        mark: Callable[[int], bytes] = lambda fd: b"",
     ) -> None:
         self.root = root
+        self.mark = mark
         self.answered = answered
         self.excluded = excluded
         self.follow = follow

@@ -13,7 +13,7 @@ Rule 4: the root is resolved once, when the source is made; no link is followed 
 
 import errno
 import os
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Collection, Container, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import TypeVar, TypeVarTuple
@@ -26,6 +26,7 @@ from mmirrorfs.source.filesystems import Locality
 from mmirrorfs.source.pace import Pace, beside
 from mmirrorfs.source.reader import Excluded, Reader, nothing_excluded
 from mmirrorfs.source.scan import Progress, Scanner
+from mmirrorfs.source.watch import Watch
 from mmirrorfs.tree import Directory, Rank
 
 T = TypeVar("T")
@@ -86,7 +87,8 @@ class Source:
         self.locality = Locality(self.root)
         self.is_local: Callable[[bytes], bool] = self.locality.of if local is None else lambda path: local
         self.pace = Pace()
-        self.reader = Reader(self.root, excluded, follow, self._answered)
+        self.watch = Watch()
+        self.reader = Reader(self.root, excluded, follow, self._answered, self.watch.mark)
         self.lost: str | None = None
         self.told_lost = False
         self._names: Container[bytes] = ()
@@ -139,14 +141,20 @@ class Source:
         finally:
             os.close(fd)
 
-    def scan(self, old: Directory | None, progress: Progress | None = None) -> Directory:
-        """The tree down to the depth, sharing with ``old`` what did not move. Blocking.
+    def scan(
+        self,
+        old: Directory | None,
+        progress: Progress | None = None,
+        only: Collection[bytes] | None = None,
+        anew: bool = False,
+    ) -> Directory:
+        """The tree down to the depth, sharing with ``old`` what did not move (see ``Scanner.scan``). Blocking.
 
         Raises SourceLost, and OSError where ``old`` is as much as is known, for want of descriptors or memory.
         """
         self.check_root()
         try:
-            found = self._scanner.scan(old, self.check_root, partial(self._heard, progress))
+            found = self._scanner.scan(old, self.check_root, partial(self._heard, progress), only, anew)
         except OSError as error:
             if old is not None and error.errno in SHORTAGE:
                 raise

@@ -1,0 +1,100 @@
+"""How the changes in one source come to be known, if they are reported at all.
+
+Inert until it is opened, which is done by the process that serves, before it looks at the source. No descriptor of the
+source itself is held, so it can be unmounted.
+
+``mark`` may be called in any thread; ``open`` blocks; the rest belongs to the event loop.
+"""
+
+import os
+from collections.abc import Container
+
+from mmirrorfs.source.beneath import DIRECTORY, open_beneath
+from mmirrorfs.source.events import Event
+from mmirrorfs.source.fanotify import FilesystemMarks
+from mmirrorfs.source.inotify import Watches, free_watches
+from mmirrorfs.source.marker import Marker, Way
+
+
+class Watch:
+    """The watch of one source."""
+
+    def __init__(self) -> None:
+        self._marks: FilesystemMarks | None = None
+        self._watches: Watches | None = None
+        self._marker: Marker | None = None
+
+    def open(self, root: bytes) -> None:
+        """Have changes reported from now on of what ``mark`` is called with. Blocking.
+
+        The root is watched besides: inotify alone tells of its unmounting.
+        """
+        self.close()
+        try:
+            self._marks = FilesystemMarks()
+        except OSError:
+            self._marks = None
+        try:
+            self._watches, budget = Watches(), free_watches()[0] // 2
+        except OSError:
+            self._watches, budget = None, 0
+        self._marker = Marker(self.fanotify, self.inotify, budget)
+        if self._watches is not None:
+            try:
+                fd = open_beneath(root, b"", DIRECTORY)
+            except OSError:
+                return
+            try:
+                self._watches.add(fd)
+            except OSError:
+                pass
+            finally:
+                os.close(fd)
+
+    def close(self) -> None:
+        """Nothing is reported any more."""
+        marker, marks, watches = self._marker, self._marks, self._watches
+        self._marker = self._marks = self._watches = None
+        for one in (marker, marks, watches):
+            if one is not None:
+                one.close()
+
+    def mark(self, fd: int) -> bytes:
+        """Have changes in an open directory reported; the key that they come under, empty where they do not."""
+        marker = self._marker
+        return marker.mark(fd) if marker is not None else b""
+
+    @property
+    def fanotify(self) -> int | None:
+        """The descriptor of the group, which another process may add to."""
+        return self._marks.descriptor if self._marks is not None else None
+
+    @property
+    def inotify(self) -> int | None:
+        """That of the instance."""
+        return self._watches.descriptor if self._watches is not None else None
+
+    @property
+    def budget(self) -> int:
+        """How many inotify watches may yet be made."""
+        return self._marker.budget if self._marker is not None else 0
+
+    @property
+    def descriptors(self) -> list[int]:
+        """What becomes readable when there is something to be said."""
+        return [fd for fd in (self.fanotify, self.inotify) if fd is not None]
+
+    def events(self, wanted: Container[bytes]) -> tuple[list[Event], bool]:
+        """What was reported of directories that are wanted, and whether there is more. Raises OSError."""
+        found: list[Event] = []
+        more = False
+        for one in (self._marks, self._watches):
+            if one is not None:
+                found += one.events(wanted)
+                more = more or one.more
+        return found, more
+
+    @property
+    def ways(self) -> list[Way]:
+        """How the filesystems in the source are watched, those that were met so far."""
+        return list(self._marker.ways.values()) if self._marker is not None else []
