@@ -7,8 +7,11 @@ a thread of its own, so that one that is stuck holds up no other, and these are 
 
 import errno
 import logging
+import os
+import struct
 import threading
 import time
+from collections.abc import Callable
 from queue import SimpleQueue
 
 import pyfuse3
@@ -20,10 +23,17 @@ _Message = tuple[InodeT, bytes | None, bool]
 """(inode, None, attributes only) or (directory, name, unused)."""
 
 
-class Notifier:
-    """What the kernel is to be told, over ``ways`` of which each is in order."""
+_EPOCH = struct.pack("=IiQ", 16, 8, 0)
+"""struct fuse_out_header (linux/fuse.h): its length, FUSE_NOTIFY_INC_EPOCH in place of an error, no request."""
 
-    def __init__(self, ways: int = 1) -> None:
+
+class Notifier:
+    """What the kernel is to be told, over ``ways`` of which each is in order. ``device`` gives the descriptor by which
+    the mount is served.
+    """
+
+    def __init__(self, ways: int = 1, device: Callable[[], int] = lambda: -1) -> None:
+        self._device = device
         self._ways = [_Way() for _ in range(ways)]
 
     def start(self) -> None:
@@ -41,6 +51,16 @@ class Notifier:
         until = time.monotonic() + seconds
         over = [way.is_over(max(0.0, until - time.monotonic())) for way in self._ways]
         return all(over)
+
+    def everything(self) -> bool:
+        """Whatever the kernel has of names may be another by now: it asks for each again. Nobody waits for that.
+
+        FUSE_NOTIFY_INC_EPOCH, since Linux 6.16; before that nothing happens, and False is returned.
+        """
+        try:
+            return os.write(self._device(), _EPOCH) == len(_EPOCH)
+        except OSError:
+            return False
 
     def name(self, directory: int, name: bytes, way: int = 0) -> None:
         """A name came, went, or means something else now."""

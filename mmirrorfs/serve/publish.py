@@ -10,16 +10,21 @@ Event loop's thread only.
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+import trio
+
 from mmirrorfs.attributes import DIR, FILE, Attributes
 from mmirrorfs.difference import Difference
 from mmirrorfs.merge.index import Change
 from mmirrorfs.merge.inodes import ROOT, number
 from mmirrorfs.merge.shown import seen
+from mmirrorfs.source.pace import beside
 from mmirrorfs.source.walks import join
 from mmirrorfs.tree import Merged, Rank
-from mmirrorfs.view.nodes import FileNode, contents
+from mmirrorfs.view.nodes import FileNode, MergedNode, contents
 from mmirrorfs.view.state import State
 
+MANY = 1000
+"""Inodes that the kernel is told of at once."""
 MERGED = 0
 """The way for merged directories; that of a source is its rank and one more."""
 
@@ -30,6 +35,7 @@ class Kernel(Protocol):
     def name(self, directory: int, name: bytes, way: int) -> None: ...
     def attributes(self, ino: int, way: int) -> None: ...
     def contents(self, ino: int, way: int) -> None: ...
+    def everything(self) -> bool: ...
 
 
 def _nothing(changes: Sequence[Change]) -> None:
@@ -46,8 +52,16 @@ class Publish:
 
     async def run(self) -> None:
         """Tell of what changes in the sources. Until cancelled."""
-        async for rank, directory, differences in self._state.changes:
-            self._source(rank, directory, differences)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._notice_tightness)
+            async for rank, directory, differences in self._state.changes:
+                self._source(rank, directory, differences)
+
+    async def _notice_tightness(self) -> None:
+        """Of what was forgotten for want of room no change is told: the kernel may not keep it for long."""
+        await self._state.room.tight.wait()
+        self._state.freshness.is_tight = True
+        self.everything()
 
     def index(self, changes: list[Change]) -> None:
         """The index was swapped."""
@@ -63,6 +77,23 @@ class Publish:
     def contents(self, node: FileNode) -> None:
         """The contents of a file changed in a way that the kernel cannot see from its attributes."""
         self._kernel.contents(node.ino, _way(node.source.rank))
+
+    def everything(self) -> None:
+        """All that the kernel has may be another by now."""
+        self._kernel.everything()
+        beside(self._everything)
+
+    async def _everything(self) -> None:
+        """Each name in a merged directory goes with all that is below it; what is open has attributes left."""
+        for count, node in enumerate(self._state.inodes.held):
+            way = _way(node.source.rank) if isinstance(node, FileNode) else MERGED
+            self._kernel.attributes(node.ino, way)
+            if isinstance(node, MergedNode) or (isinstance(node, FileNode) and node.indexed):
+                above, _, name = node.path.rpartition(b"/")
+                if name:
+                    self._name(_merged(above), name, MERGED)
+            if count % MANY == 0:
+                await trio.lowlevel.checkpoint()
 
     def _source(self, rank: Rank, directory: bytes, differences: list[Difference]) -> None:
         """Tell of what a change in a source changes in the view."""

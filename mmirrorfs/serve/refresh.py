@@ -46,8 +46,8 @@ def _nothing(*said: object) -> None:
 class Refresher:
     """Keeps the index of one view current.
 
-    ``publish`` is told of what changed, ``looked`` is called after each look, and ``back`` with a source that was lost
-    and is there again, or has something else mounted in it.
+    ``publish`` is told of what changed, ``looked`` is called after each look at a source, and ``back`` with one that
+    was lost and is there again, has something else mounted in it, or is to be looked at anew for another reason.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Refresher:
         state: State,
         publish: Publish,
         fallback: bool = False,
-        looked: Callable[[], None] = _nothing,
+        looked: Callable[[Source], None] = _nothing,
         back: Callable[[Source], None] = _nothing,
     ) -> None:
         self._state = state
@@ -66,6 +66,7 @@ class Refresher:
         self._back = back
         self._wake = [trio.Event() for _ in state.sources]
         self._asked = [False for _ in state.sources]
+        self._hints = [set[bytes]() for _ in state.sources]
         self._merging = trio.Lock()
         self.looks = [time.time() for _ in state.sources]
         """When each source was last looked at, in seconds since the epoch."""
@@ -75,8 +76,18 @@ class Refresher:
         """Look at all sources now, and take nothing that is known for fresh."""
         self._state.freshness.doubt()
         for source in self._state.sources:
-            self._asked[source.rank] = True
-            self._wake[source.rank].set()
+            self._back(source)
+            self.doubt(source)
+
+    def doubt(self, source: Source) -> None:
+        """Look at all of a source now, whatever it has reported."""
+        self._asked[source.rank] = True
+        self._wake[source.rank].set()
+
+    def hint(self, source: Source, directories: set[bytes]) -> None:
+        """Look at some directories of a source: it reported that something in them changed."""
+        self._hints[source.rank] |= directories
+        self._wake[source.rank].set()
 
     def lost(self, source: Source) -> None:
         """Look at a source that turned out to be lost."""
@@ -127,31 +138,49 @@ class Refresher:
             started = trio.current_time()
             asked, self._asked[rank], self._wake[rank] = self._asked[rank], False, trio.Event()
             try:
-                await self._look(source, scan=asked or period is not None)
+                await self._look(source, scan=asked or period is not None, asked=asked)
             except (OSError, MemoryError) as error:  # a shortage here is no news of the source: everything stays
                 log.warning("source %s (%s) could not be looked at: %s", source.name, printable(source.path), error)
             await trio.sleep(PAUSE if period is None else min(PAUSE, period / 2))
 
-    async def _look(self, source: Source, scan: bool) -> None:
+    def _how(
+        self, source: Source, old: Directory, hints: set[bytes], scan: bool, asked: bool
+    ) -> Callable[[], Directory | None]:
+        """What is looked at: of what is watched that of which something was reported, and of the rest all of it."""
+        known = self._state.known[source.rank]
+        if not known.trust.is_begun or source.lost is not None:
+            return partial(source.scan, old) if scan or hints else source.check_root
+        if asked:
+            return partial(source.scan, old, anew=True)
+        only = hints | (known.polled() if scan else set())
+        return partial(source.scan, old, only=only) if only else source.check_root
+
+    async def _look(self, source: Source, scan: bool, asked: bool) -> None:
         """Look at one source; without ``scan`` only at whether it is there."""
         known, started = self._state.known[source.rank], time.perf_counter()
         old = known.tree
-        look: Callable[[], Directory | None] = partial(source.scan, old) if scan else source.check_root
+        hints, self._hints[source.rank] = self._hints[source.rank], set()
+        look, is_over = self._how(source, old, hints, scan, asked), False
         try:
             found = await source.pace.in_thread(look, trio.CapacityLimiter(1))
         except SourceLost as lost:
             self._note_lost(source, lost.reason)
         else:
             self._note_back(source)
-            if found is not None and known.tree is old:  # else something was found gone meanwhile: it is scanned again
+            is_over = known.tree is old  # else something was found gone meanwhile: it is scanned again
+            if found is not None and is_over:
                 known.install(found)
+        finally:
+            if not is_over and hints:
+                self.hint(source, hints)
         if self._present() != self._merged:
             await self._merge()
         self.looks[source.rank], self.last_took = time.time(), time.perf_counter() - started
-        self._looked()
+        self._looked(source)
 
     def _note_lost(self, source: Source, reason: str) -> None:
         source.lost = reason
+        self._state.known[source.rank].trust.end()
         if not source.told_lost:
             source.told_lost = True
             what = (
@@ -168,6 +197,7 @@ class Refresher:
         if source.lost is not None:
             source.lost = None
             self._back(source)
+            self.doubt(source)
         if source.told_lost:
             source.told_lost = False
             log.warning("source %s (%s) is back", source.name, printable(source.path))
@@ -203,8 +233,8 @@ class Refresher:
                 for source in self._state.sources:
                     with suppress(OSError):  # for want of descriptors: the next change is noticed
                         if source.locality.update():
-                            self._wake[source.rank].set()
                             self._back(source)
+                            self.doubt(source)
 
     async def _watch_open_files(self, source: Source) -> None:
         """Files that are open, perhaps mapped, are asked after: nobody else would notice an edit in place."""

@@ -72,7 +72,7 @@ class Crawl:
         self._child: subprocess.Popen[bytes] | None = None
         self._again = trio.Event()
         self._scope = trio.CancelScope()
-        self._reset("off")
+        self._reset("crawling")
 
     @property
     def progress(self) -> Progress:

@@ -14,7 +14,7 @@ Event loop's thread only. Functions raise OSError.
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import trio
 
@@ -98,6 +98,23 @@ class Fetch:
         if listing is None:
             raise failure(errno.EIO)
         return listing
+
+    async def look_again(self, path: bytes) -> None:
+        """Have a directory looked at of which a change was reported, or of which nothing is known. Raises OSError."""
+        while self.known.listings.peek(path) is None or self.known.trust.is_doubted(path):
+            if self._is_lost() or await self._look(path) is None:
+                return
+
+    async def prove(self, directory: bytes, names: Collection[bytes]) -> None:
+        """Have some names of a directory looked at, and nothing else. Raises OSError."""
+        wanted, asked = list(names), self._freshness.clock()
+        found = await self.source.run(self.source.stat_several, directory, wanted)
+        now = self._freshness.clock()
+        for name, answer in zip(wanted, found, strict=True):
+            if isinstance(answer, Attributes):
+                self.known.amend(directory, name, answer, now, asked)
+            elif answer.errno in ABSENT and directory not in self.known.listings.above:
+                self.known.amend(directory, name, None, now, asked)
 
     async def value(self, path: bytes, name: bytes, briefly: bool) -> bytes:
         """An extended attribute, or under the name b"" a link's target; ``briefly`` waits for BRIEFLY at the most.

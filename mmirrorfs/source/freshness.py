@@ -20,7 +20,8 @@ class Freshness:
 
     ``period`` is None where only a signal starts a look. ``clock`` gives monotonic seconds; nothing of before
     ``doubted`` is fresh. With ``is_tight`` not all that the kernel was told of can be known, so it is told of no change
-    in what was forgotten, and keeps nothing for longer than was promised.
+    in what was forgotten, and keeps nothing for longer than was promised. ``forgets`` says that it can be made to
+    forget the names that are not there, should reports be lost.
     """
 
     keep: float
@@ -29,6 +30,7 @@ class Freshness:
     clock: Callable[[], float]
     doubted: float = NEVER
     is_tight: bool = False
+    forgets: bool = False
 
     @classmethod
     def promised(cls, seconds: float, clock: Callable[[], float]) -> "Freshness":

@@ -108,6 +108,10 @@ class Known:
         self.apply(directory, applied)
         return applied
 
+    def polled(self) -> set[bytes]:
+        """The directories above the depth whose changes are not reported."""
+        return {path for path, listing in self.listings.above.items() if not listing.key}
+
     def is_proved(self, directory: bytes, freshness: Freshness) -> bool:
         """Whether it is known, well enough, that a directory is there with these names."""
         listing = self.listings.use(directory)
@@ -339,6 +343,7 @@ class Known:
         """Forget what was not used for longest, but for one directory; returns whether there was anything else."""
         path = next((path for path in self.listings.below if path != kept), None)
         if path is not None:
+            self._room.tight.set()
             self._count(None, self.listings.pop(path))
             self.trust.forget(path)
         elif self._values:

@@ -19,7 +19,8 @@ COARSE = 2.5
 def look(reader: Reader, path: bytes, old: Listing | None = None) -> Listing:
     """The directory as it is now. Where the stamp of ``old`` stands, its names are not read anew: one stat each.
 
-    Its changes are reported from before that on, if they can be. The stamp is taken first, so that a change meanwhile is seen the next time.
+    Its changes are reported from before that on, if they can be. The stamp is taken first, so that a change meanwhile
+    is seen the next time.
     """
     now, wall = time.monotonic(), time.time_ns()
     fd = reader.open_directory(path)

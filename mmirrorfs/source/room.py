@@ -2,6 +2,8 @@
 
 from typing import Protocol
 
+import trio
+
 
 class Member(Protocol):
     """What is known of one source: ``used`` is the room that it takes, in entries."""
@@ -18,6 +20,8 @@ class Room:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.members: list[Member] = []
+        self.tight = trio.Event()
+        """Set when something was forgotten for want of room."""
 
     @property
     def used(self) -> int:

@@ -27,6 +27,11 @@ class Trust:
         self.since = math.inf
         self._doubts: dict[bytes, dict[bytes, float]] = {}
 
+    @property
+    def is_begun(self) -> bool:
+        """Whether anything is watched."""
+        return self.since != math.inf
+
     def begin(self, now: float) -> None:
         """From now on all changes are reported; what may have changed before then is polled until it is proved."""
         self.since = now

@@ -37,6 +37,7 @@ class State:
     files: Files
     freshness: Freshness
     pairing: Pairing
+    room: Room
     changes: trio.MemoryReceiveChannel[SourceChange]
 
     @classmethod
@@ -60,4 +61,4 @@ class State:
             Known(tree or EMPTY_DIRECTORY, room, stable=source.local, changed=partial(changed, source.rank))
             for source, tree in zip(sources, index.inputs, strict=True)
         ]
-        return cls(sources, known, Inodes(sources, order, index), Files(), freshness, pairing, changes)
+        return cls(sources, known, Inodes(sources, order, index), Files(), freshness, pairing, room, changes)

@@ -146,6 +146,8 @@ class View:
     def absence(self, parent: int, name: bytes) -> float:
         """When it is true that a name is not in a directory."""
         above = self.inodes.held.get(parent)
+        if not self.freshness.forgets:
+            return INDEXED
         if isinstance(above, MergedNode):
             return self._indexed(above)
         found = self.known[above.source.rank].entry(above.inner, name) if isinstance(above, FileNode) else None
