@@ -37,6 +37,9 @@ class Told:
     def attributes(self, ino: int, way: int) -> None:
         self.inodes.add(ino)
 
+    def everything(self) -> bool:
+        return False
+
     def contents(self, ino: int, way: int) -> None:
         self.files.add(ino)
 
@@ -81,7 +84,7 @@ class World:
 
         return counted
 
-    def _note(self) -> None:
+    def _note(self, source: Source) -> None:
         self._looked.set()
         self._looked = trio.Event()
 

@@ -61,8 +61,8 @@ class Plan:
     """What to mount where. ``options`` are libfuse's.
 
     With ``fallback`` a lost source counts as empty; ``crawls`` say what is crawled of each source, by rank; a request
-    gets EIO after ``timeout`` seconds (0: never). With ``watch`` the sources' changes are listened to. ``on_change`` is the user's command, and ``identity`` is what a
-    second mount of the same is known by.
+    gets EIO after ``timeout`` seconds (0: never). With ``watch`` the sources' changes are listened to. ``on_change``
+    is the user's command, and ``identity`` is what a second mount of the same is known by.
     """
 
     mountpoint: bytes
@@ -161,13 +161,9 @@ class Session:
         requestloop.install()
         async with trio.open_nursery() as nursery:
             await nursery.start(self._obey_signals)
-            tasks = [
-                self._refresher.run,
-                self._publish.run,
-                self._end,
-                self._notice_cut,
-                *(partial(self._follow, source) for source in self._plan.state.sources),
-            ]
+            for source in self._plan.state.sources:
+                nursery.start_soon(self._follow, source)
+            tasks = [self._refresher.run, self._publish.run, self._end, self._notice_cut]
             for task in (*tasks, *([self._hook.run] if self._hook is not None else [])):
                 nursery.start_soon(task)
             nursery.start_soon(self._announce, probe)
