@@ -75,12 +75,9 @@ class Known:
 
     def _last(self, directory: bytes, name: bytes) -> Answer | None:
         """What was proved last of a name, and when."""
-        later = self._singles.get(directory, name)
-        if later is not None:
+        later, listing = self._singles.get(directory, name), self.listings.use(directory)
+        if later is not None or listing is None:
             return later
-        listing = self.listings.use(directory)
-        if listing is None:
-            return None
         attr = listing.get(name)
         if attr is None:
             return Answer(None, listing.proved)
