@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from statistics import median
 
 from benchmark.crew import BenchmarkError
 from benchmark.kernel import drop_caches
@@ -64,17 +65,26 @@ def _round(first: str, second: str, place: str, cold: bool) -> Knowing:
     find = time.perf_counter() - started
     if cold:
         drop_caches(3)
+    crawl, resident, entries, _ = _crawled(first, second, place, lambda top: time.sleep(0.02))
+    fresh, beside = itertools.count(), list[float]()
+    *_, alone = _crawled(first, second, place, lambda top: beside.append(_lookup(top, fresh)), fresh)
+    return Knowing(crawl, find, median(beside), alone, resident, entries)
+
+
+def _crawled(
+    first: str, second: str, place: str, meanwhile: Callable[[str], None], fresh: Iterator[int] | None = None
+) -> tuple[float, int, int, float]:
+    """One crawl from the start of the program on: seconds, bytes, entries; seconds of a lookup afterwards."""
     started = time.perf_counter()
     with mmirrorfs(first, second, place, NOTHING) as view:
         assert view.daemon is not None
-        fresh, beside = itertools.count(), list[float]()
         while (crawls := _crawls(view.top))[0] == "crawling":
-            beside.append(_lookup(view.top, fresh))
+            meanwhile(view.top)
             if time.perf_counter() > started + LONGEST:
                 raise BenchmarkError(f"the crawl took more than {LONGEST:g} s")
         crawl = time.perf_counter() - started
-        alone = min(_lookup(view.top, fresh) for _ in range(5))
-        return Knowing(crawl, find, min(beside), alone, view.daemon.memory("VmRSS"), crawls[1])
+        alone = median(_lookup(view.top, fresh) for _ in range(9)) if fresh is not None else 0.0
+        return crawl, view.daemon.memory("VmRSS"), crawls[1], alone
 
 
 def _crawls(top: str) -> tuple[str, int]:
@@ -96,7 +106,7 @@ def lines(rounds: list[Knowing]) -> Iterator[str]:
     """The figures, of each round."""
     for one in rounds:
         yield (
-            f"crawl {one.crawl:.2f} s, find {one.find:.2f} s: {one.crawl / one.find:.2f}; a lookup meanwhile "
+            f"mount and crawl {one.crawl:.2f} s, find {one.find:.2f} s: {one.crawl / one.find:.2f}; a lookup meanwhile "
             f"{one.beside * 1e6:.1f} us, afterwards {one.alone * 1e6:.1f} us: {one.beside / one.alone:.2f}; "
             f"{one.resident >> 20} MiB, {(one.resident - BASE) / max(1, one.entries):.0f} bytes above 60 MiB "
             f"for each of {one.entries:,} entries"
