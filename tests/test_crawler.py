@@ -56,7 +56,7 @@ def once(action: Callable[[], object]) -> Callable[[bytes], object]:
 
 async def test_how_far_it_is(root: Path) -> None:
     taken = Taken()
-    assert Crawl(plan(root), "source", taken.offer).progress == Progress("off", 0, 0, 0, 0)
+    assert Crawl(plan(root), "source", taken.offer, taken.learn).progress == Progress("off", 0, 0, 0, 0)
     async with crawling(plan(root), taken) as crawl:
         await until(lambda: crawl.progress.directories, "a directory")
         assert crawl.progress.state == "crawling"

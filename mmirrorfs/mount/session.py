@@ -31,6 +31,7 @@ from mmirrorfs.serve.publish import Publish
 from mmirrorfs.serve.refresh import Refresher
 from mmirrorfs.serve.status import status, summary
 from mmirrorfs.source.crawl import Plan as CrawlPlan
+from mmirrorfs.source.access import Access
 from mmirrorfs.source.crawler import Crawl, Progress
 from mmirrorfs.source.source import Source
 from mmirrorfs.text import printable
@@ -143,7 +144,9 @@ class Session:
         self._publish = Publish(state, self.notifier, changed)
         self._refresher = Refresher(state, self._publish, plan.fallback, self._tell_systemd, self._crawl_again)
         self._crawls = [
-            Crawl(crawl, source.name, known.offer) if crawl is not None else None
+            Crawl(crawl, source.name, known.offer, Access(known, source.reader.walls).learn)
+            if crawl is not None
+            else None
             for source, known, crawl in zip(state.sources, state.known, plan.crawls, strict=True)
         ]
         self._view = View(state, self._refresher)

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 NEVER = -1e9
 """A time before all others, in monotonic seconds."""
+COARSE = 2.5
+"""Seconds: a bit more than the coarsest clock among the filesystems (FAT, 2 s)."""
 
 
 @dataclass(slots=True)

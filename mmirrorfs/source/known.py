@@ -191,7 +191,7 @@ class Known:
         listing = self.listing(directory)
         if listing is not None:
             store = self._above if directory in self._above else self._below
-            store[directory] = Listing(listing.blob, NEVER)
+            store[directory] = Listing(listing.blob, NEVER, lists=listing.lists)
         for name, answer in list(self.since(directory).items()):
             self._singles.add(directory, name, Answer(answer.attr, NEVER), listing)
 
