@@ -62,7 +62,7 @@ async def test_how_far_it_is(root: Path) -> None:
         assert crawl.progress.state == "crawling"
         await until(lambda: crawl.progress.state == "done", "the end")
         assert crawl.progress == Progress("done", 120, 120, 120, 120 * 60)
-        assert crawl.pid is None
+        await until(lambda: crawl.pid is None, "the end of its process")
 
 
 async def test_what_there_is_no_room_for_ends_it(root: Path) -> None:

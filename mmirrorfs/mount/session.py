@@ -30,8 +30,8 @@ from mmirrorfs.serve.operations import Operations
 from mmirrorfs.serve.publish import Publish
 from mmirrorfs.serve.refresh import Refresher
 from mmirrorfs.serve.status import status, summary
-from mmirrorfs.source.crawl import Plan as CrawlPlan
 from mmirrorfs.source.access import Access
+from mmirrorfs.source.crawl import Plan as CrawlPlan
 from mmirrorfs.source.crawler import Crawl, Progress
 from mmirrorfs.source.source import Source
 from mmirrorfs.text import printable

@@ -55,8 +55,8 @@ LARGE = 1 << 20
 class Progress:
     """How far a crawl is: ``folders`` at the depth are done, ``of`` how many; what has come in so far.
 
-    ``state`` is "off" (not begun), "crawling", "done" (but for access lists, which come after that), "full" (no room for
-    more), "lost" (the source was), or "failed".
+    ``state`` is "off" (not begun), "crawling", "done" (access lists come after that), "full" (no room for more), "lost"
+    (the source was), or "failed".
     """
 
     state: str = "off"

@@ -144,7 +144,10 @@ class Scanner:
             )
         finally:
             os.close(fd)
-        return old if old is not None and _equal(old, new) else new
+        if old is None or not _equal(old, new):
+            return new
+        old.listing.lists = new.listing.lists
+        return old
 
     @staticmethod
     def _directory(visit: _Visit, own: Attributes, found: "_Found", now: float, wall: int) -> Directory:
@@ -259,7 +262,6 @@ def _equal(old: Directory, new: Directory) -> bool:
         and old.errno == new.errno
         and old.links == new.links
         and old.listing.blob == new.listing.blob
-        and old.listing.lists == new.listing.lists
         and old.entries.keys() == new.entries.keys()
         and all(
             (DIR if isinstance(entry, Directory) else entry.kind) == new.entries[name].kind  # type: ignore[union-attr]  # sub-directories of a new one are leaves still
