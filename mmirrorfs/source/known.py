@@ -193,7 +193,7 @@ class Known:
         """What is known of a directory is too old, whatever its age."""
         listing = self.listing(directory)
         if listing is not None:
-            self.listings.replace(directory, Listing(listing.blob, NEVER, key=listing.key))
+            self.listings.replace(directory, Listing(listing.blob, NEVER, key=listing.key, lists=listing.lists))
         for name, answer in list(self.since(directory).items()):
             self._singles.add(directory, name, Answer(answer.attr, NEVER), listing)
 
