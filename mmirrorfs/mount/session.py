@@ -30,8 +30,10 @@ from mmirrorfs.serve.listen import Listener
 from mmirrorfs.serve.notifier import Notifier
 from mmirrorfs.serve.operations import Operations
 from mmirrorfs.serve.publish import Publish
+from mmirrorfs.serve.recheck import recheck
 from mmirrorfs.serve.refresh import Refresher
 from mmirrorfs.serve.status import status, summary
+from mmirrorfs.serve.watched import Announcer, Watched, watched
 from mmirrorfs.source.crawl import Plan as CrawlPlan
 from mmirrorfs.source.crawler import Crawl, Progress
 from mmirrorfs.source.source import Source
@@ -61,8 +63,9 @@ class Plan:
     """What to mount where. ``options`` are libfuse's.
 
     With ``fallback`` a lost source counts as empty; ``crawls`` say what is crawled of each source, by rank; a request
-    gets EIO after ``timeout`` seconds (0: never). With ``watch`` the sources' changes are listened to. ``on_change``
-    is the user's command, and ``identity`` is what a second mount of the same is known by.
+    gets EIO after ``timeout`` seconds (0: never). With ``watch`` the sources' changes are listened to, and what is
+    known by that is looked at every ``recheck`` seconds (0: never). ``on_change`` is the user's command, and
+    ``identity`` is what a second mount of the same is known by.
     """
 
     mountpoint: bytes
@@ -72,6 +75,7 @@ class Plan:
     crawls: tuple[CrawlPlan | None, ...] = ()
     timeout: float = 0.0
     watch: bool = True
+    recheck: float = 0.0
     on_change: str | None = None
     identity: str = ""
 
@@ -146,11 +150,12 @@ class Session:
         self._publish = Publish(state, self.notifier, changed)
         self._refresher = Refresher(state, self._publish, plan.fallback, self._looked, self._again)
         self._crawls = [
-            Crawl(crawl, source.name, known.offer) if crawl is not None else None
+            Crawl(crawl, source.name, known.offer, source.watch.learn) if crawl is not None else None
             for source, known, crawl in zip(state.sources, state.known, plan.crawls, strict=True)
         ]
         self._view = View(state, self._refresher)
         self._listeners = [self._listener(source) if plan.watch else None for source in state.sources]
+        self._announcers = [Announcer(source) for source in state.sources]
         self._directories = Directories(self._view)
         finder, labels = Finder(self._view, self._is_crawling), Labels(self._view, plan.identity, self._status)
         self.operations = Operations(self._view, self._directories, finder, labels, plan.timeout)
@@ -177,7 +182,17 @@ class Session:
     def _status(self) -> dict[str, object]:
         """How the view is, for monitoring: see ``serve.status``."""
         crawls = [crawl.progress if crawl is not None else Progress() for crawl in self._crawls]
-        return status(self._view, self._directories, self._refresher, crawls)
+        watches = [self._watched(source) for source in self._plan.state.sources]
+        return status(self._view, self._directories, self._refresher, crawls, watches)
+
+    def _watched(self, source: Source) -> Watched:
+        return watched(source, self._plan.watch, self._plan.state.known[source.rank].trust.is_begun)
+
+    def _say_how(self, source: Source) -> None:
+        """Log how a source is watched, as soon as that is known."""
+        self._announcers[source.rank].say(
+            self._watched(source), bool(source.watch.ways or not source.watch.descriptors)
+        )
 
     def _is_crawling(self) -> bool:
         return any(crawl is not None and crawl.progress.state == "crawling" for crawl in self._crawls)
@@ -191,12 +206,17 @@ class Session:
         listener = self._listeners[source.rank]
         async with trio.open_nursery() as nursery:
             if listener is not None:
-                await listener.open()
+                await listener.open(2 * len(self._plan.state.sources))
                 self._refresher.doubt(source)
                 nursery.start_soon(listener.run)
+            if not source.watch.descriptors:
+                self._say_how(source)
             crawl = self._begin_crawl(source)
             if crawl is not None:
                 nursery.start_soon(crawl.run)
+            if self._plan.recheck > 0:
+                fetch = self._view.fetch[source.rank]
+                nursery.start_soon(recheck, self._plan.recheck, fetch, self._refresher.doubt, crawl, self._begin_crawl)
 
     def _begin_crawl(self, source: Source) -> Crawl | None:
         crawl, plan = self._crawls[source.rank], self._plan.crawls[source.rank]
@@ -221,6 +241,7 @@ class Session:
         listener = self._listeners[source.rank]
         if listener is not None:
             listener.scanned()
+            self._say_how(source)
         self._tell_systemd()
 
     def _tell_systemd(self) -> None:

@@ -31,7 +31,7 @@ from mmirrorfs.source.exclude import excluded_by
 from mmirrorfs.source.filesystems import LOCAL, VIEW_TYPE, mounts
 from mmirrorfs.source.links import mount_id
 from mmirrorfs.source.look import look
-from mmirrorfs.source.marker import Marker
+from mmirrorfs.source.marker import How, Marker
 from mmirrorfs.source.reader import Reader
 
 HEADER = struct.Struct("<dIII")
@@ -80,11 +80,16 @@ class Plan(NamedTuple):
 class Word(TypedDict, total=False):
     """A control frame: how far it is (folders that are done, of how many); in the last one how it ``ended``, and why.
 
+    ``ways`` are the filesystems that it met, as st_dev and what the parts of a ``Way`` are that can be shown, and
+    ``made`` is how many inotify watches it made.
+
     Ends are "done", "lost" (the root does not stand any more), and "failed" (an error of ours).
     """
 
     folders: int
     of: int
+    ways: list[tuple[int, How, str, bool, int]]
+    made: int
     ended: str
     why: str
 
@@ -139,7 +144,8 @@ class Walk:
     def __init__(self, plan: Plan, sender: Sender) -> None:
         self._plan = plan
         self._sender = sender
-        mark = Marker(plan.fanotify, plan.inotify, plan.budget).mark if plan.inherited else _unmarked
+        self._marker = Marker(plan.fanotify, plan.inotify, plan.budget) if plan.inherited else None
+        mark = self._marker.mark if self._marker is not None else _unmarked
         self._reader = Reader(plan.root, excluded_by(plan.excludes), plan.follow, mark=mark)
         self._identity = plan.identity
         self._folders = self._of = 0
@@ -158,7 +164,12 @@ class Walk:
 
     def word(self) -> Word:
         """How far it is."""
-        return Word(folders=self._folders, of=self._of)
+        word = Word(folders=self._folders, of=self._of)
+        if self._marker is not None:
+            ways = self._marker.ways.items()
+            word["ways"] = [(device, way.how, way.why, way.short, way.mount) for device, way in ways]
+            word["made"] = self._marker.made
+        return word
 
     def _at_depth(self) -> list[_Inner]:
         level = [_Inner(0, 0, b"")] if self._crosses(b"") else []

@@ -26,11 +26,15 @@ import trio
 
 from mmirrorfs.listing import Listing
 from mmirrorfs.source.crawl import BATCH, CONTROL, HEADER, Plan, Word
+from mmirrorfs.source.marker import Way
 from mmirrorfs.source.pace import threaded
 
 log = logging.getLogger(__name__)
 
 _FULL = "%s: there is more in its folders than --remember allows for; the rest is read when it is asked for"
+
+Learn = Callable[[list[tuple[int, Way]], int], None]
+"""Called with how filesystems that a crawl met are watched, and the watches that it made since it was last called."""
 
 Offer = Callable[[bytes, Listing], bool]
 """Called with a path and what is in that directory; returns whether there is room for more."""
@@ -65,10 +69,11 @@ class Progress:
 class Crawl:
     """The crawl of one source, which is called ``name`` in the log."""
 
-    def __init__(self, plan: Plan, name: str, offer: Offer) -> None:
+    def __init__(self, plan: Plan, name: str, offer: Offer, learn: Learn = lambda ways, made: None) -> None:
         self._plan = plan
         self._name = name
         self._offer = offer
+        self._learn = learn
         self._child: subprocess.Popen[bytes] | None = None
         self._again = trio.Event()
         self._scope = trio.CancelScope()
@@ -146,6 +151,7 @@ class Crawl:
 
     async def _receive(self, frames: "Frames") -> tuple[str, str]:
         """Take what the child sends until it says that it ended, or there is no room; "" where it just ended."""
+        made = 0
         try:
             await frames.send(self._plan.encoded())
             while True:
@@ -159,6 +165,8 @@ class Crawl:
                         return "full", ""
                 else:
                     self._folders, self._of = found.get("folders", 0), found.get("of", 0)
+                    self._learn(_ways(found), found.get("made", 0) - made)
+                    made = found.get("made", 0)
                     if "ended" in found:
                         return found["ended"], found.get("why", "")
         except (EOFError, BrokenPipeError, ConnectionResetError):
@@ -214,6 +222,10 @@ class Frames:
             self._turn = time.monotonic()
         join = partial(b"".join, pieces)
         self._buffer, self._at = await threaded(join) if have >= LARGE else join(), 0
+
+
+def _ways(word: Word) -> list[tuple[int, Way]]:
+    return [(device, Way(how, why, short, mount=mount)) for device, how, why, short, mount in word.get("ways", ())]
 
 
 def start(theirs: socket.socket, inherited: Sequence[int] = ()) -> "subprocess.Popen[bytes]":

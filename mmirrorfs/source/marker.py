@@ -20,6 +20,7 @@ import errno
 import os
 import select
 import threading
+from collections.abc import Iterable
 from typing import Final, Literal, NamedTuple
 
 from mmirrorfs.source.fanotify import FilesystemMarks
@@ -85,12 +86,25 @@ class Marker:
     @property
     def budget(self) -> int:
         """Watches that may yet be made. Where others make some with the same instance, rather too few."""
-        return self._allowed - (self._watches.made if self._watches is not None else 0)
+        return self._allowed - self.made
+
+    @property
+    def made(self) -> int:
+        """Watches that were made through this object."""
+        return self._watches.made if self._watches is not None else 0
 
     def allow(self, more: int) -> None:
         """Add to the budget: watches that have ended. Or take away from it: those that a child made."""
         with self._lock:
             self._allowed += more
+
+    def learn(self, ways: Iterable[tuple[int, Way]]) -> None:
+        """What a child has decided, by st_dev, of what was not met here, and where the watches did not do for it."""
+        with self._lock:
+            for device, way in ways:
+                own = self._ways.get(device)
+                if own is None or (way.short and own.how == way.how):
+                    self._ways[device] = way
 
     def close(self) -> None:
         """Give back what is its own. What was marked stays so."""

@@ -7,10 +7,10 @@ source itself is held, so it can be unmounted.
 """
 
 import os
-from collections.abc import Container
+from collections.abc import Container, Iterable
 
 from mmirrorfs.source.beneath import DIRECTORY, open_beneath
-from mmirrorfs.source.events import Event
+from mmirrorfs.source.events import IGNORED, Event
 from mmirrorfs.source.fanotify import FilesystemMarks
 from mmirrorfs.source.inotify import Watches, free_watches
 from mmirrorfs.source.marker import Marker, Way
@@ -24,9 +24,10 @@ class Watch:
         self._watches: Watches | None = None
         self._marker: Marker | None = None
 
-    def open(self, root: bytes) -> None:
+    def open(self, root: bytes, share: int = 2) -> None:
         """Have changes reported from now on of what ``mark`` is called with. Blocking.
 
+        One of ``share`` parts of the inotify watches that the user has left may be taken.
         The root is watched besides: inotify alone tells of its unmounting.
         """
         self.close()
@@ -35,7 +36,7 @@ class Watch:
         except OSError:
             self._marks = None
         try:
-            self._watches, budget = Watches(), free_watches()[0] // 2
+            self._watches, budget = Watches(), free_watches()[0] // share
         except OSError:
             self._watches, budget = None, 0
         self._marker = Marker(self.fanotify, self.inotify, budget)
@@ -92,7 +93,15 @@ class Watch:
             if one is not None:
                 found += one.events(wanted)
                 more = more or one.more
+        if self._marker is not None:
+            self._marker.allow(sum(1 for event in found if event.mask & IGNORED))
         return found, more
+
+    def learn(self, ways: Iterable[tuple[int, Way]], made: int) -> None:
+        """What a crawl has met: how filesystems are watched, by st_dev, and how many watches it made since."""
+        if self._marker is not None:
+            self._marker.learn(ways)
+            self._marker.allow(-made)
 
     @property
     def ways(self) -> list[Way]:
