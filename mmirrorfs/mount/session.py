@@ -33,7 +33,7 @@ from mmirrorfs.serve.publish import Publish
 from mmirrorfs.serve.recheck import recheck
 from mmirrorfs.serve.refresh import Refresher
 from mmirrorfs.serve.status import status, summary
-from mmirrorfs.serve.watched import Announcer, Watched, watched
+from mmirrorfs.serve.watched import WatchReport
 from mmirrorfs.source.crawl import Plan as CrawlPlan
 from mmirrorfs.source.crawler import Crawl, Progress
 from mmirrorfs.source.source import Source
@@ -155,7 +155,10 @@ class Session:
         ]
         self._view = View(state, self._refresher)
         self._listeners = [self._listener(source) if plan.watch else None for source in state.sources]
-        self._announcers = [Announcer(source) for source in state.sources]
+        self._reports = [
+            WatchReport(source, known.trust, plan.watch)
+            for source, known in zip(state.sources, state.known, strict=True)
+        ]
         self._directories = Directories(self._view)
         finder, labels = Finder(self._view, self._is_crawling), Labels(self._view, plan.identity, self._status)
         self.operations = Operations(self._view, self._directories, finder, labels, plan.timeout)
@@ -182,17 +185,8 @@ class Session:
     def _status(self) -> dict[str, object]:
         """How the view is, for monitoring: see ``serve.status``."""
         crawls = [crawl.progress if crawl is not None else Progress() for crawl in self._crawls]
-        watches = [self._watched(source) for source in self._plan.state.sources]
+        watches = [report.now() for report in self._reports]
         return status(self._view, self._directories, self._refresher, crawls, watches)
-
-    def _watched(self, source: Source) -> Watched:
-        return watched(source, self._plan.watch, self._plan.state.known[source.rank].trust.is_begun)
-
-    def _say_how(self, source: Source) -> None:
-        """Log how a source is watched, as soon as that is known."""
-        self._announcers[source.rank].say(
-            self._watched(source), bool(source.watch.ways or not source.watch.descriptors)
-        )
 
     def _is_crawling(self) -> bool:
         return any(crawl is not None and crawl.progress.state == "crawling" for crawl in self._crawls)
@@ -210,7 +204,7 @@ class Session:
                 self._refresher.doubt(source)
                 nursery.start_soon(listener.run)
             if not source.watch.descriptors:
-                self._say_how(source)
+                self._reports[source.rank].log()
             crawl = self._begin_crawl(source)
             if crawl is not None:
                 nursery.start_soon(crawl.run)
@@ -241,7 +235,7 @@ class Session:
         listener = self._listeners[source.rank]
         if listener is not None:
             listener.scanned()
-            self._say_how(source)
+            self._reports[source.rank].log()
         self._tell_systemd()
 
     def _tell_systemd(self) -> None:

@@ -10,11 +10,16 @@ from typing import NamedTuple
 from mmirrorfs.source.filesystems import mounts
 from mmirrorfs.source.marker import Way
 from mmirrorfs.source.source import Source
+from mmirrorfs.source.trust import Trust
 from mmirrorfs.text import printable
 
 log = logging.getLogger(__name__)
 
 OFF = "--watch=off"
+_SHORT = (
+    "source %s: too few inotify watches for all of it, the rest is polled (%s): "
+    "raise fs.inotify.max_user_watches and mount again"
+)
 
 
 class Watched(NamedTuple):
@@ -68,27 +73,29 @@ def _phrase(way: Way) -> str:
     return f"{how} ({way.why})" if way.why else how
 
 
-class Announcer:
-    """Logs how a source is watched: one line, once, and another one should the inotify watches run short."""
+class WatchReport:
+    """Says how one source is watched. ``wanted`` is what ``--watch`` says."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, trust: Trust, wanted: bool) -> None:
         self._source = source
+        self._trust = trust
+        self._wanted = wanted
         self._is_said = self._is_short_said = False
 
-    def say(self, now: Watched, settled: bool) -> None:
-        """``settled`` says that a scan has found out."""
-        if settled and not self._is_said:
+    def now(self) -> Watched:
+        """How it is watched now."""
+        return watched(self._source, self._wanted, self._trust.is_begun)
+
+    def log(self) -> None:
+        """One line, once, as soon as a scan has found it out; a warning, once, where the inotify watches run short."""
+        watch = self._source.watch
+        if not self._is_said and (watch.ways or not watch.descriptors):
             self._is_said = True
-            log.info("source %s%s", self._source.name, _sentence(now))
-        short = next((way for way in self._source.watch.ways if way.short), None)
+            log.info("source %s%s", self._source.name, _sentence(self.now()))
+        short = next((way for way in watch.ways if way.short), None)
         if short is not None and not self._is_short_said:
             self._is_short_said = True
-            log.warning(
-                "source %s: too few inotify watches for all of it, the rest is polled (%s): "
-                "raise fs.inotify.max_user_watches and mount again",
-                self._source.name,
-                short.why.rpartition("; ")[2],
-            )
+            log.warning(_SHORT, self._source.name, short.why.rpartition("; ")[2])
 
 
 def _sentence(now: Watched) -> str:
