@@ -122,16 +122,16 @@ OPTIONS: tuple[Decorator, ...] = (
     ),
     _option(
         _LOOK, "--refresh", type=_Seconds(), default=60.0, metavar="SECONDS", show_default=True,
-        help="What changes in a source shows within this time, where it is not watched; 0: the merged part changes on "
-        "SIGHUP only.",
+        help="What changes in a source shows within this time, where it is polled; 0: the merged part changes "
+        "on SIGHUP only.",
     ),
     _option(
         _LOOK, "--watch", type=click.Choice(WATCHES), default="auto", show_default=True,
-        help="Have the kernel report changes in the sources, where it can (auto), or look for them once a --refresh.",
+        help="Have the kernel report changes in the sources, where it can, and show them at once; off: poll them all.",
     ),
     _option(
         _LOOK, "--recheck", type=_Seconds(), default=3600.0, metavar="SECONDS", show_default=True,
-        help="Look at all that is watched once in this time, for what no report tells; 0: never.",
+        help="Scan again, once in this time, all that is watched, for changes that no event tells; 0: never.",
     ),
     _option(
         _LOOK, "--on-missing", type=click.Choice(["keep", "fallback"]), default="keep", show_default=True,

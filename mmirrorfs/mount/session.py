@@ -302,9 +302,7 @@ class Session:
 def _watching(plan: CrawlPlan, source: Source) -> CrawlPlan:
     """The plan of a crawl that marks what it lists, for the daemon."""
     watch = source.watch
-    return plan._replace(
-        identity=source.identity, fanotify=watch.fanotify, inotify=watch.inotify, budget=watch.budget // 2
-    )
+    return plan._replace(identity=source.identity, fanotify=watch.fanotify, inotify=watch.inotify, budget=watch.part)
 
 
 def _device() -> int:

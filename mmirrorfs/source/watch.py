@@ -81,6 +81,15 @@ class Watch:
         return self._marker.budget if self._marker is not None else 0
 
     @property
+    def part(self) -> int:
+        """How many of them a crawl may make. Next to none where there are too few: then it finds those that there are.
+
+        (With none at all a directory that is watched could not be told from one that is not.)
+        """
+        is_short = any(way.short for way in self.ways)
+        return min(1, self.budget) if is_short else self.budget // 2
+
+    @property
     def descriptors(self) -> list[int]:
         """What becomes readable when there is something to be said."""
         return [fd for fd in (self.fanotify, self.inotify) if fd is not None]
