@@ -8,7 +8,7 @@ CHUNK names but the first (where they begin), the rows, the names, each with a z
 """
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from operator import itemgetter
 
 from mmirrorfs.attributes import DIR, Attributes, Kind
@@ -17,6 +17,11 @@ Listed = tuple[bytes, Attributes]
 """A name in a directory, and what the source gave of it (``bare``, where that could not be had)."""
 Stamp = tuple[int, int, int, int]
 """(dev, ino, mtime, ctime) of a directory, times in nanoseconds: the same stamp, the same names."""
+
+AccessLists = Mapping[bytes, bytes]
+"""The access lists of one entry, by the names of the extended attributes that they are."""
+Lists = Mapping[bytes, AccessLists | None]
+"""The access lists of the entries of a directory: None of those of which they are not known; who has none is not in."""
 
 CHUNK = 64
 """Names between two marks: so many are searched at once."""
@@ -82,16 +87,21 @@ class Listing:
     """What is known of one directory: a packed ``blob``, and when it was true, in monotonic seconds.
 
     ``taken`` is when all of it was, ``proved`` when the names were: a stamp that stands proves names, not attributes.
-    ``key`` is what the directory is called where its changes are reported, empty where they are not.
+    ``key`` is what the directory is called where its changes are reported, empty where they are not. ``lists`` are the
+    access lists of its entries, read then or later (``source.lists``); None where they are not known. They are the one
+    thing that may be put in later.
     """
 
-    __slots__ = ("blob", "key", "proved", "taken")
+    __slots__ = ("blob", "key", "lists", "proved", "taken")
 
-    def __init__(self, blob: bytes, taken: float, proved: float | None = None, key: bytes = b"") -> None:
+    def __init__(
+        self, blob: bytes, taken: float, proved: float | None = None, key: bytes = b"", lists: Lists | None = None
+    ) -> None:
         self.blob = blob
         self.taken = taken
         self.proved = taken if proved is None else proved
         self.key = key
+        self.lists = lists
 
     @property
     def stamp(self) -> Stamp:
@@ -110,7 +120,7 @@ class Listing:
 
     def still(self, proved: float) -> "Listing":
         """The same, its names proved once more."""
-        return Listing(self.blob, self.taken, proved, self.key)
+        return Listing(self.blob, self.taken, proved, self.key, self.lists)
 
     def __len__(self) -> int:
         return int(_HEAD.unpack_from(self.blob)[4])
@@ -177,6 +187,14 @@ class Listing:
         shared = [Kind(mode & 0o170000) for mode, *_ in _CLASS.iter_unpack(self.blob[classes:marks])]
         for name, row in zip(self.names(), _ROW.iter_unpack(self.blob[rows:names]), strict=True):
             yield name, shared[row[6]]
+
+    def identities(self) -> Iterator[tuple[bytes, Kind, int, int, int]]:
+        """The names in byte order, with type, device (0 where only the type is known), inode number and ctime."""
+        _, classes, marks, rows, names = self._places()
+        shared = [(Kind(mode & 0o170000), dev) for mode, *_, dev in _CLASS.iter_unpack(self.blob[classes:marks])]
+        packed = _ROW.iter_unpack(self.blob[rows:names])
+        for name, (ino, _, _, _, _, ctime, same) in zip(self.names(), packed, strict=True):
+            yield name, *shared[same], ino, ctime - _ZERO
 
     def unknown(self) -> list[Listed]:
         """The names of which nothing but the type was to be had."""

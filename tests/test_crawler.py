@@ -56,13 +56,13 @@ def once(action: Callable[[], object]) -> Callable[[bytes], object]:
 
 async def test_how_far_it_is(root: Path) -> None:
     taken = Taken()
-    assert Crawl(plan(root), "source", taken.offer).progress == Progress("off", 0, 0, 0, 0)
+    assert Crawl(plan(root), "source", taken.offer, taken.learn).progress == Progress("crawling", 0, 0, 0, 0)
     async with crawling(plan(root), taken) as crawl:
         await until(lambda: crawl.progress.directories, "a directory")
         assert crawl.progress.state == "crawling"
         await until(lambda: crawl.progress.state == "done", "the end")
         assert crawl.progress == Progress("done", 120, 120, 120, 120 * 60)
-        assert crawl.pid is None
+        await until(lambda: crawl.pid is None, "the end of its process")
 
 
 async def test_what_there_is_no_room_for_ends_it(root: Path) -> None:

@@ -57,7 +57,7 @@ def test_what_a_crawl_made_counts_and_what_it_met_is_known(watch: Watch, tmp_pat
     mark(watch, tmp_path / "1")
     (way,) = watch.ways
     other = Way("polled", "nfs is not a local filesystem", mount=7)
-    watch.learn([(tmp_path.stat().st_dev, way._replace(short=True)), (1, other)], 3)
+    watch.learn([(tmp_path.stat().st_dev, way.how, way.why, True, way.mount), (1, *other[:3], 7)], 3)
     assert watch.budget == LEFT // 4 - 4
     assert watch.ways == [way._replace(short=True), other]
     assert watch.part == 1
@@ -65,5 +65,5 @@ def test_what_a_crawl_made_counts_and_what_it_met_is_known(watch: Watch, tmp_pat
 
 def test_one_that_is_closed_marks_and_learns_nothing(watch: Watch, tmp_path: Path) -> None:
     watch.close()
-    watch.learn([(1, Way("polled", ""))], 3)
+    watch.learn([(1, "polled", "", False, 7)], 3)
     assert (watch.ways, watch.budget, watch.part, mark(watch, tmp_path)) == ([], 0, 0, b"")

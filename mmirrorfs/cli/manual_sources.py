@@ -1,4 +1,4 @@
-"""The manual page's prose on how changes in the sources are found, in roff as ``manual_text``. Read by ``manual`` only."""
+"""The manual page on how changes in the sources are found, in roff as ``manual_text``. Read by ``manual`` only."""
 
 WATCHING = r"""
 A source is

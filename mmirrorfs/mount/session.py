@@ -34,6 +34,7 @@ from mmirrorfs.serve.recheck import recheck
 from mmirrorfs.serve.refresh import Refresher
 from mmirrorfs.serve.status import status, summary
 from mmirrorfs.serve.watched import WatchReport
+from mmirrorfs.source.access import Access
 from mmirrorfs.source.crawl import Plan as CrawlPlan
 from mmirrorfs.source.crawler import Crawl, Progress
 from mmirrorfs.source.source import Source
@@ -150,7 +151,9 @@ class Session:
         self._publish = Publish(state, self.notifier, changed)
         self._refresher = Refresher(state, self._publish, plan.fallback, self._looked, self._again)
         self._crawls = [
-            Crawl(crawl, source.name, known.offer, source.watch.learn) if crawl is not None else None
+            Crawl(crawl, source.name, known.offer, Access(known, source.reader.walls).learn, source.watch.learn)
+            if crawl is not None
+            else None
             for source, known, crawl in zip(state.sources, state.known, plan.crawls, strict=True)
         ]
         self._view = View(state, self._refresher)

@@ -136,7 +136,7 @@ class Listener:
 
     def _broken(self, why: str) -> None:
         """Rule 3."""
-        log.warning("source %s: %s; everything in it is looked at again", self._source.name, why)
+        log.info("source %s: %s; everything in it is looked at again", self._source.name, why)
         self.begin()
         self._doubt(self._source)
 

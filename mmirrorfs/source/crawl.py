@@ -5,13 +5,16 @@ Rule 1: it takes what nobody else wants: it has the idle scheduling class (sched
 Rule 2: it never outlives the mount: it ends with its parent (PR_SET_PDEATHSIG), and when the socket is closed.
 Rule 3: a failure proves nothing: of a directory that cannot be read nothing is sent, and nothing at all once the
 root does not stand any more.
-Rule 4: it ends, whatever happens in the source meanwhile: within a folder no directory is listed twice, by
+Rule 4: what takes time and is nearly always "none", the access lists (acl(5)), comes after all listings, in a second
+pass that nobody waits for.
+Rule 5: it ends, whatever happens in the source meanwhile: within a folder no directory is listed twice, by
 (dev, ino), and the folders are counted before the first is crawled.
 
 The order is that of inode numbers, folder by folder, each whole before the next. Symbolic links count as the reader
-has them. Frames go over a stream socket: HEADER, a path relative to the root, and a packed ``Listing``; or CONTROL in
-place of a path's length, and JSON (``Word``). ``python -m mmirrorfs.source.crawl DESCRIPTOR`` gets its ``Plan`` over
-the same socket. Its start is part of the cost of each mount: no trio, click or pyfuse3 in here.
+has them. Frames go over a stream socket: HEADER, a path relative to the root, and a packed ``Listing``; or LISTS added
+to a path's length, and a ``Read`` as it is encoded; or CONTROL in place of a path's length, and JSON (``Word``).
+``python -m mmirrorfs.source.crawl DESCRIPTOR`` gets its ``Plan`` over the same socket. Its start is part of the cost of
+each mount: no trio, click or pyfuse3 in here.
 """
 
 import _thread
@@ -26,17 +29,21 @@ import sys
 import time
 from typing import NamedTuple, TypedDict
 
-from mmirrorfs.listing import Listing
+from mmirrorfs.attributes import DIR, FILE
+from mmirrorfs.listing import AccessLists, Listing
 from mmirrorfs.source.exclude import excluded_by
 from mmirrorfs.source.filesystems import LOCAL, VIEW_TYPE, mounts
 from mmirrorfs.source.links import mount_id
+from mmirrorfs.source.lists import NONE, OWN, Asker, Read
 from mmirrorfs.source.look import look
-from mmirrorfs.source.marker import How, Marker
+from mmirrorfs.source.marker import Marker, Met
 from mmirrorfs.source.reader import Reader
 
 HEADER = struct.Struct("<dIII")
 """When the directory was listed, in seconds of CLOCK_MONOTONIC; bytes of its path, of its key, and of what follows."""
 CONTROL = 0xFFFFFFFF
+LISTS = 0x80000000
+"""Added to the bytes of a path: access lists follow."""
 LENGTH = struct.Struct("<I")
 BATCH = 1 << 16
 """Bytes that are sent at once: a system call for each directory would wake the other side as often."""
@@ -80,15 +87,14 @@ class Plan(NamedTuple):
 class Word(TypedDict, total=False):
     """A control frame: how far it is (folders that are done, of how many); in the last one how it ``ended``, and why.
 
-    ``ways`` are the filesystems that it met, as st_dev and what the parts of a ``Way`` are that can be shown, and
-    ``made`` is how many inotify watches it made.
-
-    Ends are "done", "lost" (the root does not stand any more), and "failed" (an error of ours).
+    ``met`` is how the filesystems that it met are watched, ``made`` how many inotify watches it made.
+    Ends are "done" (and once more, when all access lists were sent), "lost" (the root does not stand any more), and
+    "failed" (an error of ours).
     """
 
     folders: int
     of: int
-    ways: list[tuple[int, How, str, bool, int]]
+    met: list[Met]
     made: int
     ended: str
     why: str
@@ -119,6 +125,11 @@ class Sender:
         key = listing.key
         self._add(HEADER.pack(listing.taken, len(path), len(key), len(listing.blob)), path, key, listing.blob)
 
+    def lists(self, read: Read) -> None:
+        """Send the access lists in a directory, with others."""
+        text = read.encoded()
+        self._add(HEADER.pack(read.when, len(read.path) + LISTS, 0, len(text)), read.path, text)
+
     def control(self, word: Word) -> None:
         """Send a word, and all that was to be sent before."""
         text = json.dumps(word).encode()
@@ -144,15 +155,18 @@ class Walk:
     def __init__(self, plan: Plan, sender: Sender) -> None:
         self._plan = plan
         self._sender = sender
-        self._marker = Marker(plan.fanotify, plan.inotify, plan.budget) if plan.inherited else None
-        mark = self._marker.mark if self._marker is not None else _unmarked
-        self._reader = Reader(plan.root, excluded_by(plan.excludes), plan.follow, mark=mark)
+        self._reader = Reader(plan.root, excluded_by(plan.excludes), plan.follow)
+        self._marker = Marker(plan.fanotify, plan.inotify, plan.budget)
+        if plan.inherited:
+            self._reader.mark = self._marker.mark
         self._identity = plan.identity
         self._folders = self._of = 0
         self._told = 0.0
+        self._paths: list[bytes] = []
+        self._above = 0
 
     def run(self) -> None:
-        """Crawl all of it. Raises Lost."""
+        """Crawl all of it, but for access lists. Raises Lost."""
         if self._identity is None:
             self._identity = self._root()
         folders = self._at_depth()
@@ -164,18 +178,57 @@ class Walk:
 
     def word(self) -> Word:
         """How far it is."""
-        word = Word(folders=self._folders, of=self._of)
-        if self._marker is not None:
-            ways = self._marker.ways.items()
-            word["ways"] = [(device, way.how, way.why, way.short, way.mount) for device, way in ways]
-            word["made"] = self._marker.made
-        return word
+        return Word(folders=self._folders, of=self._of, met=self._marker.met, made=self._marker.made)
 
     def _at_depth(self) -> list[_Inner]:
         level = [_Inner(0, 0, b"")] if self._crosses(b"") else []
         for _ in range(self._plan.depth):
+            self._paths += [inner.path for inner in level]
             level = sorted(inner for path in level for inner in self._inside(path, self._listed(path)))
+        self._above = len(self._paths)
         return level
+
+    def run_again(self) -> None:
+        """Send the access lists in all directories that the first pass found. Raises Lost."""
+        for number, path in enumerate(self._paths):
+            read = None
+            with contextlib.suppress(OSError):
+                read = self._lists(path, number < self._above)
+            self._check_root()
+            if read is not None:
+                self._sender.lists(read)
+
+    def _lists(self, path: bytes, above: bool) -> Read:
+        """The access lists in one directory, with its own if it is one ``above`` the depth."""
+        now = time.monotonic()
+        fd = self._reader.open_directory(path)
+        try:
+            st, lists = os.fstat(fd), dict[bytes, AccessLists | None]()
+            os.fchdir(fd)  # the shortest way to each
+            ask = Asker(self._reader, path, fd, listed=not self._plan.everywhere, where="")
+            with os.scandir(fd) as entries:
+                for entry in entries:
+                    found = self._list(ask, entry, st.st_dev)
+                    if found is None or found:
+                        lists[os.fsencode(entry.name)] = found
+            if above:
+                lists[OWN] = ask(OWN, DIR, st.st_dev)
+            return Read(path, now, (st.st_dev, st.st_ino, st.st_mtime_ns, st.st_ctime_ns), lists)
+        finally:
+            os.chdir("/")  # it may be unmounted
+            os.close(fd)
+
+    def _list(self, ask: Asker, entry: "os.DirEntry[str]", device: int) -> AccessLists | None:
+        kind = FILE
+        if not entry.is_file(follow_symlinks=False):
+            if entry.is_symlink() and not self._plan.follow:
+                return NONE
+            kind = DIR  # or what is asked the same
+            try:
+                device = entry.stat(follow_symlinks=False).st_dev  # another one may be mounted there
+            except OSError:
+                return None
+        return ask(os.fsencode(entry.name), kind, device)
 
     def _crawl(self, folder: _Inner) -> None:
         """A folder and all that lies in it."""
@@ -189,6 +242,7 @@ class Walk:
             listing = self._listed(directory)
             if listing is not None:
                 self._sender.directory(directory.path, listing)
+                self._paths.append(directory.path)
                 stack += reversed(self._inside(directory, listing))
 
     def _listed(self, directory: _Inner) -> Listing | None:
@@ -246,11 +300,6 @@ def received(fd: int) -> Plan:
     return Plan(os.fsencode(root), depth, tuple(excludes), follow, everywhere, known, *watch)
 
 
-def _unmarked(fd: int) -> bytes:
-    """Of a directory whose changes are not reported."""
-    return b""
-
-
 def _exactly(fd: int, size: int) -> bytes:
     found = b""
     while len(found) < size:
@@ -292,8 +341,11 @@ def main(fd: int) -> None:
         return
     except Exception as error:
         word = Word(ended="failed", why=repr(error))
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, Lost):
         sender.control({**walk.word(), **word})
+        if word["ended"] == "done":
+            walk.run_again()
+            sender.control(Word(ended="done"))
 
 
 if __name__ == "__main__":

@@ -25,19 +25,21 @@ from signal import strsignal
 import trio
 
 from mmirrorfs.listing import Listing
-from mmirrorfs.source.crawl import BATCH, CONTROL, HEADER, Plan, Word
-from mmirrorfs.source.marker import Way
+from mmirrorfs.source.crawl import BATCH, CONTROL, HEADER, LISTS, Plan, Word
+from mmirrorfs.source.lists import Read
+from mmirrorfs.source.marker import Met
 from mmirrorfs.source.pace import threaded
 
 log = logging.getLogger(__name__)
 
 _FULL = "%s: there is more in its folders than --remember allows for; the rest is read when it is asked for"
 
-Learn = Callable[[list[tuple[int, Way]], int], None]
-"""Called with how filesystems that a crawl met are watched, and the watches that it made since it was last called."""
-
 Offer = Callable[[bytes, Listing], bool]
 """Called with a path and what is in that directory; returns whether there is room for more."""
+Learn = Callable[[Read], None]
+"""Called with the access lists in a directory."""
+Meet = Callable[[list[Met], int], None]
+"""Called with how filesystems that a crawl met are watched, and the watches that it made since it was last called."""
 
 TURN = 0.001
 """Seconds of work between two checkpoints."""
@@ -56,7 +58,8 @@ LARGE = 1 << 20
 class Progress:
     """How far a crawl is: ``folders`` at the depth are done, ``of`` how many; what has come in so far.
 
-    ``state`` is "off" (not begun), "crawling", "done", "full" (no room for more), "lost" (the source was), or "failed".
+    ``state`` is "off" (nothing is to be crawled), "crawling", "done" (access lists come after that), "full" (no room
+    for more), "lost" (the source was), or "failed".
     """
 
     state: str = "off"
@@ -69,11 +72,12 @@ class Progress:
 class Crawl:
     """The crawl of one source, which is called ``name`` in the log."""
 
-    def __init__(self, plan: Plan, name: str, offer: Offer, learn: Learn = lambda ways, made: None) -> None:
+    def __init__(self, plan: Plan, name: str, offer: Offer, learn: Learn, meet: Meet = lambda met, made: None) -> None:
         self._plan = plan
         self._name = name
         self._offer = offer
         self._learn = learn
+        self._meet = meet
         self._child: subprocess.Popen[bytes] | None = None
         self._again = trio.Event()
         self._scope = trio.CancelScope()
@@ -150,13 +154,18 @@ class Crawl:
             self._child = None
 
     async def _receive(self, frames: "Frames") -> tuple[str, str]:
-        """Take what the child sends until it says that it ended, or there is no room; "" where it just ended."""
+        """Take what the child sends until it says that it ended, or there is no room; "" where it just ended.
+
+        What it ends by after the listings, while it sends access lists, is nothing to speak of.
+        """
         made = 0
         try:
             await frames.send(self._plan.encoded())
             while True:
                 found = await frames.next()
-                if isinstance(found, tuple):
+                if isinstance(found, Read):
+                    self._learn(found)
+                elif isinstance(found, tuple):
                     path, listing = found
                     self._directories += 1
                     self._entries += len(listing)
@@ -165,12 +174,14 @@ class Crawl:
                         return "full", ""
                 else:
                     self._folders, self._of = found.get("folders", 0), found.get("of", 0)
-                    self._learn(_ways(found), found.get("made", 0) - made)
+                    self._meet(found.get("met", []), found.get("made", 0) - made)
                     made = found.get("made", 0)
-                    if "ended" in found:
-                        return found["ended"], found.get("why", "")
+                    ended = found.get("ended", "")
+                    if ended and (ended != "done" or self._state == "done"):
+                        return ended, found.get("why", "")
+                    self._state = ended or self._state
         except (EOFError, BrokenPipeError, ConnectionResetError):
-            return "", ""
+            return "done" if self._state == "done" else "", ""
 
 
 class Frames:
@@ -188,8 +199,8 @@ class Frames:
         while left:
             left = left[await self._stream.send(left) :]
 
-    async def next(self) -> tuple[bytes, Listing] | Word:
-        """The next directory or word. Raises EOFError where there is none."""
+    async def next(self) -> tuple[bytes, Listing] | Read | Word:
+        """The next directory, access lists or word. Raises EOFError where there is none."""
         if time.monotonic() > self._turn + TURN:
             await trio.lowlevel.checkpoint()
             self._turn = time.monotonic()
@@ -197,6 +208,8 @@ class Frames:
         if path == CONTROL:
             word: Word = json.loads(await self._take(size))
             return word
+        if path >= LISTS:
+            return Read.decoded(await self._take(path - LISTS), taken, await self._take(size))
         where, called = await self._take(path), await self._take(key)
         return where, Listing(await self._take(size), taken, key=called)
 
@@ -222,10 +235,6 @@ class Frames:
             self._turn = time.monotonic()
         join = partial(b"".join, pieces)
         self._buffer, self._at = await threaded(join) if have >= LARGE else join(), 0
-
-
-def _ways(word: Word) -> list[tuple[int, Way]]:
-    return [(device, Way(how, why, short, mount=mount)) for device, how, why, short, mount in word.get("ways", ())]
 
 
 def start(theirs: socket.socket, inherited: Sequence[int] = ()) -> "subprocess.Popen[bytes]":

@@ -21,19 +21,20 @@ import trio
 from mmirrorfs.attributes import Attributes
 from mmirrorfs.difference import differences
 from mmirrorfs.listing import Listing
+from mmirrorfs.source.access import Access
 from mmirrorfs.source.ahead import Ahead
 from mmirrorfs.source.freshness import Freshness
-from mmirrorfs.source.known import Known, Told, Value
+from mmirrorfs.source.known import Known, Told
+from mmirrorfs.source.lists import PREFIX
 from mmirrorfs.source.look import look
 from mmirrorfs.source.pace import beside
 from mmirrorfs.source.singles import Answer
 from mmirrorfs.source.source import ABSENT, PAUSE, Source, SourceLost
+from mmirrorfs.source.values import Value
 from mmirrorfs.source.walks import join
 
 BRIEFLY = 0.3
 """Seconds that is waited for what a directory above the depth can do without."""
-ACL = b"system.posix_acl_"
-"""How the names of access lists begin."""
 LARGE = 256
 """Entries from which on a directory is not looked at whole to prove one name of it."""
 
@@ -67,6 +68,7 @@ class Fetch:
         self._freshness = freshness
         self._report_lost = report_lost
         self._looks: dict[bytes, _Look] = {}
+        self._access = Access(known, source.reader.walls)
         self._ahead = Ahead(known)
 
     # Inside folders: who asks waits
@@ -124,10 +126,17 @@ class Fetch:
     async def value(self, path: bytes, name: bytes, briefly: bool) -> bytes:
         """An extended attribute, or under the name b"" a link's target; ``briefly`` waits for BRIEFLY at the most.
 
-        Access lists and targets are remembered, as listings need them. Raises ENODATA where an attribute is not set,
-        or cannot be had and is no access list; EIO for an access list or a target that cannot be had (rule 5).
+        Access lists are known with the directories that they are in. What is not, and targets, is remembered. Raises
+        ENODATA where an attribute is not set, or cannot be had and is no access list; EIO for an access list or a
+        target that cannot be had (rule 5).
         """
-        noted = self.known.value(path, name)
+        is_list = name.startswith(PREFIX)
+        if is_list and not briefly and self.source.is_local(path):
+            await self._prove_list(path)
+        own = self._access.own(path, name) if is_list and briefly else None
+        if own is not None:
+            return _set(own)
+        noted = (self._access.value(path, name) if is_list else None) or self.known.value(path, name)
         if noted is not None and self._freshness.is_fresh(noted[1]):
             return _set(noted[0])
         source = self.source
@@ -144,10 +153,21 @@ class Fetch:
                 self._report_lost(source)
             if noted is not None:
                 return _set(noted[0])
-            raise failure(errno.EIO if not name or name.startswith(ACL) else errno.ENODATA) from error
-        if not name or name.startswith(ACL):
+            raise failure(errno.EIO if not name or is_list else errno.ENODATA) from error
+        if not name or is_list:
             self.known.note(path, name, found, self._freshness.clock())
         return _set(found)
+
+    async def _prove_list(self, path: bytes) -> None:
+        """Have an entry proved, and all lists of its directory read where none is known. Raises ENOENT and the like."""
+        directory, _, name = path.rpartition(b"/")
+        try:
+            await self.entry(directory, name)
+            if self._access.is_missing(directory, LARGE) and not self._is_lost():
+                await self._look(directory)
+        except OSError as error:
+            if error.errno in ABSENT:
+                raise
 
     def _is_lost(self) -> bool:
         if self.source.lost is not None:
@@ -251,12 +271,12 @@ class Fetch:
     ) -> list[tuple[bytes, Listing]]:
         """Blocking."""
         reader = self.source.reader
-        listing = look(reader, path, old)
+        listing = look(reader, path, old, self.source.is_local(path))
         tell(listing, (old, differences(old, listing)) if old is not None and len(old) >= LARGE else None)
         found: list[tuple[bytes, Listing]] = []
         for one in ahead:
             try:
-                found.append((one, look(reader, one)))
+                found.append((one, look(reader, one, asks=True)))
             except OSError:  # whoever asks for it will be told
                 break
         return found
@@ -281,7 +301,7 @@ def _value(source: Source, path: bytes, name: bytes) -> Value:
     except OSError as error:
         if error.errno not in (errno.ENODATA, errno.EOPNOTSUPP):
             raise
-        return error.errno
+        return errno.ENODATA if name.startswith(PREFIX) else error.errno  # or the kernel would let nobody in
 
 
 def _set(value: Value) -> bytes:

@@ -12,6 +12,8 @@ INDEXED = 1e18
 """In place of a time: as the index has it, which is kept current by looking at the sources once a period."""
 HOUR = 3600.0
 """Seconds for which the kernel may keep what is watched: it is told of each change."""
+COARSE = 2.5
+"""Seconds: a bit more than the coarsest clock among the filesystems (FAT, 2 s)."""
 
 
 @dataclass(slots=True)

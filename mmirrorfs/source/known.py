@@ -9,22 +9,19 @@ Rule 4: a directory whose (dev, ino) is found under another name was moved, with
 Event loop's thread only; no I/O.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 from mmirrorfs.attributes import Attributes
 from mmirrorfs.difference import Difference, differences, is_news
 from mmirrorfs.listing import Listing
-from mmirrorfs.source.freshness import NEVER, WATCHED, Freshness
+from mmirrorfs.source.freshness import NEVER, Freshness
 from mmirrorfs.source.listings import Listings
 from mmirrorfs.source.room import Room
 from mmirrorfs.source.singles import Answer, Singles
 from mmirrorfs.source.trust import Trust
+from mmirrorfs.source.values import Value, Values
 from mmirrorfs.source.walks import NONE, Inode, differing, directories_of, inodes_in, inodes_of, join, untold
 from mmirrorfs.tree import Directory
-
-Value = bytes | int
-"""An extended attribute or a link's target; or the errno that says why there is none."""
-
 
 Changed = Callable[[bytes, list[Difference]], None]
 """Called with a directory and what is known to have changed in it: what came to be known is no change."""
@@ -57,7 +54,7 @@ class Known:
         self.listings = Listings()
         self.trust = Trust()
         self._singles = Singles()
-        self._values: dict[bytes, dict[bytes, tuple[Value, float]]] = {}
+        self._values = Values()
         for path, directory in directories_of(tree):
             self.listings.put(path, directory.listing, True)
 
@@ -72,19 +69,15 @@ class Known:
         answer = self._last(directory, name)
         if answer is None:
             return None
-        when = self.trust.when(directory, self.listings.peek(directory), answer.when, name)
-        if when == WATCHED and answer.attr is not None and answer.attr.may_change_elsewhere:
-            when = answer.when
-        return Answer(answer.attr, when)
+        if answer.attr is not None and answer.attr.may_change_elsewhere:
+            return answer
+        return Answer(answer.attr, self.trust.when(directory, self.listings.peek(directory), answer.when, name))
 
     def _last(self, directory: bytes, name: bytes) -> Answer | None:
         """What was proved last of a name, and when."""
-        later = self._singles.get(directory, name)
-        if later is not None:
+        later, listing = self._singles.get(directory, name), self.listings.use(directory)
+        if later is not None or listing is None:
             return later
-        listing = self.listings.use(directory)
-        if listing is None:
-            return None
         attr = listing.get(name)
         if attr is None:
             return Answer(None, listing.proved)
@@ -123,13 +116,12 @@ class Known:
 
     def value(self, path: bytes, name: bytes) -> tuple[Value, float] | None:
         """An extended attribute, or under the name b"" a link's target; and when that was so."""
-        values = self._values.get(path)
-        return values.get(name) if values is not None else None
+        return self._values.get(path, name)
 
     def __len__(self) -> int:
         """The room that is taken, in entries of directories below the depth."""
         singles = sum(self._singles.weight(path) for path in self._singles if path not in self.listings.above)
-        return sum(map(_weight, self.listings.below.values())) + singles + sum(map(len, self._values.values()))
+        return sum(map(_weight, self.listings.below.values())) + singles + len(self._values)
 
     # Proof
 
@@ -194,16 +186,14 @@ class Known:
 
     def note(self, path: bytes, name: bytes, value: Value, when: float) -> None:
         """A value was asked for: see ``value``."""
-        values = self._values.pop(path, {})
-        self.used += name not in values
-        self._values[path] = {**values, name: (value, when)}
+        self.used += self._values.note(path, name, value, when)
         self._shrink()
 
     def distrust(self, directory: bytes) -> None:
         """What is known of a directory is too old, whatever its age."""
         listing = self.listing(directory)
         if listing is not None:
-            self.listings.replace(directory, Listing(listing.blob, NEVER, key=listing.key))
+            self.listings.replace(directory, Listing(listing.blob, NEVER, key=listing.key, lists=listing.lists))
         for name, answer in list(self.since(directory).items()):
             self._singles.add(directory, name, Answer(answer.attr, NEVER), listing)
 
@@ -286,17 +276,14 @@ class Known:
         return found
 
     def _forget(self, path: bytes) -> None:
-        self._forget_values([path])
+        self.used -= self._values.forget([path])
         for directory in self._subtree(path) or [path]:
             self.trust.forget(directory)
             if directory in self.listings.below and (old := self.listings.pop(directory)) is not None:
                 self._count(None, old)
-                self._forget_values(join(directory, name) for name in (old.names() if self._values else ()))
+                names = old.names() if self._values else ()
+                self.used -= self._values.forget(join(directory, name) for name in names)
             self._forget_singles(directory)
-
-    def _forget_values(self, paths: Iterable[bytes]) -> None:
-        for path in paths:
-            self.used -= len(self._values.pop(path, ()))
 
     def _forget_singles(self, directory: bytes) -> Mapping[bytes, Answer]:
         self._count_singles(directory, -self._singles.weight(directory))
@@ -346,8 +333,8 @@ class Known:
             self._room.tight.set()
             self._count(None, self.listings.pop(path))
             self.trust.forget(path)
-        elif self._values:
-            self._forget_values([next(iter(self._values))])
+        elif freed := self._values.drop():
+            self.used -= freed
             return True
         else:
             path = next((path for path in self._singles if path != kept and path not in self.listings.above), None)

@@ -59,6 +59,10 @@ class Way(NamedTuple):
     mount: int = 0
 
 
+Met = tuple[int, How, str, bool, int]
+"""How a filesystem is watched, in a form that can be sent: st_dev, and a ``Way`` without the fsid."""
+
+
 class Marker:
     """Marks with the fanotify group and the inotify instance of those descriptors; both stay the caller's.
 
@@ -98,13 +102,18 @@ class Marker:
         with self._lock:
             self._allowed += more
 
-    def learn(self, ways: Iterable[tuple[int, Way]]) -> None:
-        """What a child has decided, by st_dev, of what was not met here, and where the watches did not do for it."""
+    @property
+    def met(self) -> list[Met]:
+        """What was decided, for the parent to ``learn``."""
+        return [(device, way.how, way.why, way.short, way.mount) for device, way in self.ways.items()]
+
+    def learn(self, met: Iterable[Met]) -> None:
+        """What a child has decided of what was not met here, and where the watches did not do for it."""
         with self._lock:
-            for device, way in ways:
+            for device, how, why, short, mount in met:
                 own = self._ways.get(device)
-                if own is None or (way.short and own.how == way.how):
-                    self._ways[device] = way
+                if own is None or (short and own.how == how):
+                    self._ways[device] = Way(how, why, short, mount=mount)
 
     def close(self) -> None:
         """Give back what is its own. What was marked stays so."""

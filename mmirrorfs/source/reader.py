@@ -17,6 +17,7 @@ from collections.abc import Callable
 from mmirrorfs.attributes import DIR, FILE, LINK, Attributes, Kind, bare
 from mmirrorfs.source.beneath import CONTENT, DIRECTORY, PATH_ONLY, open_at, open_beneath
 from mmirrorfs.source.links import open_following, stat_following
+from mmirrorfs.source.walls import Walls
 from mmirrorfs.text import printable
 
 log = logging.getLogger(__name__)
@@ -92,6 +93,7 @@ class Reader:
         self.follow = follow
         self.reshaped = follow or excluded is not nothing_excluded
         self.moves_atime = False
+        self.walls = Walls()
 
     def stat(self, path: bytes, cached: bool = False) -> Attributes:
         """The attributes of ``path``."""

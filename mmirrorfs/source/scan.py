@@ -1,7 +1,8 @@
 """Scanning a source down to the depth, again and again, reading only what moved.
 
 With the names it takes the attributes of everything that is not itself scanned: nothing in a merged directory may
-wait for a source later, and nothing is ever made up.
+wait for a source later, and nothing is ever made up. Access lists are taken by every scan but the first, which a mount
+waits for (they double its time): the crawl gives them.
 
 A directory whose (dev, ino, mtime, ctime) did not move keeps its names, so a quiet look costs one stat a
 directory. Clocks are coarse (FAT counts in 2 s, ext4 in ticks): a change right after the listing may leave the
@@ -19,10 +20,11 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 
-from mmirrorfs.attributes import DIR, LINK, Kind, bare
+from mmirrorfs.attributes import DIR, LINK, Attributes, Kind, bare
 from mmirrorfs.listing import Listed, Listing, pack
+from mmirrorfs.source.freshness import COARSE
 from mmirrorfs.source.links import stat_following
-from mmirrorfs.source.look import COARSE
+from mmirrorfs.source.lists import Asker, of_entries
 from mmirrorfs.source.reader import CODEC, Reader, nothing_excluded
 from mmirrorfs.text import printable
 from mmirrorfs.tree import Directory, Entry, Leaf, Rank
@@ -67,15 +69,18 @@ class _Found:
 class Scanner:
     """Scans one source to ``depth`` levels."""
 
-    def __init__(self, reader: Reader, rank: Rank, depth: int) -> None:
+    def __init__(
+        self, reader: Reader, rank: Rank, depth: int, is_local: Callable[[bytes], bool] = lambda path: True
+    ) -> None:
         self._reader = reader
+        self._is_local = is_local
         self._depth = depth
         self._rank = rank
         self._leaves: dict[int, Leaf] = {}
         self._checked: Callable[[], None] = lambda: None
         self._only: Collection[bytes] | None = None
         self._way: set[bytes] = set()
-        self._anew = False
+        self._anew = self._asks = False
 
     def scan(
         self,
@@ -94,6 +99,7 @@ class Scanner:
         source's root is not there. Raises OSError where the root cannot be listed.
         """
         self._checked, self._only, self._anew = checked, only, anew
+        self._asks = old is not None
         self._way = {above for path in only or () for above in _ancestors(path)}
         root = _Visit(b"", b"", old, due=only is None or old is None or b"" in only)
         levels = [[root]]
@@ -149,23 +155,37 @@ class Scanner:
     def _listed(self, visit: _Visit, lowest: bool) -> Directory:
         """A new listing; the stamp is taken first, so a change meanwhile is seen the next time."""
         old, now, wall = visit.old, time.monotonic(), time.time_ns()
+        self._reader.walls.see(now, wall)
         fd = self._reader.open_directory(visit.path)
         try:
             key = self._reader.mark(fd)
             own = self._reader.shown(os.fstat(fd))
             found = self._entries(fd, visit.path, lowest)
+            new = self._directory(visit, own, found, now, wall)
+            new.listing.key = key if not found.followed else b""
+            ask = Asker(self._reader, visit.path, fd, True) if self._asks and self._is_local(visit.path) else None
+            new.listing.lists = of_entries(
+                new.listing, old.listing if old is not None else None, self._reader.walls, ask, True
+            )
         finally:
             os.close(fd)
+        visit.moved = old is None or not _equal(old, new)
+        if old is None or visit.moved:
+            return new
+        if new.listing.key:
+            return replace(old, listing=new.listing)
+        old.listing.lists = new.listing.lists
+        return old
+
+    @staticmethod
+    def _directory(visit: _Visit, own: Attributes, found: "_Found", now: float, wall: int) -> Directory:
+        old = visit.old
         since = old.since if old is not None and old.attr.stamp == own.stamp else now
         last = max(own.mtime_ns, own.ctime_ns)
         settled = not found.followed and (wall - last > COARSE * 1e9 or now - since > COARSE)
         links = tuple(found.left_out)
-        listing = Listing(pack(own.stamp, settled, found.listed), now, key=b"" if found.followed else key)
-        new = Directory(own, found.entries, found.only_folders, settled, since, 0, listing, links)
-        visit.moved = old is None or not _equal(old, new)
-        if old is None or visit.moved:
-            return new
-        return old if not listing.key else replace(old, listing=listing)
+        listing = Listing(pack(own.stamp, settled, found.listed), now)
+        return Directory(own, found.entries, found.only_folders, settled, since, 0, listing, links)
 
     def _entries(self, fd: int, path: bytes, lowest: bool) -> "_Found":
         """The names in one directory: the loop in which a scan spends its time.

@@ -62,7 +62,9 @@ class Singles:
             found.pop(name, None)
             if later.attr is not None:
                 found[name] = later.attr
-        return Listing(pack(listing.stamp, False, found.items()), listing.taken, listing.proved, listing.key)
+        lists = {**listing.lists, **dict.fromkeys(self.of(directory))} if listing.lists is not None else None
+        blob = pack(listing.stamp, False, found.items())
+        return Listing(blob, listing.taken, listing.proved, listing.key, lists)
 
     def __iter__(self) -> Iterator[bytes]:
         """The directories."""

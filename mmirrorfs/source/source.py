@@ -94,7 +94,7 @@ class Source:
         self._names: Container[bytes] = ()
         with self._opened_root() as fd:
             self._identity = _identity(fd)
-        self._scanner = Scanner(self.reader, rank, depth)
+        self._scanner = Scanner(self.reader, rank, depth, lambda path: self.is_local(path))
 
     @property
     def local(self) -> bool:

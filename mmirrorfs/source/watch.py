@@ -13,7 +13,7 @@ from mmirrorfs.source.beneath import DIRECTORY, open_beneath
 from mmirrorfs.source.events import IGNORED, Event
 from mmirrorfs.source.fanotify import FilesystemMarks
 from mmirrorfs.source.inotify import Watches, free_watches
-from mmirrorfs.source.marker import Marker, Way
+from mmirrorfs.source.marker import Marker, Met, Way
 
 
 class Watch:
@@ -106,10 +106,10 @@ class Watch:
             self._marker.allow(sum(1 for event in found if event.mask & IGNORED))
         return found, more
 
-    def learn(self, ways: Iterable[tuple[int, Way]], made: int) -> None:
-        """What a crawl has met: how filesystems are watched, by st_dev, and how many watches it made since."""
+    def learn(self, met: Iterable[Met], made: int) -> None:
+        """What a crawl has met, and how many watches it made since it last said so."""
         if self._marker is not None:
-            self._marker.learn(ways)
+            self._marker.learn(met)
             self._marker.allow(-made)
 
     @property

@@ -56,6 +56,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     scale.add_argument(
         "--wide", type=_number, default=100_000, metavar="N", help="files in the one wide directory (default 100000)"
     )
+    scale.add_argument("--knowing", type=_number, metavar="N", help="measure the crawl of N files, beside find")
     return parser.parse_args(arguments)
 
 
