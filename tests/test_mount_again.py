@@ -82,6 +82,8 @@ OTHERS: dict[str, tuple[str, str]] = {
     "one source more": ("high low other", ""),
     "another winner": ("high low", "--prefer=low"),
     "another depth": ("high low", "--depth=2"),
+    "another way to be watched": ("high low", "--watch=off"),
+    "another time to recheck": ("high low", "--recheck=0"),
     "another promise": ("high low", "--refresh=5"),
     "something left out": ("high low", "--exclude=*.jpg"),
     "everybody": ("high low", "-oallow_other"),

@@ -30,8 +30,10 @@ from mmirrorfs.serve.listen import Listener
 from mmirrorfs.serve.notifier import Notifier
 from mmirrorfs.serve.operations import Operations
 from mmirrorfs.serve.publish import Publish
+from mmirrorfs.serve.recheck import recheck
 from mmirrorfs.serve.refresh import Refresher
 from mmirrorfs.serve.status import status, summary
+from mmirrorfs.serve.watched import WatchReport
 from mmirrorfs.source.access import Access
 from mmirrorfs.source.crawl import Plan as CrawlPlan
 from mmirrorfs.source.crawler import Crawl, Progress
@@ -62,8 +64,9 @@ class Plan:
     """What to mount where. ``options`` are libfuse's.
 
     With ``fallback`` a lost source counts as empty; ``crawls`` say what is crawled of each source, by rank; a request
-    gets EIO after ``timeout`` seconds (0: never). With ``watch`` the sources' changes are listened to. ``on_change``
-    is the user's command, and ``identity`` is what a second mount of the same is known by.
+    gets EIO after ``timeout`` seconds (0: never). With ``watch`` the sources' changes are listened to, and what is
+    known by that is looked at every ``recheck`` seconds (0: never). ``on_change`` is the user's command, and
+    ``identity`` is what a second mount of the same is known by.
     """
 
     mountpoint: bytes
@@ -73,6 +76,7 @@ class Plan:
     crawls: tuple[CrawlPlan | None, ...] = ()
     timeout: float = 0.0
     watch: bool = True
+    recheck: float = 0.0
     on_change: str | None = None
     identity: str = ""
 
@@ -147,13 +151,17 @@ class Session:
         self._publish = Publish(state, self.notifier, changed)
         self._refresher = Refresher(state, self._publish, plan.fallback, self._looked, self._again)
         self._crawls = [
-            Crawl(crawl, source.name, known.offer, Access(known, source.reader.walls).learn)
+            Crawl(crawl, source.name, known.offer, Access(known, source.reader.walls).learn, source.watch.learn)
             if crawl is not None
             else None
             for source, known, crawl in zip(state.sources, state.known, plan.crawls, strict=True)
         ]
         self._view = View(state, self._refresher)
         self._listeners = [self._listener(source) if plan.watch else None for source in state.sources]
+        self._reports = [
+            WatchReport(source, known.trust, plan.watch)
+            for source, known in zip(state.sources, state.known, strict=True)
+        ]
         self._directories = Directories(self._view)
         finder, labels = Finder(self._view, self._is_crawling), Labels(self._view, plan.identity, self._status)
         self.operations = Operations(self._view, self._directories, finder, labels, plan.timeout)
@@ -180,7 +188,8 @@ class Session:
     def _status(self) -> dict[str, object]:
         """How the view is, for monitoring: see ``serve.status``."""
         crawls = [crawl.progress if crawl is not None else Progress() for crawl in self._crawls]
-        return status(self._view, self._directories, self._refresher, crawls)
+        watches = [report.now() for report in self._reports]
+        return status(self._view, self._directories, self._refresher, crawls, watches)
 
     def _is_crawling(self) -> bool:
         return any(crawl is not None and crawl.progress.state == "crawling" for crawl in self._crawls)
@@ -194,12 +203,17 @@ class Session:
         listener = self._listeners[source.rank]
         async with trio.open_nursery() as nursery:
             if listener is not None:
-                await listener.open()
+                await listener.open(2 * len(self._plan.state.sources))
                 self._refresher.doubt(source)
                 nursery.start_soon(listener.run)
+            if not source.watch.descriptors:
+                self._reports[source.rank].log()
             crawl = self._begin_crawl(source)
             if crawl is not None:
                 nursery.start_soon(crawl.run)
+            if self._plan.recheck > 0:
+                fetch = self._view.fetch[source.rank]
+                nursery.start_soon(recheck, self._plan.recheck, fetch, self._refresher.doubt, crawl, self._begin_crawl)
 
     def _begin_crawl(self, source: Source) -> Crawl | None:
         crawl, plan = self._crawls[source.rank], self._plan.crawls[source.rank]
@@ -224,6 +238,7 @@ class Session:
         listener = self._listeners[source.rank]
         if listener is not None:
             listener.scanned()
+            self._reports[source.rank].log()
         self._tell_systemd()
 
     def _tell_systemd(self) -> None:
@@ -290,9 +305,7 @@ class Session:
 def _watching(plan: CrawlPlan, source: Source) -> CrawlPlan:
     """The plan of a crawl that marks what it lists, for the daemon."""
     watch = source.watch
-    return plan._replace(
-        identity=source.identity, fanotify=watch.fanotify, inotify=watch.inotify, budget=watch.budget // 2
-    )
+    return plan._replace(identity=source.identity, fanotify=watch.fanotify, inotify=watch.inotify, budget=watch.part)
 
 
 def _device() -> int:

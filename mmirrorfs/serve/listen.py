@@ -64,9 +64,12 @@ class Listener:
         self._rested: dict[bytes, float] = {}
         self._something = trio.Event()
 
-    async def open(self) -> None:
-        """Have changes reported from now on. What is known already is polled until it was looked at once more."""
-        await threaded(partial(self._source.watch.open, self._source.root))
+    async def open(self, share: int = 2) -> None:
+        """Have changes reported from now on. What is known already is polled until it was looked at once more.
+
+        ``share``: see ``Watch.open``.
+        """
+        await threaded(partial(self._source.watch.open, self._source.root, share))
         if self._source.watch.descriptors:
             self.begin()
 

@@ -27,6 +27,7 @@ import trio
 from mmirrorfs.listing import Listing
 from mmirrorfs.source.crawl import BATCH, CONTROL, HEADER, LISTS, Plan, Word
 from mmirrorfs.source.lists import Read
+from mmirrorfs.source.marker import Met
 from mmirrorfs.source.pace import threaded
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,8 @@ Offer = Callable[[bytes, Listing], bool]
 """Called with a path and what is in that directory; returns whether there is room for more."""
 Learn = Callable[[Read], None]
 """Called with the access lists in a directory."""
+Meet = Callable[[list[Met], int], None]
+"""Called with how filesystems that a crawl met are watched, and the watches that it made since it was last called."""
 
 TURN = 0.001
 """Seconds of work between two checkpoints."""
@@ -69,11 +72,12 @@ class Progress:
 class Crawl:
     """The crawl of one source, which is called ``name`` in the log."""
 
-    def __init__(self, plan: Plan, name: str, offer: Offer, learn: Learn) -> None:
+    def __init__(self, plan: Plan, name: str, offer: Offer, learn: Learn, meet: Meet = lambda met, made: None) -> None:
         self._plan = plan
         self._name = name
         self._offer = offer
         self._learn = learn
+        self._meet = meet
         self._child: subprocess.Popen[bytes] | None = None
         self._again = trio.Event()
         self._scope = trio.CancelScope()
@@ -154,6 +158,7 @@ class Crawl:
 
         What it ends by after the listings, while it sends access lists, is nothing to speak of.
         """
+        made = 0
         try:
             await frames.send(self._plan.encoded())
             while True:
@@ -169,6 +174,8 @@ class Crawl:
                         return "full", ""
                 else:
                     self._folders, self._of = found.get("folders", 0), found.get("of", 0)
+                    self._meet(found.get("met", []), found.get("made", 0) - made)
+                    made = found.get("made", 0)
                     ended = found.get("ended", "")
                     if ended and (ended != "done" or self._state == "done"):
                         return ended, found.get("why", "")

@@ -107,6 +107,11 @@ class Fetch:
             if self._is_lost() or await self._look(path) is None:
                 return
 
+    async def look_at(self, path: bytes) -> None:
+        """Have a directory looked at that is known, for what nothing was reported of. Raises OSError."""
+        if not self._is_lost() and self.known.listings.peek(path) is not None:
+            await self._look(path)
+
     async def prove(self, directory: bytes, names: Collection[bytes]) -> None:
         """Have some names of a directory looked at, and nothing else. Raises OSError."""
         wanted, asked = list(names), self._freshness.clock()

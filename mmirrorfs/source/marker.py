@@ -20,6 +20,7 @@ import errno
 import os
 import select
 import threading
+from collections.abc import Iterable
 from typing import Final, Literal, NamedTuple
 
 from mmirrorfs.source.fanotify import FilesystemMarks
@@ -58,6 +59,10 @@ class Way(NamedTuple):
     mount: int = 0
 
 
+Met = tuple[int, How, str, bool, int]
+"""How a filesystem is watched, in a form that can be sent: st_dev, and a ``Way`` without the fsid."""
+
+
 class Marker:
     """Marks with the fanotify group and the inotify instance of those descriptors; both stay the caller's.
 
@@ -85,12 +90,30 @@ class Marker:
     @property
     def budget(self) -> int:
         """Watches that may yet be made. Where others make some with the same instance, rather too few."""
-        return self._allowed - (self._watches.made if self._watches is not None else 0)
+        return self._allowed - self.made
+
+    @property
+    def made(self) -> int:
+        """Watches that were made through this object."""
+        return self._watches.made if self._watches is not None else 0
 
     def allow(self, more: int) -> None:
         """Add to the budget: watches that have ended. Or take away from it: those that a child made."""
         with self._lock:
             self._allowed += more
+
+    @property
+    def met(self) -> list[Met]:
+        """What was decided, for the parent to ``learn``."""
+        return [(device, way.how, way.why, way.short, way.mount) for device, way in self.ways.items()]
+
+    def learn(self, met: Iterable[Met]) -> None:
+        """What a child has decided of what was not met here, and where the watches did not do for it."""
+        with self._lock:
+            for device, how, why, short, mount in met:
+                own = self._ways.get(device)
+                if own is None or (short and own.how == how):
+                    self._ways[device] = Way(how, why, short, mount=mount)
 
     def close(self) -> None:
         """Give back what is its own. What was marked stays so."""

@@ -7,13 +7,13 @@ source itself is held, so it can be unmounted.
 """
 
 import os
-from collections.abc import Container
+from collections.abc import Container, Iterable
 
 from mmirrorfs.source.beneath import DIRECTORY, open_beneath
-from mmirrorfs.source.events import Event
+from mmirrorfs.source.events import IGNORED, Event
 from mmirrorfs.source.fanotify import FilesystemMarks
 from mmirrorfs.source.inotify import Watches, free_watches
-from mmirrorfs.source.marker import Marker, Way
+from mmirrorfs.source.marker import Marker, Met, Way
 
 
 class Watch:
@@ -24,9 +24,10 @@ class Watch:
         self._watches: Watches | None = None
         self._marker: Marker | None = None
 
-    def open(self, root: bytes) -> None:
+    def open(self, root: bytes, share: int = 2) -> None:
         """Have changes reported from now on of what ``mark`` is called with. Blocking.
 
+        One of ``share`` parts of the inotify watches that the user has left may be taken.
         The root is watched besides: inotify alone tells of its unmounting.
         """
         self.close()
@@ -35,7 +36,7 @@ class Watch:
         except OSError:
             self._marks = None
         try:
-            self._watches, budget = Watches(), free_watches()[0] // 2
+            self._watches, budget = Watches(), free_watches()[0] // share
         except OSError:
             self._watches, budget = None, 0
         self._marker = Marker(self.fanotify, self.inotify, budget)
@@ -80,6 +81,15 @@ class Watch:
         return self._marker.budget if self._marker is not None else 0
 
     @property
+    def part(self) -> int:
+        """How many of them a crawl may make. Next to none where there are too few: then it finds those that there are.
+
+        (With none at all a directory that is watched could not be told from one that is not.)
+        """
+        is_short = any(way.short for way in self.ways)
+        return min(1, self.budget) if is_short else self.budget // 2
+
+    @property
     def descriptors(self) -> list[int]:
         """What becomes readable when there is something to be said."""
         return [fd for fd in (self.fanotify, self.inotify) if fd is not None]
@@ -92,7 +102,15 @@ class Watch:
             if one is not None:
                 found += one.events(wanted)
                 more = more or one.more
+        if self._marker is not None:
+            self._marker.allow(sum(1 for event in found if event.mask & IGNORED))
         return found, more
+
+    def learn(self, met: Iterable[Met], made: int) -> None:
+        """What a crawl has met, and how many watches it made since it last said so."""
+        if self._marker is not None:
+            self._marker.learn(met)
+            self._marker.allow(-made)
 
     @property
     def ways(self) -> list[Way]:
