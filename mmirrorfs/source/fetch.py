@@ -125,7 +125,8 @@ class Fetch:
         noted = self.known.value(path, name)
         if noted is not None and self._freshness.is_fresh(noted[1]):
             return _set(noted[0])
-        source = self.source
+        source, asked = self.source, self._freshness.clock()
+        before = self._attributes(path)
         try:
             if briefly:
                 found = await source.within(BRIEFLY, _value, source, path, name)
@@ -140,9 +141,15 @@ class Fetch:
             if noted is not None:
                 return _set(noted[0])
             raise failure(errno.EIO if not name or name.startswith(ACL) else errno.ENODATA) from error
-        if not name or name.startswith(ACL):
-            self.known.note(path, name, found, self._freshness.clock())
+        if (not name or name.startswith(ACL)) and before == self._attributes(path):
+            self.known.note(path, name, found, asked)
         return _set(found)
+
+    def _attributes(self, path: bytes) -> Attributes | None:
+        """What is known of what a value is of: where that moves, the value may be another."""
+        directory, _, name = path.rpartition(b"/")
+        answer = self.known.entry(directory, name)
+        return answer.attr if answer is not None else None
 
     def _is_lost(self) -> bool:
         if self.source.lost is not None:

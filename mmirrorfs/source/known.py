@@ -146,6 +146,7 @@ class Known:
         self._count(listing, old)
         self.listings.put(path, listing, False)
         self.trust.settle(path, listing.taken)
+        self.trust.arrive(path, listing)
         self._drop_singles(path, listing)
         if old is None:
             self._drop_others(path, listing)
@@ -154,8 +155,7 @@ class Known:
             self._settle(gone, {**untold(path, listing, gone), **dict(inodes_in(path, listing))})
         self._keep_last(path, last)
         self._shrink(path)
-        if changes:
-            self._changed(path, changes)
+        self._tell(path, changes)
 
     def offer(self, path: bytes, listing: Listing) -> bool:
         """The same for what nobody asked for: it takes no room from anything, and returns whether there was some."""
@@ -184,7 +184,7 @@ class Known:
         self._count_singles(directory, self._singles.weight(directory) - weight)
         self._shrink(directory)
         if before is not None and is_news(before.attr, attr):
-            self._changed(directory, [Difference(name, before.attr, attr)])
+            self._tell(directory, [Difference(name, before.attr, attr)])
 
     def take_back(self, directory: bytes, name: bytes) -> None:
         """What was proved of one name while the directory was looked at: the look may have been the later one."""
@@ -219,11 +219,14 @@ class Known:
                 self._forget_singles(path)
                 self.listings.pop(path)
             else:
+                if old is None or is_news(old.attr, new.attr):
+                    self._forget_values([path])
                 last = self._last_of(path, new.listing)
                 changes = self._changes(path, new.listing, None)
                 changed += [(path, [one for one in changes if one.before is not None and one.after is not None])]
                 self.listings.put(path, new.listing, True)
                 self.trust.settle(path, new.listing.taken)
+                self.trust.arrive(path, new.listing)
                 self._drop_singles(path, new.listing)
                 self._keep_last(path, last)
             gone.update(inodes_of(path, old))
@@ -231,8 +234,17 @@ class Known:
             come.update(untold(path, new.listing, gone) if new is not None else ())
         self._settle(gone, come)
         for path, changes in changed:
-            if changes:
-                self._changed(path, changes)
+            self._tell(path, changes)
+
+    def _tell(self, directory: bytes, changes: list[Difference]) -> None:
+        if changes:
+            self._forget_values(join(directory, change.name) for change in changes)
+            self._changed(directory, changes)
+
+    def forget(self, path: bytes) -> None:
+        """There is no directory at a path any more: what is known of its name says what is."""
+        if path not in self.listings.above:
+            self._forget(path)
 
     def remove(self, path: bytes, when: float) -> None:
         """A path was found to lead to nothing, or to something else."""
@@ -260,6 +272,8 @@ class Known:
             self.apply(path, listing)
             for name, later in since.items():
                 self.amend(path, name, later.attr, later.when)
+            if since or not listing.settled:  # it may have been proved by what had its path by then
+                self.trust.miss(path, max([listing.taken, *[later.when for later in since.values()]]))
 
     def _drop_others(self, path: bytes, listing: Listing) -> None:
         """What was known of others than those in a directory that was forgotten meanwhile, or never known."""

@@ -16,15 +16,17 @@ class Listings:
         self.above: dict[bytes, Listing] = {}
         self.below: OrderedDict[bytes, Listing] = OrderedDict()
         self._paths: dict[bytes, bytes] = {}
+        self._others: dict[bytes, list[bytes]] = {}
 
     @property
     def keys(self) -> Container[bytes]:
         """What the watched ones are called where changes are reported."""
         return self._paths
 
-    def path(self, key: bytes) -> bytes | None:
-        """The path of a watched one."""
-        return self._paths.get(key)
+    def paths(self, key: bytes) -> list[bytes]:
+        """The paths of a watched one: several where it is mounted a second time, or is being renamed."""
+        path = self._paths.get(key)
+        return [path, *self._others.get(key, ())] if path is not None else []
 
     def use(self, path: bytes) -> Listing | None:
         """One that somebody asks for."""
@@ -42,8 +44,8 @@ class Listings:
         """Have a listing at a path, as the one that was used last."""
         self.pop(path)
         (self.above if above else self.below)[path] = listing
-        if listing.key:
-            self._paths[listing.key] = path
+        if listing.key and self._paths.setdefault(listing.key, path) != path:
+            self._others.setdefault(listing.key, []).append(path)
 
     def replace(self, path: bytes, listing: Listing) -> None:
         """Another value of the same key in the place of one; none where there is none."""
@@ -55,6 +57,17 @@ class Listings:
         """Take one away, if there is any."""
         found = self.above.pop(path, None)
         found = self.below.pop(path, None) if found is None else found
-        if found is not None and found.key and self._paths.get(found.key) == path:
-            del self._paths[found.key]
+        if found is not None and found.key:
+            self._release(found.key, path)
         return found
+
+    def _release(self, key: bytes, path: bytes) -> None:
+        others = self._others.pop(key, [])
+        if self._paths.get(key) != path:
+            others.remove(path)
+        elif others:
+            self._paths[key] = others.pop(0)
+        else:
+            del self._paths[key]
+        if others:
+            self._others[key] = others
