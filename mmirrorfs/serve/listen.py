@@ -103,8 +103,8 @@ class Listener:
             await trio.sleep(0 if more else GATHER)
 
     async def _take_missed(self) -> None:
-        async for directory in self._known.trust.missed:
-            self._ask(directory, ALL, self._clock())
+        async for directory, name in self._known.trust.missed:
+            self._ask(directory, name, self._clock())
 
     def _take(self, events: list[Event]) -> None:
         hinted: set[bytes] = set()

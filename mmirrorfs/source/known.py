@@ -11,7 +11,7 @@ Event loop's thread only; no I/O.
 
 from collections.abc import Callable, Iterable, Mapping
 
-from mmirrorfs.attributes import Attributes
+from mmirrorfs.attributes import DIR, Attributes
 from mmirrorfs.difference import Difference, differences, is_news
 from mmirrorfs.listing import Listing
 from mmirrorfs.source.freshness import NEVER, WATCHED, Freshness
@@ -73,9 +73,16 @@ class Known:
         if answer is None:
             return None
         when = self.trust.when(directory, self.listings.peek(directory), answer.when, name)
-        if when == WATCHED and answer.attr is not None and answer.attr.may_change_elsewhere:
+        if when == WATCHED and answer.attr is not None and not self._is_watched(directory, name, answer.attr):
             when = answer.when
         return Answer(answer.attr, when)
+
+    def _is_watched(self, directory: bytes, name: bytes, attr: Attributes) -> bool:
+        """Whether all changes of a name's attributes are reported: a directory's are by the directory itself."""
+        if attr.kind != DIR:
+            return not attr.may_change_elsewhere
+        listing = self.listings.peek(join(directory, name))
+        return listing is not None and bool(listing.key) and listing.taken >= self.trust.since
 
     def _last(self, directory: bytes, name: bytes) -> Answer | None:
         """What was proved last of a name, and when."""
@@ -147,6 +154,7 @@ class Known:
         self.listings.put(path, listing, False)
         self.trust.settle(path, listing.taken)
         self.trust.arrive(path, listing)
+        self._compare(path, listing)
         self._drop_singles(path, listing)
         if old is None:
             self._drop_others(path, listing)
@@ -290,6 +298,13 @@ class Known:
     def _keep_last(self, path: bytes, last: dict[bytes, Answer]) -> None:
         for name, answer in last.items():
             self.amend(path, name, *answer)
+
+    def _compare(self, path: bytes, listing: Listing) -> None:
+        """What changed before a directory was watched nobody reported: its own attributes may be others."""
+        directory, _, name = path.rpartition(b"/")
+        own = self._last(directory, name)
+        if own is not None and own.attr is not None and own.when < listing.taken and own.attr.stamp != listing.stamp:
+            self.trust.miss(directory, listing.taken, name)
 
     def _subtree(self, path: bytes) -> list[bytes]:
         """A directory below the depth and all in it, as far as known."""

@@ -35,7 +35,7 @@ class Trust:
         self._doubts: dict[bytes, dict[bytes, float]] = {}
         self._reported: dict[bytes, float] = {}
         self._floor = NEVER
-        self._send, self.missed = trio.open_memory_channel[bytes](math.inf)
+        self._send, self.missed = trio.open_memory_channel[tuple[bytes, bytes]](math.inf)
 
     @property
     def is_begun(self) -> bool:
@@ -66,11 +66,11 @@ class Trust:
         if last >= listing.taken:
             self.miss(directory, last)
 
-    def miss(self, directory: bytes, now: float) -> None:
-        """All that is in a directory has to be looked at, though nothing was reported of it."""
+    def miss(self, directory: bytes, now: float, name: bytes = ALL) -> None:
+        """A name, or all that is in a directory, has to be looked at, though nothing was reported of it."""
         if self.is_begun:
-            self.doubt(directory, ALL, now)
-            self._send.send_nowait(directory)
+            self.doubt(directory, name, now)
+            self._send.send_nowait((directory, name))
 
     def doubt(self, directory: bytes, name: bytes, now: float) -> None:
         """A change of a name was reported, or, under ALL, of whatever is in the directory."""
