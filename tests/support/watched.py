@@ -15,7 +15,7 @@ from tests.support.trees import Tree, grow
 from tests.support.users import needs_root
 
 HOURLY = "--refresh=3600"
-HERE = "whatever is here"
+HERE = "here"
 SUBVOLUME = "a btrfs subvolume"
 OVERLAY = "overlay"
 KINDS = [HERE, *(pytest.param(kind, marks=needs_root) for kind in ("ext4", "xfs", "btrfs", SUBVOLUME, "tmpfs", OVERLAY))]
