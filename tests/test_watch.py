@@ -49,7 +49,7 @@ def test_a_watch_that_has_ended_is_given_back(watch: Watch, tmp_path: Path) -> N
     assert mark(watch, tmp_path / "2")
     assert watch.budget == LEFT // 4 - 2
     shutil.rmtree(tmp_path / "1")
-    watch.events(All())
+    watch.events(All(), set())
     assert watch.budget == LEFT // 4 - 1
 
 

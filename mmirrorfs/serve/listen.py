@@ -11,7 +11,6 @@ A task for each source, on the event loop.
 
 import logging
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 
 import trio
@@ -19,7 +18,7 @@ import trio
 from mmirrorfs.source.events import CREATE, DELETE, IGNORED, MOVED_FROM, MOVED_TO, OVERFLOW, UNMOUNT, Event
 from mmirrorfs.source.fetch import Fetch
 from mmirrorfs.source.pace import threaded
-from mmirrorfs.source.source import Source
+from mmirrorfs.source.source import ABSENT, Source
 from mmirrorfs.source.trust import ALL
 from mmirrorfs.source.walks import join
 
@@ -31,8 +30,8 @@ PAUSE = 0.1
 """Seconds between two looks at the same directory, at the least."""
 REST = 4
 """How many times as long as a look took is waited before the next one at the same directory."""
-FEW = 16
-"""Names of a directory that are asked for by themselves, rather than the whole directory."""
+RETRY = 5.0
+"""Seconds after which is looked again where a look failed, or did not come back as the source hangs."""
 _NAMES = CREATE | DELETE | MOVED_FROM | MOVED_TO
 _OVER = {OVERFLOW: "reports were lost", UNMOUNT: "a filesystem in it was unmounted"}
 
@@ -63,6 +62,7 @@ class Listener:
         self._names: dict[bytes, set[bytes]] = {}
         self._rested: dict[bytes, float] = {}
         self._something = trio.Event()
+        self._is_deaf = False
 
     async def open(self, share: int = 2) -> None:
         """Have changes reported from now on. What is known already is polled until it was looked at once more.
@@ -75,7 +75,7 @@ class Listener:
 
     def begin(self) -> None:
         """Everything may be another by now; from now on it is reported."""
-        if self._source.watch.descriptors and self._source.lost is None:
+        if self._source.watch.descriptors and self._source.lost is None and not self._is_deaf:
             self._known.trust.begin(self._clock())
 
     async def run(self) -> None:
@@ -85,20 +85,29 @@ class Listener:
                 for descriptor in self._source.watch.descriptors:
                     nursery.start_soon(self._listen, descriptor)
                 nursery.start_soon(self._work)
+                nursery.start_soon(self._take_missed)
         finally:
             self._source.watch.close()
 
     async def _listen(self, descriptor: int) -> None:
-        while True:
-            await trio.lowlevel.wait_readable(descriptor)
+        keys = set[bytes]()
+        while not self._is_deaf:
             try:
-                events, more = self._source.watch.events(self._known.listings.keys)
+                await trio.lowlevel.wait_readable(descriptor)
+                events, more = self._source.watch.events(self._known.listings.keys, keys)
             except OSError as error:
-                self._broken(error.strerror or str(error))
+                self._is_deaf = True
                 self._known.trust.end()
+                self._broken(error.strerror or str(error))
                 return
+            self._known.trust.report(keys, self._clock())
+            keys.clear()
             self._take(events)
             await trio.sleep(0 if more else GATHER)
+
+    async def _take_missed(self) -> None:
+        async for directory, name in self._known.trust.missed:
+            self._ask(directory, name, self._clock())
 
     def _take(self, events: list[Event]) -> None:
         hinted: set[bytes] = set()
@@ -107,12 +116,10 @@ class Listener:
             if mask & (OVERFLOW | UNMOUNT):
                 self._broken(_OVER[OVERFLOW if mask & OVERFLOW else UNMOUNT])
                 return
-            directory = self._known.listings.path(key)
-            if directory is None or mask & IGNORED:
+            if mask & IGNORED or (name and self._source.reader.excluded(name)):
                 continue
-            if name and self._source.reader.excluded(name):
-                continue
-            self._note(directory, name, bool(mask & _NAMES), now, hinted)
+            for directory in self._known.listings.paths(key):
+                self._note(directory, name, bool(mask & _NAMES), now, hinted)
         if hinted:
             self._hinted.update(dict.fromkeys(hinted, now))
             self._hint(self._source, hinted)
@@ -168,15 +175,28 @@ class Listener:
                 await self._something.wait()
 
     async def _look(self, directory: bytes, names: set[bytes]) -> None:
-        started = self._clock()
-        with suppress(OSError):
-            if ALL in names and directory not in self._known.listings.above:
+        started, is_above, failed = self._clock(), directory in self._known.listings.above, False
+        try:
+            if ALL in names and is_above:
+                self._hint(self._source, {directory})
+            elif ALL in names:
                 await self._fetch.look_again(directory)
                 self._fill_in(directory, started)
-            else:
+            if names - {ALL} and (is_above or ALL not in names):
                 await self._fetch.prove(directory, names - {ALL})
+        except OSError as error:
+            failed = error.errno not in ABSENT
+            if not failed and self._source.lost is None:
+                self._known.forget(directory)
         now = self._clock()
         self._rested[directory] = now + max(PAUSE, REST * (now - started))
+        if self._source.lost is None and (failed or (not is_above and self._is_due(directory, started))):
+            self._rested[directory] = now + RETRY
+            self._ask(directory, ALL, now)
+
+    def _is_due(self, directory: bytes, started: float) -> bool:
+        """Whether a directory was to be looked at, and was not."""
+        return self._known.trust.is_doubted_since(directory, started) and directory not in self._due
 
     def _fill_in(self, directory: bytes, since: float) -> None:
         """Have directories looked at that are in one that was looked at, and of which nothing is known yet."""

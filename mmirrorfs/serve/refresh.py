@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 
 PROBE = 2.0
 """Seconds between looks at a source that is lost."""
+OPENED = 0.5
+"""Seconds between two looks at what is open and local: what lost its name changes without a report."""
 PAUSE = 0.25
 """Seconds from the end of a look to the next one at the least, however often somebody is surprised."""
 
@@ -240,7 +242,8 @@ class Refresher:
         """Files that are open, perhaps mapped, are asked after: nobody else would notice an edit in place."""
         while True:
             await self._state.files.some()
-            await trio.sleep(self._state.freshness.keep)
+            keep = self._state.freshness.keep
+            await trio.sleep(min(keep, OPENED) if source.local else keep)
             if source.lost is None:
                 await self._check_open_files(source)
 

@@ -160,10 +160,9 @@ class Walk:
         if plan.inherited:
             self._reader.mark = self._marker.mark
         self._identity = plan.identity
-        self._folders = self._of = 0
+        self._folders = self._of = self._above = 0
         self._told = 0.0
         self._paths: list[bytes] = []
-        self._above = 0
 
     def run(self) -> None:
         """Crawl all of it, but for access lists. Raises Lost."""
@@ -259,8 +258,7 @@ class Walk:
 
     def _inside(self, directory: _Inner, listing: Listing | None) -> list[_Inner]:
         """The directories in a directory that are to be crawled, as they lie on the disk."""
-        found = listing.directories() if listing is not None else []
-        if listing is None or not found:
+        if listing is None or not (found := listing.directories()):
             return []
         prefix, device = directory.path + b"/" if directory.path else b"", listing.stamp[0]
         inner = [_Inner(attr.dev, attr.ino, prefix + name) for name, attr in found]

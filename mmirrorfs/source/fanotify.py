@@ -93,8 +93,11 @@ class FilesystemMarks:
         """Take the mark away. Raises OSError: ENOENT where there is none."""
         self._change(_FAN_MARK_REMOVE, fd)
 
-    def events(self, wanted: Container[bytes]) -> list[Event]:
-        """What is there now of the directories ``wanted``, in the kernel's order, and OVERFLOW; never waits."""
+    def events(self, wanted: Container[bytes], keys: set[bytes] | None = None) -> list[Event]:
+        """What is there now of the directories ``wanted``, in the kernel's order, and OVERFLOW; never waits.
+
+        ``keys`` gets those of all that something was reported of.
+        """
         found: list[Event] = []
         left = MOST
         self.more = True
@@ -105,7 +108,7 @@ class FilesystemMarks:
                 self.more = False
                 break
             left -= len(data)
-            _take(data, wanted, found)
+            _take(data, wanted, found, keys if keys is not None else set())
         return found
 
     def _change(self, how: int, fd: int) -> None:
@@ -120,14 +123,15 @@ def _group() -> int:
     return fd
 
 
-def _take(data: bytes, wanted: Container[bytes], found: list[Event]) -> None:
+def _take(data: bytes, wanted: Container[bytes], found: list[Event], keys: set[bytes]) -> None:
     """The loop that everything on the filesystem goes through, wanted or not."""
     at, end = 0, len(data)
     data += _PADDING
-    head = _HEAD.unpack_from
+    head, note = _HEAD.unpack_from, keys.add
     while at < end:
         size, mask, handle = head(data, at)
         key = data[at + _KEY : at + _HANDLE + handle]
+        note(key)
         if key in wanted:
             found.append(Event(mask, key, _name(data[at + _HANDLE + handle : at + size])))
         elif mask & OVERFLOW:

@@ -137,10 +137,10 @@ class Fetch:
         if own is not None:
             return _set(own)
         noted = (self._access.value(path, name) if is_list else None) or self.known.value(path, name)
-        before = self._attributes(path)
         if noted is not None and self._freshness.is_fresh(noted[1]):
             return _set(noted[0])
-        source = self.source
+        source, asked = self.source, self._freshness.clock()
+        before = self._attributes(path)
         try:
             if briefly:
                 found = await source.within(BRIEFLY, _value, source, path, name)
@@ -158,11 +158,11 @@ class Fetch:
         if not name or is_list:
             if self._attributes(path) != before:  # it may have been read before that change
                 return await self.value(path, name, briefly)
-            self.known.note(path, name, found, self._freshness.clock())
+            self.known.note(path, name, found, asked)
         return _set(found)
 
     def _attributes(self, path: bytes) -> Attributes | None:
-        """What is known of a path now."""
+        """What is known of what a value is of: where that moves, the value may be another."""
         directory, _, name = path.rpartition(b"/")
         answer = self.known.entry(directory, name)
         return answer.attr if answer is not None else None

@@ -82,10 +82,10 @@ class Watches:
         """End the watch of that key; IGNORED follows. Raises OSError: EINVAL where there is none any more."""
         _checked(_libc.inotify_rm_watch(self.descriptor, *_WD.unpack(key[len(_PREFIX) :])), key)
 
-    def events(self, wanted: Container[bytes]) -> list[Event]:
+    def events(self, wanted: Container[bytes], keys: set[bytes] | None = None) -> list[Event]:
         """What is there now of the directories ``wanted``, in the kernel's order; never waits.
 
-        OVERFLOW, UNMOUNT and IGNORED come whether they are wanted or not.
+        OVERFLOW, UNMOUNT and IGNORED come whether they are wanted or not. ``keys`` gets those of all.
         """
         found: list[Event] = []
         left = MOST
@@ -97,16 +97,17 @@ class Watches:
                 self.more = False
                 break
             left -= len(data)
-            _take(data, wanted, found)
+            _take(data, wanted, found, keys if keys is not None else set())
         return found
 
 
-def _take(data: bytes, wanted: Container[bytes], found: list[Event]) -> None:
+def _take(data: bytes, wanted: Container[bytes], found: list[Event], keys: set[bytes]) -> None:
     at, end = 0, len(data)
     while at < end:
         wd, mask, _, size = _HEAD.unpack_from(data, at)
         start, at = at, at + _NAME + size
         key = _PREFIX + data[start : start + _WD.size] if wd >= 0 else b""
+        keys.add(key)
         if key in wanted or mask & _ALWAYS:
             found.append(Event(mask, key, data[start + _NAME : at].rstrip(b"\0")))
 

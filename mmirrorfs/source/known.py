@@ -14,13 +14,13 @@ from collections.abc import Callable, Mapping
 from mmirrorfs.attributes import DIR, Attributes
 from mmirrorfs.difference import Difference, Told, differences, is_news
 from mmirrorfs.listing import Listing
-from mmirrorfs.source.freshness import NEVER, Freshness
+from mmirrorfs.source.freshness import NEVER, WATCHED, Freshness
 from mmirrorfs.source.listings import Listings, weight
 from mmirrorfs.source.room import Room
 from mmirrorfs.source.singles import Answer, Singles
 from mmirrorfs.source.trust import Trust
 from mmirrorfs.source.values import Value, Values
-from mmirrorfs.source.walks import NONE, Inode, differing, directories_of, inodes_in, inodes_of, join, untold
+from mmirrorfs.source.walks import Inode, departures, differing, directories_of, inodes_in, inodes_of, join, untold
 from mmirrorfs.tree import Directory
 
 Changed = Callable[[bytes, list[Difference]], None]
@@ -62,12 +62,13 @@ class Known:
 
     def entry(self, directory: bytes, name: bytes) -> Answer | None:
         """What is known of a name in a directory, and when that is true; None where that is nothing."""
-        answer = self._last(directory, name)
+        answer, listing = self._last(directory, name), self.listings.use(directory)
         if answer is None:
             return None
-        if answer.attr is not None and not self.is_reported(directory, name, answer.attr):
-            return answer
-        return Answer(answer.attr, self.trust.when(directory, self.listings.peek(directory), answer.when, name))
+        when = self.trust.when(directory, listing, answer.when, name)
+        if when == WATCHED and answer.attr is not None and not self.is_reported(directory, name, answer.attr):
+            when = answer.when
+        return Answer(answer.attr, when)
 
     def is_reported(self, directory: bytes, name: bytes, attr: Attributes) -> bool:
         """Whether what changes in these attributes is reported where the directory is watched: of another directory
@@ -80,7 +81,7 @@ class Known:
 
     def _last(self, directory: bytes, name: bytes) -> Answer | None:
         """What was proved last of a name, and when."""
-        later, listing = self._singles.get(directory, name), self.listings.use(directory)
+        later, listing = self._singles.get(directory, name), self.listings.peek(directory)
         if later is not None or listing is None:
             return later
         attr = listing.get(name)
@@ -139,6 +140,8 @@ class Known:
         self._count(listing, old)
         self.listings.put(path, listing, False)
         self.trust.settle(path, listing.taken)
+        self.trust.arrive(path, listing)
+        self._compare(path, listing)
         self._drop_singles(path, listing)
         if old is None:
             self._drop_others(path, listing)
@@ -209,11 +212,14 @@ class Known:
                 self._forget_singles(path)
                 self.listings.pop(path)
             else:
+                if old is None or is_news(old.attr, new.attr):
+                    self.used -= self._values.forget([path])
                 last = self._last_of(path, new.listing)
                 changes = self._changes(path, new.listing, None)
                 changed += [(path, [one for one in changes if one.before is not None and one.after is not None])]
                 self.listings.put(path, new.listing, True)
                 self.trust.settle(path, new.listing.taken)
+                self.trust.arrive(path, new.listing)
                 self._drop_singles(path, new.listing)
                 self._keep_last(path, last)
             gone.update(inodes_of(path, old))
@@ -222,6 +228,11 @@ class Known:
         self._settle(gone, come)
         for path, changes in changed:
             self._tell(path, changes)
+
+    def forget(self, path: bytes) -> None:
+        """There is no directory at a path any more: what is known of its name says what is."""
+        if path not in self.listings.above:
+            self._forget(path)
 
     def remove(self, path: bytes, when: float) -> None:
         """A path was found to lead to nothing, or to something else."""
@@ -233,15 +244,11 @@ class Known:
 
     def _settle(self, gone: "dict[bytes, Inode]", come: "dict[bytes, Inode]") -> None:
         """Rule 4, for the directories that were at some paths and those that are now."""
-        if not self._stable:
-            gone, come = {path: inode for path, inode in gone.items() if path not in come}, {}
-        left = {path: inode for path, inode in gone.items() if come.get(path, NONE)[:2] != inode[:2]}
-        new = {inode: path for path, inode in come.items() if gone.get(path, NONE)[:2] != inode[:2]}
         moved: list[tuple[bytes, Listing, Mapping[bytes, Answer]]] = []
-        for path, inode in left.items():
-            if inode in new:  # with the same mtime, which a rename leaves: the number may be another's by now
-                inside = self._subtree(path)
-                moved += [(new[inode] + old[len(path) :], self.listings.below[old], self.since(old)) for old in inside]
+        for path, place in departures(gone, come, self._stable).items():
+            if place is not None:
+                inside = self.listings.subtree(path)
+                moved += [(place + old[len(path) :], self.listings.below[old], self.since(old)) for old in inside]
             self._forget(path)
         for path, listing, since in moved:  # once all are away: two may have changed names
             if path in self.listings.above:
@@ -249,6 +256,8 @@ class Known:
             self.apply(path, listing)
             for name, later in since.items():
                 self.amend(path, name, later.attr, later.when)
+            if since or not listing.settled:  # it may have been proved by what had its path by then
+                self.trust.miss(path, max([listing.taken, *[later.when for later in since.values()]]))
 
     def _drop_others(self, path: bytes, listing: Listing) -> None:
         """What was known of others than those in a directory that was forgotten meanwhile, or never known."""
@@ -266,17 +275,16 @@ class Known:
         for name, answer in last.items():
             self.amend(path, name, *answer)
 
-    def _subtree(self, path: bytes) -> list[bytes]:
-        """A directory below the depth and all in it, as far as known."""
-        found = [path] if path in self.listings.below else []
-        for directory in found:
-            inner = (directory + b"/" + name for name, _ in self.listings.below[directory].directories())
-            found += [one for one in inner if one in self.listings.below]
-        return found
+    def _compare(self, path: bytes, listing: Listing) -> None:
+        """What changed before a directory was watched nobody reported: its own attributes may be others."""
+        directory, _, name = path.rpartition(b"/")
+        own = self._last(directory, name)
+        if own is not None and own.attr is not None and own.when < listing.taken and own.attr.stamp != listing.stamp:
+            self.trust.miss(directory, listing.taken, name)
 
     def _forget(self, path: bytes) -> None:
         self.used -= self._values.forget([path])
-        for directory in self._subtree(path) or [path]:
+        for directory in self.listings.subtree(path) or [path]:
             self.trust.forget(directory)
             if directory in self.listings.below and (old := self.listings.pop(directory)) is not None:
                 self._count(None, old)
@@ -312,14 +320,7 @@ class Known:
         old = self.listings.peek(path)
         if told is None or told[0] is not old:
             told = (old, differences(old, listing) if old is not None else [])
-        found = told[1]
-        singles = self._singles.of(path)
-        if not singles:
-            return found
-        older = [(name, answer.attr) for name, answer in singles.items() if answer.when <= listing.taken]
-        now = [Difference(name, attr, listing.get(name)) for name, attr in older]
-        rest = [one for one in found if one.name not in singles]
-        return sorted([*rest, *(one for one in now if is_news(one.before, one.after))])
+        return self._singles.differences(path, listing, told[1])
 
     def _count(self, new: Listing | None, old: Listing | None) -> None:
         self.used += weight(new) - weight(old)

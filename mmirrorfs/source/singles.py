@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from mmirrorfs.attributes import Attributes, Kind
+from mmirrorfs.difference import Difference, is_news
 from mmirrorfs.listing import Listing, pack
 
 WEIGHT = 5
@@ -65,6 +66,16 @@ class Singles:
         lists = {**listing.lists, **dict.fromkeys(self.of(directory))} if listing.lists is not None else None
         blob = pack(listing.stamp, False, found.items())
         return Listing(blob, listing.taken, listing.proved, listing.key, lists)
+
+    def differences(self, directory: bytes, listing: Listing, found: list[Difference]) -> list[Difference]:
+        """What a new listing tells that is not what was known: ``found`` is what the last one did not."""
+        singles = self.of(directory)
+        if not singles:
+            return found
+        older = [(name, answer.attr) for name, answer in singles.items() if answer.when <= listing.taken]
+        now = [Difference(name, attr, listing.get(name)) for name, attr in older]
+        rest = [one for one in found if one.name not in singles]
+        return sorted([*rest, *(one for one in now if is_news(one.before, one.after))])
 
     def __iter__(self) -> Iterator[bytes]:
         """The directories."""

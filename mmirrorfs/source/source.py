@@ -113,6 +113,7 @@ class Source:
         """
         try:
             with self._opened_root() as fd:
+                self.watch.hold(fd)
                 identity = _identity(fd)
                 if identity != self._identity:
                     self._check_stranger(os.listdir(fd), identity)

@@ -3,11 +3,12 @@
 Inert until it is opened, which is done by the process that serves, before it looks at the source. No descriptor of the
 source itself is held, so it can be unmounted.
 
-``mark`` may be called in any thread; ``open`` blocks; the rest belongs to the event loop.
+``mark`` and ``hold`` may be called in any thread; ``open`` blocks; the rest belongs to the event loop.
 """
 
 import os
 from collections.abc import Container, Iterable
+from contextlib import suppress
 
 from mmirrorfs.source.beneath import DIRECTORY, open_beneath
 from mmirrorfs.source.events import IGNORED, Event
@@ -40,17 +41,19 @@ class Watch:
         except OSError:
             self._watches, budget = None, 0
         self._marker = Marker(self.fanotify, self.inotify, budget)
-        if self._watches is not None:
+        with suppress(OSError):
+            fd = open_beneath(root, b"", DIRECTORY)
             try:
-                fd = open_beneath(root, b"", DIRECTORY)
-            except OSError:
-                return
-            try:
-                self._watches.add(fd)
-            except OSError:
-                pass
+                self.hold(fd)
             finally:
                 os.close(fd)
+
+    def hold(self, root: int) -> None:
+        """Have the unmounting of the open root told of: a watch goes with its mount, so whoever finds it there asks."""
+        watches = self._watches
+        if watches is not None:
+            with suppress(OSError):
+                watches.add(root)
 
     def close(self) -> None:
         """Nothing is reported any more."""
@@ -94,13 +97,16 @@ class Watch:
         """What becomes readable when there is something to be said."""
         return [fd for fd in (self.fanotify, self.inotify) if fd is not None]
 
-    def events(self, wanted: Container[bytes]) -> tuple[list[Event], bool]:
-        """What was reported of directories that are wanted, and whether there is more. Raises OSError."""
+    def events(self, wanted: Container[bytes], keys: set[bytes]) -> tuple[list[Event], bool]:
+        """What was reported of directories that are wanted, and whether there is more; ``keys`` gets those of all.
+
+        Raises OSError.
+        """
         found: list[Event] = []
         more = False
         for one in (self._marks, self._watches):
             if one is not None:
-                found += one.events(wanted)
+                found += one.events(wanted, keys)
                 more = more or one.more
         if self._marker is not None:
             self._marker.allow(sum(1 for event in found if event.mask & IGNORED))

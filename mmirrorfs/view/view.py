@@ -99,7 +99,7 @@ class View:
         EIO where the source is lost. ESTALE where the name leads to another file by now while the old one is open, or
         to something of another type, or to another source: the kernel then looks the name up again.
         """
-        node = self.inodes.file_node(ino)
+        node, asked = self.inodes.file_node(ino), self.freshness.clock()
         source = node.source
         try:
             fd, attr = await source.open_content(node.inner)
@@ -115,7 +115,7 @@ class View:
             raise self._stale(node)
         same, now = is_same(node.kernel_attr, attr), self.freshness.clock()
         if not same:
-            self.known[source.rank].amend(node.above, node.name, attr, now)
+            self.known[source.rank].amend(node.above, node.name, attr, now, asked)
         return self.files.add(fd, node, attr, now), same
 
     # What is told
