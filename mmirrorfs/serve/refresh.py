@@ -152,7 +152,7 @@ class Refresher:
             return partial(source.scan, old) if scan or hints else source.check_root
         if asked:
             return partial(source.scan, old, anew=True)
-        only = hints | (known.polled() if scan else set())
+        only = hints | (known.listings.polled() if scan else set())
         return partial(source.scan, old, only=only) if only else source.check_root
 
     async def _look(self, source: Source, scan: bool, asked: bool) -> None:

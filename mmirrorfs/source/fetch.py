@@ -19,12 +19,12 @@ from collections.abc import Callable, Collection
 import trio
 
 from mmirrorfs.attributes import Attributes
-from mmirrorfs.difference import differences
+from mmirrorfs.difference import Told, differences
 from mmirrorfs.listing import Listing
 from mmirrorfs.source.access import Access
 from mmirrorfs.source.ahead import Ahead
 from mmirrorfs.source.freshness import Freshness
-from mmirrorfs.source.known import Known, Told
+from mmirrorfs.source.known import Known
 from mmirrorfs.source.lists import PREFIX
 from mmirrorfs.source.look import look
 from mmirrorfs.source.pace import beside
@@ -137,6 +137,7 @@ class Fetch:
         if own is not None:
             return _set(own)
         noted = (self._access.value(path, name) if is_list else None) or self.known.value(path, name)
+        before = self._attributes(path)
         if noted is not None and self._freshness.is_fresh(noted[1]):
             return _set(noted[0])
         source = self.source
@@ -155,8 +156,16 @@ class Fetch:
                 return _set(noted[0])
             raise failure(errno.EIO if not name or is_list else errno.ENODATA) from error
         if not name or is_list:
+            if self._attributes(path) != before:  # it may have been read before that change
+                return await self.value(path, name, briefly)
             self.known.note(path, name, found, self._freshness.clock())
         return _set(found)
+
+    def _attributes(self, path: bytes) -> Attributes | None:
+        """What is known of a path now."""
+        directory, _, name = path.rpartition(b"/")
+        answer = self.known.entry(directory, name)
+        return answer.attr if answer is not None else None
 
     async def _prove_list(self, path: bytes) -> None:
         """Have an entry proved, and all lists of its directory read where none is known. Raises ENOENT and the like."""

@@ -11,11 +11,11 @@ Event loop's thread only; no I/O.
 
 from collections.abc import Callable, Mapping
 
-from mmirrorfs.attributes import Attributes
-from mmirrorfs.difference import Difference, differences, is_news
+from mmirrorfs.attributes import DIR, Attributes
+from mmirrorfs.difference import Difference, Told, differences, is_news
 from mmirrorfs.listing import Listing
 from mmirrorfs.source.freshness import NEVER, Freshness
-from mmirrorfs.source.listings import Listings
+from mmirrorfs.source.listings import Listings, weight
 from mmirrorfs.source.room import Room
 from mmirrorfs.source.singles import Answer, Singles
 from mmirrorfs.source.trust import Trust
@@ -25,10 +25,6 @@ from mmirrorfs.tree import Directory
 
 Changed = Callable[[bytes, list[Difference]], None]
 """Called with a directory and what is known to have changed in it: what came to be known is no change."""
-
-
-Told = tuple[Listing | None, list[Difference]]
-"""An earlier listing, and what differs from it."""
 
 
 def _unheard(directory: bytes, changes: list[Difference]) -> None:
@@ -69,9 +65,18 @@ class Known:
         answer = self._last(directory, name)
         if answer is None:
             return None
-        if answer.attr is not None and answer.attr.may_change_elsewhere:
+        if answer.attr is not None and not self.is_reported(directory, name, answer.attr):
             return answer
         return Answer(answer.attr, self.trust.when(directory, self.listings.peek(directory), answer.when, name))
+
+    def is_reported(self, directory: bytes, name: bytes, attr: Attributes) -> bool:
+        """Whether what changes in these attributes is reported where the directory is watched: of another directory
+        it is if that is watched itself, of a file if it has no other name.
+        """
+        if attr.kind != DIR:
+            return not attr.may_change_elsewhere
+        inner = self.listings.peek(join(directory, name))
+        return inner is not None and bool(inner.key) and inner.taken >= self.trust.since
 
     def _last(self, directory: bytes, name: bytes) -> Answer | None:
         """What was proved last of a name, and when."""
@@ -101,10 +106,6 @@ class Known:
         self.apply(directory, applied)
         return applied
 
-    def polled(self) -> set[bytes]:
-        """The directories above the depth whose changes are not reported."""
-        return {path for path, listing in self.listings.above.items() if not listing.key}
-
     def is_proved(self, directory: bytes, freshness: Freshness) -> bool:
         """Whether it is known, well enough, that a directory is there with these names."""
         listing = self.listings.use(directory)
@@ -121,7 +122,7 @@ class Known:
     def __len__(self) -> int:
         """The room that is taken, in entries of directories below the depth."""
         singles = sum(self._singles.weight(path) for path in self._singles if path not in self.listings.above)
-        return sum(map(_weight, self.listings.below.values())) + singles + len(self._values)
+        return sum(map(weight, self.listings.below.values())) + singles + len(self._values)
 
     # Proof
 
@@ -146,8 +147,7 @@ class Known:
             self._settle(gone, {**untold(path, listing, gone), **dict(inodes_in(path, listing))})
         self._keep_last(path, last)
         self._shrink(path)
-        if changes:
-            self._changed(path, changes)
+        self._tell(path, changes)
 
     def offer(self, path: bytes, listing: Listing) -> bool:
         """The same for what nobody asked for: it takes no room from anything, and returns whether there was some."""
@@ -176,7 +176,7 @@ class Known:
         self._count_singles(directory, self._singles.weight(directory) - weight)
         self._shrink(directory)
         if before is not None and is_news(before.attr, attr):
-            self._changed(directory, [Difference(name, before.attr, attr)])
+            self._tell(directory, [Difference(name, before.attr, attr)])
 
     def take_back(self, directory: bytes, name: bytes) -> None:
         """What was proved of one name while the directory was looked at: the look may have been the later one."""
@@ -221,8 +221,7 @@ class Known:
             come.update(untold(path, new.listing, gone) if new is not None else ())
         self._settle(gone, come)
         for path, changes in changed:
-            if changes:
-                self._changed(path, changes)
+            self._tell(path, changes)
 
     def remove(self, path: bytes, when: float) -> None:
         """A path was found to lead to nothing, or to something else."""
@@ -302,6 +301,12 @@ class Known:
                 self._singles.add(directory, name, answer, listing)
         self._count_singles(directory, self._singles.weight(directory))
 
+    def _tell(self, directory: bytes, changes: list[Difference]) -> None:
+        """Of what changed no value is known any longer."""
+        if changes:
+            self.used -= self._values.forget(join(directory, one.name) for one in changes)
+            self._changed(directory, changes)
+
     def _changes(self, path: bytes, listing: Listing, told: Told | None) -> list[Difference]:
         """What a look tells that is not what was known."""
         old = self.listings.peek(path)
@@ -317,7 +322,7 @@ class Known:
         return sorted([*rest, *(one for one in now if is_news(one.before, one.after))])
 
     def _count(self, new: Listing | None, old: Listing | None) -> None:
-        self.used += _weight(new) - _weight(old)
+        self.used += weight(new) - weight(old)
 
     def _shrink(self, kept: bytes | None = None) -> None:
         """Rule 3, of the source of which most is known. ``kept`` is what somebody asks for at this moment: it stays."""
@@ -341,8 +346,3 @@ class Known:
         if path is not None:
             self._forget_singles(path)
         return path is not None
-
-
-def _weight(listing: Listing | None) -> int:
-    """What a directory counts as, in entries: an empty one takes room too."""
-    return max(1, len(listing)) if listing is not None else 0

@@ -26,6 +26,10 @@ class Listings:
         """The path of a watched one."""
         return self._paths.get(key)
 
+    def polled(self) -> set[bytes]:
+        """The directories above the depth whose changes are not reported."""
+        return {path for path, listing in self.above.items() if not listing.key}
+
     def use(self, path: bytes) -> Listing | None:
         """One that somebody asks for."""
         found = self.above.get(path)
@@ -58,3 +62,8 @@ class Listings:
         if found is not None and found.key and self._paths.get(found.key) == path:
             del self._paths[found.key]
         return found
+
+
+def weight(listing: Listing | None) -> int:
+    """What a directory counts as, in entries: an empty one takes room too."""
+    return max(1, len(listing)) if listing is not None else 0

@@ -113,7 +113,7 @@ class _Inside:
         held = self._view.inodes.held.get
         while piece := list(self._listing.entries(start, PIECE)):
             for ino, (name, attr) in zip(self._numbers[start : start + PIECE], piece, strict=True):
-                node, when = held(ino), taken if attr.may_change_elsewhere else all_when
+                node, when = held(ino), all_when if known.is_reported(path, name, attr) else taken
                 if name in since:
                     attr, when = _since(attr, known.entry(path, name))
                 if node is None:
