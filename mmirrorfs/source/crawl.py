@@ -36,7 +36,7 @@ from mmirrorfs.source.filesystems import LOCAL, VIEW_TYPE, mounts
 from mmirrorfs.source.links import mount_id
 from mmirrorfs.source.lists import NONE, OWN, Asker, Read
 from mmirrorfs.source.look import look
-from mmirrorfs.source.marker import Marker, Met
+from mmirrorfs.source.marker import Marker, Report, Unmarked
 from mmirrorfs.source.reader import Reader
 
 HEADER = struct.Struct("<dIII")
@@ -87,15 +87,14 @@ class Plan(NamedTuple):
 class Word(TypedDict, total=False):
     """A control frame: how far it is (folders that are done, of how many); in the last one how it ``ended``, and why.
 
-    ``met`` is how the filesystems that it met are watched, ``made`` how many inotify watches it made.
+    ``watch`` is what its marker reports.
     Ends are "done" (and once more, when all access lists were sent), "lost" (the root does not stand any more), and
     "failed" (an error of ours).
     """
 
     folders: int
     of: int
-    met: list[Met]
-    made: int
+    watch: Report
     ended: str
     why: str
 
@@ -156,9 +155,8 @@ class Walk:
         self._plan = plan
         self._sender = sender
         self._reader = Reader(plan.root, excluded_by(plan.excludes), plan.follow)
-        self._marker = Marker(plan.fanotify, plan.inotify, plan.budget)
-        if plan.inherited:
-            self._reader.mark = self._marker.mark
+        self._marker = Marker(plan.fanotify, plan.inotify, plan.budget) if plan.inherited else Unmarked()
+        self._reader.mark = self._marker.mark
         self._identity = plan.identity
         self._folders = self._of = self._above = 0
         self._told = 0.0
@@ -177,7 +175,7 @@ class Walk:
 
     def word(self) -> Word:
         """How far it is."""
-        return Word(folders=self._folders, of=self._of, met=self._marker.met, made=self._marker.made)
+        return Word(folders=self._folders, of=self._of, watch=self._marker.report)
 
     def _at_depth(self) -> list[_Inner]:
         level = [_Inner(0, 0, b"")] if self._crosses(b"") else []

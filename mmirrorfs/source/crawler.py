@@ -174,8 +174,8 @@ class Crawl:
                         return "full", ""
                 else:
                     self._folders, self._of = found.get("folders", 0), found.get("of", 0)
-                    self._meet(found.get("met", []), found.get("made", 0) - made)
-                    made = found.get("made", 0)
+                    before, (made, met) = made, found.get("watch", (made, []))
+                    self._meet(met, made - before)
                     ended = found.get("ended", "")
                     if ended and (ended != "done" or self._state == "done"):
                         return ended, found.get("why", "")

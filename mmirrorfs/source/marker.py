@@ -61,6 +61,18 @@ class Way(NamedTuple):
 
 Met = tuple[int, How, str, bool, int]
 """How a filesystem is watched, in a form that can be sent: st_dev, and a ``Way`` without the fsid."""
+Report = tuple[int, list[Met]]
+"""How many inotify watches a child has made, and what it has met."""
+
+
+class Unmarked:
+    """In the place of a marker where nothing is reported."""
+
+    report: Report = (0, [])
+
+    def mark(self, fd: int) -> bytes:
+        """No key."""
+        return b""
 
 
 class Marker:
@@ -103,9 +115,9 @@ class Marker:
             self._allowed += more
 
     @property
-    def met(self) -> list[Met]:
-        """What was decided, for the parent to ``learn``."""
-        return [(device, way.how, way.why, way.short, way.mount) for device, way in self.ways.items()]
+    def report(self) -> Report:
+        """What a parent has to ``learn``, and to take from its budget."""
+        return self.made, [(device, way.how, way.why, way.short, way.mount) for device, way in self.ways.items()]
 
     def learn(self, met: Iterable[Met]) -> None:
         """What a child has decided of what was not met here, and where the watches did not do for it."""
