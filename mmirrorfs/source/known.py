@@ -87,15 +87,12 @@ class Known:
     def _last(self, directory: bytes, name: bytes) -> Answer | None:
         """What was proved last of a name, and when."""
         later = self._singles.get(directory, name)
-        if later is not None:
-            return later
-        listing = self.listings.use(directory)
-        if listing is None:
-            return None
-        attr = listing.get(name)
-        if attr is None:
-            return Answer(None, listing.proved)
-        return Answer(attr, listing.taken) if attr.is_known else None
+        return later if later is not None else _listed(self.listings.use(directory), name)
+
+    def _peeked(self, directory: bytes, name: bytes) -> Answer | None:
+        """The same, for nobody who asks."""
+        later = self._singles.get(directory, name)
+        return later if later is not None else _listed(self.listings.peek(directory), name)
 
     def when(self, directory: bytes) -> float:
         """When all that is known of a directory is true; NEVER where that is nothing."""
@@ -302,7 +299,7 @@ class Known:
     def _compare(self, path: bytes, listing: Listing) -> None:
         """What changed before a directory was watched nobody reported: its own attributes may be others."""
         directory, _, name = path.rpartition(b"/")
-        own = self._last(directory, name)
+        own = self._peeked(directory, name)
         if own is not None and own.attr is not None and own.when < listing.taken and own.attr.stamp != listing.stamp:
             self.trust.miss(directory, listing.taken, name)
 
@@ -383,6 +380,16 @@ class Known:
         if path is not None:
             self._forget_singles(path)
         return path is not None
+
+
+def _listed(listing: Listing | None, name: bytes) -> Answer | None:
+    """What a listing says of a name."""
+    if listing is None:
+        return None
+    attr = listing.get(name)
+    if attr is None:
+        return Answer(None, listing.proved)
+    return Answer(attr, listing.taken) if attr.is_known else None
 
 
 def _weight(listing: Listing | None) -> int:
