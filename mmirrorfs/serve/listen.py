@@ -183,7 +183,7 @@ class Listener:
                 await self._fetch.prove(directory, names - {ALL})
         except OSError as error:
             failed = error.errno not in ABSENT
-            if not failed and self._source.lost is None:
+            if not failed and not is_above and self._source.lost is None:
                 self._known.forget(directory)
         now = self._clock()
         self._rested[directory] = now + max(PAUSE, REST * (now - started))

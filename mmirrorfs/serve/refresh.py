@@ -160,7 +160,7 @@ class Refresher:
             return partial(source.scan, old) if scan or hints else source.check_root
         if asked:
             return partial(source.scan, old, anew=True)
-        only = hints | (known.polled() if scan else set())
+        only = hints | (known.listings.polled() if scan else set())
         return partial(source.scan, old, only=only) if only else source.check_root
 
     async def _look(self, source: Source, scan: bool, asked: bool) -> None:
@@ -190,7 +190,7 @@ class Refresher:
         self._looked(source)
 
     def _stands(self, source: Source) -> bool:
-        """Whether a source is there, where that is in memory and was found out otherwise lately: that wakes no thread."""
+        """Whether a source is there: by what is in memory, which wakes no thread, where it was asked lately."""
         return self._state.freshness.clock() - self._asked_root[source.rank] < THOROUGH and source.stands()
 
     def _note_lost(self, source: Source, reason: str) -> None:

@@ -23,11 +23,12 @@ from mmirrorfs.difference import differences
 from mmirrorfs.listing import Listing
 from mmirrorfs.source.ahead import Ahead
 from mmirrorfs.source.freshness import Freshness
-from mmirrorfs.source.known import Known, Told, Value
+from mmirrorfs.source.known import Known, Told
 from mmirrorfs.source.look import look
 from mmirrorfs.source.pace import beside
 from mmirrorfs.source.singles import Answer
 from mmirrorfs.source.source import ABSENT, PAUSE, Source, SourceLost
+from mmirrorfs.source.values import Value
 from mmirrorfs.source.walks import join
 
 BRIEFLY = 0.3

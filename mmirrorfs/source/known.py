@@ -15,16 +15,13 @@ from mmirrorfs.attributes import DIR, Attributes
 from mmirrorfs.difference import Difference, differences, is_news
 from mmirrorfs.listing import Listing
 from mmirrorfs.source.freshness import NEVER, WATCHED, Freshness
-from mmirrorfs.source.listings import Listings
+from mmirrorfs.source.listings import Listings, weight
 from mmirrorfs.source.room import Room
-from mmirrorfs.source.singles import Answer, Singles
+from mmirrorfs.source.singles import Answer, Singles, listed
 from mmirrorfs.source.trust import Trust
+from mmirrorfs.source.values import Value, Values
 from mmirrorfs.source.walks import NONE, Inode, differing, directories_of, inodes_in, inodes_of, join, untold
 from mmirrorfs.tree import Directory
-
-Value = bytes | int
-"""An extended attribute or a link's target; or the errno that says why there is none."""
-
 
 Changed = Callable[[bytes, list[Difference]], None]
 """Called with a directory and what is known to have changed in it: what came to be known is no change."""
@@ -57,7 +54,7 @@ class Known:
         self.listings = Listings()
         self.trust = Trust()
         self._singles = Singles()
-        self._values: dict[bytes, dict[bytes, tuple[Value, float]]] = {}
+        self._values = Values()
         for path, directory in directories_of(tree):
             self.listings.put(path, directory.listing, True)
 
@@ -84,15 +81,11 @@ class Known:
         listing = self.listings.peek(join(directory, name))
         return listing is not None and bool(listing.key) and listing.taken >= self.trust.since
 
-    def _last(self, directory: bytes, name: bytes) -> Answer | None:
+    def _last(self, directory: bytes, name: bytes, quietly: bool = False) -> Answer | None:
         """What was proved last of a name, and when."""
         later = self._singles.get(directory, name)
-        return later if later is not None else _listed(self.listings.use(directory), name)
-
-    def _peeked(self, directory: bytes, name: bytes) -> Answer | None:
-        """The same, for nobody who asks."""
-        later = self._singles.get(directory, name)
-        return later if later is not None else _listed(self.listings.peek(directory), name)
+        look_up = self.listings.peek if quietly else self.listings.use
+        return later if later is not None else listed(look_up(directory), name)
 
     def when(self, directory: bytes) -> float:
         """When all that is known of a directory is true; NEVER where that is nothing."""
@@ -112,10 +105,6 @@ class Known:
         self.apply(directory, applied)
         return applied
 
-    def polled(self) -> set[bytes]:
-        """The directories above the depth whose changes are not reported."""
-        return {path for path, listing in self.listings.above.items() if not listing.key}
-
     def is_proved(self, directory: bytes, freshness: Freshness) -> bool:
         """Whether it is known, well enough, that a directory is there with these names."""
         listing = self.listings.use(directory)
@@ -127,13 +116,12 @@ class Known:
 
     def value(self, path: bytes, name: bytes) -> tuple[Value, float] | None:
         """An extended attribute, or under the name b"" a link's target; and when that was so."""
-        values = self._values.get(path)
-        return values.get(name) if values is not None else None
+        return self._values.get(path, name)
 
     def __len__(self) -> int:
         """The room that is taken, in entries of directories below the depth."""
         singles = sum(self._singles.weight(path) for path in self._singles if path not in self.listings.above)
-        return sum(map(_weight, self.listings.below.values())) + singles + sum(map(len, self._values.values()))
+        return sum(map(weight, self.listings.below.values())) + singles + len(self._values)
 
     # Proof
 
@@ -199,9 +187,7 @@ class Known:
 
     def note(self, path: bytes, name: bytes, value: Value, when: float) -> None:
         """A value was asked for: see ``value``."""
-        values = self._values.pop(path, {})
-        self.used += name not in values
-        self._values[path] = {**values, name: (value, when)}
+        self.used += self._values.note(path, name, value, when)
         self._shrink()
 
     def distrust(self, directory: bytes) -> None:
@@ -219,7 +205,7 @@ class Known:
         changed: list[tuple[bytes, list[Difference]]] = []
         for path, old, new in differing(before, tree):
             if path not in self.listings.above:
-                self._forget(path)
+                self.forget(path)
             if new is None:
                 self._forget_singles(path)
                 self.listings.pop(path)
@@ -246,16 +232,11 @@ class Known:
             self._forget_values(join(directory, change.name) for change in changes)
             self._changed(directory, changes)
 
-    def forget(self, path: bytes) -> None:
-        """There is no directory at a path any more: what is known of its name says what is."""
-        if path not in self.listings.above:
-            self._forget(path)
-
     def remove(self, path: bytes, when: float) -> None:
         """A path was found to lead to nothing, or to something else."""
         directory, _, name = path.rpartition(b"/")
         self.amend(directory, name, None, when)
-        self._forget(path)
+        self.forget(path)
 
     # Moves, and what is dropped
 
@@ -268,9 +249,9 @@ class Known:
         moved: list[tuple[bytes, Listing, Mapping[bytes, Answer]]] = []
         for path, inode in left.items():
             if inode in new:  # with the same mtime, which a rename leaves: the number may be another's by now
-                inside = self._subtree(path)
+                inside = self.listings.subtree(path)
                 moved += [(new[inode] + old[len(path) :], self.listings.below[old], self.since(old)) for old in inside]
-            self._forget(path)
+            self.forget(path)
         for path, listing, since in moved:  # once all are away: two may have changed names
             if path in self.listings.above:
                 continue  # it is scanned now
@@ -285,7 +266,7 @@ class Known:
         for inner, inode in inodes_in(path, listing):
             known = self.listings.below.get(inner)
             if self._stable and known is not None and known.stamp[:2] != inode[:2]:
-                self._forget(inner)
+                self.forget(inner)
 
     def _last_of(self, path: bytes, listing: Listing) -> dict[bytes, Answer]:
         """What was known of names whose attributes a look could not have: a source that is being lost gives names."""
@@ -299,21 +280,14 @@ class Known:
     def _compare(self, path: bytes, listing: Listing) -> None:
         """What changed before a directory was watched nobody reported: its own attributes may be others."""
         directory, _, name = path.rpartition(b"/")
-        own = self._peeked(directory, name)
+        own = self._last(directory, name, quietly=True)
         if own is not None and own.attr is not None and own.when < listing.taken and own.attr.stamp != listing.stamp:
             self.trust.miss(directory, listing.taken, name)
 
-    def _subtree(self, path: bytes) -> list[bytes]:
-        """A directory below the depth and all in it, as far as known."""
-        found = [path] if path in self.listings.below else []
-        for directory in found:
-            inner = (directory + b"/" + name for name, _ in self.listings.below[directory].directories())
-            found += [one for one in inner if one in self.listings.below]
-        return found
-
-    def _forget(self, path: bytes) -> None:
+    def forget(self, path: bytes) -> None:
+        """There is no such directory at a path below the depth any more."""
         self._forget_values([path])
-        for directory in self._subtree(path) or [path]:
+        for directory in self.listings.subtree(path) or [path]:
             self.trust.forget(directory)
             if directory in self.listings.below and (old := self.listings.pop(directory)) is not None:
                 self._count(None, old)
@@ -321,8 +295,7 @@ class Known:
             self._forget_singles(directory)
 
     def _forget_values(self, paths: Iterable[bytes]) -> None:
-        for path in paths:
-            self.used -= len(self._values.pop(path, ()))
+        self.used -= self._values.forget(paths)
 
     def _forget_singles(self, directory: bytes) -> Mapping[bytes, Answer]:
         self._count_singles(directory, -self._singles.weight(directory))
@@ -356,7 +329,7 @@ class Known:
         return sorted([*rest, *(one for one in now if is_news(one.before, one.after))])
 
     def _count(self, new: Listing | None, old: Listing | None) -> None:
-        self.used += _weight(new) - _weight(old)
+        self.used += weight(new) - weight(old)
 
     def _shrink(self, kept: bytes | None = None) -> None:
         """Rule 3, of the source of which most is known. ``kept`` is what somebody asks for at this moment: it stays."""
@@ -373,25 +346,10 @@ class Known:
             self._count(None, self.listings.pop(path))
             self.trust.forget(path)
         elif self._values:
-            self._forget_values([next(iter(self._values))])
+            self._forget_values(self._values.oldest())
             return True
         else:
             path = next((path for path in self._singles if path != kept and path not in self.listings.above), None)
         if path is not None:
             self._forget_singles(path)
         return path is not None
-
-
-def _listed(listing: Listing | None, name: bytes) -> Answer | None:
-    """What a listing says of a name."""
-    if listing is None:
-        return None
-    attr = listing.get(name)
-    if attr is None:
-        return Answer(None, listing.proved)
-    return Answer(attr, listing.taken) if attr.is_known else None
-
-
-def _weight(listing: Listing | None) -> int:
-    """What a directory counts as, in entries: an empty one takes room too."""
-    return max(1, len(listing)) if listing is not None else 0

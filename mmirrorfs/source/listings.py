@@ -61,6 +61,18 @@ class Listings:
             self._release(found.key, path)
         return found
 
+    def subtree(self, path: bytes) -> list[bytes]:
+        """A directory below the depth and all in it, as far as known."""
+        found = [path] if path in self.below else []
+        for directory in found:
+            inner = (directory + b"/" + name for name, _ in self.below[directory].directories())
+            found += [one for one in inner if one in self.below]
+        return found
+
+    def polled(self) -> set[bytes]:
+        """Those above the depth whose changes are not reported."""
+        return {path for path, listing in self.above.items() if not listing.key}
+
     def _release(self, key: bytes, path: bytes) -> None:
         others = self._others.pop(key, [])
         if self._paths.get(key) != path:
@@ -71,3 +83,8 @@ class Listings:
             del self._paths[key]
         if others:
             self._others[key] = others
+
+
+def weight(listing: Listing | None) -> int:
+    """What a directory counts as, in entries: an empty one takes room too."""
+    return max(1, len(listing)) if listing is not None else 0

@@ -48,7 +48,7 @@ class Watch:
                 os.close(fd)
 
     def hold(self, root: int) -> None:
-        """Have the unmounting of the open root told of. A watch goes with its mount: whoever finds the root there asks."""
+        """Have the unmounting of the open root told of. The watch goes with its mount, so this is called often."""
         watches = self._watches
         if watches is not None:
             with suppress(OSError):

@@ -18,7 +18,10 @@ HOURLY = "--refresh=3600"
 HERE = "here"
 SUBVOLUME = "a btrfs subvolume"
 OVERLAY = "overlay"
-KINDS = [HERE, *(pytest.param(kind, marks=needs_root) for kind in ("ext4", "xfs", "btrfs", SUBVOLUME, "tmpfs", OVERLAY))]
+KINDS = [
+    HERE,
+    *(pytest.param(kind, marks=needs_root) for kind in ("ext4", "xfs", "btrfs", SUBVOLUME, "tmpfs", OVERLAY)),
+]
 """Of all but the first only root can have one."""
 
 
