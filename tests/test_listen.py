@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import trio
 
-from mmirrorfs.listing import Listing, pack
 from mmirrorfs.serve.listen import Listener
 from mmirrorfs.source.fetch import Fetch
 from mmirrorfs.source.freshness import WATCHED, Freshness
