@@ -84,8 +84,7 @@ class Known:
     def _last(self, directory: bytes, name: bytes, quietly: bool = False) -> Answer | None:
         """What was proved last of a name, and when."""
         later = self._singles.get(directory, name)
-        look_up = self.listings.peek if quietly else self.listings.use
-        return later if later is not None else listed(look_up(directory), name)
+        return later or listed((self.listings.peek if quietly else self.listings.use)(directory), name)
 
     def when(self, directory: bytes) -> float:
         """When all that is known of a directory is true; NEVER where that is nothing."""
@@ -109,10 +108,6 @@ class Known:
         """Whether it is known, well enough, that a directory is there with these names."""
         listing = self.listings.use(directory)
         return listing is not None and freshness.is_fresh(self.trust.when(directory, listing, listing.proved))
-
-    def directories(self) -> list[tuple[bytes, Listing]]:
-        """All directories below the depth of which the names are known, by path."""
-        return list(self.listings.below.items())
 
     def value(self, path: bytes, name: bytes) -> tuple[Value, float] | None:
         """An extended attribute, or under the name b"" a link's target; and when that was so."""
@@ -285,7 +280,7 @@ class Known:
             self.trust.miss(directory, listing.taken, name)
 
     def forget(self, path: bytes) -> None:
-        """There is no such directory at a path below the depth any more."""
+        """No such directory is there any more."""
         self._forget_values([path])
         for directory in self.listings.subtree(path) or [path]:
             self.trust.forget(directory)
