@@ -88,7 +88,7 @@ def test_ten_thousand_files_cost_a_few_looks_and_hold_nobody_up(place: Path, sou
         assert not eyes.differences(view.mountpoint, sources, 2)
         with closings(album) as count:
             for number in range(FILES):
-                (album / f"{number}").write_bytes(b"x")
+                (album / f"copied {number}").write_bytes(b"x")
                 if number % 100 == 0:
                     began = time.monotonic()
                     assert eyes.read(view.mountpoint / "B/03/1") == b"track"
