@@ -60,7 +60,7 @@ def known_of(inside: Shape, limit: int = LARGE) -> Known:
 
 def paths(known: Known) -> set[bytes]:
     """The directories below the depth that are known."""
-    return {path for path, _ in known.directories()}
+    return {path for path, _ in known.listings.below.items()}
 
 
 # Answers
@@ -334,7 +334,7 @@ def test_the_room_that_is_taken_is_what_a_recount_gives_and_the_limit_holds(
     for now, (which, step) in enumerate(taken, 1):
         take(both[which], step, float(now))
         assert room.used == sum(map(len, both)), step
-        last = any(len(known.directories()) <= 1 for known in both)
+        last = any(len(known.listings.below) <= 1 for known in both)
         assert room.used <= limit or last, "one that is asked for at this moment stays, however little room there is"
 
 

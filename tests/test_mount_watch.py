@@ -45,10 +45,16 @@ def owned(*paths: Path) -> None:
         os.chown(path, *((NOBODY, NOBODY) if os.geteuid() == 0 else (-1, -1)))
 
 
+def moded(modes: Iterator[tuple[Path, int]]) -> None:
+    """Each with its mode."""
+    for path, mode in modes:
+        path.chmod(mode)
+
+
 MORE: dict[str, Change] = {
     "a file is replaced at the same size and time": lambda high, low: replaced_alike(high / "Ann/Both/1"),
     "a loose file is replaced at the same size and time": lambda high, low: replaced_alike(high / "cover"),
-    "modes": lambda high, low: [path.chmod(mode) for path, mode in _modes(high, low)],
+    "modes": lambda high, low: moded(_modes(high, low)),
     "owners": lambda high, low: owned(*(path for path, _ in _modes(high, low))),
     "a directory far below is renamed": lambda high, low: (high / "Ann/Both/sub").rename(high / "Ann/Both/new"),
     "a directory is renamed and filled": lambda high, low: moved_and_filled(high / "Ann/Both", high / "Ann/New"),
@@ -78,18 +84,17 @@ def _modes(high: Path, low: Path) -> Iterator[tuple[Path, int]]:
 def test_every_kind_of_change_shows_at_once(place: Path, kind: str) -> None:
     numbers = {name: b"%02d" % number for number, name in enumerate(CHANGES)}
     low = grow(place / "low", dict.fromkeys(numbers.values(), LOW))
-    with source(place / "high", kind, dict.fromkeys(numbers.values(), HIGH)) as high, observer() as eyes:
-        with mounted(place / "view", high, low, depth=DEPTH, options=[HOURLY]) as view:
-            hot(
-                eyes,
-                view,
-                [high, low],
-                [f"{number.decode()}/{name}" for number in numbers.values() for name in TO_COME],
-            )
-            for name, number in numbers.items():
-                top = os.fsdecode(number)
-                CHANGES[name](high / top, low / top)
-            becomes(eyes, view.mountpoint, [high, low], DEPTH, "every kind of change")
+    missing = [f"{number.decode()}/{name}" for number in numbers.values() for name in TO_COME]
+    with (
+        source(place / "high", kind, dict.fromkeys(numbers.values(), HIGH)) as high,
+        observer() as eyes,
+        mounted(place / "view", high, low, depth=DEPTH, options=[HOURLY]) as view,
+    ):
+        hot(eyes, view, [high, low], missing)
+        for name, number in numbers.items():
+            top = os.fsdecode(number)
+            CHANGES[name](high / top, low / top)
+        becomes(eyes, view.mountpoint, [high, low], DEPTH, "every kind of change")
 
 
 def hot(eyes: Observer, view: View, order: list[Path], missing: list[str]) -> None:

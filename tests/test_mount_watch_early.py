@@ -91,9 +91,8 @@ def test_what_changes_during_renames_is_not_missed(place: Path, eyes: Observer) 
 
 
 def test_a_thousand_albums_whose_artists_are_renamed_at_once(place: Path, eyes: Observer) -> None:
-    many: Tree = {
-        b"%02d" % artist: dict.fromkeys((b"%03d" % n for n in range(50)), {b"1": b"t"}) for artist in range(20)
-    }
+    albums: Tree = {b"%03d" % album: {b"1": b"t"} for album in range(50)}
+    many: Tree = {b"%02d" % artist: albums for artist in range(20)}
     high, low = grow(place / "high", {b"top": many}), grow(place / "low", {b"Other": ALBUMS})
     with mounted(place / "view", high, low, depth=3, options=[HOURLY]) as view:
         crawled(view)

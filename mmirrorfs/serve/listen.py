@@ -17,6 +17,7 @@ import trio
 
 from mmirrorfs.source.events import CREATE, DELETE, IGNORED, MOVED_FROM, MOVED_TO, OVERFLOW, UNMOUNT, Event
 from mmirrorfs.source.fetch import Fetch
+from mmirrorfs.source.freshness import NEVER
 from mmirrorfs.source.pace import threaded
 from mmirrorfs.source.source import ABSENT, Source
 from mmirrorfs.source.trust import ALL
@@ -32,6 +33,10 @@ REST = 4
 """How many times as long as a look took is waited before the next one at the same directory."""
 RETRY = 5.0
 """Seconds after which is looked again where a look failed, or did not come back as the source hangs."""
+BREAK = 5.0
+"""Seconds between two times that everything is looked at again: others may fill the queue all the time."""
+QUIET = 60.0
+"""Seconds for which that is not said again."""
 _NAMES = CREATE | DELETE | MOVED_FROM | MOVED_TO
 _OVER = {OVERFLOW: "reports were lost", UNMOUNT: "a filesystem in it was unmounted"}
 
@@ -63,6 +68,8 @@ class Listener:
         self._rested: dict[bytes, float] = {}
         self._something = trio.Event()
         self._is_deaf = False
+        self._broke = trio.Event()
+        self._said = NEVER
 
     async def open(self, share: int = 2) -> None:
         """Have changes reported from now on. What is known already is polled until it was looked at once more.
@@ -86,6 +93,7 @@ class Listener:
                     nursery.start_soon(self._listen, descriptor)
                 nursery.start_soon(self._work)
                 nursery.start_soon(self._take_missed)
+                nursery.start_soon(self._mend)
         finally:
             self._source.watch.close()
 
@@ -143,9 +151,20 @@ class Listener:
 
     def _broken(self, why: str) -> None:
         """Rule 3."""
-        log.info("source %s: %s; everything in it is looked at again", self._source.name, why)
+        now = self._clock()
+        if now - self._said > QUIET:
+            self._said = now
+            level = logging.INFO if why == _OVER[UNMOUNT] else logging.WARNING  # a loss is said by itself
+            log.log(level, "source %s: %s; everything in it is looked at again", self._source.name, why)
         self.begin()
-        self._doubt(self._source)
+        self._broke.set()
+
+    async def _mend(self) -> None:
+        while True:
+            await self._broke.wait()
+            self._broke = trio.Event()
+            self._doubt(self._source)
+            await trio.sleep(BREAK)
 
     def scanned(self) -> None:
         """The source was scanned: rule 4, for what was hinted at."""
@@ -186,7 +205,7 @@ class Listener:
                 await self._fetch.prove(directory, names - {ALL})
         except OSError as error:
             failed = error.errno not in ABSENT
-            if not failed and self._source.lost is None:
+            if not failed and not is_above and self._source.lost is None:
                 self._known.forget(directory)
         now = self._clock()
         self._rested[directory] = now + max(PAUSE, REST * (now - started))

@@ -47,7 +47,7 @@ async def recheck(
 
 async def _known(fetch: Fetch) -> None:
     """Look at the directories that are known below the depth."""
-    for path, _ in fetch.known.directories():
+    for path in list(fetch.known.listings.below):
         if fetch.source.lost is not None:
             return
         with suppress(OSError):

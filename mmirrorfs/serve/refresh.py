@@ -12,6 +12,7 @@ Runs on the event loop as one task a source; looks and merges run in threads.
 """
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from contextlib import closing, suppress
@@ -22,6 +23,7 @@ import trio
 from mmirrorfs.merge.index import Change, changes, merge, without
 from mmirrorfs.serve.publish import Publish
 from mmirrorfs.source.filesystems import TableChanges
+from mmirrorfs.source.freshness import NEVER
 from mmirrorfs.source.pace import threaded
 from mmirrorfs.source.singles import Answer
 from mmirrorfs.source.source import Source, SourceLost
@@ -39,6 +41,8 @@ OPENED = 0.5
 """Seconds between two looks at what is open and local: what lost its name changes without a report."""
 PAUSE = 0.25
 """Seconds from the end of a look to the next one at the least, however often somebody is surprised."""
+THOROUGH = 30.0
+"""Seconds for which memory may say that a source is there, where its changes are reported."""
 
 
 def _nothing(*said: object) -> None:
@@ -69,6 +73,7 @@ class Refresher:
         self._wake = [trio.Event() for _ in state.sources]
         self._asked = [False for _ in state.sources]
         self._hints = [set[bytes]() for _ in state.sources]
+        self._asked_root = [NEVER for _ in state.sources]
         self._merging = trio.Lock()
         self.looks = [time.time() for _ in state.sources]
         """When each source was last looked at, in seconds since the epoch."""
@@ -130,20 +135,21 @@ class Refresher:
     async def _watch(self, source: Source) -> None:
         period = self._state.freshness.period
         rank = source.rank
-        started = trio.current_time()
+        started, rested = trio.current_time(), 0.0
         while True:
             wait = PROBE if source.lost is not None else period
             if wait is not None and period is not None:
                 wait = min(wait, period)
-            with trio.move_on_at(started + wait if wait is not None else float("inf")):
+            with trio.move_on_at(_together(started, wait)):
                 await self._wake[rank].wait()
+            await _until(rested)
             started = trio.current_time()
             asked, self._asked[rank], self._wake[rank] = self._asked[rank], False, trio.Event()
             try:
                 await self._look(source, scan=asked or period is not None, asked=asked)
             except (OSError, MemoryError) as error:  # a shortage here is no news of the source: everything stays
                 log.warning("source %s (%s) could not be looked at: %s", source.name, printable(source.path), error)
-            await trio.sleep(PAUSE if period is None else min(PAUSE, period / 2))
+            rested = trio.current_time() + (PAUSE if period is None else min(PAUSE, period / 2))
 
     def _how(
         self, source: Source, old: Directory, hints: set[bytes], scan: bool, asked: bool
@@ -164,7 +170,10 @@ class Refresher:
         hints, self._hints[source.rank] = self._hints[source.rank], set()
         look, is_over = self._how(source, old, hints, scan, asked), False
         try:
-            found = await source.pace.in_thread(look, trio.CapacityLimiter(1))
+            found = None
+            if look != source.check_root or not self._stands(source):
+                self._asked_root[source.rank] = self._state.freshness.clock()
+                found = await source.pace.in_thread(look, trio.CapacityLimiter(1))
         except SourceLost as lost:
             self._note_lost(source, lost.reason)
         else:
@@ -179,6 +188,10 @@ class Refresher:
             await self._merge()
         self.looks[source.rank], self.last_took = time.time(), time.perf_counter() - started
         self._looked(source)
+
+    def _stands(self, source: Source) -> bool:
+        """Whether a source is there: by what is in memory, which wakes no thread, where it was asked lately."""
+        return self._state.freshness.clock() - self._asked_root[source.rank] < THOROUGH and source.stands()
 
     def _note_lost(self, source: Source, reason: str) -> None:
         source.lost = reason
@@ -263,6 +276,16 @@ class Refresher:
                 if node.opened:  # it may have been closed meanwhile
                     node.held = Answer(attr, self._state.freshness.clock())
                 self._publish.contents(node)
+
+
+def _together(started: float, wait: float | None) -> float:
+    """When to look next, at the latest ``wait`` seconds later: at all sources at once, for that wakes the CPU once."""
+    return (started // wait + 1) * wait if wait is not None else math.inf
+
+
+async def _until(when: float) -> None:
+    if when > trio.current_time():
+        await trio.sleep_until(when)
 
 
 def _merged(trees: Trees, state: State, before: Merged) -> tuple[Merged, list[Change]]:

@@ -17,7 +17,7 @@ from mmirrorfs.listing import Listing
 from mmirrorfs.source.freshness import NEVER, WATCHED, Freshness
 from mmirrorfs.source.listings import Listings, weight
 from mmirrorfs.source.room import Room
-from mmirrorfs.source.singles import Answer, Singles
+from mmirrorfs.source.singles import Answer, Singles, listed
 from mmirrorfs.source.trust import Trust
 from mmirrorfs.source.values import Value, Values
 from mmirrorfs.source.walks import Inode, departures, differing, directories_of, inodes_in, inodes_of, join, untold
@@ -81,13 +81,8 @@ class Known:
 
     def _last(self, directory: bytes, name: bytes) -> Answer | None:
         """What was proved last of a name, and when."""
-        later, listing = self._singles.get(directory, name), self.listings.peek(directory)
-        if later is not None or listing is None:
-            return later
-        attr = listing.get(name)
-        if attr is None:
-            return Answer(None, listing.proved)
-        return Answer(attr, listing.taken) if attr.is_known else None
+        later = self._singles.get(directory, name)
+        return later or listed(self.listings.peek(directory), name)
 
     def when(self, directory: bytes) -> float:
         """When all that is known of a directory is true; NEVER where that is nothing."""
@@ -111,10 +106,6 @@ class Known:
         """Whether it is known, well enough, that a directory is there with these names."""
         listing = self.listings.use(directory)
         return listing is not None and freshness.is_fresh(self.trust.when(directory, listing, listing.proved))
-
-    def directories(self) -> list[tuple[bytes, Listing]]:
-        """All directories below the depth of which the names are known, by path."""
-        return list(self.listings.below.items())
 
     def value(self, path: bytes, name: bytes) -> tuple[Value, float] | None:
         """An extended attribute, or under the name b"" a link's target; and when that was so."""
@@ -207,7 +198,7 @@ class Known:
         changed: list[tuple[bytes, list[Difference]]] = []
         for path, old, new in differing(before, tree):
             if path not in self.listings.above:
-                self._forget(path)
+                self.forget(path)
             if new is None:
                 self._forget_singles(path)
                 self.listings.pop(path)
@@ -229,16 +220,11 @@ class Known:
         for path, changes in changed:
             self._tell(path, changes)
 
-    def forget(self, path: bytes) -> None:
-        """There is no directory at a path any more: what is known of its name says what is."""
-        if path not in self.listings.above:
-            self._forget(path)
-
     def remove(self, path: bytes, when: float) -> None:
         """A path was found to lead to nothing, or to something else."""
         directory, _, name = path.rpartition(b"/")
         self.amend(directory, name, None, when)
-        self._forget(path)
+        self.forget(path)
 
     # Moves, and what is dropped
 
@@ -249,7 +235,7 @@ class Known:
             if place is not None:
                 inside = self.listings.subtree(path)
                 moved += [(place + old[len(path) :], self.listings.below[old], self.since(old)) for old in inside]
-            self._forget(path)
+            self.forget(path)
         for path, listing, since in moved:  # once all are away: two may have changed names
             if path in self.listings.above:
                 continue  # it is scanned now
@@ -264,7 +250,7 @@ class Known:
         for inner, inode in inodes_in(path, listing):
             known = self.listings.below.get(inner)
             if self._stable and known is not None and known.stamp[:2] != inode[:2]:
-                self._forget(inner)
+                self.forget(inner)
 
     def _last_of(self, path: bytes, listing: Listing) -> dict[bytes, Answer]:
         """What was known of names whose attributes a look could not have: a source that is being lost gives names."""
@@ -282,7 +268,8 @@ class Known:
         if own is not None and own.attr is not None and own.when < listing.taken and own.attr.stamp != listing.stamp:
             self.trust.miss(directory, listing.taken, name)
 
-    def _forget(self, path: bytes) -> None:
+    def forget(self, path: bytes) -> None:
+        """No such directory is there any more."""
         self.used -= self._values.forget([path])
         for directory in self.listings.subtree(path) or [path]:
             self.trust.forget(directory)

@@ -85,5 +85,15 @@ class Singles:
 _NOTHING: Mapping[bytes, Answer] = {}
 
 
+def listed(listing: Listing | None, name: bytes) -> Answer | None:
+    """What a listing says of a name."""
+    if listing is None:
+        return None
+    attr = listing.get(name)
+    if attr is None:
+        return Answer(None, listing.proved)
+    return Answer(attr, listing.taken) if attr.is_known else None
+
+
 def _kind(attr: Attributes | None) -> Kind | None:
     return attr.kind if attr is not None else None

@@ -125,6 +125,10 @@ class Source:
             raise SourceLost(_reason(error)) from None
         self._identity = identity
 
+    def stands(self) -> bool:
+        """Whether memory says that the root is there, and that it is the source's. Never waits."""
+        return self.lost is None and self.local and self._stands_cached()
+
     def _check_stranger(self, names: list[str], identity: tuple[int, int]) -> None:
         """Raise SourceLost unless another directory, in the place of the root, is the source come back."""
         shown = [name for name in map(os.fsencode, names) if not self.reader.excluded(name)]
