@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmirrorfs.attributes import DIR, FILE, Attributes, Kind, bare
-from mmirrorfs.difference import is_news
+from mmirrorfs.difference import Difference, is_news
 from mmirrorfs.listing import Listing, pack
 from mmirrorfs.source.freshness import NEVER, Freshness
 from mmirrorfs.source.known import Known
@@ -438,3 +438,21 @@ def above(path: bytes) -> set[tuple[bytes, bytes]]:
         found.add((directory, name))
         path = directory
     return found
+
+
+def test_who_hears_of_a_change_finds_it_answered_already() -> None:
+    """The kernel is told to ask again: an answer from before would follow its own invalidation, and last an hour."""
+
+    def heard(at: bytes, changes: list[Difference]) -> None:
+        for one in changes:
+            found = known.entry(at, one.name)
+            assert found is not None
+            assert found.attr == one.after
+
+    known = Known(tree({b"A": 10, b"X": Above(4, {b"loose": 11})}), Room(LARGE), changed=heard)
+    known.apply(b"A", directory({b"1": 11, b"2": 13, b"3": 15}))
+    known.amend(b"A", b"1", attr(11, size=1), 1)
+    known.amend(b"A", b"2", None, 1)
+    known.apply(b"A", directory({b"1": 11, b"4": 17}, taken=2, stamp=2))
+    known.remove(b"A/4", 3)
+    known.install(tree({b"A": 10, b"X": Above(4, {b"loose": 13})}, taken=4))

@@ -123,8 +123,9 @@ class Known:
 
         ``told`` is what differs from an earlier look, where somebody has found that out, in a thread of theirs.
         """
-        if path in self.listings.above:
-            return
+        known = self.listings.peek(path)
+        if path in self.listings.above or (known is not None and known.taken > listing.taken):
+            return  # one that began earlier came in later
         last = self._last_of(path, listing)
         changes = self._changes(path, listing, told)
         old = self.listings.pop(path)
