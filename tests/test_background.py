@@ -143,11 +143,17 @@ def syslog(place: Path) -> Iterator[socket.socket]:
         yield listener
 
 
+ALONE = ("--watch=off", "--crawl=off")
+"""One process, which says nothing of how its sources are watched."""
+
+
 @needs_root
 def test_log_goes_to_syslog_under_the_programs_name_with_its_priority(place: Path, inside: Inside) -> None:
     with syslog(place) as listener:
-        done = inside.run(*COMMAND, place / "high", place / "low", place / "view", "-v", "--refresh=0.2")
-        assert (done.returncode, done.stderr) == (0, f"mmirrorfs: {place}/view is mounted\n".encode())
+        done = inside.run(*COMMAND, place / "high", place / "low", place / "view", "-v", "--refresh=0.2", *ALONE)
+        said = [f"mmirrorfs: source {name} is polled: --watch=off\n" for name in ("high", "low")]
+        said.append(f"mmirrorfs: {place}/view is mounted\n")
+        assert (done.returncode, done.stderr.decode()) == (0, "".join(said))
         (pid,) = inside.processes()
         (place / "low").rename(place / "elsewhere")
         name = rf"mmirrorfs\[{pid}\]"
@@ -163,7 +169,7 @@ def test_log_goes_to_syslog_under_the_programs_name_with_its_priority(place: Pat
 def test_a_syslog_that_comes_later_is_found_and_one_that_is_not_read_holds_up_nobody(
     place: Path, inside: Inside
 ) -> None:
-    done = inside.run(*COMMAND, place / "high", place / "low", place / "view")
+    done = inside.run(*COMMAND, place / "high", place / "low", place / "view", *ALONE)
     assert (done.returncode, done.stderr) == (0, b"")
     (pid,) = inside.processes()
     with syslog(place) as listener:

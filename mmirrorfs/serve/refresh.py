@@ -82,8 +82,10 @@ class Refresher:
     def refresh(self) -> None:
         """Look at all sources now, and take nothing that is known for fresh."""
         self._state.freshness.doubt()
-        for source in self._state.sources:
-            self._back(source)
+        self._publish.everything()
+        for source, known in zip(self._state.sources, self._state.known, strict=True):
+            if known.trust.is_begun:
+                self._back(source)
             self.doubt(source)
 
     def doubt(self, source: Source) -> None:

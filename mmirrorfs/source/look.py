@@ -32,7 +32,7 @@ def look(reader: Reader, path: bytes, old: Listing | None = None, asks: bool = F
         else:
             listing = _looked_at(reader, fd, path, old, own, now, wall)
         listing.key = key if listing.settled or not reader.follow else b""  # what links lead to is not reported
-        listing.lists = of_entries(listing, old, reader.walls, Asker(reader, path, fd, True) if asks else None)
+        listing.lists = of_entries(listing, old, reader.walls, Asker(reader, path, fd, own.dev) if asks else None)
         return listing
     finally:
         os.close(fd)
