@@ -143,6 +143,7 @@ class Session:
         self._plan = plan
         self._ready = ready
         self._is_ready = False
+        self._mounted = trio.Event()
         self._requests = trio.CancelScope()
         self._told_to_end = trio.Event()
         self._hook = Hook(plan.on_change, plan.mountpoint) if plan.on_change is not None else None
@@ -200,6 +201,7 @@ class Session:
 
     async def _follow(self, source: Source) -> None:
         """Have its changes reported, then look at all of it: what is listed by then is watched."""
+        await self._mounted.wait()
         listener = self._listeners[source.rank]
         async with trio.open_nursery() as nursery:
             if listener is not None:
@@ -256,6 +258,7 @@ class Session:
             self._tell_systemd()
             log.info("%s is mounted", printable(self._plan.mountpoint))
             self._ready()
+            self._mounted.set()
         else:
             self.failed = True
             self._told_to_end.set()
