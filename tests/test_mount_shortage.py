@@ -76,7 +76,7 @@ def await_warnings(view: View) -> None:
 @pytest.mark.parametrize("mode", MODES)
 def test_without_descriptors_opens_fail_and_nothing_else(place: Path, sources: list[Path], mode: str) -> None:
     prefix = [need("prlimit"), f"--nofile={LIMIT}:{LIMIT}"]
-    options = [REFRESH, "--crawl=off", f"--on-missing={mode}"]
+    options = [REFRESH, "--crawl=off", "--watch=off", f"--on-missing={mode}"]
     with mounted(place / "view", *sources, prefix=prefix, options=options) as view:
         before, held = names(view), descriptors(view)
         with contextlib.ExitStack() as files:
@@ -148,7 +148,7 @@ def error_of(path: Path) -> int:
 def test_a_source_whose_files_cannot_be_read_is_there_all_the_same(place: Path, sources: list[Path]) -> None:
     with (
         hanging(sources[0], place / "bad", hang="reads") as bad,
-        mounted(place / "view", bad.mountpoint, sources[1], options=[REFRESH]) as view,
+        mounted(place / "view", bad.mountpoint, sources[1], options=[REFRESH, "--watch=off"]) as view,
     ):
         before = names(view)
         held = descriptors(view)
