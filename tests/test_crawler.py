@@ -16,6 +16,7 @@ import pytest
 import trio
 
 from mmirrorfs.source import crawler as crawler_module
+from mmirrorfs.source.child import Child
 from mmirrorfs.source.crawler import Crawl, Progress, start
 from tests.build import Tree, plant
 from tests.support.crawling import Taken, crawled, crawling, expected, is_gone, plan, until
@@ -210,7 +211,7 @@ async def test_a_large_directory_does_not_keep_the_loop(tmp_path: Path) -> None:
 
 
 @contextmanager
-def child(root: Path) -> Iterator[tuple["subprocess.Popen[bytes]", socket.socket]]:
+def child(root: Path) -> Iterator[tuple[Child, socket.socket]]:
     """A child that has more to send than anybody takes."""
     ours, theirs = socket.socketpair()
     with ours:
@@ -278,6 +279,7 @@ def test_the_child_holds_no_directory_of_the_source_and_no_stream_open_while_it_
 
 PARENT = """
 import os, socket, subprocess, sys, time
+from mmirrorfs.source.child import Child
 from mmirrorfs.source.crawl import Plan
 from mmirrorfs.source.crawler import start
 ours, theirs = socket.socketpair()

@@ -13,8 +13,6 @@ import json
 import logging
 import os
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,6 +23,7 @@ from signal import strsignal
 import trio
 
 from mmirrorfs.listing import Listing
+from mmirrorfs.source.child import Child
 from mmirrorfs.source.crawl import BATCH, CONTROL, HEADER, LISTS, Plan, Word
 from mmirrorfs.source.lists import Read
 from mmirrorfs.source.marker import Met
@@ -78,7 +77,7 @@ class Crawl:
         self._offer = offer
         self._learn = learn
         self._meet = meet
-        self._child: subprocess.Popen[bytes] | None = None
+        self._child: Child | None = None
         self._again = trio.Event()
         self._scope = trio.CancelScope()
         self._reset("crawling")
@@ -141,7 +140,7 @@ class Crawl:
         except OSError as error:
             return "failed", error.strerror or str(error)
 
-    async def _served(self, child: "subprocess.Popen[bytes]", ours: socket.socket) -> tuple[str, str]:
+    async def _served(self, child: Child, ours: socket.socket) -> tuple[str, str]:
         try:
             ended, why = await self._receive(Frames(trio.socket.from_stdlib_socket(ours)))
             if not ended:
@@ -237,34 +236,27 @@ class Frames:
         self._buffer, self._at = await threaded(join) if have >= LARGE else join(), 0
 
 
-def start(theirs: socket.socket, inherited: Sequence[int] = ()) -> "subprocess.Popen[bytes]":
+def start(theirs: socket.socket, inherited: Sequence[int] = ()) -> Child:
     """A child with its end of the socket, and the descriptors that it is to inherit. Raises OSError.
 
-    It holds no directory and no stream of the daemon's open, and finds this package from anywhere. Nothing is forked
-    (CPython uses vfork(2) here), so threads and the loop are no danger.
+    It holds no directory and no stream of the daemon's open, and finds this package from anywhere. Nothing is forked,
+    so threads and the loop are no danger.
     """
     package = os.fsdecode(Path(__file__).parents[2])
     path = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
-    return subprocess.Popen(
-        [sys.executable, "-m", "mmirrorfs.source.crawl", str(theirs.fileno())],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        cwd="/",
-        env={**os.environ, "PYTHONPATH": path},
-        pass_fds=[theirs.fileno(), *inherited],
-        start_new_session=True,
-    )
+    code = "import os, sys; os.chdir('/'); from mmirrorfs.source.crawl import main; main(int(sys.argv[1]))"
+    environment = {**os.environ, "PYTHONPATH": path}
+    return Child(code, [str(theirs.fileno())], environment, [theirs.fileno(), *inherited])
 
 
-async def _gone(child: "subprocess.Popen[bytes]") -> None:
+async def _gone(child: Child) -> None:
     """Wait until a child is gone, but not for long; reap it."""
     with trio.move_on_after(GRACE, shield=True):
         while child.poll() is None:
             await trio.sleep(0.005)
 
 
-def _end_of(child: "subprocess.Popen[bytes]") -> str:
+def _end_of(child: Child) -> str:
     code = child.poll()
     if code is None:
         return "it closed its socket"
