@@ -31,6 +31,7 @@ from typing import NamedTuple, TypedDict
 
 from mmirrorfs.attributes import DIR, FILE
 from mmirrorfs.listing import AccessLists, Listing
+from mmirrorfs.source.child import close_others
 from mmirrorfs.source.exclude import excluded_by
 from mmirrorfs.source.filesystems import LOCAL, VIEW_TYPE, mounts
 from mmirrorfs.source.links import mount_id
@@ -319,8 +320,9 @@ def _end_with(fd: int) -> None:
     os._exit(0)
 
 
-def main(fd: int) -> None:
-    """Crawl, and say how it ended."""
+def main(fd: int, *inherited: int) -> None:
+    """Crawl, and say how it ended. What else is open is somebody's who started the daemon."""
+    close_others([2, fd, *inherited])
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     step_aside()
     gc.disable()  # nothing here makes circles

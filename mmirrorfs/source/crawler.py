@@ -244,9 +244,9 @@ def start(theirs: socket.socket, inherited: Sequence[int] = ()) -> Child:
     """
     package = os.fsdecode(Path(__file__).parents[2])
     path = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
-    code = "import os, sys; os.chdir('/'); from mmirrorfs.source.crawl import main; main(int(sys.argv[1]))"
-    environment = {**os.environ, "PYTHONPATH": path}
-    return Child(code, [str(theirs.fileno())], environment, [theirs.fileno(), *inherited])
+    code = "import os, sys; os.chdir('/'); from mmirrorfs.source.crawl import main; main(*map(int, sys.argv[1:]))"
+    environment, own = {**os.environ, "PYTHONPATH": path}, [theirs.fileno(), *inherited]
+    return Child(code, list(map(str, own)), environment, own)
 
 
 async def _gone(child: Child) -> None:
