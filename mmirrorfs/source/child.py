@@ -6,7 +6,6 @@ posix_spawn(3) goes on before that (Linux lets go of the memory first, seen on 6
 Rule 2: it is never waited for without a bound: one that hangs cannot be killed.
 """
 
-import itertools
 import os
 import signal
 import subprocess
@@ -61,9 +60,3 @@ class Child:
                 raise subprocess.TimeoutExpired(str(self.pid), seconds)
             time.sleep(_STEP)
         return code
-
-
-def close_others(kept: Sequence[int]) -> None:
-    """Close all descriptors above the first of these but them: what somebody left open who started the daemon."""
-    for one, other in itertools.pairwise((*sorted(kept), os.sysconf("SC_OPEN_MAX"))):
-        os.closerange(one + 1, other)

@@ -31,7 +31,7 @@ from typing import NamedTuple, TypedDict
 
 from mmirrorfs.attributes import DIR, FILE
 from mmirrorfs.listing import AccessLists, Listing
-from mmirrorfs.source.child import close_others
+from mmirrorfs.source.descriptors import close_others
 from mmirrorfs.source.exclude import excluded_by
 from mmirrorfs.source.filesystems import LOCAL, VIEW_TYPE, mounts
 from mmirrorfs.source.links import mount_id
