@@ -188,7 +188,7 @@ class Walk:
         try:
             st, lists = os.fstat(fd), dict[bytes, AccessLists | None]()
             os.fchdir(fd)  # the shortest way to each
-            ask = Asker(self._reader, path, fd, listed=not self._plan.everywhere, where="")
+            ask = Asker(self._reader, path, fd, None if self._plan.everywhere else st.st_dev, "")
             with os.scandir(fd) as entries:
                 for entry in entries:
                     found = self._list(ask, entry, st.st_dev)

@@ -122,15 +122,15 @@ def of_entries(new: Listing, old: Listing | None, walls: Walls, ask: Ask | None,
 class Asker:
     """Asks for the lists of names in an open directory.
 
-    ``where`` is what leads there: its path, with a slash, or nothing for the working directory. ``listed`` says that
-    the filesystem can be trusted to list attributes with these among them, as local ones can: half the calls.
+    ``where`` is what leads there: its path, with a slash, or nothing for the working directory. ``listed`` is the
+    device that can be trusted to list attributes with these among them, as local filesystems can: half the calls.
     """
 
-    def __init__(self, reader: Reader, path: bytes, fd: int, listed: bool, where: str | None = None) -> None:
+    def __init__(self, reader: Reader, path: bytes, fd: int, listed: int | None, where: str | None = None) -> None:
         self._reader = reader
         self._path = path
         self._fd = fd
-        self._listed = os.fstat(fd).st_dev if listed else None
+        self._listed = listed
         self._without = set[int]()
         self._where = f"/proc/self/fd/{fd}/" if where is None else where
 

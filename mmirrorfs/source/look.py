@@ -29,7 +29,7 @@ def look(reader: Reader, path: bytes, old: Listing | None = None, asks: bool = F
             listing = _looked_at_again(reader, fd, path, old, now)
         else:
             listing = _looked_at(reader, fd, path, old, own, now, wall)
-        listing.lists = of_entries(listing, old, reader.walls, Asker(reader, path, fd, True) if asks else None)
+        listing.lists = of_entries(listing, old, reader.walls, Asker(reader, path, fd, own.dev) if asks else None)
         return listing
     finally:
         os.close(fd)

@@ -138,7 +138,7 @@ class Scanner:
             own = self._reader.shown(os.fstat(fd))
             found = self._entries(fd, visit.path, lowest)
             new = self._directory(visit, own, found, now, wall)
-            ask = Asker(self._reader, visit.path, fd, True) if self._asks and self._is_local(visit.path) else None
+            ask = Asker(self._reader, visit.path, fd, own.dev) if self._asks and self._is_local(visit.path) else None
             new.listing.lists = of_entries(
                 new.listing, old.listing if old is not None else None, self._reader.walls, ask, True
             )
