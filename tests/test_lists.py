@@ -94,6 +94,15 @@ def test_nothing_that_was_distrusted_is_carried_over() -> None:
     assert asked == [b"a"]
 
 
+def test_the_list_of_a_merged_directory_is_carried_over_where_its_stamp_stands() -> None:
+    old = listing(10, {OWN: SOME})
+    assert of_entries(listing(20), old, walls(), None, own=True) == {OWN: SOME}
+    moved = Listing(pack((1, 2, 3, 5), True, []), 20)
+    assert of_entries(moved, old, walls(), None, own=True) == {OWN: None}
+    assert of_entries(moved, old, walls(), Asked(), own=True) == {OWN: OTHER}
+    assert of_entries(listing(20), listing(10, NOTHING), walls(), None, own=True) == {OWN: None}
+
+
 def test_links_and_what_has_no_attributes_are_not_asked_for() -> None:
     asked = Asked()
     new = listing(20, a=file(1, 0, LINK), b=file(1, 0, dev=0))

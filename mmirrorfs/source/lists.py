@@ -114,7 +114,9 @@ def of_entries(new: Listing, old: Listing | None, walls: Walls, ask: Ask | None,
         if found is None or found:
             lists[name] = found
     if own:
-        lists[OWN] = ask(OWN, DIR, new.stamp[0]) if ask is not None else None
+        same = old is not None and old.stamp == new.stamp and is_settled(new.stamp[3], at)
+        found = known.get(OWN) if same else None
+        lists[OWN] = ask(OWN, DIR, new.stamp[0]) if found is None and ask is not None else found
     return shared(lists)
 
 

@@ -146,7 +146,8 @@ class Scanner:
             os.close(fd)
         if old is None or not _equal(old, new):
             return new
-        old.listing.lists = new.listing.lists
+        if new.listing.lists is not None:
+            old.listing.lists = new.listing.lists
         return old
 
     @staticmethod
