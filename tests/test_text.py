@@ -69,5 +69,4 @@ def test_a_path_in_json_is_text_and_its_bytes_are_added_where_they_are_no_text(
 def test_no_path_is_lost_in_json_and_none_is_a_lone_surrogate(path: bytes) -> None:
     told = json.dumps(json_path(path))
     assert path_of(json.loads(told)) == path
-    shown = json.loads(json.dumps(json_path(b"\xff" + path)))["path"]
-    assert shown.encode("utf-8"), "which a lone surrogate cannot be; two of them are one character beyond U+FFFF"
+    assert json_path(b"\xff" + path)["path"].encode(), "which no surrogate can be"

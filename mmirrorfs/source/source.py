@@ -235,6 +235,7 @@ class Source:
         answered = trio.Event()
 
         async def ask() -> None:
+            """Note the answer, or the error; nobody may be waiting for it any longer."""
             try:
                 answers.append(await self.run(call, *args))
             except OSError as error:
