@@ -68,7 +68,7 @@ def test_a_change_to_any_time_shows_and_what_changes_with_it_too(place: Path) ->
             grow(high / "Ann", folders("h", f"new {number}"))
             set_times(high, moment)
             becomes(eyes, view, [high, low], 2, what)
-            assert times(view, *MERGED) == times(high, *MERGED)
+            shows(lambda: times(view, *MERGED) == times(high, *MERGED), f"the very times: {what}")
 
 
 # The daemon's clock
