@@ -152,7 +152,7 @@ def test_log_goes_to_syslog_under_the_programs_name_with_its_priority(place: Pat
     with syslog(place) as listener:
         done = inside.run(*COMMAND, place / "high", place / "low", place / "view", "-v", "--refresh=0.2", *ALONE)
         assert (done.returncode, done.stderr) == (0, f"mmirrorfs: {place}/view is mounted\n".encode())
-        (pid,) = inside.processes()
+        pid = inside.daemon()
         (place / "low").rename(place / "elsewhere")
         name = rf"mmirrorfs\[{pid}\]"
         polled = sorted(listener.recv(4096).decode().rstrip("\0") for _ in range(2))
@@ -171,7 +171,7 @@ def test_a_syslog_that_comes_later_is_found_and_one_that_is_not_read_holds_up_no
 ) -> None:
     done = inside.run(*COMMAND, place / "high", place / "low", place / "view", *ALONE)
     assert (done.returncode, done.stderr) == (0, b"")
-    (pid,) = inside.processes()
+    pid = inside.daemon()
     with syslog(place) as listener:
         os.kill(pid, signal.SIGUSR1)
         assert listener.recv(1 << 16).startswith(f"<28>mmirrorfs[{pid}]: thread ".encode())

@@ -218,7 +218,7 @@ def test_a_plain_user_replaces_a_dead_view_too(place: Path, sources: tuple[Path,
         inside.let_everybody_open_fuse()
         words: list[Word] = [*COMMAND, *sources, place / "view"]
         assert inside.run_as_nobody(*words).returncode == 0
-        (pid,) = inside.processes()
+        pid = inside.daemon()
         os.kill(pid, signal.SIGKILL)
         poll(lambda: not inside.processes(), "the end of the process")
         done = inside.run_as_nobody(*words)

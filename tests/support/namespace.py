@@ -76,6 +76,11 @@ class Inside:
                     found.append(int(name))
         return found
 
+    def daemon(self) -> int:
+        """The number of the one that serves, once those that crawl its sources have ended."""
+        poll(lambda: len(self.processes()) == 1, "one process, and no other")
+        return self.processes()[0]
+
     def unmount(self, where: Path) -> None:
         """Unmount a view, and wait until what served it has ended."""
         self.output_of("umount", where)
