@@ -194,7 +194,8 @@ class Walk:
                 read = self._lists(path, number < self._above)
             self._check_root()
             if read is not None:
-                self._sender.lists(read)
+                with contextlib.suppress(struct.error):  # times that do not fit: they are asked for, then
+                    self._sender.lists(read)
 
     def _lists(self, path: bytes, above: bool) -> Read:
         """The access lists in one directory, with its own if it is one ``above`` the depth."""

@@ -131,13 +131,11 @@ class Fetch:
         target that cannot be had (rule 5).
         """
         is_list = name.startswith(PREFIX)
-        if is_list and not briefly and self.source.is_local(path):
+        noted = self._noted(path, name, briefly)
+        if is_list and not briefly and not self._is_fresh(noted) and self.source.is_local(path):
             await self._prove_list(path)
-        own = self._access.own(path, name) if is_list and briefly else None
-        if own is not None:
-            return _set(own)
-        noted = (self._access.value(path, name) if is_list else None) or self.known.value(path, name)
-        if noted is not None and self._freshness.is_fresh(noted[1]):
+            noted = self._noted(path, name, briefly)
+        if noted is not None and self._is_fresh(noted):
             return _set(noted[0])
         source, asked = self.source, self._freshness.clock()
         before = self._attributes(path)
@@ -166,6 +164,20 @@ class Fetch:
         directory, _, name = path.rpartition(b"/")
         answer = self.known.entry(directory, name)
         return answer.attr if answer is not None else None
+
+    def _noted(self, path: bytes, name: bytes, briefly: bool) -> tuple[Value, float] | None:
+        """What is known of a value, and when that was so; of a list the later that is."""
+        noted = self.known.value(path, name)
+        if not name.startswith(PREFIX):
+            return noted
+        own = self._access.own(path, name) if briefly else None
+        if own is not None:
+            return own, self._freshness.clock()
+        found = self._access.value(path, name)
+        return found if noted is None or (found is not None and found[1] > noted[1]) else noted
+
+    def _is_fresh(self, noted: tuple[Value, float] | None) -> bool:
+        return noted is not None and self._freshness.is_fresh(noted[1])
 
     async def _prove_list(self, path: bytes) -> None:
         """Have an entry proved, and all lists of its directory read where none is known. Raises ENOENT and the like."""

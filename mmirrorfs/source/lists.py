@@ -21,7 +21,8 @@ from typing import NamedTuple
 from mmirrorfs.attributes import DIR, LINK, Attributes, Kind
 from mmirrorfs.listing import AccessLists, Listing, Lists, Stamp
 from mmirrorfs.source.freshness import COARSE
-from mmirrorfs.source.reader import Reader
+from mmirrorfs.source.reader import CODEC, Reader
+from mmirrorfs.source.walks import join
 from mmirrorfs.source.walls import Walls
 
 PREFIX = b"system.posix_acl_"
@@ -103,19 +104,19 @@ def of_entries(new: Listing, old: Listing | None, walls: Walls, ask: Ask | None,
     elif ask is None:
         return None
     for name, kind, dev, ino, ctime in new.identities():
-        if not dev:
-            continue  # nothing is told of it
+        if kind == LINK or not dev:
+            continue  # a link has none, and of what has no attributes nothing is told
         found: AccessLists | None = None
-        if name in last and last[name] == (dev, ino, ctime) and is_settled(ctime, at):
+        if last and last.get(name) == (dev, ino, ctime) and is_settled(ctime, at):
             found = known.get(name, NONE)
-        elif kind == LINK:
-            continue
         if found is None and ask is not None:
             found = ask(name, kind, dev)
         if found is None or found:
             lists[name] = found
     if own:
-        lists[OWN] = ask(OWN, DIR, new.stamp[0]) if ask is not None else None
+        same = old is not None and old.stamp == new.stamp and is_settled(new.stamp[3], at)
+        found = known.get(OWN) if same else None
+        lists[OWN] = ask(OWN, DIR, new.stamp[0]) if found is None and ask is not None else found
     return shared(lists)
 
 
@@ -139,31 +140,30 @@ class Asker:
         """One name."""
         if dev in self._without:
             return NONE
-        wanted = [ACCESS, DEFAULT] if kind == DIR else [ACCESS]
+        path = self._where + (name or b".").decode(CODEC, "surrogateescape")
         try:
             if self._reader.follow and name != OWN and self._is_link(name):
-                inner = self._path + b"/" + name if self._path else name
-                return _each(wanted, lambda one: self._reader.getxattr(inner, one.encode()))
-            path = self._where + os.fsdecode(name or b".")
-            if dev == self._listed:
-                names = os.listxattr(path, follow_symlinks=False)
-                if not names:  # as nearly always
-                    return NONE
-                wanted = [one for one in wanted if one in names]
-            return _each(wanted, lambda one: os.getxattr(path, one, follow_symlinks=False))
+                return self._followed(name, kind)
+            if dev == self._listed and not os.listxattr(path, follow_symlinks=False):  # as nearly always
+                return NONE
+            return _each(kind, lambda one: os.getxattr(path, one, follow_symlinks=False))
         except OSError as error:
             if error.errno != errno.EOPNOTSUPP:
                 return None
         self._without.add(dev)
         return NONE
 
+    def _followed(self, name: bytes, kind: Kind) -> AccessLists:
+        inner = join(self._path, name)
+        return _each(kind, lambda one: self._reader.getxattr(inner, one.encode()))
+
     def _is_link(self, name: bytes) -> bool:
         return stat.S_ISLNK(os.stat(name, dir_fd=self._fd, follow_symlinks=False).st_mode)
 
 
-def _each(wanted: list[str], get: Callable[[str], bytes]) -> AccessLists:
+def _each(kind: Kind, get: Callable[[str], bytes]) -> AccessLists:
     lists = dict[bytes, bytes]()
-    for one in wanted:
+    for one in (ACCESS, DEFAULT) if kind == DIR else (ACCESS,):
         try:
             lists[one.encode()] = get(one)
         except OSError as error:

@@ -172,6 +172,8 @@ class Scanner:
         visit.moved = old is None or not _equal(old, new)
         if old is None or visit.moved:
             return new
+        if new.listing.lists is None:
+            new.listing.lists = old.listing.lists
         if new.listing.key:
             return replace(old, listing=new.listing)
         old.listing.lists = new.listing.lists
