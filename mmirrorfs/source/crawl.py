@@ -88,9 +88,8 @@ class Plan(NamedTuple):
 class Word(TypedDict, total=False):
     """A control frame: how far it is (folders that are done, of how many); in the last one how it ``ended``, and why.
 
-    ``watch`` is what its marker reports.
-    Ends are "done" (and once more, when all access lists were sent), "lost" (the root does not stand any more), and
-    "failed" (an error of ours).
+    ``watch`` is what its marker reports. Ends are "done" (and once more, when all access lists were sent), "lost" (the
+    root does not stand any more), and "failed" (an error of ours).
     """
 
     folders: int
@@ -203,8 +202,8 @@ class Walk:
         fd = self._reader.open_directory(path)
         try:
             st, lists = os.fstat(fd), dict[bytes, AccessLists | None]()
-            os.fchdir(fd)  # the shortest way to each
             ask = Asker(self._reader, path, fd, None if self._plan.everywhere else st.st_dev, where="")
+            os.fchdir(fd)  # the shortest way to each
             with os.scandir(fd) as entries:
                 for entry in entries:
                     found = self._list(ask, entry, st.st_dev)
