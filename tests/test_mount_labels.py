@@ -105,7 +105,8 @@ def test_the_attributes_are_hidden_from_those_who_list_or_copy(library: Path) ->
 
 def test_status_tells_in_words_and_as_json_how_a_view_is(library: Path) -> None:
     with mounted(library / "view", library / "flac", library / "mp3", depth=2):
-        done = called(library, "--status", "view/", "--follow")
+        assert called(library, "--status", "view/", "--follow").returncode == 0
+        done = called(library, "--status", "view/")
         lines = done.stdout.decode().splitlines()
         assert (done.returncode, done.stderr) == (0, b"")
         assert lines[0].startswith(f"{library}/view: 3 folders, mmirrorfs ")
