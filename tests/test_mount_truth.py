@@ -268,6 +268,7 @@ def test_an_access_list_that_a_lost_source_was_never_asked_for_is_not_taken_for_
             track.read_bytes()
         assert error_of(track) == errno.EIO
         assert not may_read(track)
+        shows(lambda: "is lost" in view.text(), "the loss")
 
 
 def test_an_access_list_that_a_hung_source_does_not_give_is_not_taken_for_none(place: Path) -> None:
