@@ -187,6 +187,8 @@ class Refresher:
         finally:
             if not is_over and hints:
                 self.hint(source, hints)
+            if not is_over and asked and source.lost is None:
+                self.doubt(source)
         if self._present() != self._merged:
             await self._merge()
         self.looks[source.rank], self.last_took = time.time(), time.perf_counter() - started
