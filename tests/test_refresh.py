@@ -6,7 +6,6 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 import trio
@@ -79,9 +78,9 @@ class World:
             nursery.cancel_scope.cancel()
 
     def _counting(self, source: Source, scan: Callable[..., Directory]) -> Callable[..., Directory]:
-        def counted(old: Directory, **how: Any) -> Directory:
+        def counted(old: Directory, **how: object) -> Directory:
             self.looks[source.rank] += 1
-            self.whole[source.rank] += how.get("anew", False)
+            self.whole[source.rank] += bool(how.get("anew"))
             self.gates[source.rank].wait()
             return scan(old, **how)
 
