@@ -45,6 +45,11 @@ class Attributes(NamedTuple):
         """Whether a source gave these: of ``bare`` ones only the type is known. No filesystem has device number 0."""
         return self[10] != 0
 
+    @property
+    def may_change_elsewhere(self) -> bool:
+        """Whether it may change under a name that nobody watches: a file that has several."""
+        return self[1] > 1 and self[0] & 0o170000 != DIR
+
 
 def bare(kind: int) -> Attributes:
     """Attributes of which nothing but the type is known: to list a name by, never to be shown."""

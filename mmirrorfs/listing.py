@@ -8,7 +8,7 @@ CHUNK names but the first (where they begin), the rows, the names, each with a z
 """
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from operator import itemgetter
 
 from mmirrorfs.attributes import DIR, Attributes, Kind
@@ -17,6 +17,11 @@ Listed = tuple[bytes, Attributes]
 """A name in a directory, and what the source gave of it (``bare``, where that could not be had)."""
 Stamp = tuple[int, int, int, int]
 """(dev, ino, mtime, ctime) of a directory, times in nanoseconds: the same stamp, the same names."""
+
+AccessLists = Mapping[bytes, bytes]
+"""The access lists of one entry, by the names of the extended attributes that they are."""
+Lists = Mapping[bytes, AccessLists | None]
+"""The access lists of the entries of a directory: None of those of which they are not known; who has none is not in."""
 
 CHUNK = 64
 """Names between two marks: so many are searched at once."""
@@ -82,14 +87,21 @@ class Listing:
     """What is known of one directory: a packed ``blob``, and when it was true, in monotonic seconds.
 
     ``taken`` is when all of it was, ``proved`` when the names were: a stamp that stands proves names, not attributes.
+    ``key`` is what the directory is called where its changes are reported, empty where they are not. ``lists`` are the
+    access lists of its entries, read then or later (``source.lists``); None where they are not known. They are the one
+    thing that may be put in later.
     """
 
-    __slots__ = ("blob", "proved", "taken")
+    __slots__ = ("blob", "key", "lists", "proved", "taken")
 
-    def __init__(self, blob: bytes, taken: float, proved: float | None = None) -> None:
+    def __init__(
+        self, blob: bytes, taken: float, proved: float | None = None, key: bytes = b"", lists: Lists | None = None
+    ) -> None:
         self.blob = blob
         self.taken = taken
         self.proved = taken if proved is None else proved
+        self.key = key
+        self.lists = lists
 
     @property
     def stamp(self) -> Stamp:
@@ -108,20 +120,21 @@ class Listing:
 
     def still(self, proved: float) -> "Listing":
         """The same, its names proved once more."""
-        return Listing(self.blob, self.taken, proved)
+        return Listing(self.blob, self.taken, proved, self.key, self.lists)
 
     def __len__(self) -> int:
         return int(_HEAD.unpack_from(self.blob)[4])
 
     def __contains__(self, name: bytes) -> bool:
-        return self._position(name) is not None
+        return self._position(name, self._places()) is not None
 
     def get(self, name: bytes) -> Attributes | None:
         """What the source gave of a name; None where it has none of that name. In a time that hardly grows."""
-        position = self._position(name)
+        places = self._places()
+        position = self._position(name, places)
         if position is None:
             return None
-        _, classes, _, rows, _ = self._places()
+        _, classes, _, rows, _ = places
         *fields, same = _ROW.unpack_from(self.blob, rows + position * _ROW.size)
         return _attributes(_CLASS.unpack_from(self.blob, classes + same * _CLASS.size), *fields)
 
@@ -149,9 +162,21 @@ class Listing:
         until = self._mark(marks, names, last) if last * CHUNK < count else len(self.blob) - 1
         return self.blob[begin:until].rstrip(b"\0").split(b"\0")[start - first * CHUNK : end - first * CHUNK]
 
+    @property
+    def classes(self) -> bytes:
+        """What the rows have in common: rows of two listings can be compared where this is equal."""
+        _, classes, marks, _, _ = self._places()
+        return self.blob[classes:marks]
+
+    def rows(self) -> Iterator[tuple[bytes, bytes]]:
+        """The names in byte order, with their attributes as they are packed."""
+        _, _, _, rows, names = self._places()
+        packed, size = self.blob[rows:names], _ROW.size
+        return zip(self.names(), (packed[at : at + size] for at in range(0, len(packed), size)), strict=True)
+
     def folders_after(self, name: bytes, most: int) -> list[bytes]:
         """Up to ``most`` names of directories that come after one that is in it; none where it is not."""
-        position = self._position(name)
+        position = self._position(name, self._places())
         if position is None:
             return []
         return [name for name, attr in self.entries(position + 1, most) if attr.kind == DIR]
@@ -162,6 +187,14 @@ class Listing:
         shared = [Kind(mode & 0o170000) for mode, *_ in _CLASS.iter_unpack(self.blob[classes:marks])]
         for name, row in zip(self.names(), _ROW.iter_unpack(self.blob[rows:names]), strict=True):
             yield name, shared[row[6]]
+
+    def identities(self) -> Iterator[tuple[bytes, Kind, int, int, int]]:
+        """The names in byte order, with type, device (0 where only the type is known), inode number and ctime."""
+        _, classes, marks, rows, names = self._places()
+        shared = [(Kind(mode & 0o170000), dev) for mode, *_, dev in _CLASS.iter_unpack(self.blob[classes:marks])]
+        packed = _ROW.iter_unpack(self.blob[rows:names])
+        for name, (ino, _, _, _, _, ctime, same) in zip(self.names(), packed, strict=True):
+            yield name, *shared[same], ino, ctime - _ZERO
 
     def unknown(self) -> list[Listed]:
         """The names of which nothing but the type was to be had."""
@@ -187,10 +220,13 @@ class Listing:
         """Where in the blob the first name of a chunk begins."""
         return names + 1 + (_MARK.unpack_from(self.blob, marks + (chunk - 1) * _MARK.size)[0] if chunk else 0)
 
-    def _position(self, name: bytes) -> int | None:
-        count, _, marks, _, names = self._places()
+    def _position(self, name: bytes, places: Place) -> int | None:
+        count, _, marks, _, names = places
         if not count or not name:
             return None
+        if count <= CHUNK:  # as nearly always
+            at = self.blob.find(b"\0%b\0" % name, names)
+            return None if at < 0 else self.blob.count(b"\0", names, at)
         low, high = 0, (count - 1) // CHUNK
         while low < high:
             middle = (low + high + 1) // 2

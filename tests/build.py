@@ -20,7 +20,7 @@ from mmirrorfs.source.freshness import Freshness
 from mmirrorfs.source.source import Source
 from mmirrorfs.tree import Rank
 from mmirrorfs.view.directories import Directories
-from mmirrorfs.view.nodes import Node
+from mmirrorfs.view.nodes import FileNode, Node
 from mmirrorfs.view.state import State
 from mmirrorfs.view.view import View
 
@@ -138,8 +138,8 @@ class Heard:
         inodes.install(merge(tuple(known.tree for known in self.state.known), inodes.order, before=inodes.index))
         return True
 
-    def contents(self, ino: int) -> None:
-        self.changed.append(ino)
+    def contents(self, node: FileNode) -> None:
+        self.changed.append(node.ino)
 
 
 ASKED = ("stat", "stat_several", "open_directory", "open_content", "readlink", "getxattr")

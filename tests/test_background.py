@@ -143,14 +143,20 @@ def syslog(place: Path) -> Iterator[socket.socket]:
         yield listener
 
 
+ALONE = ("--watch=off", "--crawl=off")
+"""One process, and no word of it but of what happens."""
+
+
 @needs_root
 def test_log_goes_to_syslog_under_the_programs_name_with_its_priority(place: Path, inside: Inside) -> None:
     with syslog(place) as listener:
-        done = inside.run(*COMMAND, place / "high", place / "low", place / "view", "-v", "--refresh=0.2")
+        done = inside.run(*COMMAND, place / "high", place / "low", place / "view", "-v", "--refresh=0.2", *ALONE)
         assert (done.returncode, done.stderr) == (0, f"mmirrorfs: {place}/view is mounted\n".encode())
         pid = inside.daemon()
         (place / "low").rename(place / "elsewhere")
         name = rf"mmirrorfs\[{pid}\]"
+        polled = sorted(listener.recv(4096).decode().rstrip("\0") for _ in range(2))
+        assert polled == [f"<30>mmirrorfs[{pid}]: source {name} is polled: --watch=off" for name in ("high", "low")]
         assert re.fullmatch(rf"<28>{name}: source low \({place}/low\) is lost: .*\x00?", listener.recv(4096).decode())
         (place / "elsewhere").rename(place / "low")
         assert re.fullmatch(rf"<28>{name}: source low \({place}/low\) is back\x00?", listener.recv(4096).decode())
@@ -163,7 +169,7 @@ def test_log_goes_to_syslog_under_the_programs_name_with_its_priority(place: Pat
 def test_a_syslog_that_comes_later_is_found_and_one_that_is_not_read_holds_up_nobody(
     place: Path, inside: Inside
 ) -> None:
-    done = inside.run(*COMMAND, place / "high", place / "low", place / "view")
+    done = inside.run(*COMMAND, place / "high", place / "low", place / "view", *ALONE)
     assert (done.returncode, done.stderr) == (0, b"")
     pid = inside.daemon()
     with syslog(place) as listener:

@@ -55,6 +55,11 @@ CASES: dict[str, tuple[str, int, str]] = {
     "a refresh of nan": ("high low mnt --refresh=nan", USAGE, "nan is not a number of seconds"),
     "a refresh of nan in -o": ("high low mnt -o refresh=nan", USAGE, "nan is not a number of seconds"),
     "a refresh of inf": ("high low mnt --refresh=inf", USAGE, "inf is not a number of seconds"),
+    "a recheck of nan": ("high low mnt --recheck=nan", USAGE, "nan is not a number of seconds"),
+    "a recheck of -1": ("high low mnt --recheck=-1", USAGE, "-1"),
+    "a recheck in -o of abc": ("high low mnt -o recheck=abc", USAGE, "abc"),
+    "a watch of on": ("high low mnt --watch=on", USAGE, "'on' is not one of 'auto', 'off'"),
+    "a watch in -o without a value": ("high low mnt -o watch", USAGE, "watch takes a value"),
     "a word in -o that ends mounts": ("high low mnt -o max_read=4096", USAGE, "max_read=4096: not possible"),
     "a mountpoint from a variable that is not set": ("high low ", USAGE, "empty word"),
 }

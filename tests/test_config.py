@@ -173,6 +173,16 @@ def test_one_pattern_may_stand_without_a_list(file: Path, asked: list[Settings])
     assert (asked[0].excludes, asked[0].ignores) == (("@eaDir",), (" x$",))
 
 
+def test_how_sources_are_watched_comes_from_the_file_and_the_command_line_wins(
+    file: Path, asked: list[Settings]
+) -> None:
+    file.write_text('watch = "off"\nrecheck = 5')
+    assert main.run(["--depth=1", "a", "b", "c"]) == 0
+    assert main.run(["--config", str(file), "a", "b", "c"]) == 0
+    assert main.run(["--config", str(file), "--watch=auto", "-o", "recheck=0.5", "a", "b", "c"]) == 0
+    assert [(settings.watch, settings.recheck) for settings in asked] == [(True, 3600), (False, 5), (True, 0.5)]
+
+
 def test_sources_may_be_named_on_the_command_line_and_preferred_by_name(asked: list[Settings]) -> None:
     assert main.run(["hires=/a/music", "/b/music", "/c/music", "/mnt/v", "--prefer=music-2"]) == 0
     assert [(s.name, s.path) for s in asked[0].sources] == [
@@ -191,6 +201,8 @@ def test_sources_may_be_named_on_the_command_line_and_preferred_by_name(asked: l
         (FILE + "[[view]]\nmountpoint = 'best/'", (), "same mountpoint"),
         (FILE + "[[view]]\nmountpoint = 'x'\nprefer = 'ogg'", (), "--prefer ogg: no such source"),
         ("on_missing = 'bad'", ("a", "b", "c"), "'bad' is not one of"),
+        ("watch = 'maybe'", ("a", "b", "c"), "'maybe' is not one of"),
+        ("recheck = inf", ("a", "b", "c"), "inf is not a number of seconds"),
         ("config = 'x'", ("a", "b", "c"), "unknown key config"),
     ],
 )

@@ -137,7 +137,7 @@ def test_of_a_directory_that_fails_nothing_is_sent_and_the_rest_is(root: Path, m
         walk = Walk(plan(root), Kept(null.fileno()))
         walk.run()
     assert sorted(paths) == [b"A", b"A/two", b"B", b"B/three"]
-    assert walk.word() == {"folders": 3, "of": 3}
+    assert walk.word() == {"folders": 3, "of": 3, "watch": (0, [])}
 
 
 class TestLinks:

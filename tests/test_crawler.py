@@ -16,6 +16,7 @@ import pytest
 import trio
 
 from mmirrorfs.source import crawler as crawler_module
+from mmirrorfs.source.child import Child
 from mmirrorfs.source.crawler import Crawl, Progress, start
 from tests.build import Tree, plant
 from tests.support.crawling import Taken, crawled, crawling, expected, is_gone, plan, until
@@ -56,13 +57,13 @@ def once(action: Callable[[], object]) -> Callable[[bytes], object]:
 
 async def test_how_far_it_is(root: Path) -> None:
     taken = Taken()
-    assert Crawl(plan(root), "source", taken.offer).progress == Progress("off", 0, 0, 0, 0)
+    assert Crawl(plan(root), "source", taken.offer, taken.learn).progress == Progress("crawling", 0, 0, 0, 0)
     async with crawling(plan(root), taken) as crawl:
         await until(lambda: crawl.progress.directories, "a directory")
         assert crawl.progress.state == "crawling"
         await until(lambda: crawl.progress.state == "done", "the end")
         assert crawl.progress == Progress("done", 120, 120, 120, 120 * 60)
-        assert crawl.pid is None
+        await until(lambda: crawl.pid is None, "the end of its process")
 
 
 async def test_what_there_is_no_room_for_ends_it(root: Path) -> None:
@@ -210,7 +211,7 @@ async def test_a_large_directory_does_not_keep_the_loop(tmp_path: Path) -> None:
 
 
 @contextmanager
-def child(root: Path) -> Iterator[tuple["subprocess.Popen[bytes]", socket.socket]]:
+def child(root: Path) -> Iterator[tuple[Child, socket.socket]]:
     """A child that has more to send than anybody takes."""
     ours, theirs = socket.socketpair()
     with ours:
@@ -269,13 +270,16 @@ def opened(pid: int) -> set[str]:
 
 def test_the_child_holds_no_directory_of_the_source_and_no_stream_open_while_it_waits(root: Path) -> None:
     with child(root) as (process, _):
-        poll(lambda: opened(process.pid) == {"/dev/null", "socket"}, "a child that waits, and holds nothing else")
+        table = {f"/proc/{process.pid}/mountinfo", "anon_inode"}  # it looks there, when something was mounted
+        own = {"/dev/null", "socket"}
+        poll(lambda: opened(process.pid) - table == own, "a child that waits, and holds nothing else")
         assert os.readlink(f"/proc/{process.pid}/cwd") == "/"
         assert os.getpgid(process.pid) == process.pid
 
 
 PARENT = """
 import os, socket, subprocess, sys, time
+from mmirrorfs.source.child import Child
 from mmirrorfs.source.crawl import Plan
 from mmirrorfs.source.crawler import start
 ours, theirs = socket.socketpair()

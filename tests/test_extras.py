@@ -14,6 +14,7 @@ from mmirrorfs.view.extras import BLOCK, Extras
 from mmirrorfs.view.labels import Labels
 from mmirrorfs.view.view import View
 from tests.build import Link, find, plant, sources, view_of
+from tests.support.acls import access_list, give
 
 
 @pytest.fixture
@@ -146,12 +147,15 @@ async def test_a_merged_directory_s_attributes_do_not_wait_for_a_hung_source(
 
 
 async def test_of_a_lost_source_access_lists_are_remembered_and_nothing_fails(
-    view: View, extras: Extras, monkeypatch: pytest.MonkeyPatch
+    view: View, extras: Extras, high: Path
 ) -> None:
     access = b"system.posix_acl_access"
-    monkeypatch.setattr(view.sources[0].reader, "getxattr", lambda path, name: b"list of " + path)
-    nodes = [await find(view, path) for path in ("A", "A/Gold", "A/Gold/01")]
+    paths = ("A", "A/Gold", "A/Gold/01")
+    for number, path in enumerate(paths):
+        give(high / path, 4, number)
+    nodes = [await find(view, path) for path in paths]
     before = [await extras.getxattr(node.ino, access) for node in nodes]
+    assert before == [access_list(4, number) for number in range(3)]
     await extras.getxattr(nodes[0].ino, b"user.rank")
     view.sources[0].lost = "unplugged"
     assert [await extras.getxattr(node.ino, access) for node in nodes] == before

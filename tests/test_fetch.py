@@ -12,11 +12,14 @@ import trio
 import trio.testing
 
 from mmirrorfs.attributes import DIR, FILE
+from mmirrorfs.listing import Listing, pack
 from mmirrorfs.source.ahead import MOST
 from mmirrorfs.source.fetch import LARGE, Fetch
-from mmirrorfs.source.known import Known, Room
+from mmirrorfs.source.known import Known
 from mmirrorfs.source.leaves import Leaves
+from mmirrorfs.source.look import look
 from mmirrorfs.source.pace import HUNG, Pace
+from mmirrorfs.source.room import Room
 from mmirrorfs.source.source import Source
 from tests.build import KEEP, Clock, asked, lasting, move, plant, sources
 
@@ -435,6 +438,27 @@ async def test_who_waits_for_a_source_that_hung_is_answered_when_it_answers(
             await trio.testing.wait_all_tasks_blocked()
             gate.open()
     assert found == [1]
+
+
+async def test_what_came_in_while_somebody_waited_is_what_is_told(either: Asking, gate: Gate, clock: Clock) -> None:
+    """And it stays: the answer to the older question would follow the invalidation of what it tells."""
+    listing = look(either.source.reader, b"B")
+    ((name, attr),) = listing.entries()
+    gate.close()
+    found: list[int] = []
+
+    async def ask() -> None:
+        found.append(await either.size("B/b"))
+
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask)
+            await trio.testing.wait_all_tasks_blocked()
+            newer = pack(listing.stamp, True, [(name, attr._replace(size=9))])
+            either.known.apply(b"B", Listing(newer, clock.now + 1))
+            gate.open()
+    assert found == [9]
+    assert await either.size("B/b") == 9
 
 
 # In merged directories

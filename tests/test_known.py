@@ -8,9 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmirrorfs.attributes import DIR, FILE, Attributes, Kind, bare
+from mmirrorfs.difference import Difference, is_news
 from mmirrorfs.listing import Listing, pack
 from mmirrorfs.source.freshness import NEVER, Freshness
-from mmirrorfs.source.known import Answer, Known, Room
+from mmirrorfs.source.known import Known
+from mmirrorfs.source.room import Room
+from mmirrorfs.source.singles import Answer
+from mmirrorfs.source.walks import directories_of
 from mmirrorfs.tree import EMPTY_DIRECTORY, Directory, Entry, Leaf, Rank
 
 LARGE = 1 << 40
@@ -56,7 +60,7 @@ def known_of(inside: Shape, limit: int = LARGE) -> Known:
 
 def paths(known: Known) -> set[bytes]:
     """The directories below the depth that are known."""
-    return {path for path, _ in known.directories()}
+    return {path for path, _ in known.listings.below.items()}
 
 
 # Answers
@@ -330,7 +334,7 @@ def test_the_room_that_is_taken_is_what_a_recount_gives_and_the_limit_holds(
     for now, (which, step) in enumerate(taken, 1):
         take(both[which], step, float(now))
         assert room.used == sum(map(len, both)), step
-        last = any(len(known.directories()) <= 1 for known in both)
+        last = any(len(known.listings.below) <= 1 for known in both)
         assert room.used <= limit or last, "one that is asked for at this moment stays, however little room there is"
 
 
@@ -395,3 +399,60 @@ def test_a_number_that_is_given_out_again_is_no_move() -> None:
     made = attr(12)._replace(mtime_ns=99)
     known.apply(b"A", Listing(pack((4, 10, 2, 2), True, [(b"new", made)]), 1))
     assert paths(known) == {b"A"}
+
+
+@settings(max_examples=500)
+@given(shapes, st.lists(steps, max_size=30))
+def test_what_changed_is_told_or_that_it_is_in_another_directory_by_now(
+    shape: Shape, taken: list[tuple[object, ...]]
+) -> None:
+    told: set[tuple[bytes, bytes]] = set()
+    known = Known(tree(shape), Room(LARGE), changed=lambda at, what: told.update((at, one.name) for one in what))
+    for now, step in enumerate(taken, 1):
+        before, tops, merging = all_of(known), above_depth(known.tree), step[0] in ("install", "remove")
+        told.clear()
+        take(known, step, float(now))
+        after, tops = all_of(known), tops | above_depth(known.tree)
+        for at, one in before.keys() & after.keys():
+            if is_news(before[at, one].attr, after[at, one].attr) and not (merging and at in tops):
+                assert (at, one) in told or above(at) & told, (step, at, one)
+
+
+def above_depth(tree: Directory) -> set[bytes]:
+    """The directories above the depth, and all that lies in them: the merge tells of what came and went there."""
+    found = {path for path, _ in directories_of(tree)}
+    return found | {path for path in PATHS if any(path.startswith(one + b"/") for one in found if one)}
+
+
+def all_of(known: Known) -> dict[tuple[bytes, bytes], Answer]:
+    """Everything that is known of all names."""
+    answers = {(at, one): known.entry(at, one) for at in PATHS for one in NAMES}
+    return {where: answer for where, answer in answers.items() if answer is not None}
+
+
+def above(path: bytes) -> set[tuple[bytes, bytes]]:
+    """A path, and those that it lies in, each as a directory and a name."""
+    found: set[tuple[bytes, bytes]] = set()
+    while path:
+        directory, _, name = path.rpartition(b"/")
+        found.add((directory, name))
+        path = directory
+    return found
+
+
+def test_who_hears_of_a_change_finds_it_answered_already() -> None:
+    """The kernel is told to ask again: an answer from before would follow its own invalidation, and last an hour."""
+
+    def heard(at: bytes, changes: list[Difference]) -> None:
+        for one in changes:
+            found = known.entry(at, one.name)
+            assert found is not None
+            assert found.attr == one.after
+
+    known = Known(tree({b"A": 10, b"X": Above(4, {b"loose": 11})}), Room(LARGE), changed=heard)
+    known.apply(b"A", directory({b"1": 11, b"2": 13, b"3": 15}))
+    known.amend(b"A", b"1", attr(11, size=1), 1)
+    known.amend(b"A", b"2", None, 1)
+    known.apply(b"A", directory({b"1": 11, b"4": 17}, taken=2, stamp=2))
+    known.remove(b"A/4", 3)
+    known.install(tree({b"A": 10, b"X": Above(4, {b"loose": 13})}, taken=4))

@@ -9,7 +9,7 @@ import pytest
 import mmirrorfs
 
 PACKAGE = Path(mmirrorfs.__file__).parent
-VALUES = {"attributes": 0, "text": 0, "listing": 1, "tree": 2}
+VALUES = {"attributes": 0, "text": 0, "listing": 1, "difference": 2, "tree": 2}
 LEVELS = {**VALUES, "merge": 3, "source": 3, "view": 4, "serve": 5, "mount": 6, "cli": 7}
 OF_THE_WORLD = {"os", "io", "pathlib", "shutil", "time", "datetime", "socket", "threading", "asyncio", "trio", "select"}
 FILES = sorted(PACKAGE.rglob("*.py"), key=str)
@@ -50,7 +50,9 @@ def test_every_layer_is_there_and_imports_something() -> None:
         assert ("mmirrorfs",) in names, layer
 
 
-@pytest.mark.parametrize("path", [p for p in INNER if room(p) in ("merge", "tree", "listing", "attributes")], ids=shown)
+@pytest.mark.parametrize(
+    "path", [p for p in INNER if room(p) in ("merge", "tree", "listing", "difference", "attributes")], ids=shown
+)
 def test_the_merge_and_the_values_do_no_input_or_output(path: Path) -> None:
     assert {name[0] for name in imported(path)} & OF_THE_WORLD == set()
     calls = {

@@ -82,6 +82,8 @@ OTHERS: dict[str, tuple[str, str]] = {
     "one source more": ("high low other", ""),
     "another winner": ("high low", "--prefer=low"),
     "another depth": ("high low", "--depth=2"),
+    "another way to be watched": ("high low", "--watch=off"),
+    "another time to recheck": ("high low", "--recheck=0"),
     "another promise": ("high low", "--refresh=5"),
     "something left out": ("high low", "--exclude=*.jpg"),
     "everybody": ("high low", "-oallow_other"),
@@ -197,13 +199,13 @@ def test_a_live_view_that_only_its_owner_may_enter_is_not_taken_for_a_dead_one(
         inside.let_everybody_open_fuse()
         done = inside.run_as_nobody(*COMMAND, *sources, place / "view")
         assert (done.returncode, done.stderr) == (0, b"")
-        before = inside.processes()
+        before = inside.daemon()
         done = inside.run(*COMMAND, *sources, place / "view")
         assert (done.returncode, done.stdout) == (32, b"")
         assert (
             done.stderr == f"mmirrorfs: another view is mounted on {place}/view: unmount it first (umount)\n".encode()
         )
-        assert inside.processes() == before
+        assert inside.daemon() == before
         assert inside.run_as_nobody("cat", place / "view/2/track").stdout == b"h2"
         inside.unmount(place / "view")
 

@@ -40,7 +40,7 @@ def test_sighup_refreshes_at_once(place: Path) -> None:
 
 def test_without_a_period_only_sighup_changes_the_index(place: Path) -> None:
     high, low, view = trees(place, folders("h", "A"), folders("l", "A", "B"))
-    with mounted(view, high, low, options=["--refresh=0"]) as mount, observer() as eyes:
+    with mounted(view, high, low, options=["--refresh=0", "--watch=off"]) as mount, observer() as eyes:
         assert eyes.names(view) == ["A", "B"]
         grow(high, folders("h", "B", "C"))
         (low / "new").write_bytes(b"loose")

@@ -129,6 +129,7 @@ def test_files_deleted_or_replaced_while_open_are_let_go_of(place: Path, sources
 
         def replaced(number: int) -> None:
             (folder / "1").write_bytes(b"%d" % number)
+            poll((view.mountpoint / "Other/Album/1").exists, "the new file, once it was reported")
             with contextlib.ExitStack() as files:
                 for _ in range(6):
                     files.enter_context(open(view.mountpoint / "Other/Album/1", "rb"))

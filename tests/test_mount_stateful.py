@@ -16,6 +16,7 @@ from tests.support.model import predict
 from tests.support.mounts import mounted
 from tests.support.mutator import Mutator
 from tests.support.polling import holds
+from tests.support.watched import HOURLY
 
 SEEDS = range(1, 1 + int(os.environ.get("MMIRRORFS_SEEDS", "4")))
 STEPS = 60
@@ -62,8 +63,9 @@ class Held:
 
 @pytest.mark.slow
 @pytest.mark.mount(seconds=120)
+@pytest.mark.parametrize("refresh", ["--refresh=0.2", HOURLY], ids=["by the timer", "by what is reported"])
 @pytest.mark.parametrize("seed", SEEDS)
-def test_after_any_change_the_view_is_what_the_model_says(place: Path, seed: int) -> None:
+def test_after_any_change_the_view_is_what_the_model_says(place: Path, seed: int, refresh: str) -> None:
     depth = 1 + seed % 3
     sources = [place / name for name in ("one", "two", "three")]
     for source in sources:
@@ -72,7 +74,7 @@ def test_after_any_change_the_view_is_what_the_model_says(place: Path, seed: int
     view, done = place / "view", list[str]()
     for _ in range(100):
         mutator.step()
-    with observer() as eyes, mounted(view, *sources, depth=depth, options=["--refresh=0.2"]):
+    with observer() as eyes, mounted(view, *sources, depth=depth, options=[refresh]):
         held = Held(eyes)
 
         def settled() -> bool:

@@ -33,7 +33,7 @@ def test_the_readme_names_no_option_of_ours_that_is_not_there() -> None:
     assert set(re.findall(r"--[a-z][a-z_-]+", table)) <= set(NAMES)
 
 
-@pytest.mark.parametrize("name", ["--depth", "--refresh", "--on-missing", "--remember"])
+@pytest.mark.parametrize("name", ["--depth", "--refresh", "--watch", "--recheck", "--on-missing", "--remember"])
 def test_a_default_in_the_readme_is_the_commands_own(name: str) -> None:
     default = next(option.default for option in OPTIONS if name in option.opts)
     shown = f"{default:,}" if isinstance(default, int) else str(default).removesuffix(".0")

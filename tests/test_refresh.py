@@ -14,6 +14,7 @@ from trio.testing import MockClock
 from mmirrorfs.attributes import DIR
 from mmirrorfs.merge.index import Change
 from mmirrorfs.merge.inodes import ROOT
+from mmirrorfs.serve.publish import Publish
 from mmirrorfs.serve.refresh import Refresher
 from mmirrorfs.source.freshness import Freshness
 from mmirrorfs.source.source import Source
@@ -30,13 +31,16 @@ class Told:
         self.inodes: set[int] = set()
         self.files: set[int] = set()
 
-    def name(self, directory: int, name: bytes) -> None:
+    def name(self, directory: int, name: bytes, way: int) -> None:
         self.names.add((directory, name))
 
-    def attributes(self, ino: int) -> None:
+    def attributes(self, ino: int, way: int) -> None:
         self.inodes.add(ino)
 
-    def contents(self, ino: int) -> None:
+    def everything(self) -> bool:
+        return False
+
+    def contents(self, ino: int, way: int) -> None:
         self.files.add(ino)
 
     def nothing(self) -> bool:
@@ -53,9 +57,11 @@ class World:
         self.kernel = Told()
         state = state_of(self.sources, freshness=Freshness(1.0, 1.0, period, time.monotonic))
         self.told: Callable[[list[Change]], None] = lambda changes: None
-        self.refresher = Refresher(state, self.kernel, fallback, lambda changes: self.told(changes), self._note)
+        self.publish = Publish(state, self.kernel, lambda changes: self.told(changes))
+        self.refresher = Refresher(state, self.publish, fallback, self._note)
         self.view = View(state, self.refresher)
         self.looks = [0, 0]
+        self.whole = [0, 0]
         self.gates = [threading.Event(), threading.Event()]
         self._looked = trio.Event()
 
@@ -66,19 +72,21 @@ class World:
             gate.set()
             monkeypatch.setattr(source, "scan", self._counting(source, source.scan))
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.publish.run)
             nursery.start_soon(self.refresher.run)
             yield
             nursery.cancel_scope.cancel()
 
-    def _counting(self, source: Source, scan: Callable[[Directory], Directory]) -> Callable[[Directory], Directory]:
-        def counted(old: Directory) -> Directory:
+    def _counting(self, source: Source, scan: Callable[..., Directory]) -> Callable[..., Directory]:
+        def counted(old: Directory, **how: object) -> Directory:
             self.looks[source.rank] += 1
+            self.whole[source.rank] += bool(how.get("anew"))
             self.gates[source.rank].wait()
-            return scan(old)
+            return scan(old, **how)
 
         return counted
 
-    def _note(self) -> None:
+    def _note(self, source: Source) -> None:
         self._looked.set()
         self._looked = trio.Event()
 
@@ -288,6 +296,23 @@ async def test_a_source_that_hangs_holds_up_no_other(
             assert world.looks[0] <= stuck + 1, "never looked at twice at once"
         finally:
             world.gates[0].set()
+
+
+async def test_a_whole_look_that_something_was_found_gone_in_meanwhile_is_made_again(
+    world: World, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    source, known = world.sources[0], world.view.known[0]
+    async with world.watched(monkeypatch):
+        known.trust.begin(world.view.freshness.clock())
+        world.gates[0].clear()
+        world.refresher.doubt(source)
+        await world.until(lambda: world.whole[0] == 1)
+        world.refresher.missing(source, [b"Gold"])
+        world.gates[0].set()
+        await world.until(lambda: world.whole[0] == 2)
+        await world.until(lambda: world.winner(b"Gold") == 0)
+        await world.a_whole_look()
+        assert world.whole[0] == 2
 
 
 # Open files, and looks only when asked for

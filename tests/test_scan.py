@@ -8,7 +8,7 @@ import pytest
 
 from mmirrorfs.attributes import DIR, FILE, LINK, Attributes
 from mmirrorfs.source import scan as scan_module
-from mmirrorfs.source.look import COARSE
+from mmirrorfs.source.freshness import COARSE
 from mmirrorfs.source.reader import Reader, attributes
 from mmirrorfs.source.scan import Scanner
 from mmirrorfs.tree import Directory, Leaf, Rank

@@ -222,13 +222,13 @@ async def test_a_folder_that_another_source_took_over_moves_forward_in_time(
 
 async def test_what_changed_without_moving_mtime_or_size_is_told(view: View, high: Path, clock: Clock) -> None:
     told, node = heard(view).changed, await find(view, "A/Gold/01.flac")
-    view.replied(node, *view.answer(node))
+    view.pages.replied(node, *view.answer(node))
     st = (high / "A/Gold/01.flac").stat()
     (high / "new").write_text("FLAC")
     os.utime(high / "new", ns=(st.st_atime_ns, st.st_mtime_ns))
     (high / "new").rename(high / "A/Gold/01.flac")
     for expected in ([], [node.ino]):
-        view.replied(node, *view.answer(await view.getattr(node.ino)))
+        view.pages.replied(node, *view.answer(await view.getattr(node.ino)))
         assert told == expected
         clock.now += KEEP
 
@@ -254,7 +254,7 @@ async def test_what_the_kernel_has_cached_is_true_while_the_file_is_the_same(vie
         if text is not None:
             (high / "A/Gold/01.flac").write_text(text)
         handle, same = await view.open(node.ino)
-        view.opened(node.ino)
+        view.pages.opened(node.ino)
         view.files.release(handle)
         unchanged.append(same)
     assert unchanged == [False, True, False, True], "at first the kernel was told of nothing"

@@ -70,11 +70,21 @@ def _in_words(where: str, state: dict[str, Any]) -> list[str]:
         health = f"LOST: {source['lost']}" if source["lost"] else "does not answer" if source["hangs"] else "there"
         path = printable(base64.b64decode(source["path_b64"]) if "path_b64" in source else source["path"])
         lines.append(f"  {source['name']} ({path}): wins {source['wins']:,} folders, {health}")
+        lines.append(f"    {_watch_in_words(source['watch'])}")
         lines.append(f"    {in_words(source['crawl'])}")
     ago = max(0.0, time.time() - state["last_refresh"])
     lines.append(f"  asked in the order {', '.join(state['order'])}")
     lines.append(f"  last looked at {ago:.0f} s ago, which took {state['took']:.3f} s")
     return lines
+
+
+def _watch_in_words(watch: dict[str, str]) -> str:
+    """How a source is watched."""
+    why = f" ({watch['why']})" if watch["why"] else ""
+    return {
+        "polled": f"polled: {watch['why']}",
+        "mixed": f"changes are reported as each filesystem allows: {watch['why']}",
+    }.get(watch["how"], f"changes are reported by {watch['how']}{why}")
 
 
 def explain(path: str, as_json: bool) -> int:

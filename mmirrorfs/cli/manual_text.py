@@ -268,7 +268,7 @@ The paths in the other sources that are hidden by this one.
 .TP
 .B user.mmirrorfs.status
 On the root of the view: how it is, as JSON, for monitoring. Which sources are lost, how many folders each of them
-gives, when they were looked at last.
+gives, when they were looked at last, how they are watched and why.
 .TP
 .B user.mmirrorfs.identity
 On the root of the view: a hash of the sources and options that it was mounted with.
@@ -340,5 +340,7 @@ SEE_ALSO = r"""
 .BR fstab (5),
 .BR systemd.mount (5),
 .BR getfattr (1),
+.BR fanotify (7),
+.BR inotify (7),
 .BR fuse (4)
 """

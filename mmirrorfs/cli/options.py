@@ -53,7 +53,7 @@ class _Seconds(click.FloatRange):
 
 
 LONGEST = 1_000_000_000
-"""Seconds, some 30 years: the longest time to refresh."""
+"""Seconds, some 30 years: the longest time that an option takes."""
 
 
 def kind_of(option: click.Option) -> Kind:
@@ -90,6 +90,7 @@ def _option(group: str, *names: str, **how: Any) -> Decorator:  # noqa: ANN401  
 
 
 CRAWLS = ("all", "local", "off")
+WATCHES = ("auto", "off")
 
 FOLLOWS = "\0"
 """The value of --status and --explain where another option stands next: the path comes later. No path is like that."""
@@ -121,7 +122,16 @@ OPTIONS: tuple[Decorator, ...] = (
     ),
     _option(
         _LOOK, "--refresh", type=_Seconds(), default=60.0, metavar="SECONDS", show_default=True,
-        help="What changes in a source shows within this time; 0: the merged part changes on SIGHUP only.",
+        help="What changes in a source shows within this time, where it is polled; 0: the merged part changes "
+        "on SIGHUP only.",
+    ),
+    _option(
+        _LOOK, "--watch", type=click.Choice(WATCHES), default="auto", show_default=True,
+        help="Have the kernel report changes in the sources, where it can, and show them at once; off: poll them all.",
+    ),
+    _option(
+        _LOOK, "--recheck", type=_Seconds(), default=3600.0, metavar="SECONDS", show_default=True,
+        help="Scan again, once in this time, all that is watched, for changes that no event tells; 0: never.",
     ),
     _option(
         _LOOK, "--on-missing", type=click.Choice(["keep", "fallback"]), default="keep", show_default=True,

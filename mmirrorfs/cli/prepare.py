@@ -101,6 +101,8 @@ def _plan(settings: Settings, view: ViewSettings, sources: list[Source], trees: 
         fallback=settings.fallback,
         crawls=tuple(_crawl(settings, source) for source in sources),
         timeout=settings.timeout,
+        watch=settings.watch,
+        recheck=settings.recheck,
         on_change=settings.on_change,
         identity=identity(settings, view),
     )

@@ -18,7 +18,10 @@ DEEPEST = 200
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that one command was told. ``refresh`` and ``timeout`` are in seconds, ``remember`` in entries."""
+    """Everything that one command was told. ``refresh``, ``recheck`` and ``timeout`` are in seconds.
+
+    ``remember`` is in entries.
+    """
 
     sources: tuple[Named, ...]
     views: tuple[ViewSettings, ...]
@@ -29,6 +32,8 @@ class Settings:
     follow: bool = False
     cover: bool = False
     refresh: float = 60.0
+    watch: bool = True
+    recheck: float = 3600.0
     fallback: bool = False
     remember: int = 1_000_000
     crawl: str = "local"
@@ -66,6 +71,8 @@ def settings(given: dict[str, Any], fuse: frozenset[str], config: Config | None)
         follow=given["followsymlinks"],
         cover=given["overwritesymlinks"],
         refresh=given["refresh"],
+        watch=given["watch"] == "auto",
+        recheck=given["recheck"],
         fallback=given["on_missing"] == "fallback",
         remember=given["remember"],
         crawl=given["crawl"],
@@ -104,6 +111,8 @@ def identity(settings: Settings, view: ViewSettings) -> str:
         "excludes": sorted(settings.excludes),
         "follow": settings.follow,
         "refresh": settings.refresh,
+        "watch": settings.watch,
+        "recheck": settings.recheck,
         "fallback": settings.fallback,
         "remember": settings.remember,
         "crawl": settings.crawl,

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import is_
 
-from mmirrorfs.attributes import DIR
+from mmirrorfs.attributes import DIR, Attributes
 from mmirrorfs.tree import Child, Directory, Entry, Leaf, Merged, Rank, Trees
 
 Group = tuple[bytes, tuple[Entry | None, ...], tuple[bytes | None, ...] | None]
@@ -116,12 +116,14 @@ def times(merged: Merged) -> tuple[int, int]:
 class Change:
     """One path of the view, relative to its root, that differs; None where one of the two does not have it.
 
-    Two ``Merged`` mean that the directory stayed and its own attributes moved.
+    Two ``Merged`` mean that the directory stayed and its own attributes moved. ``attributes`` are those before and
+    after, of what a single source tells of.
     """
 
     path: bytes
     before: Child | None
     after: Child | None
+    attributes: tuple[Attributes | None, Attributes | None] | None = None
 
 
 def changes(before: Merged, after: Merged, path: bytes = b"") -> Iterator[Change]:

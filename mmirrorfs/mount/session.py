@@ -6,6 +6,7 @@ Rule 3: however it ends (a signal, umount, an abort), no mount stays behind, and
 source get EIO after GRACE seconds; who asks again meanwhile, as the kernel does after a failed read-ahead, gets it too.
 """
 
+import errno
 import logging
 import os
 import select
@@ -25,10 +26,15 @@ from mmirrorfs.mount.reasons import explained, listening
 from mmirrorfs.mount.reference import Reference, reference
 from mmirrorfs.mount.systemd import listens, notify
 from mmirrorfs.serve.hook import Hook
+from mmirrorfs.serve.listen import Listener
 from mmirrorfs.serve.notifier import Notifier
 from mmirrorfs.serve.operations import Operations
+from mmirrorfs.serve.publish import Publish
+from mmirrorfs.serve.recheck import recheck
 from mmirrorfs.serve.refresh import Refresher
 from mmirrorfs.serve.status import status, summary
+from mmirrorfs.serve.watched import WatchReport
+from mmirrorfs.source.access import Access
 from mmirrorfs.source.crawl import Plan as CrawlPlan
 from mmirrorfs.source.crawler import Crawl, Progress
 from mmirrorfs.source.source import Source
@@ -58,8 +64,9 @@ class Plan:
     """What to mount where. ``options`` are libfuse's.
 
     With ``fallback`` a lost source counts as empty; ``crawls`` say what is crawled of each source, by rank; a request
-    gets EIO after ``timeout`` seconds (0: never). ``on_change`` is the user's command, and ``identity`` is what a
-    second mount of the same is known by.
+    gets EIO after ``timeout`` seconds (0: never). With ``watch`` the sources' changes are listened to, and what is
+    known by that is looked at every ``recheck`` seconds (0: never). ``on_change`` is the user's command, and
+    ``identity`` is what a second mount of the same is known by.
     """
 
     mountpoint: bytes
@@ -68,6 +75,8 @@ class Plan:
     fallback: bool = False
     crawls: tuple[CrawlPlan | None, ...] = ()
     timeout: float = 0.0
+    watch: bool = True
+    recheck: float = 0.0
     on_change: str | None = None
     identity: str = ""
 
@@ -129,22 +138,31 @@ class Session:
 
     def __init__(self, plan: Plan, ready: Callable[[], None], early: Sequence[int]) -> None:
         self.failed = False
-        self.notifier = Notifier()
+        self.notifier = Notifier(1 + len(plan.state.sources), _device)
         self._early = early
         self._plan = plan
         self._ready = ready
         self._is_ready = False
+        self._mounted = trio.Event()
         self._requests = trio.CancelScope()
         self._told_to_end = trio.Event()
         self._hook = Hook(plan.on_change, plan.mountpoint) if plan.on_change is not None else None
         changed = self._hook.changed if self._hook is not None else _ignored
         state = plan.state
-        self._refresher = Refresher(state, self.notifier, plan.fallback, changed, self._tell_systemd, self._crawl_again)
+        self._publish = Publish(state, self.notifier, changed)
+        self._refresher = Refresher(state, self._publish, plan.fallback, self._looked, self._again)
         self._crawls = [
-            Crawl(crawl, source.name, known.offer) if crawl is not None else None
+            Crawl(crawl, source.name, known.offer, Access(known, source.reader.walls).learn, source.watch.learn)
+            if crawl is not None
+            else None
             for source, known, crawl in zip(state.sources, state.known, plan.crawls, strict=True)
         ]
         self._view = View(state, self._refresher)
+        self._listeners = [self._listener(source) if plan.watch else None for source in state.sources]
+        self._reports = [
+            WatchReport(source, known.trust, plan.watch)
+            for source, known in zip(state.sources, state.known, strict=True)
+        ]
         self._directories = Directories(self._view)
         finder, labels = Finder(self._view, self._is_crawling), Labels(self._view, plan.identity, self._status)
         self.operations = Operations(self._view, self._directories, finder, labels, plan.timeout)
@@ -155,7 +173,9 @@ class Session:
         requestloop.install()
         async with trio.open_nursery() as nursery:
             await nursery.start(self._obey_signals)
-            tasks = [self._refresher.run, self._end, self._notice_cut, *(crawl.run for crawl in self._crawls if crawl)]
+            for source in self._plan.state.sources:
+                nursery.start_soon(self._follow, source)
+            tasks = [self._refresher.run, self._publish.run, self._end, self._notice_cut]
             for task in (*tasks, *([self._hook.run] if self._hook is not None else [])):
                 nursery.start_soon(task)
             nursery.start_soon(self._announce, probe)
@@ -169,18 +189,62 @@ class Session:
     def _status(self) -> dict[str, object]:
         """How the view is, for monitoring: see ``serve.status``."""
         crawls = [crawl.progress if crawl is not None else Progress() for crawl in self._crawls]
-        return status(self._view, self._directories, self._refresher, crawls)
+        watches = [report.now() for report in self._reports]
+        return status(self._view, self._directories, self._refresher, crawls, watches)
 
     def _is_crawling(self) -> bool:
         return any(crawl is not None and crawl.progress.state == "crawling" for crawl in self._crawls)
 
-    def _crawl_again(self, source: Source) -> None:
+    def _listener(self, source: Source) -> Listener:
+        fetch, clock, crawl = self._view.fetch[source.rank], self._view.freshness.clock, self._crawls[source.rank]
+        return Listener(source, fetch, self._refresher.hint, self._lost_track, clock, crawl is not None)
+
+    async def _follow(self, source: Source) -> None:
+        """Have its changes reported, then look at all of it: what is listed by then is watched."""
+        await self._mounted.wait()
+        listener = self._listeners[source.rank]
+        async with trio.open_nursery() as nursery:
+            if listener is not None:
+                await listener.open(2 * len(self._plan.state.sources))
+                self._refresher.doubt(source)
+                nursery.start_soon(listener.run)
+            if not source.watch.descriptors:
+                self._reports[source.rank].log()
+            crawl = self._begin_crawl(source)
+            if crawl is not None:
+                nursery.start_soon(crawl.run)
+            if self._plan.recheck > 0:
+                fetch = self._view.fetch[source.rank]
+                nursery.start_soon(recheck, self._plan.recheck, fetch, self._refresher.doubt, crawl, self._begin_crawl)
+
+    def _begin_crawl(self, source: Source) -> Crawl | None:
         crawl, plan = self._crawls[source.rank], self._plan.crawls[source.rank]
         if crawl is not None and plan is not None:
-            crawl.restart(plan._replace(identity=source.identity))
+            crawl.restart(_watching(plan, source))
+        return crawl
+
+    def _again(self, source: Source) -> None:
+        """Everything in a source may be another: it is marked, crawled, and told of anew."""
+        listener = self._listeners[source.rank]
+        if listener is not None:
+            listener.begin()
+        self._begin_crawl(source)
+        self._publish.everything()
+
+    def _lost_track(self, source: Source) -> None:
+        """Reports were lost."""
+        self._again(source)
+        self._refresher.doubt(source)
+
+    def _looked(self, source: Source) -> None:
+        listener = self._listeners[source.rank]
+        if listener is not None:
+            listener.scanned()
+            self._reports[source.rank].log()
+        self._tell_systemd()
 
     def _tell_systemd(self) -> None:
-        if self._is_ready and listens():
+        if self._is_ready and listens() and not self._told_to_end.is_set():
             notify(f"STATUS={summary(self._view, self._refresher)}")
 
     async def _announce(self, probe: tuple[int, int]) -> None:
@@ -190,9 +254,11 @@ class Session:
             return  # and nobody is told that it can be used
         if answered:
             self._is_ready = True
+            self._view.freshness.forgets = self.notifier.everything()
             self._tell_systemd()
             log.info("%s is mounted", printable(self._plan.mountpoint))
             self._ready()
+            self._mounted.set()
         else:
             self.failed = True
             self._told_to_end.set()
@@ -237,6 +303,20 @@ class Session:
                 hangups.register(descriptor, 0)  # nothing but errors and hang-ups
             await trio.lowlevel.wait_readable(hangups.fileno())
         self._give_up()
+
+
+def _watching(plan: CrawlPlan, source: Source) -> CrawlPlan:
+    """The plan of a crawl that marks what it lists, for the daemon."""
+    watch = source.watch
+    return plan._replace(identity=source.identity, fanotify=watch.fanotify, inotify=watch.inotify, budget=watch.part)
+
+
+def _device() -> int:
+    """The descriptor by which the mount is served. Raises OSError where there is none."""
+    found = table.fuse_descriptors()
+    if not found:
+        raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
+    return found[0]
 
 
 def _ignored(changes: object) -> None:

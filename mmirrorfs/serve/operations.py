@@ -103,7 +103,7 @@ class Operations(pyfuse3.Operations):
     def _told(self, node: Node) -> EntryAttributes:
         """The reply that is written now."""
         attr, when = self._view.answer(node)
-        self._view.replied(node, attr, when)
+        self._view.pages.replied(node, attr, when)
         return self._filled(EntryAttributes(), node.ino, attr, self._view.freshness.timeout(when))
 
     @staticmethod
@@ -141,7 +141,8 @@ class Operations(pyfuse3.Operations):
         except FileNotFoundError:
             absent = EntryAttributes()
             absent.st_ino = InodeT(0)
-            absent.entry_timeout = absent.attr_timeout = self._view.freshness.kernel
+            when = self._view.absence(parent_inode, name)
+            absent.entry_timeout = absent.attr_timeout = self._view.freshness.timeout(when)
             return absent
         self._view.inodes.held.count(node)
         return self._told(node)
@@ -172,7 +173,7 @@ class Operations(pyfuse3.Operations):
         handle, unchanged = await self._view.open(inode)
         if not unchanged:  # seen never to block with attr_only, also while requests on the inode are pending
             pyfuse3.invalidate_inode(inode, attr_only=True)
-        self._view.opened(inode)
+        self._view.pages.opened(inode)
         return FileInfo(fh=FileHandleT(handle), keep_cache=unchanged)
 
     @guarded
@@ -208,7 +209,7 @@ class Operations(pyfuse3.Operations):
                 last, timeout = when, view.freshness.timeout(when)
             if not pyfuse3.readdir_reply(token, name, self._filled(entry, node.ino, attr, timeout), position):
                 break
-            view.replied(node, attr, when)
+            view.pages.replied(node, attr, when)
             told.append(node)
         view.inodes.held.count_all(told)
 

@@ -12,20 +12,20 @@ Runs on the event loop as one task a source; looks and merges run in threads.
 """
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from contextlib import closing, suppress
 from functools import partial
-from typing import Protocol
 
 import trio
 
-from mmirrorfs.attributes import DIR
 from mmirrorfs.merge.index import Change, changes, merge, without
-from mmirrorfs.merge.inodes import ROOT, number
+from mmirrorfs.serve.publish import Publish
 from mmirrorfs.source.filesystems import TableChanges
-from mmirrorfs.source.known import Answer
+from mmirrorfs.source.freshness import NEVER
 from mmirrorfs.source.pace import threaded
+from mmirrorfs.source.singles import Answer
 from mmirrorfs.source.source import Source, SourceLost
 from mmirrorfs.text import printable
 from mmirrorfs.tree import Directory, Merged, Trees
@@ -37,16 +37,12 @@ log = logging.getLogger(__name__)
 
 PROBE = 2.0
 """Seconds between looks at a source that is lost."""
+OPENED = 0.5
+"""Seconds between two looks at what is open and local: what lost its name changes without a report."""
 PAUSE = 0.25
 """Seconds from the end of a look to the next one at the least, however often somebody is surprised."""
-
-
-class Kernel(Protocol):
-    """Whom the changes are told to."""
-
-    def name(self, directory: int, name: bytes) -> None: ...
-    def attributes(self, ino: int) -> None: ...
-    def contents(self, ino: int) -> None: ...
+THOROUGH = 30.0
+"""Seconds for which memory may say that a source is there, where its changes are reported."""
 
 
 def _nothing(*said: object) -> None:
@@ -56,28 +52,29 @@ def _nothing(*said: object) -> None:
 class Refresher:
     """Keeps the index of one view current.
 
-    ``changed`` is called after each swap with what changed, ``looked`` after each look, and ``back`` with a source that
-    was lost and is there again, or has something else mounted in it.
+    ``publish`` is told of what changed, ``looked`` is called after each look at a source, and ``back`` with one that
+    was lost and is there again, has something else mounted in it, or is to be looked at anew for another reason.
     """
 
     def __init__(
         self,
         state: State,
-        kernel: Kernel,
+        publish: Publish,
         fallback: bool = False,
-        changed: Callable[[list[Change]], None] = _nothing,
-        looked: Callable[[], None] = _nothing,
+        looked: Callable[[Source], None] = _nothing,
         back: Callable[[Source], None] = _nothing,
     ) -> None:
         self._state = state
         self._merged: Trees = tuple(known.tree for known in state.known)
-        self._kernel = kernel
+        self._publish = publish
         self._fallback = fallback
-        self._changed = changed
         self._looked = looked
         self._back = back
         self._wake = [trio.Event() for _ in state.sources]
         self._asked = [False for _ in state.sources]
+        self._hints = [set[bytes]() for _ in state.sources]
+        self._asked_root = [NEVER for _ in state.sources]
+        self._mounts: list[tuple[int, ...] | None] = [source.mounts for source in state.sources]
         self._merging = trio.Lock()
         self.looks = [time.time() for _ in state.sources]
         """When each source was last looked at, in seconds since the epoch."""
@@ -86,9 +83,21 @@ class Refresher:
     def refresh(self) -> None:
         """Look at all sources now, and take nothing that is known for fresh."""
         self._state.freshness.doubt()
-        for source in self._state.sources:
-            self._asked[source.rank] = True
-            self._wake[source.rank].set()
+        self._publish.everything()
+        for source, known in zip(self._state.sources, self._state.known, strict=True):
+            if known.trust.is_begun:
+                self._back(source)
+            self.doubt(source)
+
+    def doubt(self, source: Source) -> None:
+        """Look at all of a source now, whatever it has reported."""
+        self._asked[source.rank] = True
+        self._wake[source.rank].set()
+
+    def hint(self, source: Source, directories: set[bytes]) -> None:
+        """Look at some directories of a source: it reported that something in them changed."""
+        self._hints[source.rank] |= directories
+        self._wake[source.rank].set()
 
     def lost(self, source: Source) -> None:
         """Look at a source that turned out to be lost."""
@@ -114,9 +123,9 @@ class Refresher:
         self._swap(*_merged(trees, self._state, self._state.inodes.index))
         return True
 
-    def contents(self, ino: int) -> None:
+    def contents(self, node: FileNode) -> None:
         """Have the kernel drop the pages of a file."""
-        self._kernel.contents(ino)
+        self._publish.contents(node)
 
     async def run(self) -> None:
         """Look at every source once a period, when asked to, and when it surprises. Until cancelled."""
@@ -129,41 +138,69 @@ class Refresher:
     async def _watch(self, source: Source) -> None:
         period = self._state.freshness.period
         rank = source.rank
-        started = trio.current_time()
+        started, rested = trio.current_time(), 0.0
         while True:
             wait = PROBE if source.lost is not None else period
             if wait is not None and period is not None:
                 wait = min(wait, period)
-            with trio.move_on_at(started + wait if wait is not None else float("inf")):
+            with trio.move_on_at(_together(started, wait)):
                 await self._wake[rank].wait()
+            await _until(rested)
             started = trio.current_time()
             asked, self._asked[rank], self._wake[rank] = self._asked[rank], False, trio.Event()
             try:
-                await self._look(source, scan=asked or period is not None)
+                await self._look(source, scan=asked or period is not None, asked=asked)
             except (OSError, MemoryError) as error:  # a shortage here is no news of the source: everything stays
                 log.warning("source %s (%s) could not be looked at: %s", source.name, printable(source.path), error)
-            await trio.sleep(PAUSE if period is None else min(PAUSE, period / 2))
+            rested = trio.current_time() + (PAUSE if period is None else min(PAUSE, period / 2))
 
-    async def _look(self, source: Source, scan: bool) -> None:
+    def _how(
+        self, source: Source, old: Directory, hints: set[bytes], scan: bool, asked: bool
+    ) -> Callable[[], Directory | None]:
+        """What is looked at: of what is watched that of which something was reported, and of the rest all of it."""
+        known = self._state.known[source.rank]
+        if not known.trust.is_begun or source.lost is not None:
+            return partial(source.scan, old) if scan or hints else source.check_root
+        if asked:
+            return partial(source.scan, old, anew=True)
+        only = hints | (known.listings.polled() if scan else set())
+        return partial(source.scan, old, only=only) if only else source.check_root
+
+    async def _look(self, source: Source, scan: bool, asked: bool) -> None:
         """Look at one source; without ``scan`` only at whether it is there."""
         known, started = self._state.known[source.rank], time.perf_counter()
         old = known.tree
-        look: Callable[[], Directory | None] = partial(source.scan, old) if scan else source.check_root
+        hints, self._hints[source.rank] = self._hints[source.rank], set()
+        look, is_over = self._how(source, old, hints, scan, asked), False
         try:
-            found = await source.pace.in_thread(look, trio.CapacityLimiter(1))
+            found = None
+            if look != source.check_root or not self._stands(source):
+                self._asked_root[source.rank] = self._state.freshness.clock()
+                found = await source.pace.in_thread(look, trio.CapacityLimiter(1))
         except SourceLost as lost:
             self._note_lost(source, lost.reason)
         else:
             self._note_back(source)
-            if found is not None and known.tree is old:  # else something was found gone meanwhile: it is scanned again
+            is_over = known.tree is old  # else something was found gone meanwhile: it is scanned again
+            if found is not None and is_over:
                 known.install(found)
+        finally:
+            if not is_over and hints:
+                self.hint(source, hints)
+            if not is_over and asked and source.lost is None:
+                self.doubt(source)
         if self._present() != self._merged:
             await self._merge()
         self.looks[source.rank], self.last_took = time.time(), time.perf_counter() - started
-        self._looked()
+        self._looked(source)
+
+    def _stands(self, source: Source) -> bool:
+        """Whether a source is there: by what is in memory, which wakes no thread, where it was asked lately."""
+        return self._state.freshness.clock() - self._asked_root[source.rank] < THOROUGH and source.stands()
 
     def _note_lost(self, source: Source, reason: str) -> None:
         source.lost = reason
+        self._state.known[source.rank].trust.end()
         if not source.told_lost:
             source.told_lost = True
             what = (
@@ -177,9 +214,12 @@ class Refresher:
             log.warning("source %s (%s) is lost: %s; %s", source.name, printable(source.path), reason, what)
 
     def _note_back(self, source: Source) -> None:
-        if source.lost is not None:
+        is_other = self._mounts[source.rank] not in (None, source.mounts)
+        self._mounts[source.rank] = source.mounts
+        if source.lost is not None or is_other:
             source.lost = None
             self._back(source)
+            self.doubt(source)
         if source.told_lost:
             source.told_lost = False
             log.warning("source %s (%s) is back", source.name, printable(source.path))
@@ -205,26 +245,7 @@ class Refresher:
     def _swap(self, index: Merged, changed: list[Change]) -> None:
         if index is not self._state.inodes.index:
             self._state.inodes.install(index)
-            for change in changed:
-                self._tell(change)
-            if changed:
-                self._changed(changed)
-
-    def _tell(self, change: Change) -> None:
-        """Tell the kernel of one change, in so far as it knows the place."""
-        if isinstance(change.before, Merged) and isinstance(change.after, Merged):
-            self._tell_known(change.path, self._kernel.attributes)
-            return
-        above, _, name = change.path.rpartition(b"/")
-        self._tell_known(above, partial(self._tell_name, name))
-
-    def _tell_name(self, name: bytes, directory: int) -> None:
-        self._kernel.name(directory, name)
-
-    def _tell_known(self, path: bytes, tell: Callable[[int], None]) -> None:
-        ino = number(b"", path, DIR) if path else ROOT
-        if self._state.inodes.held.get(ino) is not None:
-            tell(ino)
+            self._publish.index(changed)
 
     async def _watch_mounts(self) -> None:
         """Scan a source that is mounted or unmounted, or has something mounted inside: from a network, say."""
@@ -234,14 +255,19 @@ class Refresher:
                 for source in self._state.sources:
                     with suppress(OSError):  # for want of descriptors: the next change is noticed
                         if source.locality.update():
-                            self._wake[source.rank].set()
+                            self._mounts[source.rank] = None  # whatever it is
                             self._back(source)
+                            self.doubt(source)
+                        else:  # two changes may leave the table as it was
+                            self._asked_root[source.rank] = NEVER
+                            self._wake[source.rank].set()
 
     async def _watch_open_files(self, source: Source) -> None:
         """Files that are open, perhaps mapped, are asked after: nobody else would notice an edit in place."""
         while True:
             await self._state.files.some()
-            await trio.sleep(self._state.freshness.keep)
+            keep = self._state.freshness.keep
+            await trio.sleep(min(keep, OPENED) if source.local else keep)
             if source.lost is None:
                 await self._check_open_files(source)
 
@@ -260,7 +286,17 @@ class Refresher:
                     file.proof = (attr, time.time_ns())
                 if node.opened:  # it may have been closed meanwhile
                     node.held = Answer(attr, self._state.freshness.clock())
-                self._kernel.contents(node.ino)
+                self._publish.contents(node)
+
+
+def _together(started: float, wait: float | None) -> float:
+    """When to look next, at the latest ``wait`` seconds later: at all sources at once, for that wakes the CPU once."""
+    return (started // wait + 1) * wait if wait is not None else math.inf
+
+
+async def _until(when: float) -> None:
+    if when > trio.current_time():
+        await trio.sleep_until(when)
 
 
 def _merged(trees: Trees, state: State, before: Merged) -> tuple[Merged, list[Change]]:

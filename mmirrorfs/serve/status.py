@@ -9,6 +9,7 @@ from typing import Any
 from mmirrorfs import __version__
 from mmirrorfs.attributes import DIR
 from mmirrorfs.serve.refresh import Refresher
+from mmirrorfs.serve.watched import Watched
 from mmirrorfs.source.crawler import Progress
 from mmirrorfs.text import json_path
 from mmirrorfs.tree import Merged
@@ -16,7 +17,13 @@ from mmirrorfs.view.directories import Directories
 from mmirrorfs.view.view import View
 
 
-def status(view: View, directories: Directories, refresher: Refresher, crawls: Sequence[Progress]) -> dict[str, Any]:
+def status(
+    view: View,
+    directories: Directories,
+    refresher: Refresher,
+    crawls: Sequence[Progress],
+    watches: Sequence[Watched],
+) -> dict[str, Any]:
     """Sources and which of them are lost or hang, folders, winners by source, the last look and how long it took.
 
     ``last_refresh``, and ``looked`` of each source, are in seconds since the epoch, ``took`` in seconds.
@@ -33,8 +40,9 @@ def status(view: View, directories: Directories, refresher: Refresher, crawls: S
                 "wins": winners[source.rank],
                 "looked": refresher.looks[source.rank],
                 "crawl": asdict(crawl),
+                "watch": watch._asdict(),
             }
-            for source, crawl in zip(view.sources, crawls, strict=True)
+            for source, crawl, watch in zip(view.sources, crawls, watches, strict=True)
         ],
         "order": [view.sources[rank].name for rank in view.inodes.order],
         "folders": sum(winners.values()),

@@ -13,10 +13,8 @@ import json
 import logging
 import os
 import socket
-import subprocess
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,7 +23,10 @@ from signal import strsignal
 import trio
 
 from mmirrorfs.listing import Listing
-from mmirrorfs.source.crawl import BATCH, CONTROL, HEADER, Plan, Word
+from mmirrorfs.source.child import Child
+from mmirrorfs.source.crawl import BATCH, CONTROL, HEADER, LISTS, Plan, Word
+from mmirrorfs.source.lists import Read
+from mmirrorfs.source.marker import Met
 from mmirrorfs.source.pace import threaded
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,10 @@ _FULL = "%s: there is more in its folders than --remember allows for; the rest i
 
 Offer = Callable[[bytes, Listing], bool]
 """Called with a path and what is in that directory; returns whether there is room for more."""
+Learn = Callable[[Read], None]
+"""Called with the access lists in a directory."""
+Meet = Callable[[list[Met], int], None]
+"""Called with how filesystems that a crawl met are watched, and the watches that it made since it was last called."""
 
 TURN = 0.001
 """Seconds of work between two checkpoints."""
@@ -52,7 +57,8 @@ LARGE = 1 << 20
 class Progress:
     """How far a crawl is: ``folders`` at the depth are done, ``of`` how many; what has come in so far.
 
-    ``state`` is "off" (not begun), "crawling", "done", "full" (no room for more), "lost" (the source was), or "failed".
+    ``state`` is "off" (nothing is to be crawled), "crawling", "done" (access lists come after that), "full" (no room
+    for more), "lost" (the source was), or "failed".
     """
 
     state: str = "off"
@@ -65,14 +71,16 @@ class Progress:
 class Crawl:
     """The crawl of one source, which is called ``name`` in the log."""
 
-    def __init__(self, plan: Plan, name: str, offer: Offer) -> None:
+    def __init__(self, plan: Plan, name: str, offer: Offer, learn: Learn, meet: Meet = lambda met, made: None) -> None:
         self._plan = plan
         self._name = name
         self._offer = offer
-        self._child: subprocess.Popen[bytes] | None = None
+        self._learn = learn
+        self._meet = meet
+        self._child: Child | None = None
         self._again = trio.Event()
         self._scope = trio.CancelScope()
-        self._reset("off")
+        self._reset("crawling")
 
     @property
     def progress(self) -> Progress:
@@ -127,12 +135,12 @@ class Crawl:
             ours, theirs = socket.socketpair()
             with ours:
                 with theirs:
-                    self._child = start(theirs)
+                    self._child = start(theirs, self._plan.inherited)
                 return await self._served(self._child, ours)
         except OSError as error:
             return "failed", error.strerror or str(error)
 
-    async def _served(self, child: "subprocess.Popen[bytes]", ours: socket.socket) -> tuple[str, str]:
+    async def _served(self, child: Child, ours: socket.socket) -> tuple[str, str]:
         try:
             ended, why = await self._receive(Frames(trio.socket.from_stdlib_socket(ours)))
             if not ended:
@@ -145,12 +153,18 @@ class Crawl:
             self._child = None
 
     async def _receive(self, frames: "Frames") -> tuple[str, str]:
-        """Take what the child sends until it says that it ended, or there is no room; "" where it just ended."""
+        """Take what the child sends until it says that it ended, or there is no room; "" where it just ended.
+
+        What it ends by after the listings, while it sends access lists, is nothing to speak of.
+        """
+        made = 0
         try:
             await frames.send(self._plan.encoded())
             while True:
                 found = await frames.next()
-                if isinstance(found, tuple):
+                if isinstance(found, Read):
+                    self._learn(found)
+                elif isinstance(found, tuple):
                     path, listing = found
                     self._directories += 1
                     self._entries += len(listing)
@@ -159,10 +173,14 @@ class Crawl:
                         return "full", ""
                 else:
                     self._folders, self._of = found.get("folders", 0), found.get("of", 0)
-                    if "ended" in found:
-                        return found["ended"], found.get("why", "")
+                    before, (made, met) = made, found.get("watch", (made, []))
+                    self._meet(met, made - before)
+                    ended = found.get("ended", "")
+                    if ended and (ended != "done" or self._state == "done"):
+                        return ended, found.get("why", "")
+                    self._state = ended or self._state
         except (EOFError, BrokenPipeError, ConnectionResetError):
-            return "", ""
+            return "done" if self._state == "done" else "", ""
 
 
 class Frames:
@@ -180,16 +198,19 @@ class Frames:
         while left:
             left = left[await self._stream.send(left) :]
 
-    async def next(self) -> tuple[bytes, Listing] | Word:
-        """The next directory or word. Raises EOFError where there is none."""
+    async def next(self) -> tuple[bytes, Listing] | Read | Word:
+        """The next directory, access lists or word. Raises EOFError where there is none."""
         if time.monotonic() > self._turn + TURN:
             await trio.lowlevel.checkpoint()
             self._turn = time.monotonic()
-        taken, path, size = HEADER.unpack(await self._take(HEADER.size))
+        taken, path, key, size = HEADER.unpack(await self._take(HEADER.size))
         if path == CONTROL:
             word: Word = json.loads(await self._take(size))
             return word
-        return await self._take(path), Listing(await self._take(size), taken)
+        if path >= LISTS:
+            return Read.decoded(await self._take(path - LISTS), taken, await self._take(size))
+        where, called = await self._take(path), await self._take(key)
+        return where, Listing(await self._take(size), taken, key=called)
 
     async def _take(self, size: int) -> bytes:
         if len(self._buffer) - self._at < size:
@@ -215,34 +236,27 @@ class Frames:
         self._buffer, self._at = await threaded(join) if have >= LARGE else join(), 0
 
 
-def start(theirs: socket.socket) -> "subprocess.Popen[bytes]":
-    """A child with its end of the socket. Raises OSError.
+def start(theirs: socket.socket, inherited: Sequence[int] = ()) -> Child:
+    """A child with its end of the socket, and the descriptors that it is to inherit. Raises OSError.
 
-    It holds no directory and no stream of the daemon's open, and finds this package from anywhere. Nothing is forked
-    (CPython uses vfork(2) here), so threads and the loop are no danger.
+    It holds no directory and no stream of the daemon's open, and finds this package from anywhere. Nothing is forked,
+    so threads and the loop are no danger.
     """
     package = os.fsdecode(Path(__file__).parents[2])
     path = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
-    return subprocess.Popen(
-        [sys.executable, "-m", "mmirrorfs.source.crawl", str(theirs.fileno())],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        cwd="/",
-        env={**os.environ, "PYTHONPATH": path},
-        pass_fds=[theirs.fileno()],
-        start_new_session=True,
-    )
+    code = "import os, sys; os.chdir('/'); from mmirrorfs.source.crawl import main; main(*map(int, sys.argv[1:]))"
+    environment, own = {**os.environ, "PYTHONPATH": path}, [theirs.fileno(), *inherited]
+    return Child(code, list(map(str, own)), environment, own)
 
 
-async def _gone(child: "subprocess.Popen[bytes]") -> None:
+async def _gone(child: Child) -> None:
     """Wait until a child is gone, but not for long; reap it."""
     with trio.move_on_after(GRACE, shield=True):
         while child.poll() is None:
             await trio.sleep(0.005)
 
 
-def _end_of(child: "subprocess.Popen[bytes]") -> str:
+def _end_of(child: Child) -> str:
     code = child.poll()
     if code is None:
         return "it closed its socket"

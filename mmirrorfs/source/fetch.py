@@ -14,24 +14,27 @@ Event loop's thread only. Functions raise OSError.
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import trio
 
 from mmirrorfs.attributes import Attributes
+from mmirrorfs.difference import Told, differences
 from mmirrorfs.listing import Listing
+from mmirrorfs.source.access import Access
 from mmirrorfs.source.ahead import Ahead
 from mmirrorfs.source.freshness import Freshness
-from mmirrorfs.source.known import Answer, Known, Value
+from mmirrorfs.source.known import Known
+from mmirrorfs.source.lists import PREFIX
 from mmirrorfs.source.look import look
 from mmirrorfs.source.pace import beside
+from mmirrorfs.source.singles import Answer
 from mmirrorfs.source.source import ABSENT, PAUSE, Source, SourceLost
+from mmirrorfs.source.values import Value
 from mmirrorfs.source.walks import join
 
 BRIEFLY = 0.3
 """Seconds that is waited for what a directory above the depth can do without."""
-ACL = b"system.posix_acl_"
-"""How the names of access lists begin."""
 LARGE = 256
 """Entries from which on a directory is not looked at whole to prove one name of it."""
 
@@ -65,6 +68,7 @@ class Fetch:
         self._freshness = freshness
         self._report_lost = report_lost
         self._looks: dict[bytes, _Look] = {}
+        self._access = Access(known, source.reader.walls)
         self._ahead = Ahead(known)
 
     # Inside folders: who asks waits
@@ -88,7 +92,7 @@ class Fetch:
     async def directory(self, path: bytes) -> Listing:
         """All that is in a directory. Raises EIO where it cannot be known, and what the source says."""
         listing, looked = self.known.listing(path), None
-        if (listing is None or not self._freshness.is_fresh(listing.taken)) and not self._is_lost():
+        if (listing is None or not self._freshness.is_fresh(self.known.when(path))) and not self._is_lost():
             looked = await self._look(path)
         listing = self.known.current(path)
         if listing is None:
@@ -97,16 +101,44 @@ class Fetch:
             raise failure(errno.EIO)
         return listing
 
+    async def look_again(self, path: bytes) -> None:
+        """Have a directory looked at of which a change was reported, or of which nothing is known. Raises OSError."""
+        while self.known.listings.peek(path) is None or self.known.trust.is_doubted(path):
+            if self._is_lost() or await self._look(path) is None:
+                return
+
+    async def look_at(self, path: bytes) -> None:
+        """Have a directory looked at that is known, for what nothing was reported of. Raises OSError."""
+        if not self._is_lost() and self.known.listings.peek(path) is not None:
+            await self._look(path)
+
+    async def prove(self, directory: bytes, names: Collection[bytes]) -> None:
+        """Have some names of a directory looked at, and nothing else. Raises OSError."""
+        wanted, asked = list(names), self._freshness.clock()
+        found = await self.source.run(self.source.stat_several, directory, wanted)
+        now = self._freshness.clock()
+        for name, answer in zip(wanted, found, strict=True):
+            if isinstance(answer, Attributes):
+                self.known.amend(directory, name, answer, now, asked)
+            elif answer.errno in ABSENT and directory not in self.known.listings.above:
+                self.known.amend(directory, name, None, now, asked)
+
     async def value(self, path: bytes, name: bytes, briefly: bool) -> bytes:
         """An extended attribute, or under the name b"" a link's target; ``briefly`` waits for BRIEFLY at the most.
 
-        Access lists and targets are remembered, as listings need them. Raises ENODATA where an attribute is not set,
-        or cannot be had and is no access list; EIO for an access list or a target that cannot be had (rule 5).
+        Access lists are known with the directories that they are in. What is not, and targets, is remembered. Raises
+        ENODATA where an attribute is not set, or cannot be had and is no access list; EIO for an access list or a
+        target that cannot be had (rule 5).
         """
-        noted = self.known.value(path, name)
-        if noted is not None and self._freshness.is_fresh(noted[1]):
+        is_list = name.startswith(PREFIX)
+        noted = self._noted(path, name, briefly)
+        if is_list and not briefly and not self._is_fresh(noted) and self.source.is_local(path):
+            await self._prove_list(path)
+            noted = self._noted(path, name, briefly)
+        if noted is not None and self._is_fresh(noted):
             return _set(noted[0])
-        source = self.source
+        source, asked = self.source, self._freshness.clock()
+        before = self._attributes(path)
         try:
             if briefly:
                 found = await source.within(BRIEFLY, _value, source, path, name)
@@ -120,10 +152,43 @@ class Fetch:
                 self._report_lost(source)
             if noted is not None:
                 return _set(noted[0])
-            raise failure(errno.EIO if not name or name.startswith(ACL) else errno.ENODATA) from error
-        if not name or name.startswith(ACL):
-            self.known.note(path, name, found, self._freshness.clock())
+            raise failure(errno.EIO if not name or is_list else errno.ENODATA) from error
+        if not name or is_list:
+            if self._attributes(path) != before:  # it may have been read before that change
+                return await self.value(path, name, briefly)
+            self.known.note(path, name, found, asked)
         return _set(found)
+
+    def _attributes(self, path: bytes) -> Attributes | None:
+        """What is known of what a value is of: where that moves, the value may be another."""
+        directory, _, name = path.rpartition(b"/")
+        answer = self.known.entry(directory, name)
+        return answer.attr if answer is not None else None
+
+    def _noted(self, path: bytes, name: bytes, briefly: bool) -> tuple[Value, float] | None:
+        """What is known of a value, and when that was so; of a list the later that is."""
+        noted = self.known.value(path, name)
+        if not name.startswith(PREFIX):
+            return noted
+        own = self._access.own(path, name) if briefly else None
+        if own is not None:
+            return own, self._freshness.clock()
+        found = self._access.value(path, name)
+        return found if noted is None or (found is not None and found[1] > noted[1]) else noted
+
+    def _is_fresh(self, noted: tuple[Value, float] | None) -> bool:
+        return noted is not None and self._freshness.is_fresh(noted[1])
+
+    async def _prove_list(self, path: bytes) -> None:
+        """Have an entry proved, and all lists of its directory read where none is known. Raises ENOENT and the like."""
+        directory, _, name = path.rpartition(b"/")
+        try:
+            await self.entry(directory, name)
+            if self._access.is_missing(directory, LARGE) and not self._is_lost():
+                await self._look(directory)
+        except OSError as error:
+            if error.errno in ABSENT:
+                raise
 
     def _is_lost(self) -> bool:
         if self.source.lost is not None:
@@ -185,7 +250,7 @@ class Fetch:
         if not fresh or (listing is not None and listing.taken > asked):  # the whole directory was looked at meanwhile
             return None
         now = self._freshness.clock()
-        self.known.amend(directory, name, found, now)
+        self.known.amend(directory, name, found, now, asked)
         return Answer(found, now)
 
     async def _look(self, path: bytes) -> Listing | None:
@@ -210,8 +275,8 @@ class Fetch:
         """One look, in a thread: the first answer is told as soon as it is there, those beside it when all are."""
         token = trio.lowlevel.current_trio_token()
 
-        def tell(listing: Listing) -> None:
-            token.run_sync_soon(self._looked, path, listing, under_way)
+        def tell(listing: Listing, told: Told | None) -> None:
+            token.run_sync_soon(self._looked, path, listing, told, under_way)
 
         ahead = self._ahead.of(path) if self.source.is_local(path) else []
         try:
@@ -223,21 +288,22 @@ class Fetch:
             self._over(path, under_way)
 
     def _looked_at(
-        self, path: bytes, old: Listing | None, ahead: list[bytes], tell: Callable[[Listing], None]
+        self, path: bytes, old: Listing | None, ahead: list[bytes], tell: Callable[[Listing, Told | None], None]
     ) -> list[tuple[bytes, Listing]]:
         """Blocking."""
         reader = self.source.reader
-        tell(look(reader, path, old))
+        listing = look(reader, path, old, self.source.is_local(path))
+        tell(listing, (old, differences(old, listing)) if old is not None and len(old) >= LARGE else None)
         found: list[tuple[bytes, Listing]] = []
         for one in ahead:
             try:
-                found.append((one, look(reader, one)))
+                found.append((one, look(reader, one, asks=True)))
             except OSError:  # whoever asks for it will be told
                 break
         return found
 
-    def _looked(self, path: bytes, listing: Listing, under_way: _Look) -> None:
-        self.known.apply(path, listing)
+    def _looked(self, path: bytes, listing: Listing, told: Told | None, under_way: _Look) -> None:
+        self.known.apply(path, listing, told)
         under_way.listing = listing
         self._over(path, under_way)
 
@@ -256,7 +322,7 @@ def _value(source: Source, path: bytes, name: bytes) -> Value:
     except OSError as error:
         if error.errno not in (errno.ENODATA, errno.EOPNOTSUPP):
             raise
-        return error.errno
+        return errno.ENODATA if name.startswith(PREFIX) else error.errno  # or the kernel would let nobody in
 
 
 def _set(value: Value) -> bytes:

@@ -51,7 +51,8 @@ class Leaves:
         late = {name: wanted[name] for name, answer in answers.items() if isinstance(answer, BlockingIOError)}
         if late:
             self._ask(directory, late)
-        return self._took(directory, wanted, {name: answers[name] for name in answers.keys() - late.keys()})
+        found = {name: answers[name] for name in answers.keys() - late.keys()}
+        return self._took(directory, wanted, found, self._freshness.clock())
 
     def _cached(self, directory: bytes, names: list[bytes]) -> dict[bytes, Attributes | OSError]:
         """What is in memory of them."""
@@ -65,13 +66,13 @@ class Leaves:
             return dict.fromkeys(names, error)
 
     def _took(
-        self, directory: bytes, wanted: dict[bytes, Kind], answers: Mapping[bytes, Attributes | OSError]
+        self, directory: bytes, wanted: dict[bytes, Kind], answers: Mapping[bytes, Attributes | OSError], asked: float
     ) -> set[bytes]:
         """Take note of answers; returns what is gone, which is reported at once. An error of its own tells nothing."""
         now, gone = self._freshness.clock(), set[bytes]()
         for name, answer in answers.items():
             if isinstance(answer, Attributes) and answer.kind == wanted[name]:
-                self.known.amend(directory, name, answer, now)
+                self.known.amend(directory, name, answer, now, asked)
             elif isinstance(answer, Attributes) or answer.errno in ABSENT:
                 gone.add(name)
         if gone:
@@ -91,8 +92,9 @@ class Leaves:
         try:
             while wanted := self._asking[directory]:
                 self._asking[directory] = {}
+                asked = self._freshness.clock()
                 answers = await self._asked(directory, list(wanted))
-                self._took(directory, wanted, dict(zip(wanted, answers, strict=True)))
+                self._took(directory, wanted, dict(zip(wanted, answers, strict=True)), asked)
         finally:
             del self._asking[directory]
 

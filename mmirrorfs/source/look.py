@@ -9,32 +9,44 @@ from collections.abc import Iterator
 
 from mmirrorfs.attributes import Attributes, bare
 from mmirrorfs.listing import Listed, Listing, pack
-from mmirrorfs.source.freshness import NEVER
+from mmirrorfs.source.freshness import COARSE, NEVER
+from mmirrorfs.source.lists import Asker, of_entries
 from mmirrorfs.source.reader import CODEC, Reader, nothing_excluded
 
-COARSE = 2.5
-"""Seconds: a bit more than the coarsest clock among the filesystems (FAT, 2 s)."""
 
-
-def look(reader: Reader, path: bytes, old: Listing | None = None) -> Listing:
+def look(reader: Reader, path: bytes, old: Listing | None = None, asks: bool = False) -> Listing:
     """The directory as it is now. Where the stamp of ``old`` stands, its names are not read anew: one stat each.
 
-    The stamp is taken first, so that a change meanwhile is seen the next time.
+    Its changes are reported from before that on, if they can be. The stamp is taken first, so that a change meanwhile
+    is seen the next time. ``asks`` for the access lists of the entries that ``old`` has none of; on a local filesystem
+    only.
     """
     now, wall = time.monotonic(), time.time_ns()
+    reader.walls.see(now, wall)
     fd = reader.open_directory(path)
     try:
+        key = reader.mark(fd)
         own = reader.shown(os.fstat(fd))
         if old is not None and old.stands(own.stamp):
-            return _looked_at_again(reader, fd, path, old, now)
-        found = _entries(reader, fd)
-        followed = reader.follow and any(map(os.DirEntry.is_symlink, found))
-        is_seen_again = old is not None and old.stamp == own.stamp and old.taken > NEVER  # or it was distrusted
-        first_seen = old.taken if old is not None and is_seen_again else now
-        settled = not followed and (wall - max(own.mtime_ns, own.ctime_ns) > COARSE * 1e9 or now - first_seen > COARSE)
-        return Listing(pack(own.stamp, settled, _asked(reader, path, found)), now)
+            listing = _looked_at_again(reader, fd, path, old, now)
+        else:
+            listing = _looked_at(reader, fd, path, old, own, now, wall)
+        listing.key = key if listing.settled or not reader.follow else b""  # what links lead to is not reported
+        listing.lists = of_entries(listing, old, reader.walls, Asker(reader, path, fd, own.dev) if asks else None)
+        return listing
     finally:
         os.close(fd)
+
+
+def _looked_at(
+    reader: Reader, fd: int, path: bytes, old: Listing | None, own: Attributes, now: float, wall: int
+) -> Listing:
+    found = _entries(reader, fd)
+    followed = reader.follow and any(map(os.DirEntry.is_symlink, found))
+    is_seen_again = old is not None and old.stamp == own.stamp and old.taken > NEVER  # or it was distrusted
+    first_seen = old.taken if old is not None and is_seen_again else now
+    settled = not followed and (wall - max(own.mtime_ns, own.ctime_ns) > COARSE * 1e9 or now - first_seen > COARSE)
+    return Listing(pack(own.stamp, settled, _asked(reader, path, found)), now)
 
 
 def _looked_at_again(reader: Reader, fd: int, path: bytes, old: Listing, now: float) -> Listing:

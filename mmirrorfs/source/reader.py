@@ -17,6 +17,7 @@ from collections.abc import Callable
 from mmirrorfs.attributes import DIR, FILE, LINK, Attributes, Kind, bare
 from mmirrorfs.source.beneath import CONTENT, DIRECTORY, PATH_ONLY, open_at, open_beneath
 from mmirrorfs.source.links import open_following, stat_following
+from mmirrorfs.source.walls import Walls
 from mmirrorfs.text import printable
 
 log = logging.getLogger(__name__)
@@ -73,7 +74,8 @@ class Reader:
     With ``follow`` a link counts as what it points to (``source.links``). ``reshaped`` says that directories are not
     shown with all that is in them, so that their number of links would be wrong. ``moves_atime`` is true once a file
     was opened whose access time only its owner may keep from moving (O_NOATIME, open(2)). ``answered`` is called with
-    each of many answers that one call takes.
+    each of many answers that one call takes, ``mark`` with each open directory before it is listed: it returns what
+    that is called where its changes are reported, or nothing.
     """
 
     def __init__(
@@ -82,13 +84,16 @@ class Reader:
         excluded: Excluded = nothing_excluded,
         follow: bool = False,
         answered: Callable[[], None] = lambda: None,
+        mark: Callable[[int], bytes] = lambda fd: b"",
     ) -> None:
         self.root = root
+        self.mark = mark
         self.answered = answered
         self.excluded = excluded
         self.follow = follow
         self.reshaped = follow or excluded is not nothing_excluded
         self.moves_atime = False
+        self.walls = Walls()
 
     def stat(self, path: bytes, cached: bool = False) -> Attributes:
         """The attributes of ``path``."""

@@ -1,7 +1,8 @@
 """Scanning a source down to the depth, again and again, reading only what moved.
 
 With the names it takes the attributes of everything that is not itself scanned: nothing in a merged directory may
-wait for a source later, and nothing is ever made up.
+wait for a source later, and nothing is ever made up. Access lists are taken by every scan but the first, which a mount
+waits for (they double its time): the crawl gives them.
 
 A directory whose (dev, ino, mtime, ctime) did not move keeps its names, so a quiet look costs one stat a
 directory. Clocks are coarse (FAT counts in 2 s, ext4 in ticks): a change right after the listing may leave the
@@ -16,13 +17,14 @@ import errno
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 
-from mmirrorfs.attributes import DIR, LINK, Kind, bare
+from mmirrorfs.attributes import DIR, LINK, Attributes, Kind, bare
 from mmirrorfs.listing import Listed, Listing, pack
+from mmirrorfs.source.freshness import COARSE
 from mmirrorfs.source.links import stat_following
-from mmirrorfs.source.look import COARSE
+from mmirrorfs.source.lists import Asker, of_entries
 from mmirrorfs.source.reader import CODEC, Reader, nothing_excluded
 from mmirrorfs.text import printable
 from mmirrorfs.tree import Directory, Entry, Leaf, Rank
@@ -39,13 +41,17 @@ DENIED = (errno.EACCES, errno.EPERM)
 
 @dataclass(slots=True)
 class _Visit:
-    """One directory on its way through a scan. ``closed`` says that not even its attributes can be had."""
+    """One directory on its way through a scan. ``closed`` says that not even its attributes can be had, ``due`` that it
+    has to be looked at, ``moved`` that it has other names than it had.
+    """
 
     path: bytes
     name: bytes
     old: Directory | None
     found: Directory | None = None
     closed: bool = False
+    due: bool = True
+    moved: bool = False
     below: "list[_Visit]" = field(default_factory=list)
 
 
@@ -63,21 +69,39 @@ class _Found:
 class Scanner:
     """Scans one source to ``depth`` levels."""
 
-    def __init__(self, reader: Reader, rank: Rank, depth: int) -> None:
+    def __init__(
+        self, reader: Reader, rank: Rank, depth: int, is_local: Callable[[bytes], bool] = lambda path: True
+    ) -> None:
         self._reader = reader
+        self._is_local = is_local
         self._depth = depth
         self._rank = rank
         self._leaves: dict[int, Leaf] = {}
         self._checked: Callable[[], None] = lambda: None
+        self._only: Collection[bytes] | None = None
+        self._way: set[bytes] = set()
+        self._anew = self._asks = False
 
-    def scan(self, old: Directory | None, checked: Callable[[], None], progress: Progress | None = None) -> Directory:
+    def scan(
+        self,
+        old: Directory | None,
+        checked: Callable[[], None],
+        progress: Progress | None = None,
+        only: Collection[bytes] | None = None,
+        anew: bool = False,
+    ) -> Directory:
         """The tree as it is now; ``old`` itself where nothing moved, and every part of it that did not.
+
+        With ``only`` these directories are looked at, and what is in them; with ``anew`` also those that did not move
+        are listed: what is in them may have other attributes.
 
         ``checked`` is asked before a failure inside the source is believed; it raises OSError where the
         source's root is not there. Raises OSError where the root cannot be listed.
         """
-        self._checked = checked
-        root = _Visit(b"", b"", old)
+        self._checked, self._only, self._anew = checked, only, anew
+        self._asks = old is not None
+        self._way = {above for path in only or () for above in _ancestors(path)}
+        root = _Visit(b"", b"", old, due=only is None or old is None or b"" in only)
         levels = [[root]]
         while levels[-1]:
             levels.append([])
@@ -94,6 +118,9 @@ class Scanner:
 
     def _look(self, visit: _Visit, level: int) -> None:
         """Find out what one directory holds: its old names where its stamp stands, a new listing otherwise."""
+        if not visit.due:
+            visit.found = visit.old
+            return self._descend(visit) if level < self._depth else None
         try:
             visit.found = self._unmoved(visit) or self._listed(visit, level >= self._depth)
         except OSError as error:
@@ -112,7 +139,7 @@ class Scanner:
 
     def _unmoved(self, visit: _Visit) -> Directory | None:
         old = visit.old
-        if old is None or not old.settled or old.errno:
+        if old is None or not old.settled or old.errno or self._is_wanted(visit.path):
             return None
         whole = self._reader.root + b"/" + visit.path if visit.path else self._reader.root
         if len(whole) < 4000 and not self._reader.follow:
@@ -122,22 +149,45 @@ class Scanner:
             stamp = self._reader.stat(visit.path).stamp
         return old if stamp == old.attr.stamp else None
 
+    def _is_wanted(self, path: bytes) -> bool:
+        return self._anew or (self._only is not None and path in self._only)
+
     def _listed(self, visit: _Visit, lowest: bool) -> Directory:
         """A new listing; the stamp is taken first, so a change meanwhile is seen the next time."""
         old, now, wall = visit.old, time.monotonic(), time.time_ns()
+        self._reader.walls.see(now, wall)
         fd = self._reader.open_directory(visit.path)
         try:
+            key = self._reader.mark(fd)
             own = self._reader.shown(os.fstat(fd))
             found = self._entries(fd, visit.path, lowest)
+            new = self._directory(visit, own, found, now, wall)
+            new.listing.key = key if not found.followed else b""
+            ask = Asker(self._reader, visit.path, fd, own.dev) if self._asks and self._is_local(visit.path) else None
+            new.listing.lists = of_entries(
+                new.listing, old.listing if old is not None else None, self._reader.walls, ask, True
+            )
         finally:
             os.close(fd)
+        visit.moved = old is None or not _equal(old, new)
+        if old is None or visit.moved:
+            return new
+        if new.listing.lists is None:
+            new.listing.lists = old.listing.lists
+        if new.listing.key:
+            return replace(old, listing=new.listing)
+        old.listing.lists = new.listing.lists
+        return old
+
+    @staticmethod
+    def _directory(visit: _Visit, own: Attributes, found: "_Found", now: float, wall: int) -> Directory:
+        old = visit.old
         since = old.since if old is not None and old.attr.stamp == own.stamp else now
         last = max(own.mtime_ns, own.ctime_ns)
         settled = not found.followed and (wall - last > COARSE * 1e9 or now - since > COARSE)
         links = tuple(found.left_out)
         listing = Listing(pack(own.stamp, settled, found.listed), now)
-        new = Directory(own, found.entries, found.only_folders, settled, since, 0, listing, links)
-        return old if old is not None and _equal(old, new) else new
+        return Directory(own, found.entries, found.only_folders, settled, since, 0, listing, links)
 
     def _entries(self, fd: int, path: bytes, lowest: bool) -> "_Found":
         """The names in one directory: the loop in which a scan spends its time.
@@ -196,11 +246,16 @@ class Scanner:
     def _descend(self, visit: _Visit) -> None:
         """Queue the directories in it. While the scan runs, a Directory's sub-directories are leaves still."""
         prefix = visit.path + b"/" if visit.path else b""
+        only = self._only
+        is_due = visit.moved or only is None or visit.path in only
         old = visit.old.entries if visit.old is not None else {}
         for name, entry in visit.found.entries.items() if visit.found else ():
             if entry.__class__ is Directory or entry.kind == DIR:  # type: ignore[union-attr]
-                last = old.get(name)
-                visit.below.append(_Visit(prefix + name, name, last if isinstance(last, Directory) else None))
+                last, path = old.get(name), prefix + name
+                due = is_due or not isinstance(last, Directory)
+                if due or path in self._way:
+                    below = last if isinstance(last, Directory) else None
+                    visit.below.append(_Visit(path, name, below, due=due or (only is not None and path in only)))
 
     def _share(self, visit: _Visit) -> None:
         """Put the scanned sub-directories in their places; where none of them moved the old directory stands.
@@ -212,10 +267,12 @@ class Scanner:
             return
         if found is visit.old and all(_is_unmoved(below, found.entries[below.name]) for below in visit.below):
             return
-        entries = {name: entry for name, entry in found.entries.items() if not _is_directory(entry)}
+        entries = dict(found.entries)
         for below in visit.below:
             if below.found is not None or below.closed:
                 entries[below.name] = below.found or self._leaf(DIR)
+            else:
+                del entries[below.name]
         visit.found = replace(found, entries=entries, only_folders=False)
 
     def _unreadable(self, visit: _Visit, error: OSError) -> Directory | None:
@@ -255,5 +312,8 @@ def _is_unmoved(below: _Visit, entry: Entry) -> bool:
     return isinstance(entry, Leaf) if below.closed else below.found is not None and below.found is entry
 
 
-def _is_directory(entry: Entry) -> bool:
-    return isinstance(entry, Directory) or entry.kind == DIR
+def _ancestors(path: bytes) -> Iterator[bytes]:
+    """The path, and those of all directories that it lies in, but for the root."""
+    while path:
+        yield path
+        path = path.rpartition(b"/")[0]

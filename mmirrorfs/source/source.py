@@ -13,19 +13,21 @@ Rule 4: the root is resolved once, when the source is made; no link is followed 
 
 import errno
 import os
-from collections.abc import Callable, Container, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Container, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TypeVar, TypeVarTuple
 
 import trio
 
 from mmirrorfs.attributes import Attributes
-from mmirrorfs.source.beneath import DIRECTORY, open_beneath
+from mmirrorfs.source.beneath import DIRECTORY, PATH_ONLY, open_beneath
 from mmirrorfs.source.filesystems import Locality
+from mmirrorfs.source.mountid import unique_id
 from mmirrorfs.source.pace import Pace, beside
 from mmirrorfs.source.reader import Excluded, Reader, nothing_excluded
 from mmirrorfs.source.scan import Progress, Scanner
+from mmirrorfs.source.watch import Watch
 from mmirrorfs.tree import Directory, Rank
 
 T = TypeVar("T")
@@ -86,13 +88,16 @@ class Source:
         self.locality = Locality(self.root)
         self.is_local: Callable[[bytes], bool] = self.locality.of if local is None else lambda path: local
         self.pace = Pace()
-        self.reader = Reader(self.root, excluded, follow, self._answered)
+        self.watch = Watch()
+        self.reader = Reader(self.root, excluded, follow, self._answered, self.watch.mark)
         self.lost: str | None = None
         self.told_lost = False
         self._names: Container[bytes] = ()
         with self._opened_root() as fd:
             self._identity = _identity(fd)
-        self._scanner = Scanner(self.reader, rank, depth)
+            self.mounts = self._unique_ids(fd)
+            """Of the mounts that the root is on and that are inside: others may have all their numbers."""
+        self._scanner = Scanner(self.reader, rank, depth, lambda path: self.is_local(path))
 
     @property
     def local(self) -> bool:
@@ -111,6 +116,8 @@ class Source:
         """
         try:
             with self._opened_root() as fd:
+                self.watch.hold(fd)
+                self.mounts = self._unique_ids(fd)
                 identity = _identity(fd)
                 if identity != self._identity:
                     self._check_stranger(os.listdir(fd), identity)
@@ -121,6 +128,19 @@ class Source:
                 raise
             raise SourceLost(_reason(error)) from None
         self._identity = identity
+
+    def _unique_ids(self, root: int) -> tuple[int, ...]:
+        found = [unique_id(root)]
+        for path in self.locality.inside:
+            with suppress(OSError):
+                fd = open_beneath(self.root, path, PATH_ONLY)
+                found.append(unique_id(fd))
+                os.close(fd)
+        return tuple(found)
+
+    def stands(self) -> bool:
+        """Whether memory says that the root is there, and that it is the source's. Never waits."""
+        return self.lost is None and self.local and self._stands_cached()
 
     def _check_stranger(self, names: list[str], identity: tuple[int, int]) -> None:
         """Raise SourceLost unless another directory, in the place of the root, is the source come back."""
@@ -139,14 +159,20 @@ class Source:
         finally:
             os.close(fd)
 
-    def scan(self, old: Directory | None, progress: Progress | None = None) -> Directory:
-        """The tree down to the depth, sharing with ``old`` what did not move. Blocking.
+    def scan(
+        self,
+        old: Directory | None,
+        progress: Progress | None = None,
+        only: Collection[bytes] | None = None,
+        anew: bool = False,
+    ) -> Directory:
+        """The tree down to the depth, sharing with ``old`` what did not move (see ``Scanner.scan``). Blocking.
 
         Raises SourceLost, and OSError where ``old`` is as much as is known, for want of descriptors or memory.
         """
         self.check_root()
         try:
-            found = self._scanner.scan(old, self.check_root, partial(self._heard, progress))
+            found = self._scanner.scan(old, self.check_root, partial(self._heard, progress), only, anew)
         except OSError as error:
             if old is not None and error.errno in SHORTAGE:
                 raise

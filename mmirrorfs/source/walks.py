@@ -54,6 +54,18 @@ def untold(path: bytes, listing: Listing, before: dict[bytes, Inode]) -> dict[by
     return {one: before[one] for one in inner if one in before}
 
 
+def departures(gone: dict[bytes, Inode], come: dict[bytes, Inode], stable: bool) -> dict[bytes, bytes | None]:
+    """Of the directories that are not at their paths any more, where they are now; None where that is not known.
+
+    With the same mtime, which a rename leaves: the number may be another's by now. Where numbers are not ``stable``, a
+    directory is what has its path.
+    """
+    if not stable:
+        return {path: None for path in gone if path not in come}
+    new = {inode: path for path, inode in come.items() if gone.get(path, NONE)[:2] != inode[:2]}
+    return {path: new.get(inode) for path, inode in gone.items() if come.get(path, NONE)[:2] != inode[:2]}
+
+
 def inodes_of(path: bytes, directory: Directory | None) -> Iterator[tuple[bytes, Inode]]:
     """One above the depth, and the folders in it."""
     if directory is not None:

@@ -18,12 +18,14 @@ from mmirrorfs.listing import Listing
 from mmirrorfs.merge.inodes import numbers
 from mmirrorfs.source.fetch import LARGE, failure
 from mmirrorfs.source.freshness import NEVER
-from mmirrorfs.source.known import Answer
+from mmirrorfs.source.singles import Answer
 from mmirrorfs.source.walks import join
 from mmirrorfs.tree import Child
 from mmirrorfs.view.nodes import FileNode, MergedNode, Node
 from mmirrorfs.view.view import View
 
+SMALL = 1 << 16
+"""Bytes of a listing that are compared with others each time that some of it is handed out."""
 PIECE = 256
 """Entries that are unpacked at once: what a few replies take."""
 
@@ -108,19 +110,28 @@ class _Inside:
 
     def entries(self, start: int) -> Iterator[Entry]:
         """From a position on."""
-        since, taken = self._view.known[self._above.source.rank].since(self._above.inner), self._listing.taken
+        known, path = self._view.known[self._above.source.rank], self._above.inner
+        since, taken, all_when = known.since(path), self._listing.taken, self._when()
         held = self._view.inodes.held.get
         while piece := list(self._listing.entries(start, PIECE)):
             for ino, (name, attr) in zip(self._numbers[start : start + PIECE], piece, strict=True):
-                node, when = held(ino), taken
-                if since and (later := since.get(name)) is not None:
-                    attr, when = _since(attr, later)
+                node, when = held(ino), all_when if known.is_reported(path, name, attr) else taken
+                if name in since:
+                    attr, when = _since(attr, known.entry(path, name))
                 if node is None:
                     node = self._made(name, attr, ino)
                 elif isinstance(node, FileNode) and node.opened:
                     node, attr, when = self._opened(node, attr, when)
                 yield name, node, attr, when if attr.is_known else NEVER
             start += PIECE
+
+    def _when(self) -> float:
+        """When the listing is true: it may have another by now in its place, of which the kernel was told already."""
+        known, path = self._view.known[self._above.source.rank], self._above.inner
+        current = known.listings.peek(path)
+        blob = self._listing.blob
+        is_current = current is not None and (current.blob is blob or (len(blob) < SMALL and current.blob == blob))
+        return known.when(path) if is_current else NEVER
 
     def _made(self, name: bytes, attr: Attributes, ino: int) -> Node:
         inner = self._prefix + name
@@ -135,9 +146,9 @@ class _Inside:
         return own, attr, when
 
 
-def _since(attr: Attributes, later: Answer) -> tuple[Attributes, float]:
+def _since(attr: Attributes, later: Answer | None) -> tuple[Attributes, float]:
     """What is told of an entry that was looked at by itself: it stays in the listing, whatever became of it."""
-    if later.attr is None or later.attr.kind != attr.kind:
+    if later is None or later.attr is None or later.attr.kind != attr.kind:
         return attr, NEVER
     return later.attr, later.when
 

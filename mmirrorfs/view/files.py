@@ -21,8 +21,8 @@ from functools import partial
 import trio
 
 from mmirrorfs.attributes import Attributes
-from mmirrorfs.source.known import Answer
 from mmirrorfs.source.reader import attributes
+from mmirrorfs.source.singles import Answer
 from mmirrorfs.source.source import Source
 from mmirrorfs.view.nodes import FileNode, Proof
 

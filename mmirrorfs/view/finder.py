@@ -127,7 +127,7 @@ class Finder:
             inside = [
                 (rank, path, listing)
                 for rank, known in enumerate(self._view.known)
-                for path, listing in known.directories()
+                for path, listing in known.listings.below.items()
             ]
             self._table = await threaded(partial(_table, self._view.inodes.index, roots, inside))
             self._made = self._view.freshness.clock()

@@ -10,8 +10,8 @@ from array import array
 from mmirrorfs.attributes import Attributes, Kind
 from mmirrorfs.merge.index import times
 from mmirrorfs.merge.inodes import number
-from mmirrorfs.source.known import Answer
-from mmirrorfs.source.look import COARSE
+from mmirrorfs.source.freshness import COARSE
+from mmirrorfs.source.singles import Answer
 from mmirrorfs.source.source import Source
 from mmirrorfs.tree import Directory, Merged, Rank
 

@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from mmirrorfs.source.source import Source
+from mmirrorfs.view.nodes import FileNode
 
 
 class Reports(Protocol):
@@ -17,5 +18,5 @@ class Reports(Protocol):
     def outdated(self) -> bool:
         """The index has what is known to be gone, or something else: merge what was scanned since; whether it moved."""
 
-    def contents(self, ino: int) -> None:
+    def contents(self, node: FileNode) -> None:
         """The contents of a file changed in a way that the kernel cannot see from its attributes."""

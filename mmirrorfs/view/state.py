@@ -1,11 +1,17 @@
 """What one view is made of, before anybody asks it anything."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
+import trio
+
+from mmirrorfs.difference import Difference
 from mmirrorfs.merge.index import Pairing, exact
 from mmirrorfs.source.freshness import Freshness
-from mmirrorfs.source.known import Known, Room
+from mmirrorfs.source.known import Known
+from mmirrorfs.source.room import Room
 from mmirrorfs.source.source import Source
 from mmirrorfs.tree import EMPTY_DIRECTORY, Merged, Rank
 from mmirrorfs.view.files import Files
@@ -14,10 +20,16 @@ from mmirrorfs.view.inodes import Inodes
 REMEMBER = 1_000_000
 """Entries known below the depth, by default."""
 
+SourceChange = tuple[Rank, bytes, list[Difference]]
+"""A source, a directory in it, and what is known to have changed there."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class State:
-    """The sources by rank, what is known of each, the inodes, and the open files of one view."""
+    """The sources by rank, what is known of each, the inodes, and the open files of one view.
+
+    ``changes`` are those in the sources, in order, for whoever publishes them.
+    """
 
     sources: Sequence[Source]
     known: Sequence[Known]
@@ -25,6 +37,8 @@ class State:
     files: Files
     freshness: Freshness
     pairing: Pairing
+    room: Room
+    changes: trio.MemoryReceiveChannel[SourceChange]
 
     @classmethod
     def of(
@@ -38,8 +52,13 @@ class State:
     ) -> "State":
         """That of a view of which ``index`` was just merged; ``order`` has the ranks from the most preferred on."""
         room = Room(remember)
+        send, changes = trio.open_memory_channel[SourceChange](math.inf)
+
+        def changed(rank: Rank, directory: bytes, differences: list[Difference]) -> None:
+            send.send_nowait((rank, directory, differences))
+
         known = [
-            Known(tree or EMPTY_DIRECTORY, room, stable=source.local)
+            Known(tree or EMPTY_DIRECTORY, room, stable=source.local, changed=partial(changed, source.rank))
             for source, tree in zip(sources, index.inputs, strict=True)
         ]
-        return cls(sources, known, Inodes(sources, order, index), Files(), freshness, pairing)
+        return cls(sources, known, Inodes(sources, order, index), Files(), freshness, pairing, room, changes)

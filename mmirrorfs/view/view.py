@@ -11,30 +11,28 @@ Everything runs on the event loop's thread; between two awaits nothing else does
 
 import errno
 import os
-import time
 from collections.abc import Sequence
 from functools import partial
 
 from mmirrorfs.attributes import DIR, Attributes, Kind, bare
 from mmirrorfs.listing import Listing
 from mmirrorfs.source.fetch import Fetch, failure
-from mmirrorfs.source.freshness import NEVER
-from mmirrorfs.source.known import Answer
+from mmirrorfs.source.freshness import INDEXED, NEVER, WATCHED
 from mmirrorfs.source.leaves import Leaves
 from mmirrorfs.source.pace import beside
 from mmirrorfs.source.reader import NotAFile, attributes
+from mmirrorfs.source.singles import Answer
 from mmirrorfs.source.source import ABSENT, Source, SourceLost
 from mmirrorfs.source.walks import join
 from mmirrorfs.tree import Child, Leaf, Merged, Rank
 from mmirrorfs.view.files import OpenFile
-from mmirrorfs.view.nodes import FileNode, MergedNode, Node, is_coarse, is_replaced, is_same
+from mmirrorfs.view.nodes import FileNode, MergedNode, Node, is_replaced, is_same
+from mmirrorfs.view.pages import Pages
 from mmirrorfs.view.reports import Reports
 from mmirrorfs.view.state import State
 
 LONGEST = 255
 """Bytes: few sources take a longer name (NAME_MAX); of one that is not there, the error says so."""
-ALWAYS = float("inf")
-"""When what is told of a merged directory is true: the index is kept current."""
 
 
 class View:
@@ -47,6 +45,7 @@ class View:
         self.files = state.files
         self.freshness = state.freshness
         self.pairing = state.pairing
+        self.pages = Pages(state, reports)
         self._reports = reports
         both = list(zip(state.sources, state.known, strict=True))
         self.fetch = [Fetch(source, known, state.freshness, reports.lost) for source, known in both]
@@ -100,7 +99,7 @@ class View:
         EIO where the source is lost. ESTALE where the name leads to another file by now while the old one is open, or
         to something of another type, or to another source: the kernel then looks the name up again.
         """
-        node = self.inodes.file_node(ino)
+        node, asked = self.inodes.file_node(ino), self.freshness.clock()
         source = node.source
         try:
             fd, attr = await source.open_content(node.inner)
@@ -114,9 +113,9 @@ class View:
         if is_replaced(node, attr):
             source.pace.close(fd, source.is_local(node.inner))
             raise self._stale(node)
-        same = is_same(node.kernel_attr, attr)
-        now = self.freshness.clock()
-        self.known[source.rank].amend(node.above, node.name, attr, now)
+        same, now = is_same(node.kernel_attr, attr), self.freshness.clock()
+        if not same:
+            self.known[source.rank].amend(node.above, node.name, attr, now, asked)
         return self.files.add(fd, node, attr, now), same
 
     # What is told
@@ -131,38 +130,28 @@ class View:
     def last_answer(self, node: Node) -> tuple[Attributes, float]:
         """The same, for a listing: where its attributes were never to be had, its type alone."""
         if isinstance(node, MergedNode):
-            return node.attr, ALWAYS
+            return node.attr, self._indexed(node)
         assert isinstance(node, FileNode)
         found = node.held or self.known[node.source.rank].entry(node.above, node.name)
         if found is None or found.attr is None or found.attr.kind != node.kind:
             return bare(node.kind), NEVER
         return node.shown(found.attr), found.when
 
-    def replied(self, node: Node, attr: Attributes, when: float) -> None:
-        """The kernel is told of a node's attributes, now: from then on its pages are as new as these.
+    def _indexed(self, node: MergedNode) -> float:
+        """When what the index has of a merged directory is true: the least of what it is merged from."""
+        inputs = [(rank, found) for rank, found in enumerate(node.merged.inputs) if found is not None]
+        is_watched = all(self.known[rank].when(node.path_in(Rank(rank))) == WATCHED for rank, _ in inputs)
+        return WATCHED if is_watched else INDEXED
 
-        It drops pages by itself when mtime or size moved. What else moved it cannot see: it is told explicitly, and
-        the pages stay suspect until the file is opened again.
-        """
-        if not isinstance(node, FileNode) or node.kind == DIR:
-            return
-        last = node.kernel_attr
-        if last is not None and last[0] == attr and not is_coarse(attr):
-            return  # of nearly all: what follows says the same of them
-        if last is None or (last[0].size, last[0].mtime_ns) != (attr.size, attr.mtime_ns):
-            node.kernel_attr = (attr, self._wall(when))
-        elif not is_same(last, attr):
-            self._reports.contents(node.ino)
-
-    def opened(self, ino: int) -> None:
-        """The kernel is told that a file is open: it reads its pages anew, or has those that were found true."""
-        node = self.inodes.file_node(ino)
-        if node.held is not None and node.held.attr is not None and not is_same(node.kernel_attr, node.held.attr):
-            node.kernel_attr = (node.held.attr, self._wall(node.held.when))
-
-    def _wall(self, when: float) -> int:
-        """A moment of the monotonic clock, in nanoseconds since the epoch."""
-        return time.time_ns() - int((self.freshness.clock() - when) * 1e9)
+    def absence(self, parent: int, name: bytes) -> float:
+        """When it is true that a name is not in a directory."""
+        above = self.inodes.held.get(parent)
+        if not self.freshness.forgets:
+            return INDEXED
+        if isinstance(above, MergedNode):
+            return self._indexed(above)
+        found = self.known[above.source.rank].entry(above.inner, name) if isinstance(above, FileNode) else None
+        return found.when if found is not None and found.attr is None else INDEXED
 
     # What is gone
 
@@ -208,7 +197,7 @@ class View:
         if file is not None:
             await self._freshen_open(file)
         elif node.indexed:
-            if not self.prove_leaf(node):
+            if self.prove_leaf(node) is None:
                 raise failure(errno.ESTALE if self.inodes.is_shown(node.path) else errno.ENOENT)
         else:
             found = await self.fetch[node.source.rank].entry(node.above, node.name)
@@ -216,8 +205,8 @@ class View:
                 raise failure(errno.ENOENT)
         self.answer(node)
 
-    def prove_leaf(self, node: FileNode) -> bool:
-        """Have a leaf of a merged directory proved, where that is due; returns whether it is there still.
+    def prove_leaf(self, node: FileNode) -> Answer | None:
+        """Have a leaf of a merged directory proved, where that is due; returns what is known of it, if it is there.
 
         Where what is known does not fit the index, the index is the older one, or a single name was proved by itself
         before the scan came by it.
@@ -226,14 +215,16 @@ class View:
         found = known.entry(node.above, node.name)
         if not _fits(found, node.kind):
             if self._reports.outdated():
-                return False
+                return None
             known.take_back(node.above, node.name)
             found = known.entry(node.above, node.name)
             if self.is_outdated(node):
-                return False
+                return None
         if found is not None and self.freshness.is_fresh(found.when):
-            return True
-        return not self.leaves[node.source.rank].refresh(node.above, {node.name: node.kind})
+            return found
+        if self.leaves[node.source.rank].refresh(node.above, {node.name: node.kind}):
+            return None
+        return known.entry(node.above, node.name) or Answer(None, NEVER)
 
     def is_outdated(self, node: Node) -> bool:
         """Whether a leaf of an index that was swapped since is known to be gone, or to be something else."""
@@ -289,34 +280,41 @@ class View:
         for _ in range(len(self.sources) + 1):
             child = self.inodes.current(above).children.get(name)
             if child is None:
-                raise failure(errno.ENOENT if len(name) <= LONGEST else errno.ENAMETOOLONG)
+                raise _absence(name)
             node = self.inodes.child(above, name, child)
             if not isinstance(node, FileNode):
                 return node
-            if self.prove_leaf(node):
-                return self._named(node)
+            found = self.prove_leaf(node)
+            if found is not None:
+                return self._named(node, found)
         raise failure(errno.EIO)
 
     async def _lookup_inside(self, above: FileNode, name: bytes) -> FileNode:
         """The node of a name in a folder."""
         if above.source.reader.excluded(name):
             raise failure(errno.ENOENT)
-        try:
-            found = await self.fetch[above.source.rank].entry(above.inner, name)
-        except OSError as error:
-            if len(name) > LONGEST and error.errno == errno.ENOENT:
-                raise failure(errno.ENAMETOOLONG) from None
-            raise await self._absent(above) if error.errno in ABSENT else error from None
-        assert found.attr is not None
+        found = self.known[above.source.rank].entry(above.inner, name)
+        if found is None or not self.freshness.is_fresh(found.when):
+            found = await self._proved(above, name)
+        if found.attr is None:
+            raise _absence(name)
         inner = join(above.inner, name)
         path = inner if above.path is above.inner else join(above.path, name)
         node = self.inodes.known(FileNode(above.source, inner, path, found.attr.kind, False))
         return self.inodes.identified(node, found.attr)
 
-    def _named(self, node: FileNode) -> FileNode:
+    async def _proved(self, above: FileNode, name: bytes) -> Answer:
+        """What a folder has under a name; raises the error for one that is not in it."""
+        try:
+            return await self.fetch[above.source.rank].entry(above.inner, name)
+        except OSError as error:
+            if len(name) > LONGEST and error.errno == errno.ENOENT:
+                raise _absence(name) from None
+            raise await self._absent(above) if error.errno in ABSENT else error from None
+
+    def _named(self, node: FileNode, found: Answer) -> FileNode:
         """The node of what has the path of one by now: itself, or what took the place of what is open."""
-        found = self.known[node.source.rank].entry(node.above, node.name)
-        if found is None or found.attr is None:
+        if found.attr is None:
             raise failure(errno.EIO)
         return self.inodes.identified(node, found.attr)
 
@@ -333,6 +331,10 @@ class View:
         except OSError:
             return await self.gone(above)
         return failure(errno.ENOENT)
+
+
+def _absence(name: bytes) -> OSError:
+    return failure(errno.ENOENT if len(name) <= LONGEST else errno.ENAMETOOLONG)
 
 
 def _fits(answer: Answer | None, kind: Kind) -> bool:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 
-from benchmark import figures, library, peers, scale
+from benchmark import figures, knowing, library, peers, scale
 from benchmark.crew import BenchmarkError
 from benchmark.machine import machine, versions
 from benchmark.options import parse
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.cold == "disk" and not scale.can_drop():
             raise BenchmarkError("--cold disk: only root can have the kernel forget what it read")
         with workplace(options.directory) as place:
-            (_scale if options.scale else _compare)(options, place)
+            (_knowing if options.knowing else _scale if options.scale else _compare)(options, place)
     except (BenchmarkError, OSError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
@@ -83,11 +83,12 @@ def _compare(options: argparse.Namespace, place: str) -> None:
     header.update(versions(present))
     header["library"] = _described(made)
     header["cold"] = COLD[options.cold]
+    header["crawl"] = "over before each run" if options.crawl == "over" else "under way in the first run on each mount"
     header["request loop"] = "polls first" if options.fast_path == "on" else "plain (--fast-path off)"
     header["rounds"] = str(options.rounds)
     header.update({f"left out: {name}": why for name, why in left_out.items()})
     runs = [run for run in RUNS if run.name in options.only]
-    plan = Plan(runs, present, options.rounds, options.cold == "disk", place)
+    plan = Plan(runs, present, options.rounds, options.cold == "disk", options.crawl == "over", place)
     taken: list[Sample] = []
 
     def show() -> Report:
@@ -108,6 +109,20 @@ def _described(made: library.Library) -> str:
         f"of {size.file_bytes >> 10} KiB, overlapping by half: {len(made.both.tracks):,} files in the view; "
         f"one more file of {size.large_bytes >> 20:,} MiB. bare and bindfs show the first source alone"
     )
+
+
+def _knowing(options: argparse.Namespace, place: str) -> None:
+    header = machine(place)
+    header["cold"] = "after drop_caches 3" if options.cold == "disk" else "everything is in memory"
+    rounds: list[knowing.Knowing] = []
+
+    def show() -> Report:
+        print("\n".join(knowing.lines(rounds)))
+        return {"rows": [asdict(one) for one in rounds]}
+
+    with _shown(options, header, show):
+        for one in knowing.measure(place, options.knowing, options.rounds, options.cold == "disk", _say()):
+            rounds.append(one)
 
 
 def _scale(options: argparse.Namespace, place: str) -> None:

@@ -26,6 +26,13 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         default="mount",
         help="cold is the first run on a fresh mount; with disk the kernel has forgotten the sources too (root)",
     )
+    add(
+        "--crawl",
+        choices=("over", "meanwhile"),
+        default="over",
+        help="over: a run begins when mmirrorfs has crawled its sources, as hours after a start; "
+        "meanwhile: it begins with the crawl",
+    )
     add("--fast-path", choices=("on", "off"), default="on", help="off: mmirrorfs with pyfuse3's own request loop")
     add("--install", action="store_true", help="install the peers that are missing (scripts/bench does it, with apt)")
     add("--json", metavar="FILE", help="write all figures there too")
@@ -49,6 +56,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     scale.add_argument(
         "--wide", type=_number, default=100_000, metavar="N", help="files in the one wide directory (default 100000)"
     )
+    scale.add_argument("--knowing", type=_number, metavar="N", help="measure the crawl of N files, beside find")
     return parser.parse_args(arguments)
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import json
 import os
 import shutil
 import subprocess
@@ -36,6 +37,19 @@ class Subject:
     follow: bool = False
     daemon: Daemon | None = None
     seconds: float | None = None
+
+    def settle(self) -> None:
+        """Wait until mmirrorfs knows its sources; nobody else has anything to wait for. Raises BenchmarkError."""
+        until = time.monotonic() + START
+        while time.monotonic() < until:
+            try:
+                status = json.loads(os.getxattr(self.top, "user.mmirrorfs.status"))
+            except OSError:
+                return
+            if all(source["crawl"]["state"] != "crawling" for source in status["sources"]):
+                return
+            time.sleep(0.02)
+        raise BenchmarkError(f"{self.top} was still being crawled after {START:g} s")
 
 
 View = contextlib.AbstractContextManager[Subject]

@@ -31,12 +31,15 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to measure, how often, and where. ``disk`` has the kernel forget everything before each cold run."""
+    """What to measure, how often, and where. ``disk`` has the kernel forget everything before each cold run,
+    ``settled`` has each view at rest before its first.
+    """
 
     runs: Sequence[Run]
     peers: Sequence[Peer]
     rounds: int
     disk: bool
+    settled: bool
     place: str
 
 
@@ -64,6 +67,8 @@ def _measured(plan: Plan, run: Run, peer: Peer, number: int, library: Library) -
                 cpu, memory = _cpu(subject), _memory(subject)
                 yield Sample(run.name, COLD, peer.name, number, subject.seconds, 1, cpu, memory)
             return
+        if plan.settled:
+            subject.settle()
         with Crew(run.jobs(subject, library)) as crew:
             for state in (COLD, WARM):
                 if state == COLD and plan.disk:

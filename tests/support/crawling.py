@@ -12,6 +12,7 @@ from mmirrorfs.attributes import Attributes
 from mmirrorfs.listing import Listing
 from mmirrorfs.source.crawl import Plan
 from mmirrorfs.source.crawler import Crawl
+from mmirrorfs.source.lists import Read
 from mmirrorfs.source.reader import attributes
 
 Found = dict[bytes, dict[bytes, Attributes]]
@@ -44,12 +45,16 @@ class Taken:
     on_offer: Callable[[bytes], object] = lambda path: None
     room: int = 1 << 62
     offers: int = 0
+    lists: dict[bytes, Read] = field(default_factory=dict)
 
     def offer(self, path: bytes, listing: Listing) -> bool:
         self.on_offer(path)
         self.offers += 1
         self.listings[path] = listing
         return self.offers < self.room
+
+    def learn(self, read: Read) -> None:
+        self.lists[read.path] = read
 
     @property
     def found(self) -> Found:
@@ -72,7 +77,7 @@ async def until(condition: Callable[[], object], what: str, seconds: float = SEC
 @asynccontextmanager
 async def crawling(plan: Plan, taken: Taken) -> AsyncIterator[Crawl]:
     """A crawl under way; it is cancelled in the end."""
-    crawl = Crawl(plan, "source", taken.offer)
+    crawl = Crawl(plan, "source", taken.offer, taken.learn)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(crawl.run)
         yield crawl

@@ -16,6 +16,8 @@ from contextlib import suppress
 
 NAMES = ((b"A", b"B", b"C"), (b"x", b"y", b"z"), (b"1", b"2", b"sub"), (b"deep", b"er"))
 """The names there are, by level: few, so that changes meet."""
+MODES = (0o755, 0o700, 0o555, 0o644) if os.geteuid() == 0 else (0o755, 0o700, 0o750, 0o711)
+"""Those that shut nobody out who makes changes."""
 FINE = frozenset((errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ESTALE, errno.ELOOP, errno.EINVAL, errno.ENXIO))
 """What one meets in a plain directory that others change: names that are gone, or are something else by now."""
 
@@ -100,7 +102,7 @@ class Mutator:
     def mode(self, path: bytes, other: bytes) -> None:
         """Change a mode."""
         if not os.path.islink(path):
-            os.chmod(path, self._random.choice((0o755, 0o700, 0o555, 0o644)))
+            os.chmod(path, self._random.choice(MODES))
 
     def date(self, path: bytes, other: bytes) -> None:
         """Set a file's or directory's times to the past or the future."""

@@ -1,0 +1,43 @@
+"""What differs between two looks at the same directory. Pure; any thread may call it."""
+
+from typing import NamedTuple
+
+from mmirrorfs.attributes import Attributes
+from mmirrorfs.listing import Listing
+
+
+class Difference(NamedTuple):
+    """A name of a directory that came (``before`` is None), went (``after`` is None), or has other attributes."""
+
+    name: bytes
+    before: Attributes | None
+    after: Attributes | None
+
+
+Told = tuple[Listing | None, list[Difference]]
+"""An earlier listing, and what differs from it."""
+
+
+def differences(old: Listing, new: Listing) -> list[Difference]:
+    """All of them, in byte order. Of 100,000 entries in 0.1 s: in a thread, if there may be so many."""
+    if old.blob == new.blob:
+        return []
+    before, after = dict(old.rows()), dict(new.rows())
+    if old.classes == new.classes:
+        names = {name for name, _ in before.items() ^ after.items()}
+        pairs = [(name, old.get(name), new.get(name)) for name in names]
+    else:
+        known, found = dict(old.entries()), dict(new.entries())
+        pairs = [(name, known.get(name), found.get(name)) for name in known.keys() | found.keys()]
+    return sorted(Difference(*pair) for pair in pairs if is_news(*pair[1:]))
+
+
+def is_news(before: Attributes | None, after: Attributes | None) -> bool:
+    """Whether what is known of a name is another now: a read moves the access time, and what has no attributes to be
+    had tells no more than its type.
+    """
+    if before is None or after is None:
+        return before is not after
+    if not before.is_known or not after.is_known:
+        return before.kind != after.kind
+    return before._replace(atime_ns=after.atime_ns) != after

@@ -1,0 +1,142 @@
+"""What changed in the view, for all who hold something of it: the kernel's caches, and ``--on-change``.
+
+Rule 1: it is told after what is known has changed, in order: who asks because of it gets the new answer.
+Rule 2: the kernel is told of what it holds alone, by a way for each source and one for merged directories: an
+invalidation waits for a request that is pending in the same directory, and that may wait for a source that hangs.
+
+Event loop's thread only.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import trio
+
+from mmirrorfs.attributes import DIR, FILE, Attributes
+from mmirrorfs.difference import Difference
+from mmirrorfs.merge.index import Change
+from mmirrorfs.merge.inodes import ROOT, number
+from mmirrorfs.merge.shown import seen
+from mmirrorfs.source.pace import beside
+from mmirrorfs.source.walks import join
+from mmirrorfs.tree import Merged, Rank
+from mmirrorfs.view.nodes import FileNode, MergedNode, contents
+from mmirrorfs.view.state import State
+
+MANY = 1000
+"""Inodes that the kernel is told of at once."""
+MERGED = 0
+"""The way for merged directories; that of a source is its rank and one more."""
+
+
+class Kernel(Protocol):
+    """Whom the changes are told to, over one of several ways that do not wait for each other."""
+
+    def name(self, directory: int, name: bytes, way: int) -> None: ...
+    def attributes(self, ino: int, way: int) -> None: ...
+    def contents(self, ino: int, way: int) -> None: ...
+    def everything(self) -> bool: ...
+
+
+def _nothing(changes: Sequence[Change]) -> None:
+    """For those who do not want to hear of it."""
+
+
+class Publish:
+    """Tells of the changes in one view. ``changed`` hears of what came, went or is another source's in the index."""
+
+    def __init__(self, state: State, kernel: Kernel, changed: Callable[[list[Change]], None] = _nothing) -> None:
+        self._state = state
+        self._kernel = kernel
+        self._changed = changed
+
+    async def run(self) -> None:
+        """Tell of what changes in the sources. Until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._notice_tightness)
+            async for rank, directory, differences in self._state.changes:
+                self._source(rank, directory, differences)
+
+    async def _notice_tightness(self) -> None:
+        """Of what was forgotten for want of room no change is told: the kernel may not keep it for long."""
+        await self._state.room.tight.wait()
+        self._state.freshness.is_tight = True
+        self.everything()
+
+    def index(self, changes: list[Change]) -> None:
+        """The index was swapped."""
+        for change in changes:
+            if isinstance(change.before, Merged) and isinstance(change.after, Merged):
+                self._attributes(_merged(change.path), MERGED)
+            else:
+                above, _, name = change.path.rpartition(b"/")
+                self._name(_merged(above), name, MERGED)
+        if changes:
+            self._changed(changes)
+
+    def contents(self, node: FileNode) -> None:
+        """The contents of a file changed in a way that the kernel cannot see from its attributes."""
+        self._kernel.contents(node.ino, _way(node.source.rank))
+
+    def everything(self) -> None:
+        """All that the kernel has may be another by now."""
+        self._kernel.everything()
+        beside(self._everything)
+
+    async def _everything(self) -> None:
+        """Each name in a merged directory goes with all that is below it; what is open has attributes left."""
+        for count, node in enumerate(self._state.inodes.held):
+            way = _way(node.source.rank) if isinstance(node, FileNode) else MERGED
+            self._kernel.attributes(node.ino, way)
+            if isinstance(node, MergedNode) or (isinstance(node, FileNode) and node.indexed):
+                above, _, name = node.path.rpartition(b"/")
+                if name:
+                    self._name(_merged(above), name, MERGED)
+            if count % MANY == 0:
+                await trio.lowlevel.checkpoint()
+
+    def _source(self, rank: Rank, directory: bytes, differences: list[Difference]) -> None:
+        """Tell of what a change in a source changes in the view."""
+        root, way = self._state.sources[rank].root, _way(rank)
+        if not any(seen(self._state.inodes.index, rank, directory, differences)):
+            return
+        for name, before, after in differences:
+            if _is_other(before, after):
+                self._name(number(root, directory, DIR), name, way)
+            if before is None or after is None or before.kind != after.kind:
+                continue
+            ino = number(root, join(directory, name), after.kind)
+            if after.kind == FILE and contents(before) != contents(after):
+                self._contents(ino, way)
+            else:
+                self._attributes(ino, way)
+
+    def _name(self, directory: int, name: bytes, way: int) -> None:
+        if self._is_held(directory):
+            self._kernel.name(directory, name, way)
+
+    def _attributes(self, ino: int, way: int) -> None:
+        if self._is_held(ino):
+            self._kernel.attributes(ino, way)
+
+    def _contents(self, ino: int, way: int) -> None:
+        if self._is_held(ino):
+            self._kernel.contents(ino, way)
+
+    def _is_held(self, ino: int) -> bool:
+        return self._state.inodes.held.get(ino) is not None
+
+
+def _merged(path: bytes) -> int:
+    return number(b"", path, DIR) if path else ROOT
+
+
+def _way(rank: Rank) -> int:
+    return rank + 1
+
+
+def _is_other(before: Attributes | None, after: Attributes | None) -> bool:
+    """Whether a name has something else by now: the kernel has to look it up again."""
+    if before is None or after is None:
+        return True
+    return (before.kind, before.dev, before.ino) != (after.kind, after.dev, after.ino)

@@ -1,0 +1,91 @@
+"""The directories of one source that are known: by path, and by what they are called where changes are reported.
+
+Above the depth they stay; below it the one that was not used for longest comes first. Event loop's thread only; no I/O.
+"""
+
+from collections import OrderedDict
+from collections.abc import Container
+
+from mmirrorfs.listing import Listing
+from mmirrorfs.source.walks import join
+
+
+class Listings:
+    """Listings by path; ``above`` the depth and ``below`` it."""
+
+    def __init__(self) -> None:
+        self.above: dict[bytes, Listing] = {}
+        self.below: OrderedDict[bytes, Listing] = OrderedDict()
+        self._paths: dict[bytes, bytes] = {}
+        self._others: dict[bytes, list[bytes]] = {}
+
+    @property
+    def keys(self) -> Container[bytes]:
+        """What the watched ones are called where changes are reported."""
+        return self._paths
+
+    def paths(self, key: bytes) -> list[bytes]:
+        """The paths of a watched one: several where it is mounted a second time, or is being renamed."""
+        path = self._paths.get(key)
+        return [path, *self._others.get(key, ())] if path is not None else []
+
+    def polled(self) -> set[bytes]:
+        """The directories above the depth whose changes are not reported."""
+        return {path for path, listing in self.above.items() if not listing.key}
+
+    def use(self, path: bytes) -> Listing | None:
+        """One that somebody asks for."""
+        found = self.above.get(path)
+        if found is None and (found := self.below.get(path)) is not None:
+            self.below.move_to_end(path)
+        return found
+
+    def peek(self, path: bytes) -> Listing | None:
+        """One that nobody asks for."""
+        found = self.above.get(path)
+        return found if found is not None else self.below.get(path)
+
+    def subtree(self, path: bytes) -> list[bytes]:
+        """A directory below the depth and all in it, as far as known."""
+        found = [path] if path in self.below else []
+        for directory in found:
+            inner = (join(directory, name) for name, _ in self.below[directory].directories())
+            found += [one for one in inner if one in self.below]
+        return found
+
+    def put(self, path: bytes, listing: Listing, above: bool) -> None:
+        """Have a listing at a path, as the one that was used last."""
+        self.pop(path)
+        (self.above if above else self.below)[path] = listing
+        if listing.key and self._paths.setdefault(listing.key, path) != path:
+            self._others.setdefault(listing.key, []).append(path)
+
+    def replace(self, path: bytes, listing: Listing) -> None:
+        """Another value of the same key in the place of one; none where there is none."""
+        for store in (self.above, self.below):
+            if path in store:
+                store[path] = listing
+
+    def pop(self, path: bytes) -> Listing | None:
+        """Take one away, if there is any."""
+        found = self.above.pop(path, None)
+        found = self.below.pop(path, None) if found is None else found
+        if found is not None and found.key:
+            self._release(found.key, path)
+        return found
+
+    def _release(self, key: bytes, path: bytes) -> None:
+        others = self._others.pop(key, [])
+        if self._paths.get(key) != path:
+            others.remove(path)
+        elif others:
+            self._paths[key] = others.pop(0)
+        else:
+            del self._paths[key]
+        if others:
+            self._others[key] = others
+
+
+def weight(listing: Listing | None) -> int:
+    """What a directory counts as, in entries: an empty one takes room too."""
+    return max(1, len(listing)) if listing is not None else 0
