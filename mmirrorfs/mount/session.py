@@ -11,8 +11,6 @@ import logging
 import os
 import select
 import signal
-import sys
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +18,7 @@ from functools import partial
 import pyfuse3
 import trio
 
-from mmirrorfs.mount import requestloop, table, tuning
+from mmirrorfs.mount import requestloop, stacks, table, tuning
 from mmirrorfs.mount.claims import claim
 from mmirrorfs.mount.reasons import explained, listening
 from mmirrorfs.mount.reference import Reference, reference
@@ -278,7 +276,7 @@ class Session:
         if number == signal.SIGHUP:
             self._refresher.refresh()
         elif number == signal.SIGUSR1:
-            _dump_stacks()
+            stacks.dump()
         else:
             log.info("ending on %s", signal.Signals(number).name)
             self._told_to_end.set()
@@ -329,24 +327,6 @@ def _ignored(changes: object) -> None:
 def _answered(probe: tuple[int, int]) -> bool:
     try:
         return bool(table.finish_probe(probe))
-    except OSError:
+    except OSError as error:
+        log.error("the mount does not answer: %r", error)
         return False
-
-
-def _dump_stacks() -> None:
-    """Log where every thread and task is: what a person needs to see who waits for whom."""
-    for ident, frame in sys._current_frames().items():
-        stack = "".join(traceback.format_stack(frame))
-        log.warning("thread %d\n%s", ident, stack)
-    for task in _tasks(trio.lowlevel.current_root_task()):
-        where = [
-            f"  {frame.f_code.co_filename}:{line} {frame.f_code.co_name}" for frame, line in task.iter_await_frames()
-        ]
-        log.warning("task %s\n%s", task.name, "\n".join(where))
-
-
-def _tasks(root: trio.lowlevel.Task | None) -> list[trio.lowlevel.Task]:
-    found = [root] if root is not None else []
-    for task in found:
-        found += [child for nursery in task.child_nurseries for child in nursery.child_tasks]
-    return found
