@@ -11,8 +11,6 @@ import logging
 import os
 import select
 import signal
-import sys
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +18,7 @@ from functools import partial
 import pyfuse3
 import trio
 
-from mmirrorfs.mount import requestloop, table, tuning
+from mmirrorfs.mount import requestloop, stacks, table, tuning
 from mmirrorfs.mount.claims import claim
 from mmirrorfs.mount.reasons import explained, listening
 from mmirrorfs.mount.reference import Reference, reference
@@ -37,6 +35,7 @@ from mmirrorfs.serve.watched import WatchReport
 from mmirrorfs.source.access import Access
 from mmirrorfs.source.crawl import Plan as CrawlPlan
 from mmirrorfs.source.crawler import Crawl, Progress
+from mmirrorfs.source.known import Known
 from mmirrorfs.source.source import Source
 from mmirrorfs.text import printable
 from mmirrorfs.view.directories import Directories
@@ -151,12 +150,8 @@ class Session:
         state = plan.state
         self._publish = Publish(state, self.notifier, changed)
         self._refresher = Refresher(state, self._publish, plan.fallback, self._looked, self._again)
-        self._crawls = [
-            Crawl(crawl, source.name, known.offer, Access(known, source.reader.walls).learn, source.watch.learn)
-            if crawl is not None
-            else None
-            for source, known, crawl in zip(state.sources, state.known, plan.crawls, strict=True)
-        ]
+        parts = zip(plan.crawls, state.sources, state.known, strict=True)
+        self._crawls = [self._crawl(*part) for part in parts]
         self._view = View(state, self._refresher)
         self._listeners = [self._listener(source) if plan.watch else None for source in state.sources]
         self._reports = [
@@ -191,6 +186,12 @@ class Session:
         crawls = [crawl.progress if crawl is not None else Progress() for crawl in self._crawls]
         watches = [report.now() for report in self._reports]
         return status(self._view, self._directories, self._refresher, crawls, watches)
+
+    def _crawl(self, plan: CrawlPlan | None, source: Source, known: Known) -> Crawl | None:
+        if plan is None:
+            return None
+        learn = Access(known, source.reader.walls).learn
+        return Crawl(plan, source.name, known.offer, learn, source.watch.learn, lambda: self.operations.served)
 
     def _is_crawling(self) -> bool:
         return any(crawl is not None and crawl.progress.state == "crawling" for crawl in self._crawls)
@@ -275,7 +276,7 @@ class Session:
         if number == signal.SIGHUP:
             self._refresher.refresh()
         elif number == signal.SIGUSR1:
-            _dump_stacks()
+            stacks.dump()
         else:
             log.info("ending on %s", signal.Signals(number).name)
             self._told_to_end.set()
@@ -326,24 +327,6 @@ def _ignored(changes: object) -> None:
 def _answered(probe: tuple[int, int]) -> bool:
     try:
         return bool(table.finish_probe(probe))
-    except OSError:
+    except OSError as error:
+        log.error("the mount does not answer: %r", error)
         return False
-
-
-def _dump_stacks() -> None:
-    """Log where every thread and task is: what a person needs to see who waits for whom."""
-    for ident, frame in sys._current_frames().items():
-        stack = "".join(traceback.format_stack(frame))
-        log.warning("thread %d\n%s", ident, stack)
-    for task in _tasks(trio.lowlevel.current_root_task()):
-        where = [
-            f"  {frame.f_code.co_filename}:{line} {frame.f_code.co_name}" for frame, line in task.iter_await_frames()
-        ]
-        log.warning("task %s\n%s", task.name, "\n".join(where))
-
-
-def _tasks(root: trio.lowlevel.Task | None) -> list[trio.lowlevel.Task]:
-    found = [root] if root is not None else []
-    for task in found:
-        found += [child for nursery in task.child_nurseries for child in nursery.child_tasks]
-    return found

@@ -57,6 +57,7 @@ def guarded(
         """The handler; raises FUSEError, or Cancelled where the mount is not ending."""
         if self.ending:
             raise FUSEError(errno.EIO)
+        self.served += 1
         try:
             if not self.timeout:
                 return await handler(self, *args, **kwargs)
@@ -95,6 +96,8 @@ class Operations(pyfuse3.Operations):
         super().__init__()
         self.ending = False
         self.timeout = timeout
+        self.served = 0
+        """Requests so far."""
         self._view = view
         self._directories = directories
         self._finder = finder
