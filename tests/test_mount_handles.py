@@ -112,7 +112,11 @@ def test_a_handle_of_nothing_is_stale_at_once_and_does_no_harm(place: Path) -> N
 def test_handles_of_nothing_cost_the_sources_nothing(place: Path) -> None:
     under = grow(place / "under", {b"Artist": {b"Album": {b"track": b"t", b"sub": {b"deep": b"d"}}}})
     other = grow(place / "other", {b"Artist": {b"Other": {b"track": b"o"}}})
-    with hanging(under, place / "slow") as source, mounted(place / "view", place / "slow", other, depth=2) as view:
+    options = ["--watch=off", "--crawl=off"]  # nobody else looks at anything
+    with (
+        hanging(under, place / "slow") as source,
+        mounted(place / "view", place / "slow", other, depth=2, options=options) as view,
+    ):
         wrong = handle_of(view.mountpoint / "Artist/Album/track")
         before = source.figures.listed
         wrong.data[1] ^= 1
