@@ -11,20 +11,21 @@ import logging
 import os
 import select
 import signal
-import sys
-import traceback
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 
 import pyfuse3
 import trio
 
-from mmirrorfs.mount import requestloop, table, tuning
+from mmirrorfs.mount import capabilities, requestloop, stacks, table, tuning
 from mmirrorfs.mount.claims import claim
+from mmirrorfs.mount.clone import make_read_only, writable
 from mmirrorfs.mount.reasons import explained, listening
 from mmirrorfs.mount.reference import Reference, reference
 from mmirrorfs.mount.systemd import listens, notify
+from mmirrorfs.serve.announce import Announcers
 from mmirrorfs.serve.hook import Hook
 from mmirrorfs.serve.listen import Listener
 from mmirrorfs.serve.notifier import Notifier
@@ -32,6 +33,7 @@ from mmirrorfs.serve.operations import Operations
 from mmirrorfs.serve.publish import Publish
 from mmirrorfs.serve.recheck import recheck
 from mmirrorfs.serve.refresh import Refresher
+from mmirrorfs.serve.stage import Stage
 from mmirrorfs.serve.status import status, summary
 from mmirrorfs.serve.watched import WatchReport
 from mmirrorfs.source.access import Access
@@ -51,6 +53,8 @@ GRACE = 1.0
 """Seconds that requests have to finish when the mount is ended."""
 LAST = 0.25
 """Seconds for which EIO is said to all that asks still, where readers were stuck: the kernel asks at once."""
+NEEDED = (capabilities.SYS_ADMIN, capabilities.DAC_READ_SEARCH, capabilities.FOWNER)
+"""What root needs to unmount and to listen, to read all sources, and not to move access times there (open(2))."""
 TASKS = 2000
 """Requests under way at once: more than the readers of a hung source will be, so that others are still served."""
 
@@ -66,7 +70,8 @@ class Plan:
     With ``fallback`` a lost source counts as empty; ``crawls`` say what is crawled of each source, by rank; a request
     gets EIO after ``timeout`` seconds (0: never). With ``watch`` the sources' changes are listened to, and what is
     known by that is looked at every ``recheck`` seconds (0: never). ``on_change`` is the user's command, and
-    ``identity`` is what a second mount of the same is known by.
+    ``identity`` is what a second mount of the same is known by. ``silent`` says why changes are not announced to those
+    who watch the view; "" where they are.
     """
 
     mountpoint: bytes
@@ -79,6 +84,7 @@ class Plan:
     recheck: float = 0.0
     on_change: str | None = None
     identity: str = ""
+    silent: str = ""
 
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
@@ -93,32 +99,43 @@ def serve(plan: Plan, ready: Callable[[], None]) -> None:
             pyfuse3.init(session.operations, os.fsdecode(plan.mountpoint), set(plan.options))
     except RuntimeError:
         raise MountFailed(explained(said.text)) from None
-    own = reference(plan.mountpoint)
+    own = session.own = reference(plan.mountpoint)
     try:
         if own is not None:
             claim(own, plan.identity)
             tuning.tune(own.device)
+        if not plan.silent:
+            _protect(plan.mountpoint)
+        capabilities.keep(NEEDED, capabilities.DAC_OVERRIDE)
         tuning.settle_memory()
         probe = table.start_probe(partial(table.is_alive, plan.mountpoint))
         trio.run(session.run, probe, restrict_keyboard_interrupt_to_checkpoints=True)
         if session.failed:
             raise MountFailed("the mount does not answer")
     finally:
-        _close(own, session.notifier)
+        _close(own, session)
         for number in SIGNALS:  # one that comes now would only spoil the exit code
             signal.signal(number, signal.SIG_IGN)
 
 
-def _close(own: Reference | None, notifier: Notifier) -> None:
+def _protect(mountpoint: bytes) -> None:
+    """The superblock can be written to, for the announcers; nobody can before this, for nothing is answered yet."""
+    try:
+        make_read_only(mountpoint)
+    except OSError as error:
+        raise MountFailed(f"it cannot be made read-only: {error.strerror}; try --announce off") from None
+
+
+def _close(own: Reference | None, session: "Session") -> None:
     """Take the mount away and free libfuse's session, unless a thread is stuck in it: then it ends with the process.
 
     libfuse unmounts nothing: it would take whatever is on the mountpoint, and run umount(8) where there is an
     /etc/mtab, which does not start before a hung source has answered that descriptors are closed.
     """
-    ended = notifier.stop(GRACE)
+    ended = session.stop(GRACE)
     if own is not None and not own.detach(force=not ended):
         log.error("%s could not be unmounted", printable(own.where))
-    if ended or notifier.stop(GRACE):
+    if ended or session.stop(GRACE):
         pyfuse3.close(unmount=False)
 
 
@@ -138,7 +155,11 @@ class Session:
 
     def __init__(self, plan: Plan, ready: Callable[[], None], early: Sequence[int]) -> None:
         self.failed = False
-        self.notifier = Notifier(1 + len(plan.state.sources), _device)
+        self.own: Reference | None = None
+        ways = 1 + len(plan.state.sources)
+        self._notifier = Notifier(ways, _device)
+        self._stage = Stage(plan.state)
+        self._announcers = Announcers(ways, self._stage, self._writable)
         self._early = early
         self._plan = plan
         self._ready = ready
@@ -149,7 +170,7 @@ class Session:
         self._hook = Hook(plan.on_change, plan.mountpoint) if plan.on_change is not None else None
         changed = self._hook.changed if self._hook is not None else _ignored
         state = plan.state
-        self._publish = Publish(state, self.notifier, changed)
+        self._publish = Publish(state, self._notifier, changed, self._announcers if not plan.silent else None)
         self._refresher = Refresher(state, self._publish, plan.fallback, self._looked, self._again)
         self._crawls = [
             Crawl(crawl, source.name, known.offer, Access(known, source.reader.walls).learn, source.watch.learn)
@@ -165,11 +186,13 @@ class Session:
         ]
         self._directories = Directories(self._view)
         finder, labels = Finder(self._view, self._is_crawling), Labels(self._view, plan.identity, self._status)
-        self.operations = Operations(self._view, self._directories, finder, labels, plan.timeout)
+        self.operations = Operations(self._view, self._directories, finder, labels, self._stage, plan.timeout)
 
     async def run(self, probe: tuple[int, int]) -> None:
         """Serve until unmounted or told to end."""
-        self.notifier.start()
+        self._notifier.start()
+        if not self._plan.silent:
+            self._announcers.start()
         requestloop.install()
         async with trio.open_nursery() as nursery:
             await nursery.start(self._obey_signals)
@@ -185,6 +208,16 @@ class Session:
                 with trio.move_on_after(LAST):
                     await pyfuse3.main(max_tasks=TASKS)
             nursery.cancel_scope.cancel()
+
+    def stop(self, seconds: float) -> bool:
+        """End the threads that call the kernel; False where one is stuck in it after ``seconds``."""
+        over = [self._announcers.stop(seconds), self._notifier.stop(seconds)]
+        return all(over)
+
+    def _writable(self) -> AbstractContextManager[int]:
+        if self.own is None:
+            raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
+        return writable(self.own)
 
     def _status(self) -> dict[str, object]:
         """How the view is, for monitoring: see ``serve.status``."""
@@ -254,7 +287,7 @@ class Session:
             return  # and nobody is told that it can be used
         if answered:
             self._is_ready = True
-            self._view.freshness.forgets = self.notifier.everything()
+            self._view.freshness.forgets = self._notifier.everything()
             self._tell_systemd()
             log.info("%s is mounted", printable(self._plan.mountpoint))
             self._ready()
@@ -275,7 +308,7 @@ class Session:
         if number == signal.SIGHUP:
             self._refresher.refresh()
         elif number == signal.SIGUSR1:
-            _dump_stacks()
+            stacks.dump()
         else:
             log.info("ending on %s", signal.Signals(number).name)
             self._told_to_end.set()
@@ -328,22 +361,3 @@ def _answered(probe: tuple[int, int]) -> bool:
         return bool(table.finish_probe(probe))
     except OSError:
         return False
-
-
-def _dump_stacks() -> None:
-    """Log where every thread and task is: what a person needs to see who waits for whom."""
-    for ident, frame in sys._current_frames().items():
-        stack = "".join(traceback.format_stack(frame))
-        log.warning("thread %d\n%s", ident, stack)
-    for task in _tasks(trio.lowlevel.current_root_task()):
-        where = [
-            f"  {frame.f_code.co_filename}:{line} {frame.f_code.co_name}" for frame, line in task.iter_await_frames()
-        ]
-        log.warning("task %s\n%s", task.name, "\n".join(where))
-
-
-def _tasks(root: trio.lowlevel.Task | None) -> list[trio.lowlevel.Task]:
-    found = [root] if root is not None else []
-    for task in found:
-        found += [child for nursery in task.child_nurseries for child in nursery.child_tasks]
-    return found

@@ -1,13 +1,16 @@
-"""What changed in the view, for all who hold something of it: the kernel's caches, and ``--on-change``.
+"""What changed in the view, for all who hold something of it: the kernel's caches, watchers, and ``--on-change``.
 
-Rule 1: it is told after what is known has changed, in order: who asks because of it gets the new answer.
+Rule 1: it is told after what is known has changed, in order: who asks because of it gets the new answer. Watchers are
+told when the kernel has been.
 Rule 2: the kernel is told of what it holds alone, by a way for each source and one for merged directories: an
 invalidation waits for a request that is pending in the same directory, and that may wait for a source that hangs.
 
 Event loop's thread only.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import chain, repeat
 from typing import Protocol
 
 import trio
@@ -17,9 +20,10 @@ from mmirrorfs.difference import Difference
 from mmirrorfs.merge.index import Change
 from mmirrorfs.merge.inodes import ROOT, number
 from mmirrorfs.merge.shown import seen
+from mmirrorfs.serve.acts import Act, Step, acts
 from mmirrorfs.source.pace import beside
 from mmirrorfs.source.walks import join
-from mmirrorfs.tree import Merged, Rank
+from mmirrorfs.tree import Leaf, Merged, Rank
 from mmirrorfs.view.nodes import FileNode, MergedNode, contents
 from mmirrorfs.view.state import State
 
@@ -36,6 +40,13 @@ class Kernel(Protocol):
     def attributes(self, ino: int, way: int) -> None: ...
     def contents(self, ino: int, way: int) -> None: ...
     def everything(self) -> bool: ...
+    def then(self, way: int, call: Callable[[], None]) -> None: ...
+
+
+class Watchers(Protocol):
+    """Who watch the view, and are told over the same ways."""
+
+    def put(self, way: int, acts: Iterable[Act]) -> None: ...
 
 
 def _nothing(changes: Sequence[Change]) -> None:
@@ -43,12 +54,19 @@ def _nothing(changes: Sequence[Change]) -> None:
 
 
 class Publish:
-    """Tells of the changes in one view. ``changed`` hears of what came, went or is another source's in the index."""
+    """Tells of the changes in one view. ``changed`` hears of all of them; ``watchers`` of those where they can be."""
 
-    def __init__(self, state: State, kernel: Kernel, changed: Callable[[list[Change]], None] = _nothing) -> None:
+    def __init__(
+        self,
+        state: State,
+        kernel: Kernel,
+        changed: Callable[[list[Change]], None] = _nothing,
+        watchers: Watchers | None = None,
+    ) -> None:
         self._state = state
         self._kernel = kernel
         self._changed = changed
+        self._watchers = watchers
 
     async def run(self) -> None:
         """Tell of what changes in the sources. Until cancelled."""
@@ -66,13 +84,15 @@ class Publish:
     def index(self, changes: list[Change]) -> None:
         """The index was swapped."""
         for change in changes:
+            above, _, name = change.path.rpartition(b"/")
             if isinstance(change.before, Merged) and isinstance(change.after, Merged):
                 self._attributes(_merged(change.path), MERGED)
             else:
-                above, _, name = change.path.rpartition(b"/")
                 self._name(_merged(above), name, MERGED)
         if changes:
             self._changed(changes)
+            places = (_merged(change.path.rpartition(b"/")[0]) for change in changes)
+            self._announce(MERGED, map(self._acts, changes, places, repeat(self._departed)))
 
     def contents(self, node: FileNode) -> None:
         """The contents of a file changed in a way that the kernel cannot see from its attributes."""
@@ -98,7 +118,8 @@ class Publish:
     def _source(self, rank: Rank, directory: bytes, differences: list[Difference]) -> None:
         """Tell of what a change in a source changes in the view."""
         root, way = self._state.sources[rank].root, _way(rank)
-        if not any(seen(self._state.inodes.index, rank, directory, differences)):
+        changes = list(seen(self._state.inodes.index, rank, directory, differences))
+        if not changes:
             return
         for name, before, after in differences:
             if _is_other(before, after):
@@ -110,6 +131,36 @@ class Publish:
                 self._contents(ino, way)
             else:
                 self._attributes(ino, way)
+        place = changes[0].path.rpartition(b"/")[0]
+        if isinstance(self._state.inodes.find(place), Merged):
+            self._tell(way, changes, _merged(place), self._departed)
+        else:
+            self._tell(way, changes, number(root, directory, DIR), partial(_departed_inside, root, directory))
+
+    def _tell(self, way: int, changes: list[Change], above: int, departed: Callable[[Change], int]) -> None:
+        """Tell of changes in one directory of the view, the kernel having been told."""
+        self._changed(changes)
+        self._announce(way, (self._acts(change, above, departed) for change in changes))
+
+    def _announce(self, way: int, found: Iterable[Iterable[Act]]) -> None:
+        if self._watchers is not None and (told := list(chain.from_iterable(found))):
+            self._kernel.then(way, partial(self._watchers.put, way, told))
+
+    def _acts(self, change: Change, above: int, departed: Callable[[Change], int]) -> Iterator[Act]:
+        """What watchers are told, where the kernel holds the directory: a watch pins it."""
+        if self._is_held(above):
+            for act in acts(change):
+                yield act._replace(above=above, ino=departed(change) if act.step is Step.DEPART else 0)
+
+    def _departed(self, change: Change) -> int:
+        """The number of what was in a merged directory."""
+        above, _, name = change.path.rpartition(b"/")
+        parent = self._state.inodes.along(above)
+        if isinstance(change.before, Merged):
+            return _merged(change.path)
+        if not isinstance(change.before, Leaf) or not isinstance(parent, MergedNode):
+            return 0
+        return self._state.inodes.child(parent, name, change.before).ino
 
     def _name(self, directory: int, name: bytes, way: int) -> None:
         if self._is_held(directory):
@@ -129,6 +180,12 @@ class Publish:
 
 def _merged(path: bytes) -> int:
     return number(b"", path, DIR) if path else ROOT
+
+
+def _departed_inside(root: bytes, directory: bytes, change: Change) -> int:
+    """The number of what was in a folder, or below one."""
+    assert isinstance(change.before, Leaf)
+    return number(root, join(directory, change.path.rpartition(b"/")[2]), change.before.kind)
 
 
 def _way(rank: Rank) -> int:
