@@ -98,7 +98,7 @@ def _plan(settings: Settings, view: ViewSettings, sources: list[Source], trees: 
     silent = why_not() if settings.announce else "--announce=off"
     return Plan(
         mountpoint=view.mountpoint,
-        options=settings.fuse_options - ({"ro"} if not silent else set()),
+        options=settings.fuse_options,
         state=state,
         fallback=settings.fallback,
         crawls=tuple(_crawl(settings, source) for source in sources),

@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from mmirrorfs.mount.capabilities import DAC_OVERRIDE, SYS_ADMIN, has, raised
 from mmirrorfs.mount.reference import Reference
 
-_SYS_OPEN_TREE, _SYS_MOUNT_SETATTR = 428, 442
+_SYS_OPEN_TREE, _SYS_FSCONFIG, _SYS_FSPICK, _SYS_MOUNT_SETATTR = 428, 431, 433, 442
 _AT_FDCWD, _AT_EMPTY_PATH, _AT_NO_AUTOMOUNT = -100, 0x1000, 0x800
 _OPEN_TREE_CLONE, _MOUNT_ATTR_RDONLY = 1, 1
-_MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_REMOUNT, _MS_BIND = 1, 2, 4, 32, 4096
+_FSPICK_CLOEXEC, _FSPICK_NO_AUTOMOUNT = 1, 4
+_FSCONFIG_SET_FLAG, _FSCONFIG_CMD_RECONFIGURE = 0, 7
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -36,11 +37,17 @@ def why_not() -> str:
     return ""
 
 
-def make_read_only(mountpoint: bytes) -> None:
-    """Have the mount there read-only, whatever its superblock is. Raises OSError."""
-    flags = _MS_REMOUNT | _MS_BIND | _MS_RDONLY | _MS_NOSUID | _MS_NODEV
-    if _libc.mount(None, mountpoint, None, ctypes.c_ulong(flags), None):
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+def let_write(mountpoint: bytes) -> None:
+    """Have the superblock of what is mounted there writable; the mount stays read-only. Raises OSError.
+
+    It is mounted read-only in both: so nobody can write at any moment.
+    """
+    context = _checked(_libc.syscall(_SYS_FSPICK, _AT_FDCWD, mountpoint, _FSPICK_CLOEXEC | _FSPICK_NO_AUTOMOUNT))
+    try:
+        _checked(_libc.syscall(_SYS_FSCONFIG, context, _FSCONFIG_SET_FLAG, b"rw", None, 0))
+        _checked(_libc.syscall(_SYS_FSCONFIG, context, _FSCONFIG_CMD_RECONFIGURE, None, None, 0))
+    finally:
+        os.close(context)
 
 
 @contextlib.contextmanager
@@ -49,18 +56,22 @@ def writable(own: Reference) -> Iterator[int]:
 
     Raises OSError, ENODEV where something else is at the mountpoint by now. In a thread: the view itself is asked.
     """
-    fd = _libc.syscall(_SYS_OPEN_TREE, _AT_FDCWD, own.where, _OPEN_TREE_CLONE | _AT_NO_AUTOMOUNT | os.O_CLOEXEC)
-    if fd < 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    flags = _OPEN_TREE_CLONE | _AT_NO_AUTOMOUNT | os.O_CLOEXEC
+    fd = _checked(_libc.syscall(_SYS_OPEN_TREE, _AT_FDCWD, own.where, flags))
     try:
         device = os.fstat(fd).st_dev
         if f"{os.major(device)}:{os.minor(device)}" != own.device:
             raise OSError(errno.ENODEV, "it is not mounted there any more")
         attributes = _Attributes(0, _MOUNT_ATTR_RDONLY, 0, 0)
         size = ctypes.sizeof(attributes)
-        if _libc.syscall(_SYS_MOUNT_SETATTR, fd, b"", _AT_EMPTY_PATH, ctypes.byref(attributes), size):
-            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        _checked(_libc.syscall(_SYS_MOUNT_SETATTR, fd, b"", _AT_EMPTY_PATH, ctypes.byref(attributes), size))
         with raised(DAC_OVERRIDE):
             yield fd
     finally:
         os.close(fd)
+
+
+def _checked(answer: int) -> int:
+    if answer < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return answer

@@ -1,9 +1,9 @@
-"""One mount in one process: the only caller of pyfuse3's init, main and close.
+"""All that serves one mount: its parts, put together, and the tasks that they run in.
 
-Rule 1: one FUSE session a process. Nothing is forked once trio runs or a thread has started.
+Rule 1: nothing is forked once trio runs or a thread has started.
 Rule 2: ready means that another process got an answer from the mount.
-Rule 3: however it ends (a signal, umount, an abort), no mount stays behind, and readers that are stuck in a hung
-source get EIO after GRACE seconds; who asks again meanwhile, as the kernel does after a failed read-ahead, gets it too.
+Rule 3: readers that are stuck in a hung source get EIO GRACE seconds after the end was asked for; who asks again
+meanwhile, as the kernel does after a failed read-ahead, gets it too.
 """
 
 import errno
@@ -12,18 +12,12 @@ import os
 import select
 import signal
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import partial
 
 import pyfuse3
 import trio
 
-from mmirrorfs.mount import capabilities, requestloop, stacks, table, tuning
-from mmirrorfs.mount.claims import claim
-from mmirrorfs.mount.clone import make_read_only, writable
-from mmirrorfs.mount.reasons import explained, listening
-from mmirrorfs.mount.reference import Reference, reference
+from mmirrorfs.mount import requestloop, stacks, table
 from mmirrorfs.mount.systemd import listens, notify
 from mmirrorfs.serve.announce import Announcers
 from mmirrorfs.serve.hook import Hook
@@ -53,14 +47,8 @@ GRACE = 1.0
 """Seconds that requests have to finish when the mount is ended."""
 LAST = 0.25
 """Seconds for which EIO is said to all that asks still, where readers were stuck: the kernel asks at once."""
-NEEDED = (capabilities.SYS_ADMIN, capabilities.DAC_READ_SEARCH, capabilities.FOWNER)
-"""What root needs to unmount and to listen, to read all sources, and not to move access times there (open(2))."""
 TASKS = 2000
 """Requests under way at once: more than the readers of a hung source will be, so that others are still served."""
-
-
-class MountFailed(Exception):
-    """The mount could not be made; libfuse has said why on stderr where it knew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,75 +79,15 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 """What the session obeys."""
 
 
-def serve(plan: Plan, ready: Callable[[], None]) -> None:
-    """Mount and serve until the end. ``ready`` is called when the mount was seen to answer. Raises MountFailed."""
-    session = Session(plan, ready, _noted_signals())
-    try:
-        with listening() as said:
-            pyfuse3.init(session.operations, os.fsdecode(plan.mountpoint), set(plan.options))
-    except RuntimeError:
-        raise MountFailed(explained(said.text)) from None
-    own = session.own = reference(plan.mountpoint)
-    try:
-        if own is not None:
-            claim(own, plan.identity)
-            tuning.tune(own.device)
-        if not plan.silent:
-            _protect(plan.mountpoint)
-        capabilities.keep(NEEDED, capabilities.DAC_OVERRIDE)
-        tuning.settle_memory()
-        probe = table.start_probe(partial(table.is_alive, plan.mountpoint))
-        trio.run(session.run, probe, restrict_keyboard_interrupt_to_checkpoints=True)
-        if session.failed:
-            raise MountFailed("the mount does not answer")
-    finally:
-        _close(own, session)
-        for number in SIGNALS:  # one that comes now would only spoil the exit code
-            signal.signal(number, signal.SIG_IGN)
-
-
-def _protect(mountpoint: bytes) -> None:
-    """The superblock can be written to, for the announcers; nobody can before this, for nothing is answered yet."""
-    try:
-        make_read_only(mountpoint)
-    except OSError as error:
-        raise MountFailed(f"it cannot be made read-only: {error.strerror}; try --announce off") from None
-
-
-def _close(own: Reference | None, session: "Session") -> None:
-    """Take the mount away and free libfuse's session, unless a thread is stuck in it: then it ends with the process.
-
-    libfuse unmounts nothing: it would take whatever is on the mountpoint, and run umount(8) where there is an
-    /etc/mtab, which does not start before a hung source has answered that descriptors are closed.
-    """
-    ended = session.stop(GRACE)
-    if own is not None and not own.detach(force=not ended):
-        log.error("%s could not be unmounted", printable(own.where))
-    if ended or session.stop(GRACE):
-        pyfuse3.close(unmount=False)
-
-
-def _noted_signals() -> list[int]:
-    """Take note of signals, and do nothing else: the list of those that came.
-
-    One that ended the process before its session listens, or when that does no more, would leave the mount behind.
-    """
-    came: list[int] = []
-    for wanted in SIGNALS:
-        signal.signal(wanted, lambda number, frame: came.append(number))
-    return came
-
-
 class Session:
     """All that serves one mount, and its tasks. ``early`` are the signals that came before it ran."""
 
     def __init__(self, plan: Plan, ready: Callable[[], None], early: Sequence[int]) -> None:
         self.failed = False
-        self.own: Reference | None = None
         ways = 1 + len(plan.state.sources)
         self._notifier = Notifier(ways, _device)
-        self._stage = Stage(plan.state)
-        self._announcers = Announcers(ways, self._stage, self._writable)
+        stage = Stage(plan.state)
+        self.announcers = Announcers(ways, stage, plan.silent)
         self._early = early
         self._plan = plan
         self._ready = ready
@@ -170,7 +98,7 @@ class Session:
         self._hook = Hook(plan.on_change, plan.mountpoint) if plan.on_change is not None else None
         changed = self._hook.changed if self._hook is not None else _ignored
         state = plan.state
-        self._publish = Publish(state, self._notifier, changed, self._announcers if not plan.silent else None)
+        self._publish = Publish(state, self._notifier, changed, self.announcers)
         self._refresher = Refresher(state, self._publish, plan.fallback, self._looked, self._again)
         self._crawls = [
             Crawl(crawl, source.name, known.offer, Access(known, source.reader.walls).learn, source.watch.learn)
@@ -186,13 +114,12 @@ class Session:
         ]
         self._directories = Directories(self._view)
         finder, labels = Finder(self._view, self._is_crawling), Labels(self._view, plan.identity, self._status)
-        self.operations = Operations(self._view, self._directories, finder, labels, self._stage, plan.timeout)
+        self.operations = Operations(self._view, self._directories, finder, labels, stage, plan.timeout)
 
     async def run(self, probe: tuple[int, int]) -> None:
         """Serve until unmounted or told to end."""
         self._notifier.start()
-        if not self._plan.silent:
-            self._announcers.start()
+        self.announcers.start()
         requestloop.install()
         async with trio.open_nursery() as nursery:
             await nursery.start(self._obey_signals)
@@ -211,13 +138,8 @@ class Session:
 
     def stop(self, seconds: float) -> bool:
         """End the threads that call the kernel; False where one is stuck in it after ``seconds``."""
-        over = [self._announcers.stop(seconds), self._notifier.stop(seconds)]
+        over = [self.announcers.stop(seconds), self._notifier.stop(seconds)]
         return all(over)
-
-    def _writable(self) -> AbstractContextManager[int]:
-        if self.own is None:
-            raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
-        return writable(self.own)
 
     def _status(self) -> dict[str, object]:
         """How the view is, for monitoring: see ``serve.status``."""

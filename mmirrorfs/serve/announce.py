@@ -123,10 +123,17 @@ class Announcer:
 
 
 class Announcers:
-    """All of a view, by way; ``None`` in place of them where changes are not announced."""
+    """All of a view, by way. ``silent`` says why nothing is announced; "" where changes are."""
 
-    def __init__(self, ways: int, stage: Stage, mounted: Mounted) -> None:
-        self._all = [Announcer(stage, mounted) for _ in range(ways)]
+    def __init__(self, ways: int, stage: Stage, silent: str) -> None:
+        self.silent = silent
+        self._ways = ways
+        self._stage = stage
+        self._all: list[Announcer] = []
+
+    def open(self, mounted: Mounted) -> None:
+        """Have the way to the view."""
+        self._all = [Announcer(self._stage, mounted) for _ in range(self._ways)]
 
     def put(self, way: int, acts: Iterable[Act]) -> None:
         """Announce these next, over that way."""

@@ -44,7 +44,9 @@ class Kernel(Protocol):
 
 
 class Watchers(Protocol):
-    """Who watch the view, and are told over the same ways."""
+    """Who watch the view, and are told over the same ways. ``silent`` says why they are not, "" where they are."""
+
+    silent: str
 
     def put(self, way: int, acts: Iterable[Act]) -> None: ...
 
@@ -143,7 +145,7 @@ class Publish:
         self._announce(way, (self._acts(change, above, departed) for change in changes))
 
     def _announce(self, way: int, found: Iterable[Iterable[Act]]) -> None:
-        if self._watchers is not None and (told := list(chain.from_iterable(found))):
+        if self._watchers is not None and not self._watchers.silent and (told := list(chain.from_iterable(found))):
             self._kernel.then(way, partial(self._watchers.put, way, told))
 
     def _acts(self, change: Change, above: int, departed: Callable[[Change], int]) -> Iterator[Act]:
