@@ -71,7 +71,7 @@ def test_a_file_whose_attributes_fail_after_it_was_opened_costs_no_descriptor(pl
     other = grow(place / "other", {b"Other": {b"track": b"o"}})
     with (
         hanging(under, place / "net", hang="attributes") as net,
-        mounted(place / "view", place / "net", other, options=["--refresh=600"]) as view,
+        mounted(place / "view", place / "net", other, options=["--refresh=600", *ALONE]) as view,
         freed(net),
     ):
         tracks = sorted((view.mountpoint / "A").iterdir())
@@ -89,7 +89,7 @@ def test_a_folder_whose_attributes_fail_after_it_was_opened_costs_no_descriptor(
     other = grow(place / "other", {b"Other": {b"track": b"o"}})
     with (
         hanging(under, place / "net", hang="attributes") as net,
-        mounted(place / "view", place / "net", other, options=["--refresh=600"]) as view,
+        mounted(place / "view", place / "net", other, options=["--refresh=600", *ALONE]) as view,
         freed(net),
     ):
         assert len(os.listdir(view.mountpoint)) == 31
@@ -99,6 +99,10 @@ def test_a_folder_whose_attributes_fail_after_it_was_opened_costs_no_descriptor(
         assert errno.EIO in failed, f"none of the listings failed: {failed}"
         net.go_on()
         check_descriptors(view, before)
+
+
+ALONE = ("--watch=off", "--crawl=off")
+"""Nothing but what somebody asks for takes a descriptor."""
 
 
 def check_descriptors(view: View, before: int) -> None:

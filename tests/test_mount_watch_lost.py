@@ -119,6 +119,41 @@ def test_a_source_that_was_changed_elsewhere_shows_when_it_is_back(place: Path, 
             becomes(eyes, view.mountpoint, [high.where, low], 2, "what changed since")
 
 
+@pytest.mark.parametrize("place_of", ["the root", "inside"])
+def test_a_disk_that_came_back_while_nobody_looked_is_looked_at_again(place: Path, place_of: str) -> None:
+    """The mount table is then what it was, with the same numbers in it."""
+    low, elsewhere = grow(place / "low", LOW), place / "elsewhere"
+    high = place / "high" if place_of == "the root" else grow(place / "high", {b"B": ALBUMS})
+    elsewhere.mkdir()
+    with (
+        disk(high if place_of == "the root" else high / "A", HIGH if place_of == "the root" else ALBUMS, "ext4") as own,
+        mounted(place / "view", high, low, depth=2, options=[HOURLY]) as view,
+        observer() as eyes,
+    ):
+        crawled(view)
+        assert not eyes.differences(view.mountpoint, [high, low], 2)
+        before = table()
+        view.send(signal.SIGSTOP)
+        try:
+            own.unplug()
+            with mounted_elsewhere(own.where.with_suffix(".img"), elsewhere):
+                track = next(path for path in sorted(elsewhere.rglob("*")) if path.is_file())
+                track.write_bytes(b"elsewhere")
+                (track.parent / "new").write_bytes(b"new")
+            own.plug()
+        finally:
+            view.send(signal.SIGCONT)
+        assert table() == before
+        becomes(eyes, view.mountpoint, [high, low], 2, "what was changed elsewhere")
+        (own.where / track.relative_to(elsewhere)).write_bytes(b"reported again")
+        becomes(eyes, view.mountpoint, [high, low], 2, "what changed since")
+
+
+def table() -> list[str]:
+    """The mount table."""
+    return sorted(Path("/proc/self/mountinfo").read_text().splitlines())
+
+
 @contextlib.contextmanager
 def mounted_elsewhere(image: Path, where: Path) -> Iterator[None]:
     """A disk, plugged in at another place."""

@@ -61,6 +61,7 @@ class World:
         self.refresher = Refresher(state, self.publish, fallback, self._note)
         self.view = View(state, self.refresher)
         self.looks = [0, 0]
+        self.whole = [0, 0]
         self.gates = [threading.Event(), threading.Event()]
         self._looked = trio.Event()
 
@@ -76,11 +77,12 @@ class World:
             yield
             nursery.cancel_scope.cancel()
 
-    def _counting(self, source: Source, scan: Callable[[Directory], Directory]) -> Callable[[Directory], Directory]:
-        def counted(old: Directory) -> Directory:
+    def _counting(self, source: Source, scan: Callable[..., Directory]) -> Callable[..., Directory]:
+        def counted(old: Directory, **how: object) -> Directory:
             self.looks[source.rank] += 1
+            self.whole[source.rank] += bool(how.get("anew"))
             self.gates[source.rank].wait()
-            return scan(old)
+            return scan(old, **how)
 
         return counted
 
@@ -294,6 +296,23 @@ async def test_a_source_that_hangs_holds_up_no_other(
             assert world.looks[0] <= stuck + 1, "never looked at twice at once"
         finally:
             world.gates[0].set()
+
+
+async def test_a_whole_look_that_something_was_found_gone_in_meanwhile_is_made_again(
+    world: World, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    source, known = world.sources[0], world.view.known[0]
+    async with world.watched(monkeypatch):
+        known.trust.begin(world.view.freshness.clock())
+        world.gates[0].clear()
+        world.refresher.doubt(source)
+        await world.until(lambda: world.whole[0] == 1)
+        world.refresher.missing(source, [b"Gold"])
+        world.gates[0].set()
+        await world.until(lambda: world.whole[0] == 2)
+        await world.until(lambda: world.winner(b"Gold") == 0)
+        await world.a_whole_look()
+        assert world.whole[0] == 2
 
 
 # Open files, and looks only when asked for

@@ -1,8 +1,8 @@
 """One mount, told apart from any other that takes its place: it alone is ever detached.
 
-Device numbers and mount ids are given out again at once. Never used again is the unique mount id (statx(2),
-STATX_MNT_ID_UNIQUE, Linux 6.8). On older kernels device and mount id must be the same, and besides either this
-process serves a connection that lives, so that the device number is still its own, or the mount must be dead.
+Device numbers and mount ids are given out again at once, the unique mount id never (Linux 6.8). On older kernels device
+and mount id must be the same, and besides either this process serves a connection that lives, so that the device number
+is still its own, or the mount must be dead.
 
 Nothing here waits for the process that serves a mount.
 """
@@ -12,13 +12,13 @@ import ctypes
 import errno
 import os
 import select
-import struct
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from mmirrorfs.mount.table import fuse_descriptors, view_at
+from mmirrorfs.source.mountid import unique_id
 
 DEAD = frozenset((errno.ENOTCONN, errno.ECONNABORTED))
 """What a mount says that nobody serves any more. One that is only silent is not dead."""
@@ -29,8 +29,6 @@ _FUSERMOUNT = 5.0
 """Seconds that fusermount3 has."""
 
 _MNT_FORCE, _MNT_DETACH = 1, 2
-_AT_EMPTY_PATH, _AT_STATX_DONT_SYNC = 0x1000, 0x4000
-_STATX_MNT_ID_UNIQUE = 0x4000
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -55,7 +53,7 @@ class Reference:
 
     def _is(self, found: int) -> bool:
         if self.unique:
-            return _unique_id(found) == self.unique
+            return unique_id(found) == self.unique
         now = view_at(self.where)
         same = now is not None and (now.device, now.id) == (self.device, self.id)
         return same and (_is_connected() or _is_dead(found))
@@ -67,7 +65,7 @@ def reference(where: bytes) -> Reference | None:
     with _opened(where) as found:
         if mount is None or found is None:
             return None
-        return Reference(where, mount.device, mount.id, _unique_id(found))
+        return Reference(where, mount.device, mount.id, unique_id(found))
 
 
 @contextlib.contextmanager
@@ -82,17 +80,6 @@ def _opened(where: bytes) -> Iterator[int | None]:
         yield descriptor
     finally:
         os.close(descriptor)
-
-
-def _unique_id(descriptor: int) -> int:
-    """The unique id of the mount that it is on; 0 where the kernel or the C library knows none."""
-    answer = ctypes.create_string_buffer(256)
-    with contextlib.suppress(AttributeError):
-        flags = _AT_EMPTY_PATH | _AT_STATX_DONT_SYNC
-        if _libc.statx(descriptor, b"", flags, _STATX_MNT_ID_UNIQUE, answer) == 0:
-            (mask,) = struct.unpack_from("=I", answer)
-            return int(struct.unpack_from("=Q", answer, 0x90)[0]) if mask & _STATX_MNT_ID_UNIQUE else 0
-    return 0
 
 
 def _is_connected() -> bool:

@@ -199,7 +199,7 @@ class Session:
         self._tell_systemd()
 
     def _tell_systemd(self) -> None:
-        if self._is_ready and listens():
+        if self._is_ready and listens() and not self._told_to_end.is_set():
             notify(f"STATUS={summary(self._view, self._refresher)}")
 
     async def _announce(self, probe: tuple[int, int]) -> None:

@@ -74,6 +74,7 @@ class Refresher:
         self._asked = [False for _ in state.sources]
         self._hints = [set[bytes]() for _ in state.sources]
         self._asked_root = [NEVER for _ in state.sources]
+        self._mounts: list[tuple[int, ...] | None] = [source.mounts for source in state.sources]
         self._merging = trio.Lock()
         self.looks = [time.time() for _ in state.sources]
         """When each source was last looked at, in seconds since the epoch."""
@@ -186,6 +187,8 @@ class Refresher:
         finally:
             if not is_over and hints:
                 self.hint(source, hints)
+            if not is_over and asked and source.lost is None:
+                self.doubt(source)
         if self._present() != self._merged:
             await self._merge()
         self.looks[source.rank], self.last_took = time.time(), time.perf_counter() - started
@@ -211,7 +214,9 @@ class Refresher:
             log.warning("source %s (%s) is lost: %s; %s", source.name, printable(source.path), reason, what)
 
     def _note_back(self, source: Source) -> None:
-        if source.lost is not None:
+        is_other = self._mounts[source.rank] not in (None, source.mounts)
+        self._mounts[source.rank] = source.mounts
+        if source.lost is not None or is_other:
             source.lost = None
             self._back(source)
             self.doubt(source)
@@ -250,8 +255,12 @@ class Refresher:
                 for source in self._state.sources:
                     with suppress(OSError):  # for want of descriptors: the next change is noticed
                         if source.locality.update():
+                            self._mounts[source.rank] = None  # whatever it is
                             self._back(source)
                             self.doubt(source)
+                        else:  # two changes may leave the table as it was
+                            self._asked_root[source.rank] = NEVER
+                            self._wake[source.rank].set()
 
     async def _watch_open_files(self, source: Source) -> None:
         """Files that are open, perhaps mapped, are asked after: nobody else would notice an edit in place."""

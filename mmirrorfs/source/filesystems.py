@@ -89,6 +89,11 @@ class Locality:
         before, self._mounts = self._mounts, [*inside, *([holding] if holding is not None else [])]
         return before != self._mounts
 
+    @property
+    def inside(self) -> list[bytes]:
+        """Where other filesystems are mounted, relative to the root."""
+        return list(self._inside)
+
     def of(self, path: bytes) -> bool:
         """Whether ``path``, relative to the root, lies on a local filesystem."""
         if not self._inside:

@@ -14,15 +14,16 @@ Rule 4: the root is resolved once, when the source is made; no link is followed 
 import errno
 import os
 from collections.abc import Callable, Collection, Container, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TypeVar, TypeVarTuple
 
 import trio
 
 from mmirrorfs.attributes import Attributes
-from mmirrorfs.source.beneath import DIRECTORY, open_beneath
+from mmirrorfs.source.beneath import DIRECTORY, PATH_ONLY, open_beneath
 from mmirrorfs.source.filesystems import Locality
+from mmirrorfs.source.mountid import unique_id
 from mmirrorfs.source.pace import Pace, beside
 from mmirrorfs.source.reader import Excluded, Reader, nothing_excluded
 from mmirrorfs.source.scan import Progress, Scanner
@@ -94,6 +95,8 @@ class Source:
         self._names: Container[bytes] = ()
         with self._opened_root() as fd:
             self._identity = _identity(fd)
+            self.mounts = self._unique_ids(fd)
+            """Of the mounts that the root is on and that are inside: others may have all their numbers."""
         self._scanner = Scanner(self.reader, rank, depth, lambda path: self.is_local(path))
 
     @property
@@ -114,6 +117,7 @@ class Source:
         try:
             with self._opened_root() as fd:
                 self.watch.hold(fd)
+                self.mounts = self._unique_ids(fd)
                 identity = _identity(fd)
                 if identity != self._identity:
                     self._check_stranger(os.listdir(fd), identity)
@@ -124,6 +128,15 @@ class Source:
                 raise
             raise SourceLost(_reason(error)) from None
         self._identity = identity
+
+    def _unique_ids(self, root: int) -> tuple[int, ...]:
+        found = [unique_id(root)]
+        for path in self.locality.inside:
+            with suppress(OSError):
+                fd = open_beneath(self.root, path, PATH_ONLY)
+                found.append(unique_id(fd))
+                os.close(fd)
+        return tuple(found)
 
     def stands(self) -> bool:
         """Whether memory says that the root is there, and that it is the source's. Never waits."""
