@@ -128,7 +128,7 @@ class Session:
             tasks = [self._refresher.run, self._publish.run, self._end, self._notice_cut]
             for task in (*tasks, *([self._hook.run] if self._hook is not None else [])):
                 nursery.start_soon(task)
-            nursery.start_soon(self._announce, probe)
+            nursery.start_soon(self._say_ready, probe)
             with self._requests:
                 await pyfuse3.main(max_tasks=TASKS)
             if self._requests.cancelled_caught:
@@ -145,7 +145,8 @@ class Session:
         """How the view is, for monitoring: see ``serve.status``."""
         crawls = [crawl.progress if crawl is not None else Progress() for crawl in self._crawls]
         watches = [report.now() for report in self._reports]
-        return status(self._view, self._directories, self._refresher, crawls, watches)
+        found = status(self._view, self._directories, self._refresher, crawls, watches)
+        return {**found, "announce": self.announcers.report()}
 
     def _is_crawling(self) -> bool:
         return any(crawl is not None and crawl.progress.state == "crawling" for crawl in self._crawls)
@@ -202,7 +203,7 @@ class Session:
         if self._is_ready and listens() and not self._told_to_end.is_set():
             notify(f"STATUS={summary(self._view, self._refresher)}")
 
-    async def _announce(self, probe: tuple[int, int]) -> None:
+    async def _say_ready(self, probe: tuple[int, int]) -> None:
         await trio.lowlevel.wait_readable(probe[1])
         answered = _answered(probe)
         if self._told_to_end.is_set():
@@ -212,6 +213,8 @@ class Session:
             self._view.freshness.forgets = self._notifier.everything()
             self._tell_systemd()
             log.info("%s is mounted", printable(self._plan.mountpoint))
+            if self.announcers.silent:
+                log.info("who watches it is not told of changes: %s", self.announcers.silent)
             self._ready()
             self._mounted.set()
         else:

@@ -152,10 +152,10 @@ class Announcers:
         over = [one.is_over(max(0.0, until - time.monotonic())) for one in self._all]
         return all(over)
 
-    @property
-    def left_out(self) -> int:
-        """How many announcements were left out so far, for there were too many."""
-        return sum(one.left_out for one in self._all)
+    def report(self) -> dict[str, object]:
+        """Whether changes are announced, or why not; and how many were left out so far, for there were too many."""
+        left_out = sum(one.left_out for one in self._all)
+        return {"on": not self.silent, "why": self.silent, "left_out": left_out}
 
 
 def perform(root: int, act: Act, hidden: bytes) -> None:
