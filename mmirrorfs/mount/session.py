@@ -86,7 +86,7 @@ class Session:
         self.failed = False
         ways = 1 + len(plan.state.sources)
         self._notifier = Notifier(ways, _device)
-        stage = Stage(plan.state)
+        stage = Stage(plan.state.inodes, plan.state.known)
         self.announcers = Announcers(ways, stage, plan.silent)
         self._early = early
         self._plan = plan

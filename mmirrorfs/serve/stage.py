@@ -11,15 +11,17 @@ The announcers' threads enter what they are about to do; all else is the event l
 
 import errno
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mmirrorfs.attributes import FILE, Attributes, bare
 from mmirrorfs.merge.inodes import ROOT
 from mmirrorfs.serve.acts import Act, Step
 from mmirrorfs.source.fetch import failure
+from mmirrorfs.source.known import Known
 from mmirrorfs.source.walks import join
+from mmirrorfs.view.inodes import Inodes
 from mmirrorfs.view.nodes import FileNode, MergedNode, Node
-from mmirrorfs.view.state import State
 
 HANDLE = 0
 """The file handle of what is open for writing: no other file has it."""
@@ -37,9 +39,9 @@ class Seen:
 class Stage:
     """What is being announced in one view."""
 
-    def __init__(self, state: State) -> None:
-        self._state = state
-        self._inodes = state.inodes
+    def __init__(self, inodes: Inodes, known: Sequence[Known]) -> None:
+        self._inodes = inodes
+        self._of = known
         self._hidden = secrets.randbits(63) | 1 << 63
         self.name = b".mmirrorfs-" + secrets.token_hex(16).encode()
         """The hidden directory's, in the view's root."""
@@ -79,9 +81,9 @@ class Stage:
             node = self._inodes.child(above, name, child) if child is not None else None
             if not isinstance(node, FileNode):
                 return node, node.attr if isinstance(node, MergedNode) else None
-            found = self._state.known[node.source.rank].entry(node.above, node.name)
+            found = self._of[node.source.rank].entry(node.above, node.name)
         elif isinstance(above, FileNode):
-            found = self._state.known[above.source.rank].entry(above.inner, name)
+            found = self._of[above.source.rank].entry(above.inner, name)
             kind = found.attr.kind if found is not None and found.attr is not None else FILE
             own = FileNode(above.source, join(above.inner, name), join(above.path, name), kind, False)
             node = self._inodes.known(own)
