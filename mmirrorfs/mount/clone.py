@@ -9,8 +9,8 @@ import errno
 import os
 from collections.abc import Iterator
 
-from mmirrorfs.mount.capabilities import DAC_OVERRIDE, SYS_ADMIN, has, raised
 from mmirrorfs.mount.reference import Reference
+from mmirrorfs.source.capabilities import DAC_OVERRIDE, SYS_ADMIN, has, raised
 
 _SYS_OPEN_TREE, _SYS_FSCONFIG, _SYS_FSPICK, _SYS_MOUNT_SETATTR = 428, 431, 433, 442
 _AT_FDCWD, _AT_EMPTY_PATH, _AT_NO_AUTOMOUNT = -100, 0x1000, 0x800

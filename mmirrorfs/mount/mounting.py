@@ -12,19 +12,17 @@ from functools import partial
 import pyfuse3
 import trio
 
-from mmirrorfs.mount import capabilities, table, tuning
+from mmirrorfs.mount import table, tuning
 from mmirrorfs.mount.claims import claim
 from mmirrorfs.mount.clone import let_write, writable
 from mmirrorfs.mount.reasons import explained, listening
 from mmirrorfs.mount.reference import Reference, reference
 from mmirrorfs.mount.session import GRACE, SIGNALS, Plan, Session
 from mmirrorfs.serve.announce import Announcers
+from mmirrorfs.source import capabilities
 from mmirrorfs.text import printable
 
 log = logging.getLogger(__name__)
-
-NEEDED = (capabilities.SYS_ADMIN, capabilities.DAC_READ_SEARCH, capabilities.FOWNER)
-"""What root needs to unmount and to listen, to read all sources, and not to move access times there (open(2))."""
 
 
 class MountFailed(Exception):
@@ -45,7 +43,7 @@ def serve(plan: Plan, ready: Callable[[], None]) -> None:
             claim(own, plan.identity)
             tuning.tune(own.device)
             _announce(own, session.announcers)
-        capabilities.keep(NEEDED, capabilities.DAC_OVERRIDE)
+        capabilities.keep(capabilities.DAC_OVERRIDE)
         tuning.settle_memory()
         probe = table.start_probe(partial(table.is_alive, plan.mountpoint))
         trio.run(session.run, probe, restrict_keyboard_interrupt_to_checkpoints=True)

@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterator
 
 DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER, SYS_ADMIN = 1, 2, 3, 21
+NEEDED = (SYS_ADMIN, DAC_READ_SEARCH, FOWNER)
+"""What root needs to unmount and to listen, to read all sources, and not to move access times there (open(2))."""
 _VERSION = 0x20080522
 """_LINUX_CAPABILITY_VERSION_3 (linux/capability.h): 64 bits in two words."""
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -39,13 +41,13 @@ def has(*wanted: int) -> bool:
     return False
 
 
-def keep(effective: tuple[int, ...], *permitted: int) -> None:
-    """Give up all others, for good; ``permitted`` may be raised again in a thread. Raises OSError.
+def keep(*permitted: int) -> None:
+    """Give up all but those that are needed, for good; ``permitted`` may be raised again in a thread. Raises OSError.
 
     A program that root starts has all of them again, as far as the bounding set goes.
     """
     data = _got()
-    usable = sum(1 << one for one in effective)
+    usable = sum(1 << one for one in NEEDED)
     data[0].permitted &= usable | sum(1 << one for one in permitted)
     data[0].effective &= usable & data[0].permitted
     data[1].permitted = data[1].effective = 0
