@@ -67,12 +67,10 @@ def busy(place: Path, *others: Path, announce: str = "auto") -> Iterator[View]:
             yield view
 
 
-def answers(place: Path, table: str, user: int, announce: str) -> Outcomes:
+def answers(place: Path, others: tuple[Path, Path], table: str, user: int, announce: str) -> Outcomes:
     """What the calls of a table give while something changes elsewhere in the view."""
-    place.mkdir()
-    with sources(place) as (high, low), busy(place, high, low, announce=announce) as view:
-        wheres = shown(place, view.mountpoint)
-        return outcomes(output_of(*command(table, user, wheres)))
+    with busy(place, *others, announce=announce) as view:
+        return outcomes(output_of(*command(table, user, shown(place, view.mountpoint))))
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -80,7 +78,8 @@ def answers(place: Path, table: str, user: int, announce: str) -> Outcomes:
 def test_no_call_gets_another_answer_while_changes_are_announced(place: Path, table: str, user: int) -> None:
     """But for a plain user who may not write a thing either way: that is told first, as in a plain folder."""
     place.chmod(0o755)
-    silent, found = (answers(place / how, table, user, how) for how in ("off", "auto"))
+    with sources(place) as others:
+        silent, found = (answers(place, others, table, user, how) for how in ("off", "auto"))
     different = differing(silent, found)
     if user and table == "parity_writes":
         allowed = pairs(OF_A_PLAIN_USER, table)
@@ -161,7 +160,8 @@ def tried(link: str) -> set[str]:
 def test_who_asks_for_what_arrives_finds_it_from_then_on(place: Path) -> None:
     """One who asks for the same names all the while never finds one absent again, or another in its place."""
     high = grow(place / "high", SOURCE)
-    with mounted(place / "view", high, depth=2, options=[HOURLY]) as view, watcher(view.mountpoint) as heard:
+    low = grow(place / "low", {b"Other": {}})
+    with mounted(place / "view", high, low, depth=2, options=[HOURLY]) as view, watcher(view.mountpoint) as heard:
         crawled(view)
         for number in range(60):
             name = f"Ann/Album/new {number}"
@@ -198,10 +198,10 @@ def capabilities(view: View) -> list[tuple[int, int]]:
 @pytest.mark.parametrize("how", [("umount",), ("umount", "-l")], ids=["at once", "lazily"])
 def test_an_unmount_works_at_once_and_leaves_nothing(place: Path, how: tuple[str, ...]) -> None:
     """However often: what is announced holds nothing of the view that an unmount would meet."""
-    high = grow(place / "high", {b"noise": {b"Album": {b"track": b"n"}}})
+    high, low = grow(place / "high", {b"noise": {b"Album": {b"track": b"n"}}}), grow(place / "low", {b"Other": {}})
     with changing(high / "noise/Album"):
         for _ in range(10):
-            with mounted(place / "view", high, depth=2, options=[HOURLY]) as view:
+            with mounted(place / "view", high, low, depth=2, options=[HOURLY]) as view:
                 os.listdir(view.mountpoint / "noise/Album")
                 with watcher(view.mountpoint) as heard:
                     heard.hears(("MOVED_TO,ISDIR", "noise/New"))
@@ -213,7 +213,8 @@ def test_an_unmount_works_at_once_and_leaves_nothing(place: Path, how: tuple[str
 def test_what_comes_all_at_once_is_told_in_bounds(place: Path) -> None:
     """20,000 files: who watches is told of some, no queue overflows, and nothing grows."""
     high = grow(place / "high", {b"Ann": {b"%02d" % album: {b"1": b"track"} for album in range(20)}})
-    with mounted(place / "view", high, depth=2, options=[HOURLY]) as view, watcher(view.mountpoint) as heard:
+    low = grow(place / "low", {b"Other": {}})
+    with mounted(place / "view", high, low, depth=2, options=[HOURLY]) as view, watcher(view.mountpoint) as heard:
         crawled(view)
         before = descriptors(view)
         for number in range(20_000):

@@ -284,5 +284,6 @@ def _ignored(changes: object) -> None:
 def _answered(probe: tuple[int, int]) -> bool:
     try:
         return bool(table.finish_probe(probe))
-    except OSError:
+    except OSError as error:
+        log.error("the mount does not answer: %r", error)
         return False
