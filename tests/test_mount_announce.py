@@ -12,13 +12,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.fresh import becomes, observer
 from tests.support.held import crawled, status
 from tests.support.mounts import View, mounted
-from tests.support.polling import poll
+from tests.support.mutator import Mutator
+from tests.support.polling import holds, poll
 from tests.support.trees import Tree, grow
 from tests.support.users import needs_root
 from tests.support.watched import HOURLY
 from tests.support.watcher import Event, Watcher, watcher
+from tests.test_mount_stress import program
 
 pytestmark = [pytest.mark.mount(seconds=90), needs_root]
 
@@ -178,6 +181,36 @@ def test_the_mount_is_read_only_and_the_status_says_that_changes_are_told(watche
     line = next(line for line in Path("/proc/self/mounts").read_text().splitlines() if "fuse.mmirrorfs" in line)
     assert line.split()[3].startswith("ro,nosuid,nodev")
     assert status(watched.view)["announce"] == {"on": True, "why": "", "left_out": 0}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2])
+def test_who_goes_by_what_is_told_alone_has_the_view_in_the_end(place: Path, seed: int) -> None:
+    """A picture of the tree, made of events, while two processes change the sources at random."""
+    order = [place / "high", place / "low"]
+    for source in order:
+        source.mkdir()
+    mutator = Mutator([os.fsencode(source) for source in order], seed)
+    for _ in range(300):
+        mutator.step()
+    with (
+        mounted(place / "view", *order, depth=2, options=[HOURLY]) as view,
+        watcher(view.mountpoint) as heard,
+        observer() as eyes,
+    ):
+        crawled(view)
+        with program("change", "8", str(seed), *order) as one, program("change", "8", str(seed + 10), *order) as other:
+            assert [process.wait(60) for process in (one, other)] == [0, 0]
+        becomes(eyes, view.mountpoint, order, 2, "when the sources rest")
+        names = below(view.where)
+        assert holds(lambda: heard.picture() == names, 20), f"not the same names: {heard.picture() ^ names}"
+        assert not [event for event in heard.events() if "OVERFLOW" in event[0]]
+
+
+def below(top: bytes) -> set[bytes]:
+    """All paths in a tree."""
+    walked = ((os.path.relpath(above, top), [*below, *files]) for above, below, files in os.walk(top))
+    return {os.path.normpath(os.path.join(above, name)) for above, names in walked for name in names}
 
 
 def test_nothing_is_told_where_that_was_asked_for(place: Path) -> None:

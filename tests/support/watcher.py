@@ -1,12 +1,15 @@
 """Somebody who watches a tree with inotify(7), in a process of its own: ``python -m tests.support.watcher DIRECTORY``.
 
-Every directory is watched; those that come are as soon as they are told of. Each event is a line: its names, joined by
-commas, a tab, and the path that it is about as it is written in Python. ``ready`` says that everything is watched.
+Every directory is watched; those that come are, as soon as they are told of. Each event is a line: its names, joined by
+commas, a tab, and the path that it is about. ``ready`` says that everything is watched. From the events alone it keeps a
+picture of the tree: what it saw at first and in directories that came, and what came and went since; SIGUSR1 has it
+written to ``DIRECTORY.picture``, a path a line.
 """
 
 import contextlib
 import ctypes
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -15,19 +18,20 @@ from pathlib import Path
 
 from tests.support.polling import poll
 
+MODIFY, ATTRIB, CLOSE_WRITE, MOVED_FROM, MOVED_TO, CREATE, DELETE = 0x2, 0x4, 0x8, 0x40, 0x80, 0x100, 0x200
+OVERFLOW, IGNORED, ONLYDIR, ISDIR = 0x4000, 0x8000, 0x01000000, 0x40000000
 EVENTS = {
-    0x2: "MODIFY",
-    0x4: "ATTRIB",
-    0x8: "CLOSE_WRITE",
-    0x40: "MOVED_FROM",
-    0x80: "MOVED_TO",
-    0x100: "CREATE",
-    0x200: "DELETE",
-    0x4000: "OVERFLOW",
-    0x40000000: "ISDIR",
+    MODIFY: "MODIFY",
+    ATTRIB: "ATTRIB",
+    CLOSE_WRITE: "CLOSE_WRITE",
+    MOVED_FROM: "MOVED_FROM",
+    MOVED_TO: "MOVED_TO",
+    CREATE: "CREATE",
+    DELETE: "DELETE",
+    OVERFLOW: "OVERFLOW",
+    ISDIR: "ISDIR",
 }
-_MASK = 0x2 | 0x4 | 0x8 | 0x40 | 0x80 | 0x100 | 0x200
-_ONLYDIR = 0x01000000
+_MASK = MODIFY | ATTRIB | CLOSE_WRITE | MOVED_FROM | MOVED_TO | CREATE | DELETE | ONLYDIR
 _HEAD = struct.Struct("iIII")
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -41,31 +45,34 @@ class Watcher:
     def __init__(self, log: Path, process: "subprocess.Popen[bytes]") -> None:
         self._log = log
         self._process = process
-        self._seen = 0
 
     def events(self) -> list[Event]:
-        """All that it was told of since ``forget``."""
-        lines = self._log.read_text().split("\n")[:-1]
+        """All that it was told of so far."""
+        lines = self._log.read_text(errors="backslashreplace").split("\n")[:-1]
         found = [line.split("\t") for line in lines if "\t" in line]
-        return [(names, path) for names, path in found][self._seen :]
-
-    def forget(self) -> None:
-        """Begin anew."""
-        self._seen += len(self.events())
+        return [(names, path) for names, path in found]
 
     def hears(self, *expected: Event, seconds: float = 10) -> None:
         """Wait for these, in whatever order."""
         poll(lambda: not set(expected) - set(self.events()), f"{expected}, and not {self.events()}", seconds)
 
+    def picture(self) -> set[bytes]:
+        """The paths that are there, for all that it was told."""
+        path = self._log.with_suffix(".picture")
+        path.unlink(missing_ok=True)
+        self._process.send_signal(signal.SIGUSR1)
+        poll(path.exists, "the picture")
+        return set(path.read_bytes().split(b"\0")) - {b""}
+
 
 @contextlib.contextmanager
-def watcher(top: Path, prefix: tuple[str, ...] = ()) -> Iterator[Watcher]:
+def watcher(top: Path) -> Iterator[Watcher]:
     """Watch a tree for as long as the block takes."""
     log = top.parent / f"{top.name}.events"
     with open(log, "wb") as file:
-        process = subprocess.Popen([*prefix, sys.executable, "-m", "tests.support.watcher", top], stdout=file)
+        process = subprocess.Popen([sys.executable, "-m", "tests.support.watcher", top], stdout=file)
     try:
-        poll(lambda: "ready\n" in log.read_text(), "everything watched")
+        poll(lambda: "ready\n" in log.read_text(errors="backslashreplace"), "everything watched", 30)
         yield Watcher(log, process)
         assert process.poll() is None, "it watched until the end"
     finally:
@@ -73,37 +80,71 @@ def watcher(top: Path, prefix: tuple[str, ...] = ()) -> Iterator[Watcher]:
         process.wait()
 
 
-def main(top: bytes) -> None:
-    """Watch, and tell, until killed."""
-    fd = _libc.inotify_init1(os.O_CLOEXEC)
-    places: dict[int, bytes] = {}
+class _Tree:
+    """What is watched, and what is there."""
 
-    def watch(path: bytes) -> None:
-        wd = _libc.inotify_add_watch(fd, os.path.join(top, path), _MASK | _ONLYDIR)
+    def __init__(self, top: bytes) -> None:
+        self._top = top
+        self._fd = _libc.inotify_init1(os.O_CLOEXEC)
+        self._places: dict[int, bytes] = {}
+        self.paths: set[bytes] = set()
+        self.come(b"", True)
+
+    def come(self, path: bytes, is_directory: bool) -> None:
+        """Something is there, with all that is in it."""
+        if path:
+            self.paths.add(path)
+        if not is_directory:
+            return
+        whole = os.path.join(self._top, path)
+        wd = _libc.inotify_add_watch(self._fd, whole, _MASK)
         if wd < 0:
             return
-        places[wd] = path
-        with contextlib.suppress(OSError):
-            for entry in sorted(os.scandir(os.path.join(top, path)), key=lambda entry: entry.name):
-                if entry.is_dir(follow_symlinks=False):
-                    watch(os.path.join(path, os.fsencode(entry.name)))
+        self._places[wd] = path
+        with contextlib.suppress(OSError), os.scandir(whole) as entries:
+            for entry in entries:
+                self.come(os.path.join(path, entry.name), entry.is_dir(follow_symlinks=False))
 
-    watch(b"")
-    os.write(1, b"ready\n")
-    while True:
-        data = os.read(fd, 1 << 16)
-        at = 0
-        lines = []
+    def go(self, path: bytes) -> None:
+        """It is gone, with all that was in it."""
+        inside = path + b"/"
+        self.paths = {one for one in self.paths if one != path and not one.startswith(inside)}
+        self._places = {wd: at for wd, at in self._places.items() if at != path and not at.startswith(inside)}
+
+    def events(self) -> Iterator[tuple[int, bytes]]:
+        """The next ones: what happened to which path."""
+        data, at = os.read(self._fd, 1 << 16), 0
         while at < len(data):
             wd, mask, _, size = _HEAD.unpack_from(data, at)
             name = data[at + _HEAD.size : at + _HEAD.size + size].rstrip(b"\0")
             at += _HEAD.size + size
-            names = ",".join(word for bit, word in EVENTS.items() if mask & bit)
-            path = os.path.join(places.get(wd, b"?"), name).rstrip(b"/")
-            if names:
-                lines.append(b"%s\t%s\n" % (names.encode(), path))
-            if mask & 0x40000000 and mask & (0x80 | 0x100):
-                watch(path)
+            if mask & OVERFLOW:
+                yield mask, b""
+            elif wd in self._places and not mask & IGNORED:
+                yield mask, os.path.join(self._places[wd], name).rstrip(b"/")
+
+
+def main(top: bytes) -> None:
+    """Watch, and tell, until killed."""
+    tree = _Tree(top)
+
+    def write(number: int, frame: object) -> None:
+        path = top + b".picture"
+        with open(path + b".new", "wb") as file:
+            file.write(b"\0".join(sorted(tree.paths)))
+        os.rename(path + b".new", path)
+
+    signal.signal(signal.SIGUSR1, write)
+    os.write(1, b"ready\n")
+    while True:
+        lines = []
+        for mask, path in tree.events():
+            lines.append(",".join(word for bit, word in EVENTS.items() if mask & bit).encode() + b"\t" + path + b"\n")
+            if mask & (MOVED_FROM | DELETE):
+                tree.go(path)
+            if mask & (MOVED_TO | CREATE):
+                tree.go(path)  # what had the name
+                tree.come(path, bool(mask & ISDIR))
         os.write(1, b"".join(lines))
 
 
