@@ -33,6 +33,7 @@ from mmirrorfs.serve.watched import WatchReport
 from mmirrorfs.source.access import Access
 from mmirrorfs.source.crawl import Plan as CrawlPlan
 from mmirrorfs.source.crawler import Crawl, Progress
+from mmirrorfs.source.known import Known
 from mmirrorfs.source.source import Source
 from mmirrorfs.text import printable
 from mmirrorfs.view.directories import Directories
@@ -100,12 +101,8 @@ class Session:
         state = plan.state
         self._publish = Publish(state, self._notifier, changed, self.announcers)
         self._refresher = Refresher(state, self._publish, plan.fallback, self._looked, self._again)
-        self._crawls = [
-            Crawl(crawl, source.name, known.offer, Access(known, source.reader.walls).learn, source.watch.learn)
-            if crawl is not None
-            else None
-            for source, known, crawl in zip(state.sources, state.known, plan.crawls, strict=True)
-        ]
+        parts = zip(plan.crawls, state.sources, state.known, strict=True)
+        self._crawls = [self._crawl(*part) for part in parts]
         self._view = View(state, self._refresher)
         self._listeners = [self._listener(source) if plan.watch else None for source in state.sources]
         self._reports = [
@@ -147,6 +144,12 @@ class Session:
         watches = [report.now() for report in self._reports]
         found = status(self._view, self._directories, self._refresher, crawls, watches)
         return {**found, "announce": self.announcers.report()}
+
+    def _crawl(self, plan: CrawlPlan | None, source: Source, known: Known) -> Crawl | None:
+        if plan is None:
+            return None
+        learn = Access(known, source.reader.walls).learn
+        return Crawl(plan, source.name, known.offer, learn, source.watch.learn, lambda: self.operations.served)
 
     def _is_crawling(self) -> bool:
         return any(crawl is not None and crawl.progress.state == "crawling" for crawl in self._crawls)

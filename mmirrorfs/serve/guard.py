@@ -32,6 +32,8 @@ class Guarded(pyfuse3.Operations):
         super().__init__()
         self.ending = False
         self.timeout = timeout
+        self.served = 0
+        """Requests so far."""
 
 
 _OTHERWISE = {
@@ -52,6 +54,7 @@ def guarded(
         """The handler; raises FUSEError, or Cancelled where the mount is not ending."""
         if self.ending:
             raise FUSEError(errno.EIO)
+        self.served += 1
         try:
             if not self.timeout:
                 return await handler(self, *args, **kwargs)

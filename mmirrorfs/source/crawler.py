@@ -42,6 +42,9 @@ Meet = Callable[[list[Met], int], None]
 
 TURN = 0.001
 """Seconds of work between two checkpoints."""
+ASIDE = 0.02
+"""Seconds between two turns while somebody is being answered: a twentieth of the time is left to what the child sends,
+which is kept waiting by that, and takes no processor from anybody either."""
 GRACE = 1.0
 """Seconds that a child is given to end, and to be ended."""
 DEATHS = 5
@@ -71,8 +74,17 @@ class Progress:
 class Crawl:
     """The crawl of one source, which is called ``name`` in the log."""
 
-    def __init__(self, plan: Plan, name: str, offer: Offer, learn: Learn, meet: Meet = lambda met, made: None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        name: str,
+        offer: Offer,
+        learn: Learn,
+        meet: Meet = lambda met, made: None,
+        served: Callable[[], int] = lambda: 0,
+    ) -> None:
         self._plan = plan
+        self._served_to = served
         self._name = name
         self._offer = offer
         self._learn = learn
@@ -142,7 +154,7 @@ class Crawl:
 
     async def _served(self, child: Child, ours: socket.socket) -> tuple[str, str]:
         try:
-            ended, why = await self._receive(Frames(trio.socket.from_stdlib_socket(ours)))
+            ended, why = await self._receive(Frames(trio.socket.from_stdlib_socket(ours), self._served_to))
             if not ended:
                 await _gone(child)
             return ended or "failed", why or _end_of(child)
@@ -184,10 +196,12 @@ class Crawl:
 
 
 class Frames:
-    """What comes over a socket, frame by frame."""
+    """What comes over a socket, frame by frame. ``served`` counts the requests that were answered to anybody so far."""
 
-    def __init__(self, stream: trio.socket.SocketType) -> None:
+    def __init__(self, stream: trio.socket.SocketType, served: Callable[[], int] = lambda: 0) -> None:
         self._stream = stream
+        self._served = served
+        self._last = 0
         self._buffer = b""
         self._at = 0
         self._turn = time.monotonic()
@@ -201,8 +215,7 @@ class Frames:
     async def next(self) -> tuple[bytes, Listing] | Read | Word:
         """The next directory, access lists or word. Raises EOFError where there is none."""
         if time.monotonic() > self._turn + TURN:
-            await trio.lowlevel.checkpoint()
-            self._turn = time.monotonic()
+            await self._step_aside()
         taken, path, key, size = HEADER.unpack(await self._take(HEADER.size))
         if path == CONTROL:
             word: Word = json.loads(await self._take(size))
@@ -211,6 +224,12 @@ class Frames:
             return Read.decoded(await self._take(path - LISTS), taken, await self._take(size))
         where, called = await self._take(path), await self._take(key)
         return where, Listing(await self._take(size), taken, key=called)
+
+    async def _step_aside(self) -> None:
+        """Let others have a turn, and all the time that they want."""
+        last, self._last = self._last, self._served()
+        await (trio.sleep(ASIDE) if self._last != last else trio.lowlevel.checkpoint())
+        self._turn = time.monotonic()
 
     async def _take(self, size: int) -> bytes:
         if len(self._buffer) - self._at < size:
@@ -231,7 +250,7 @@ class Frames:
                 raise EOFError
             pieces.append(piece)
             have += len(piece)
-            self._turn = time.monotonic()
+            await self._step_aside()
         join = partial(b"".join, pieces)
         self._buffer, self._at = await threaded(join) if have >= LARGE else join(), 0
 
