@@ -1,9 +1,10 @@
 """Somebody who watches a tree with inotify(7), in a process of its own: ``python -m tests.support.watcher DIRECTORY``.
 
 Every directory is watched; those that come are, as soon as they are told of. Each event is a line: its names, joined by
-commas, a tab, and the path that it is about. ``ready`` says that everything is watched. From the events alone it keeps a
-picture of the tree: what it saw at first and in directories that came, and what came and went since; SIGUSR1 has it
-written to ``DIRECTORY.picture``, a path a line.
+commas, a tab, and the path that it is about. ``ready`` says that everything is watched.
+
+From the events alone it keeps a picture of the tree: what it saw at first and in directories that came, and what came
+and went since. SIGUSR1 has it written to ``DIRECTORY.picture``.
 """
 
 import contextlib
