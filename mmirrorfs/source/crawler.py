@@ -42,9 +42,11 @@ Meet = Callable[[list[Met], int], None]
 
 TURN = 0.001
 """Seconds of work between two checkpoints."""
-ASIDE = 0.02
-"""Seconds between two turns while somebody is being answered: a twentieth of the time is left to what the child sends,
-which is kept waiting by that, and takes no processor from anybody either."""
+ASIDE = 0.1
+"""Seconds between two turns while somebody is being answered. The child is kept waiting by that, and takes no processor
+from anybody either."""
+FEW = 20
+"""Requests between two turns that are nothing to step aside for: somebody who asks how far the crawl is, say."""
 GRACE = 1.0
 """Seconds that a child is given to end, and to be ended."""
 DEATHS = 5
@@ -228,7 +230,7 @@ class Frames:
     async def _step_aside(self) -> None:
         """Let others have a turn, and all the time that they want."""
         last, self._last = self._last, self._served()
-        await (trio.sleep(ASIDE) if self._last != last else trio.lowlevel.checkpoint())
+        await (trio.sleep(ASIDE) if self._last > last + FEW else trio.lowlevel.checkpoint())
         self._turn = time.monotonic()
 
     async def _take(self, size: int) -> bytes:
