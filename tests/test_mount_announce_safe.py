@@ -43,7 +43,9 @@ def changing(folder: Path) -> Iterator[None]:
             (folder / "come").rename(folder / f"{number}")
             (folder / f"{number}").unlink()
             (folder.parent / "New").mkdir()
+            ended.wait(0.01)
             (folder.parent / "New").rmdir()
+            ended.wait(0.01)
 
     thread = threading.Thread(target=work)
     thread.start()

@@ -12,6 +12,7 @@ CAP_DAC_OVERRIDE is in effect in these threads alone, and while they announce.
 """
 
 import contextlib
+import errno
 import logging
 import os
 import threading
@@ -19,12 +20,21 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 
+import pyfuse3
+from pyfuse3 import FileNameT, InodeT
+
 from mmirrorfs.attributes import DIR
 from mmirrorfs.serve.acts import Act, Step
 from mmirrorfs.serve.stage import Stage
 
 log = logging.getLogger(__name__)
 
+TRIES = 5
+"""Times that one is tried: whoever asks for the name between two calls has the kernel know better than is announced."""
+AGAIN = frozenset((errno.ENOENT, errno.ESTALE, errno.ENOTDIR, errno.EISDIR, errno.EEXIST))
+"""What that looks like."""
+PAUSE = 0.002
+"""Seconds between two tries."""
 FILES = 2000
 """Announcements waiting above which files have none any more: who watches has their directory's, or some of theirs."""
 ALL = 8000
@@ -105,13 +115,36 @@ class Announcer:
             own = threading.get_native_id()
             self._stage.under_way[own] = act
             try:
-                perform(root, act, self._stage.name)
+                self._perform(root, act)
+                log.debug("announcement DONE %r", act)
             except OSError as error:  # it is not there any more, or another is: that is announced by itself
                 log.debug("no announcement of %r: %s", act, error)
             finally:
                 del self._stage.under_way[own]
             if time.monotonic() > until:
                 return
+
+    def _perform(self, root: int, act: Act) -> None:
+        """Take a step. Raises OSError."""
+        for left in reversed(range(TRIES)):
+            self._forget(act)
+            try:
+                perform(root, act, self._stage.name)
+                return
+            except OSError as error:
+                if error.errno not in AGAIN or self._ending:
+                    raise
+                if not left:
+                    if error.errno != errno.ESTALE or act.step is not Step.ARRIVE or act.kind != DIR:
+                        raise
+                    make(root, act)
+            time.sleep(PAUSE)
+
+    @staticmethod
+    def _forget(act: Act) -> None:
+        """Have the kernel ask for the name: it may know already what everybody else is told."""
+        with contextlib.suppress(OSError):
+            pyfuse3.invalidate_entry(InodeT(act.above), FileNameT(act.path.rpartition(b"/")[2]))
 
     def _taken(self) -> Iterator[Act]:
         while True:
@@ -174,6 +207,15 @@ def perform(root: int, act: Act, hidden: bytes) -> None:
                 os.close(file)
         else:
             os.utime(name or b".", dir_fd=fd, follow_symlinks=False)
+
+
+def make(root: int, act: Act) -> None:
+    """Let a directory arrive by mkdir(2), which is told as CREATE: somebody is in it already, so that the kernel does
+    not let it be anywhere else for a moment. Raises OSError.
+    """
+    above, _, name = act.path.rpartition(b"/")
+    with _directory(root, above) as fd:
+        os.mkdir(name, dir_fd=fd)
 
 
 @contextlib.contextmanager

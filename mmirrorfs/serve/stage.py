@@ -14,7 +14,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mmirrorfs.attributes import FILE, Attributes, bare
+from mmirrorfs.attributes import DIR, FILE, Attributes, bare
 from mmirrorfs.merge.inodes import ROOT
 from mmirrorfs.serve.acts import Act, Step
 from mmirrorfs.source.fetch import failure
@@ -30,10 +30,11 @@ _HIDDEN_MODE = 0o040700
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What an announcer is told of a name: a number (0: nothing is there) and attributes, both for no time."""
+    """What an announcer is told of a name, for no time: a number (0: nothing is there), attributes, the incarnation."""
 
     ino: int
     attr: Attributes
+    incarnation: int = 0
 
 
 class Stage:
@@ -73,7 +74,7 @@ class Stage:
         if node is None or attr is None or not attr.is_known:
             return _NOTHING
         self._inodes.held.count(node)
-        return Seen(node.ino, attr)
+        return Seen(node.ino, attr, node.incarnation)
 
     def _known(self, above: Node | None, name: bytes) -> tuple[Node | None, Attributes | None]:
         if isinstance(above, MergedNode):
@@ -95,9 +96,10 @@ class Stage:
 
     def _departing(self, act: Act) -> Seen:
         node = self._inodes.held.get(act.ino)
-        if node is not None:
-            self._inodes.held.count(node)
-        return Seen(act.ino, bare(act.kind))
+        if node is None:
+            return Seen(act.ino, bare(act.kind))
+        self._inodes.held.count(node)
+        return Seen(act.ino, bare(act.kind), node.incarnation)
 
     def hidden(self, caller: int, ino: int) -> Seen | None:
         """The hidden directory, for an announcer; None for all other numbers. ESTALE for anybody else."""
@@ -112,6 +114,22 @@ class Stage:
         act = self.under_way.get(caller)
         if act is None or act.step is not step or (act.above, act.path.rpartition(b"/")[2]) != (parent, name):
             raise failure(errno.EROFS)
+
+    def make(self, caller: int, parent: int, name: bytes) -> Seen:
+        """Let a directory arrive by mkdir(2), for an announcer. EROFS, or ENOENT where it is not there any more."""
+        self.check_name(caller, Step.ARRIVE, parent, name)
+        seen = self._arriving(self.under_way[caller], name)
+        if not seen.ino:
+            raise failure(errno.ENOENT)
+        return seen
+
+    def depart(self, caller: int, parent: int, name: bytes) -> None:
+        """Let something go, for an announcer: a directory of that number is another one from now on. EROFS."""
+        self.check_name(caller, Step.DEPART, parent, name)
+        act = self.under_way[caller]
+        node = self._inodes.held.get(act.ino)
+        if node is not None and act.kind == DIR:
+            node.incarnation += 1
 
     def check_rename(self, caller: int, parent: int, name: bytes, new_parent: int, new_name: bytes) -> None:
         """The same for a rename."""

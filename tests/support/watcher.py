@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.support.polling import poll
+from tests.support.polling import holds, poll
 
 MODIFY, ATTRIB, CLOSE_WRITE, MOVED_FROM, MOVED_TO, CREATE, DELETE = 0x2, 0x4, 0x8, 0x40, 0x80, 0x100, 0x200
 OVERFLOW, IGNORED, ONLYDIR, ISDIR = 0x4000, 0x8000, 0x01000000, 0x40000000
@@ -55,7 +55,10 @@ class Watcher:
 
     def hears(self, *expected: Event, seconds: float = 10) -> None:
         """Wait for these, in whatever order."""
-        poll(lambda: not set(expected) - set(self.events()), f"{expected}, and not {self.events()}", seconds)
+        heard = holds(lambda: not set(expected) - set(self.events()), seconds)
+        assert heard, (
+            f"{set(expected) - set(self.events())} not heard of within {seconds} s; the last: {self.events()[-9:]}"
+        )
 
     def picture(self) -> set[bytes]:
         """The paths that are there, for all that it was told."""
