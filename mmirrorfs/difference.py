@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from mmirrorfs.attributes import Attributes
+from mmirrorfs.attributes import DIR, Attributes
 from mmirrorfs.listing import Listing
 
 
@@ -30,6 +30,17 @@ def differences(old: Listing, new: Listing) -> list[Difference]:
         known, found = dict(old.entries()), dict(new.entries())
         pairs = [(name, known.get(name), found.get(name)) for name in known.keys() | found.keys()]
     return sorted(Difference(*pair) for pair in pairs if is_news(*pair[1:]))
+
+
+def is_other_directory(before: Attributes | None, after: Attributes | None, stable: bool) -> bool:
+    """Whether a directory is not there any more, whatever has its name. Where inode numbers are not ``stable``, one is
+    what has its name.
+    """
+    if before is None or before.kind != DIR:
+        return False
+    if after is None or after.kind != DIR:
+        return True
+    return stable and before.is_known and after.is_known and (before.dev, before.ino) != (after.dev, after.ino)
 
 
 def is_news(before: Attributes | None, after: Attributes | None) -> bool:

@@ -456,3 +456,22 @@ def test_who_hears_of_a_change_finds_it_answered_already() -> None:
     known.apply(b"A", directory({b"1": 11, b"4": 17}, taken=2, stamp=2))
     known.remove(b"A/4", 3)
     known.install(tree({b"A": 10, b"X": Above(4, {b"loose": 13})}, taken=4))
+
+
+def test_what_was_known_of_a_directory_goes_as_soon_as_another_has_its_name() -> None:
+    known = known_of({b"A": 10})
+    known.apply(b"A", directory({b"d": 12}))
+    known.apply(b"A/d", directory({b"1": 11}, taken=1))
+    known.amend(b"A", b"d", attr(16), 2)
+    assert known.listing(b"A/d") is None
+    assert known.entry(b"A/d", b"1") is None
+
+
+def test_a_look_at_a_directory_that_another_took_the_place_of_meanwhile_is_worth_nothing() -> None:
+    known = known_of({b"A": 10})
+    known.apply(b"A", directory({b"d": 12}))
+    known.amend(b"A", b"d", attr(16), 2)
+    known.apply(b"A/d", directory({b"1": 11}, taken=1, ino=12))
+    assert known.listing(b"A/d") is None
+    known.apply(b"A/d", directory({b"2": 13}, taken=3, ino=16))
+    assert known.entry(b"A/d", b"2") == Answer(attr(13), 3)

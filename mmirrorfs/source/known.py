@@ -12,15 +12,24 @@ Event loop's thread only; no I/O.
 from collections.abc import Callable, Mapping
 
 from mmirrorfs.attributes import DIR, Attributes
-from mmirrorfs.difference import Difference, Told, differences, is_news
+from mmirrorfs.difference import Difference, Told, differences, is_news, is_other_directory
 from mmirrorfs.listing import Listing
 from mmirrorfs.source.freshness import NEVER, WATCHED, Freshness
 from mmirrorfs.source.listings import Listings, weight
 from mmirrorfs.source.room import Room
-from mmirrorfs.source.singles import Answer, Singles, listed
+from mmirrorfs.source.singles import Answer, Singles, is_of_another, listed
 from mmirrorfs.source.trust import Trust
 from mmirrorfs.source.values import Value, Values
-from mmirrorfs.source.walks import Inode, departures, differing, directories_of, inodes_in, inodes_of, join, untold
+from mmirrorfs.source.walks import (
+    Inode,
+    departures,
+    differing,
+    directories_of,
+    inodes_in,
+    inodes_of,
+    join,
+    untold,
+)
 from mmirrorfs.tree import Directory
 
 Changed = Callable[[bytes, list[Difference]], None]
@@ -71,9 +80,7 @@ class Known:
         return Answer(answer.attr, when)
 
     def is_reported(self, directory: bytes, name: bytes, attr: Attributes) -> bool:
-        """Whether what changes in these attributes is reported where the directory is watched: of another directory
-        it is if that is watched itself, of a file if it has no other name.
-        """
+        """Whether changes in these are reported: of a directory if it is watched, of a file if it has one name."""
         if attr.kind != DIR:
             return not attr.may_change_elsewhere
         inner = self.listings.peek(join(directory, name))
@@ -123,9 +130,13 @@ class Known:
 
         ``told`` is what differs from an earlier look, where somebody has found that out, in a thread of theirs.
         """
-        known = self.listings.peek(path)
+        known, own = self.listings.peek(path), self._last(*path.rpartition(b"/")[::2])
         if path in self.listings.above or (known is not None and known.taken > listing.taken):
             return  # one that began earlier came in later
+        if not self._stable or not is_of_another(own, listing):
+            self._apply(path, listing, told)
+
+    def _apply(self, path: bytes, listing: Listing, told: Told | None = None) -> None:
         last = self._last_of(path, listing)
         changes = self._changes(path, listing, told)
         old = self.listings.pop(path)
@@ -170,6 +181,8 @@ class Known:
         self._singles.add(directory, name, Answer(attr, when), listing)
         self._count_singles(directory, self._singles.weight(directory) - weight)
         self._shrink(directory)
+        if before is not None and is_other_directory(before.attr, attr, self._stable):
+            self.forget(join(directory, name))
         if before is not None and is_news(before.attr, attr):
             self._tell(directory, [Difference(name, before.attr, attr)])
 
@@ -240,7 +253,7 @@ class Known:
         for path, listing, since in moved:  # once all are away: two may have changed names
             if path in self.listings.above:
                 continue  # it is scanned now
-            self.apply(path, listing)
+            self._apply(path, listing)
             for name, later in since.items():
                 self.amend(path, name, later.attr, later.when)
             if since or not listing.settled:  # it may have been proved by what had its path by then

@@ -97,3 +97,10 @@ def listed(listing: Listing | None, name: bytes) -> Answer | None:
 
 def _kind(attr: Attributes | None) -> Kind | None:
     return attr.kind if attr is not None else None
+
+
+def is_of_another(own: Answer | None, listing: Listing) -> bool:
+    """Whether another directory has taken the place of the listed one since, by what is known of its name."""
+    if own is None or own.attr is None or not own.attr.is_known:
+        return False
+    return own.when > listing.taken and (own.attr.dev, own.attr.ino) != listing.stamp[:2]
