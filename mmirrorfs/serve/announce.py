@@ -116,7 +116,6 @@ class Announcer:
             self._stage.under_way[own] = act
             try:
                 self._perform(root, act)
-                log.debug("announcement DONE %r", act)
             except OSError as error:  # it is not there any more, or another is: that is announced by itself
                 log.debug("no announcement of %r: %s", act, error)
             finally:

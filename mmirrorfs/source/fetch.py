@@ -94,6 +94,8 @@ class Fetch:
         listing, looked = self.known.listing(path), None
         if (listing is None or not self._freshness.is_fresh(self.known.when(path))) and not self._is_lost():
             looked = await self._look(path)
+            if looked is not None and self.known.listing(path) is None:  # it is another directory's by now
+                looked = await self._look(path)
         listing = self.known.current(path)
         if listing is None:
             listing = looked  # what was found may be forgotten already
