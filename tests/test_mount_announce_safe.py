@@ -59,7 +59,9 @@ def changing(folder: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def busy(place: Path, *others: Path, announce: str = "auto") -> Iterator[View]:
     """A view in which something changes all the while, and somebody watches."""
-    noise = grow(place / "noise", {b"noise": {b"Album": {b"track": b"n"}}})
+    noise = place / "noise"
+    if not noise.exists():
+        grow(noise, {b"noise": {b"Album": {b"track": b"n"}}})
     options = (HOURLY, f"--announce={announce}", "-o", "allow_other")
     with mounted(place / "view", noise, *others, depth=2, options=options) as view:
         crawled(view)
@@ -75,6 +77,11 @@ def answers(place: Path, others: tuple[Path, Path], table: str, user: int, annou
         return outcomes(output_of(*command(table, user, shown(place, view.mountpoint))))
 
 
+def is_of_no_view(call: str, subject: str) -> bool:
+    """Whether an outcome is another at each mount: its device number, and what lies beside its root."""
+    return "st_dev" in call or (subject == "root" and "beside" in call)
+
+
 @pytest.mark.parametrize("table", TABLES)
 @pytest.mark.parametrize("user", [0, NOBODY], ids=["root", "a plain user"])
 def test_no_call_gets_another_answer_while_changes_are_announced(place: Path, table: str, user: int) -> None:
@@ -82,7 +89,7 @@ def test_no_call_gets_another_answer_while_changes_are_announced(place: Path, ta
     place.chmod(0o755)
     with sources(place) as others:
         silent, found = (answers(place, others, table, user, how) for how in ("off", "auto"))
-    different = differing(silent, found)
+    different = {key: what for key, what in differing(silent, found).items() if not is_of_no_view(*key)}
     if user and table == "parity_writes":
         allowed = pairs(OF_A_PLAIN_USER, table)
         different = {key: what for key, what in different.items() if key not in allowed or what != ("EROFS", "EACCES")}
