@@ -12,13 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.fresh import becomes, observer
+from tests.support.fresh import REFRESH, becomes, observer
+from tests.support.hanging import freed, hanging
 from tests.support.held import crawled, status
 from tests.support.mounts import View, mounted
 from tests.support.mutator import Mutator
 from tests.support.polling import holds, poll
 from tests.support.trees import Tree, grow
 from tests.support.users import needs_root
+from tests.support.waiting import Asked
 from tests.support.watched import HOURLY
 from tests.support.watcher import Event, Watcher, watcher
 
@@ -210,6 +212,25 @@ def below(top: bytes) -> set[bytes]:
     """All paths in a tree."""
     walked = ((os.path.relpath(above, top), [*below, *files]) for above, below, files in os.walk(top))
     return {os.path.normpath(os.path.join(above, name)) for above, names in walked for name in names}
+
+
+def test_a_source_that_hangs_keeps_nobody_from_hearing_of_another(place: Path) -> None:
+    under, low = grow(place / "under", {b"Net": {b"Album": {b"1": b"n"}}}), grow(place / "low", LOW)
+    with (
+        hanging(under, place / "net") as net,
+        mounted(place / "view", place / "net", low, depth=2, options=[REFRESH]) as view,
+        freed(net),
+        watcher(view.mountpoint) as heard,
+    ):
+        net.hang()
+        asked = Asked(lambda: (view.mountpoint / "Net/Album/1").read_bytes())
+        poll(lambda: asked.is_waiting, "somebody who waits for it")
+        grow(low / "Ann/New", {b"1": b"n"})
+        heard.hears(("MOVED_TO,ISDIR", "Ann/New"))
+        grow(low / "Ann/Low", {b"2": b"n"})
+        heard.hears(("MOVED_TO", "Ann/Low/2"))
+        net.go_on()
+        assert asked.answer(20) == b"n"
 
 
 def test_nothing_is_told_where_that_was_asked_for(place: Path) -> None:
