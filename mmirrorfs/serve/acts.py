@@ -21,22 +21,21 @@ class Step(Enum):
     DEPART = auto()
     """unlink(2) or rmdir(2): DELETE."""
     EDIT = auto()
-    """A file is opened for writing, cut to the size that it has, and closed: MODIFY and CLOSE_WRITE."""
+    """A file is opened for writing, given a time, and closed: MODIFY and CLOSE_WRITE. Nothing is cut, or written."""
     TOUCH = auto()
     """utimensat(2): ATTRIB."""
 
 
 class Act(NamedTuple):
-    """A step to be taken at a path of the view; ``above`` is the inode number of the directory that it is in.
+    """A step to be taken at a path of the view: ``kind`` is the type of what departs, or of what is there.
 
-    ``ino`` is the number of what departs, 0 in other steps, and ``kind`` its type or that of what is there.
+    ``above`` is the inode number of the directory that it is in.
     """
 
     step: Step
     path: bytes
     kind: Kind
     above: int = 0
-    ino: int = 0
 
 
 def acts(change: Change) -> Iterator[Act]:

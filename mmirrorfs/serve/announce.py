@@ -12,6 +12,7 @@ CAP_DAC_OVERRIDE is in effect in these threads alone, and while they announce.
 """
 
 import contextlib
+import ctypes
 import errno
 import logging
 import os
@@ -25,7 +26,7 @@ from pyfuse3 import FileNameT, InodeT
 
 from mmirrorfs.attributes import DIR
 from mmirrorfs.serve.acts import Act, Step
-from mmirrorfs.serve.stage import Stage
+from mmirrorfs.serve.stage import Announcement, Stage
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,18 @@ BURST = 0.25
 """Seconds after which the private mount is made anew: it may be the last one of this view."""
 _STEP = 3000
 """Bytes of a path handed over at once; the kernel takes 4095 (PATH_MAX)."""
+
+
+class _Time(ctypes.Structure):
+    """struct timespec."""
+
+    _fields_ = (("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long))
+
+
+_NOW, _OMIT = (1 << 30) - 1, (1 << 30) - 2
+_MODIFIED_NOW = (_Time * 2)(_Time(0, _OMIT), _Time(0, _NOW))
+"""(access, modification), for utimensat(2)."""
+_libc = ctypes.CDLL(None, use_errno=True)
 
 Mounted = Callable[[], AbstractContextManager[int]]
 """Gives a descriptor of the root of a private mount that may be written to. Raises OSError."""
@@ -113,7 +126,7 @@ class Announcer:
         until = time.monotonic() + BURST
         for act in self._taken():
             own = threading.get_native_id()
-            self._stage.under_way[own] = act
+            self._stage.under_way[own] = Announcement(act)
             try:
                 self._perform(root, act)
             except OSError as error:  # it is not there any more, or another is: that is announced by itself
@@ -131,12 +144,8 @@ class Announcer:
                 perform(root, act, self._stage.name)
                 return
             except OSError as error:
-                if error.errno not in AGAIN or self._ending:
+                if error.errno not in AGAIN or self._ending or not left:
                     raise
-                if not left:
-                    if error.errno != errno.ESTALE or act.step is not Step.ARRIVE or act.kind != DIR:
-                        raise
-                    make(root, act)
             time.sleep(PAUSE)
 
     @staticmethod
@@ -201,20 +210,17 @@ def perform(root: int, act: Act, hidden: bytes) -> None:
         elif act.step is Step.EDIT:
             file = os.open(name, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
             try:
-                os.ftruncate(file, 0)  # it stays as it is: the view answers with the size that it has
+                modified(file)
             finally:
                 os.close(file)
         else:
             os.utime(name or b".", dir_fd=fd, follow_symlinks=False)
 
 
-def make(root: int, act: Act) -> None:
-    """Let a directory arrive by mkdir(2), which is told as CREATE: somebody is in it already, so that the kernel does
-    not let it be anywhere else for a moment. Raises OSError.
-    """
-    above, _, name = act.path.rpartition(b"/")
-    with _directory(root, above) as fd:
-        os.mkdir(name, dir_fd=fd)
+def modified(file: int) -> None:
+    """Set the time of the last change of what is open, and no other: the kernel tells of that as of a write."""
+    if _libc.futimens(file, _MODIFIED_NOW):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
 @contextlib.contextmanager

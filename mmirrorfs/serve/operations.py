@@ -15,7 +15,6 @@ from pyfuse3 import (
     FlagT,
     FUSEError,
     InodeT,
-    ModeT,
     RequestContext,
 )
 
@@ -59,18 +58,14 @@ class Operations(Writes):
         """The reply that is written now."""
         attr, when = self._view.answer(node)
         self._view.pages.replied(node, attr, when)
-        timeout = self._view.freshness.timeout(when)
-        return self._filled(EntryAttributes(), node.ino, attr, timeout, node.incarnation)
+        return self._filled(EntryAttributes(), node.ino, attr, self._view.freshness.timeout(when))
 
     @staticmethod
-    def _filled(
-        entry: EntryAttributes, ino: int, attr: Attributes, timeout: float, incarnation: int = 0
-    ) -> EntryAttributes:
+    def _filled(entry: EntryAttributes, ino: int, attr: Attributes, timeout: float) -> EntryAttributes:
         """Done for each entry of a listing: unpacked at once, for it costs as much as a stat."""
         mode, nlink, uid, gid, rdev, size, blocks, atime_ns, mtime_ns, ctime_ns, _, _ = attr
         entry.entry_timeout = entry.attr_timeout = timeout
         entry.st_ino = InodeT(ino)
-        entry.generation = incarnation
         entry.st_mode = mode
         entry.st_nlink = nlink
         entry.st_uid = uid
@@ -97,7 +92,7 @@ class Operations(Writes):
         """Answer a name, absent ones with inode 0: the kernel then remembers the absence for the entry timeout."""
         seen = self.stage.lookup(ctx.pid, parent_inode, name)
         if seen is not None:
-            return self._filled(EntryAttributes(), seen.ino, seen.attr, 0.0, seen.incarnation)
+            return self._filled(EntryAttributes(), seen.ino, seen.attr, 0.0)
         try:
             node = await self._lookup(parent_inode, name)
         except FileNotFoundError:
@@ -120,16 +115,10 @@ class Operations(Writes):
     @guarded
     async def getattr(self, inode: InodeT, ctx: RequestContext) -> EntryAttributes:
         """Answer stat(2)."""
-        seen = self.stage.hidden(ctx.pid, inode)
+        seen = self.stage.getattr(ctx.pid, inode)
         if seen is not None:
             return self._filled(EntryAttributes(), seen.ino, seen.attr, 0.0)
         return self._told(await self._view.getattr(inode))
-
-    @guarded
-    async def mkdir(self, parent_inode: InodeT, name: FileNameT, mode: ModeT, ctx: RequestContext) -> EntryAttributes:
-        """Let a directory arrive, for an announcer; EROFS for everybody else."""
-        seen = self.stage.make(ctx.pid, parent_inode, name)
-        return self._filled(EntryAttributes(), seen.ino, seen.attr, 0.0, seen.incarnation)
 
     @guarded
     async def setattr(
@@ -192,9 +181,7 @@ class Operations(Writes):
                 continue
             if when != last:
                 last, timeout = when, view.freshness.timeout(when)
-            if not pyfuse3.readdir_reply(
-                token, name, self._filled(entry, node.ino, attr, timeout, node.incarnation), position
-            ):
+            if not pyfuse3.readdir_reply(token, name, self._filled(entry, node.ino, attr, timeout), position):
                 break
             view.pages.replied(node, attr, when)
             told.append(node)

@@ -10,7 +10,7 @@ Event loop's thread only.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import chain, repeat
+from itertools import chain
 from typing import Protocol
 
 import trio
@@ -20,10 +20,10 @@ from mmirrorfs.difference import Difference
 from mmirrorfs.merge.index import Change
 from mmirrorfs.merge.inodes import ROOT, number
 from mmirrorfs.merge.shown import seen
-from mmirrorfs.serve.acts import Act, Step, acts
+from mmirrorfs.serve.acts import Act, acts
 from mmirrorfs.source.pace import beside
 from mmirrorfs.source.walks import join
-from mmirrorfs.tree import Leaf, Merged, Rank
+from mmirrorfs.tree import Merged, Rank
 from mmirrorfs.view.nodes import FileNode, MergedNode, contents
 from mmirrorfs.view.state import State
 
@@ -94,7 +94,7 @@ class Publish:
         if changes:
             self._changed(changes)
             places = (_merged(change.path.rpartition(b"/")[0]) for change in changes)
-            self._announce(MERGED, map(self._acts, changes, places, repeat(self._departed)))
+            self._announce(MERGED, map(self._acts, changes, places))
 
     def contents(self, node: FileNode) -> None:
         """The contents of a file changed in a way that the kernel cannot see from its attributes."""
@@ -134,35 +134,20 @@ class Publish:
             else:
                 self._attributes(ino, way)
         place = changes[0].path.rpartition(b"/")[0]
-        if isinstance(self._state.inodes.find(place), Merged):
-            self._tell(way, changes, _merged(place), self._departed)
-        else:
-            self._tell(way, changes, number(root, directory, DIR), partial(_departed_inside, root, directory))
-
-    def _tell(self, way: int, changes: list[Change], above: int, departed: Callable[[Change], int]) -> None:
-        """Tell of changes in one directory of the view, the kernel having been told."""
+        is_merged = isinstance(self._state.inodes.find(place), Merged)
+        above = _merged(place) if is_merged else number(root, directory, DIR)
         self._changed(changes)
-        self._announce(way, (self._acts(change, above, departed) for change in changes))
+        self._announce(way, (self._acts(change, above) for change in changes))
 
     def _announce(self, way: int, found: Iterable[Iterable[Act]]) -> None:
         if self._watchers is not None and not self._watchers.silent and (told := list(chain.from_iterable(found))):
             self._kernel.then(way, partial(self._watchers.put, way, told))
 
-    def _acts(self, change: Change, above: int, departed: Callable[[Change], int]) -> Iterator[Act]:
+    def _acts(self, change: Change, above: int) -> Iterator[Act]:
         """What watchers are told, where the kernel holds the directory: a watch pins it."""
         if self._is_held(above):
             for act in acts(change):
-                yield act._replace(above=above, ino=departed(change) if act.step is Step.DEPART else 0)
-
-    def _departed(self, change: Change) -> int:
-        """The number of what was in a merged directory."""
-        above, _, name = change.path.rpartition(b"/")
-        parent = self._state.inodes.along(above)
-        if isinstance(change.before, Merged):
-            return _merged(change.path)
-        if not isinstance(change.before, Leaf) or not isinstance(parent, MergedNode):
-            return 0
-        return self._state.inodes.child(parent, name, change.before).ino
+                yield act._replace(above=above)
 
     def _name(self, directory: int, name: bytes, way: int) -> None:
         if self._is_held(directory):
@@ -182,12 +167,6 @@ class Publish:
 
 def _merged(path: bytes) -> int:
     return number(b"", path, DIR) if path else ROOT
-
-
-def _departed_inside(root: bytes, directory: bytes, change: Change) -> int:
-    """The number of what was in a folder, or below one."""
-    assert isinstance(change.before, Leaf)
-    return number(root, join(directory, change.path.rpartition(b"/")[2]), change.before.kind)
 
 
 def _way(rank: Rank) -> int:

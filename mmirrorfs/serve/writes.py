@@ -19,6 +19,7 @@ from pyfuse3 import (
     XAttrNameT,
 )
 
+from mmirrorfs.serve.acts import Step
 from mmirrorfs.serve.guard import Guarded, guarded
 from mmirrorfs.serve.stage import Stage
 
@@ -46,12 +47,17 @@ class Writes(Guarded):
     @guarded
     async def unlink(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> None:
         """What departs is gone already."""
-        self.stage.depart(ctx.pid, parent_inode, name)
+        self.stage.check_name(ctx.pid, Step.DEPART, parent_inode, name)
 
     @guarded
     async def rmdir(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> None:
         """The same for a directory."""
-        self.stage.depart(ctx.pid, parent_inode, name)
+        self.stage.check_name(ctx.pid, Step.DEPART, parent_inode, name)
+
+    @guarded
+    async def mkdir(self, parent_inode: InodeT, name: FileNameT, mode: ModeT, ctx: RequestContext) -> EntryAttributes:
+        """Never."""
+        raise FUSEError(errno.EROFS)
 
     @guarded
     async def mknod(

@@ -20,17 +20,13 @@ Proof = tuple[Attributes, int]
 
 
 class Node:
-    """What both kinds have: an inode number, how often the kernel was told of it, and a path in the view.
+    """What both kinds have: an inode number, how often the kernel was told of it, and a path in the view."""
 
-    ``incarnation`` is how often the kernel has seen a directory of that number removed: it never uses one again.
-    """
-
-    __slots__ = ("incarnation", "ino", "nlookup", "path")
+    __slots__ = ("ino", "nlookup", "path")
 
     ino: int
     nlookup: int
     path: bytes
-    incarnation: int
 
 
 class MergedNode(Node):
@@ -41,7 +37,7 @@ class MergedNode(Node):
     def __init__(
         self, ino: int, path: bytes, paths: tuple[bytes, ...] | None, merged: Merged, generation: int, attr: Attributes
     ) -> None:
-        self.ino, self.nlookup, self.path, self.incarnation, self.paths = ino, 0, path, 0, paths
+        self.ino, self.nlookup, self.path, self.paths = ino, 0, path, paths
         self.merged, self.generation, self.attr = merged, generation, attr
 
     def path_in(self, rank: Rank) -> bytes:
@@ -75,8 +71,7 @@ class FileNode(Node):
         self, source: Source, inner: bytes, path: bytes, kind: Kind, indexed: bool, salt: bytes = b"", ino: int = 0
     ) -> None:
         self.ino = ino or number(source.root + salt, inner, kind)
-        self.nlookup, self.path, self.incarnation = 0, path, 0
-        self.source, self.inner, self.kind = source, inner, kind
+        self.nlookup, self.path, self.source, self.inner, self.kind = 0, path, source, inner, kind
         self.indexed, self.touched_ns = indexed, 0
         self.kernel_attr: Proof | None = None
         self.held: Answer | None = None
