@@ -42,12 +42,16 @@ class Seen:
     attr: Attributes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Announcement:
-    """What an announcer is about to do, and the number of what stands in."""
+    """What an announcer is about to do, and the number of what stands in; ``is_seen`` once the kernel was told of it.
+
+    Else it has what is in the view in the name's place, from somebody who asked in between: that must not depart.
+    """
 
     act: Act
     stands_in: int = field(default_factory=_number)
+    is_seen: bool = False
 
     @property
     def place(self) -> tuple[int, bytes]:
@@ -80,6 +84,7 @@ class Stage:
             return Seen(now.stands_in, bare(kind)) if kind is not None else _NOTHING
         if (parent, name) != now.place or step not in (Step.ARRIVE, Step.DEPART):
             return None
+        now.is_seen = True
         return Seen(now.stands_in, bare(now.act.kind)) if step is Step.DEPART else _NOTHING
 
     def _kind(self, act: Act) -> Kind | None:
@@ -109,6 +114,9 @@ class Stage:
         now = self.under_way.get(caller)
         if now is None or now.act.step is not step or now.place != (parent, name):
             raise failure(errno.EROFS)
+        if not now.is_seen:
+            raise failure(errno.ESTALE)
+        now.is_seen = False
 
     def check_rename(self, caller: int, parent: int, name: bytes, new_parent: int, new_name: bytes) -> None:
         """The same for a rename."""
