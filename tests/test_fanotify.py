@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from mmirrorfs.source.events import CLOSE_WRITE, CREATE, MODIFY, ONDIR, OVERFLOW, Event
-from mmirrorfs.source.fanotify import MOST, FilesystemMarks
+from mmirrorfs.source.events import CLOSE_WRITE, CREATE, MODIFY, MOST, ONDIR, OVERFLOW, Event
+from mmirrorfs.source.fanotify import FilesystemMarks
 from mmirrorfs.source.handles import handle_of
 from tests.support.changes import (
     CASES,

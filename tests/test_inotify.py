@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from mmirrorfs.source.events import CREATE, IGNORED, ONDIR, OVERFLOW, UNMOUNT, Event
-from mmirrorfs.source.inotify import MOST, Watches, free_watches, limit
+from mmirrorfs.source.events import CREATE, IGNORED, MOST, ONDIR, OVERFLOW, UNMOUNT, Event
+from mmirrorfs.source.inotify import Watches, free_watches, limit
 from tests.support.changes import (
     CASES,
     TREE,

@@ -20,8 +20,8 @@ from mmirrorfs.mount import log as logs
 from mmirrorfs.mount.lock import Lock
 from mmirrorfs.mount.session import MountFailed, Plan, serve
 from mmirrorfs.mount.systemd import notify
-from mmirrorfs.mount.table import close_inherited
 from mmirrorfs.mount.tuning import raise_file_limit
+from mmirrorfs.source.descriptors import close_others
 from mmirrorfs.text import printable
 
 log = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ def in_background(build: Build, verbose: int, lock: Lock, guard: Guard) -> int:
     child = os.fork()
     if child == 0:
         os.setsid()
-        close_inherited(writable, *lock.descriptors())
+        close_others([2, writable, *lock.descriptors()])
         word = _Word(writable)
         _leave(word, lambda: guard(lambda: _built(build, word, verbose, lock)))
     os.close(writable)

@@ -8,11 +8,11 @@ import ctypes
 import errno
 import os
 import re
-import resource
 import select
 import signal
 from collections.abc import Callable
 
+from mmirrorfs.source.descriptors import close_others
 from mmirrorfs.source.filesystems import VIEW_TYPE, Mount, mount_at
 
 _PR_SET_PDEATHSIG = 1
@@ -43,7 +43,7 @@ def start_probe(question: Callable[[], bytes], seconds: int = ANSWER_TIME) -> tu
         for number in (signal.SIGALRM, signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
         signal.alarm(seconds)
-        close_inherited(writable)
+        close_others([2, writable])
         os.write(writable, _answer(question))
     finally:
         os._exit(0)
@@ -76,15 +76,6 @@ def finish_probe(probe: tuple[int, int], seconds: float | None = None) -> bytes:
     if said[:1] == b"0":
         raise OSError(int(said[1:]), os.strerror(int(said[1:])))
     return said[1:]
-
-
-def close_inherited(*kept: int) -> None:
-    """Close all but the standard streams and ``kept``: what the caller left open would stay so as long as we live."""
-    first = 3
-    for descriptor in sorted(kept):
-        os.closerange(first, descriptor)
-        first = descriptor + 1
-    os.closerange(first, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 
 def is_alive(mountpoint: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Descriptors that a process was started with."""
+"""Descriptors that a process was started with, or inherited: what is left open stays so as long as it lives."""
 
 import itertools
 import os

@@ -4,6 +4,7 @@ An event is a hint, never a fact: "look at this name again". It says what has ha
 read; CREATE and DELETE in one mask have no order. The values are those of both kernel interfaces, which number alike.
 """
 
+import os
 from typing import Final, NamedTuple
 
 MODIFY: Final = 0x2
@@ -33,9 +34,27 @@ CHANGES: Final = MODIFY | ATTRIB | CLOSE_WRITE | MOVED_FROM | MOVED_TO | CREATE 
 """All that is asked for, of files and directories alike."""
 
 
+PIECE: Final = 1 << 16
+MOST: Final = 1 << 17
+"""Bytes that are read at once, and by one call of ``pending``."""
+
+
 class Event(NamedTuple):
     """``name`` in the directory that ``key`` stands for; the directory itself where ``name`` is empty."""
 
     mask: int
     key: bytes
     name: bytes
+
+
+def pending(descriptor: int) -> tuple[list[bytes], bool]:
+    """What there is to be read now, up to MOST bytes, and whether there may be more than that. Never waits."""
+    found: list[bytes] = []
+    left = MOST
+    while left > 0:
+        try:
+            found.append(os.read(descriptor, PIECE))
+        except BlockingIOError:
+            return found, False
+        left -= len(found[-1])
+    return found, True

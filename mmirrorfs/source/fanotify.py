@@ -37,7 +37,7 @@ import struct
 from collections.abc import Container
 from typing import Final
 
-from mmirrorfs.source.events import CHANGES, ONDIR, OVERFLOW, Event
+from mmirrorfs.source.events import CHANGES, ONDIR, OVERFLOW, Event, pending
 
 _FAN_CLASS_NOTIF: Final = 0x0
 _FAN_CLOEXEC: Final = 0x1
@@ -57,9 +57,6 @@ _HANDLE: Final = 44
 """Where the handle begins in an event."""
 _PADDING: Final = bytes(_HEAD.size)
 """Behind the last event: an overflow has no info record, and is shorter than what is unpacked."""
-PIECE: Final = 1 << 16
-MOST: Final = 1 << 17
-"""Bytes that are read at once, and by one call of ``events``."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _fanotify_mark = _libc.fanotify_mark
@@ -99,15 +96,8 @@ class FilesystemMarks:
         ``keys`` gets those of all that something was reported of.
         """
         found: list[Event] = []
-        left = MOST
-        self.more = True
-        while left > 0:
-            try:
-                data = os.read(self.descriptor, PIECE)
-            except BlockingIOError:
-                self.more = False
-                break
-            left -= len(data)
+        pieces, self.more = pending(self.descriptor)
+        for data in pieces:
             _take(data, wanted, found, keys if keys is not None else set())
         return found
 

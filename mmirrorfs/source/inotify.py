@@ -25,7 +25,7 @@ import threading
 from collections.abc import Container, Iterator
 from typing import Final
 
-from mmirrorfs.source.events import CHANGES, IGNORED, OVERFLOW, UNMOUNT, Event
+from mmirrorfs.source.events import CHANGES, IGNORED, OVERFLOW, UNMOUNT, Event, pending
 
 _IN_ONLYDIR: Final = 0x01000000
 _IN_EXCL_UNLINK: Final = 0x04000000
@@ -38,9 +38,6 @@ _NAME: Final = _HEAD.size
 _PREFIX: Final = b"i"
 """Of a key: no handle begins so, nor is so short."""
 _WD: Final = struct.Struct("=i")
-PIECE: Final = 1 << 16
-MOST: Final = 1 << 17
-"""Bytes that are read at once, and by one call of ``events``."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -88,15 +85,8 @@ class Watches:
         OVERFLOW, UNMOUNT and IGNORED come whether they are wanted or not. ``keys`` gets those of all.
         """
         found: list[Event] = []
-        left = MOST
-        self.more = True
-        while left > 0:
-            try:
-                data = os.read(self.descriptor, PIECE)
-            except BlockingIOError:
-                self.more = False
-                break
-            left -= len(data)
+        pieces, self.more = pending(self.descriptor)
+        for data in pieces:
             _take(data, wanted, found, keys if keys is not None else set())
         return found
 
