@@ -134,18 +134,16 @@ class Listener:
 
     def _note(self, directory: bytes, name: bytes, is_name: bool, now: float, hinted: set[bytes]) -> None:
         """One report: what is doubted by it, and what is to be looked at."""
-        doubt, above = self._known.trust.doubt, directory.rpartition(b"/")[0]
-        is_above = directory in self._known.listings.above
-        if name and is_above:
+        doubt = self._known.trust.doubt
+        if name:
             doubt(directory, name, now)
+        if directory in self._known.listings.above:
             hinted.add(directory)
-        elif name:
-            doubt(directory, name, now)
+            return
+        if name:
             self._ask(directory, ALL if is_name else name, now)
-        if is_above and not name:
-            hinted.add(directory)
-        elif not name or (is_name and not is_above):  # its own times move with its names
-            own = directory.rpartition(b"/")[2]
+        if is_name or not name:  # its own times move with its names
+            above, _, own = directory.rpartition(b"/")
             doubt(above, own, now)
             self._ask(above, own, now)
 
