@@ -241,7 +241,8 @@ class Session:
         listener = self._listeners[source.rank]
         if listener is not None:
             listener.scanned()
-            self._reports[source.rank].log()
+            if source.watch.descriptors:  # else it may be about to be watched: ``_follow`` knows
+                self._reports[source.rank].log()
         self._tell_systemd()
 
     def _tell_systemd(self) -> None:
