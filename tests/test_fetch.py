@@ -4,14 +4,14 @@ import errno
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 import trio
 import trio.testing
 
-from mmirrorfs.attributes import DIR, FILE
+from mmirrorfs.attributes import DIR, FILE, Kind
 from mmirrorfs.listing import Listing, pack
 from mmirrorfs.source.ahead import MOST
 from mmirrorfs.source.fetch import LARGE, Fetch
@@ -50,7 +50,7 @@ class Asking:
         self.leaves = Leaves(self.source, self.known, lasting(clock), self.losses.append, self._missing)
         self.calls = asked(self.source, monkeypatch)
 
-    def _missing(self, source: Source, paths: list[bytes]) -> None:
+    def _missing(self, source: Source, paths: Mapping[bytes, Kind], asked: float) -> None:
         self.gone += map(os.fsdecode, paths)
 
     async def size(self, path: str) -> int:

@@ -7,7 +7,7 @@ from typing import Union
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmirrorfs.attributes import DIR, FILE, Attributes, Kind, bare
+from mmirrorfs.attributes import DIR, FILE, LINK, Attributes, Kind, bare
 from mmirrorfs.difference import Difference, is_news
 from mmirrorfs.listing import Listing, pack
 from mmirrorfs.source.freshness import NEVER, Freshness
@@ -148,7 +148,7 @@ def test_what_leads_to_nothing_is_absent_with_all_that_was_below() -> None:
     known.apply(b"A/B", directory({b"C": 14}))
     known.apply(b"A/B/C", directory({b"a": 11}))
     known.amend(b"A/B/C", b"a", attr(11), 1)
-    known.remove(b"A/B", 2)
+    known.remove(b"A/B", DIR, 2, 2)
     assert known.entry(b"A", b"B") == Answer(None, 2)
     assert paths(known) == {b"A"}
     assert known.since(b"A/B/C") == {}
@@ -317,7 +317,7 @@ def take(known: Known, step: tuple[object, ...], now: float) -> None:
         case "distrust", bytes(at):
             known.distrust(at)
         case "remove", bytes(at):
-            known.remove(at, now)
+            known.remove(at, DIR, now, now)
         case "note", bytes(at), bytes(one):
             known.note(at, one, b"value", now)
         case "install", dict(shape):
@@ -338,6 +338,22 @@ def test_the_room_that_is_taken_is_what_a_recount_gives_and_the_limit_holds(
         assert room.used <= limit or last, "one that is asked for at this moment stays, however little room there is"
 
 
+def test_what_was_found_gone_stays_where_something_else_is_known_to_have_come_since() -> None:
+    """Somebody may have asked before the name was taken over, and be told of it after a scan has seen what took it."""
+    known = known_of({b"A": 10, b"X": Above(4, {b"loose": 11})})
+    known.apply(b"A", directory({b"B": 12, b"c": 13}, taken=5))
+    assert not known.remove(b"X/loose", DIR, 0, 6), "a file has its name"
+    assert not known.remove(b"A/B", FILE, 6, 6)
+    assert not known.remove(b"A/c", FILE, 4, 6), "it was seen since"
+    known.amend(b"A", b"d", attr(15), 7)
+    assert not known.remove(b"A/d", FILE, 6, 8)
+    assert known.entry(b"A", b"c") == Answer(attr(13), 5)
+    assert known.remove(b"A/c", FILE, 5, 6)
+    assert known.remove(b"A/d", FILE, 7, 8)
+    assert known.remove(b"A/none", FILE, 7, 8)
+    assert [known.entry(b"A", name) for name in (b"c", b"d")] == [Answer(None, 6), Answer(None, 8)]
+
+
 def test_where_inode_numbers_are_given_out_anew_a_directory_is_what_has_its_path() -> None:
     """As on sshfs: the same directory has another number each time that it was forgotten."""
     known = Known(tree({b"A": 10}), Room(LARGE), stable=False)
@@ -355,10 +371,10 @@ def test_values_go_with_what_they_are_of() -> None:
     known = Known(EMPTY_DIRECTORY, room)
     known.note(b"A/one/link", b"", b"target", 1.0)
     known.note(b"A/one", b"system.posix_acl_access", b"acl", 1.0)
-    known.remove(b"A/one/link", 2.0)
+    known.remove(b"A/one/link", LINK, 2.0, 2.0)
     assert known.value(b"A/one/link", b"") is None
     assert known.value(b"A/one", b"system.posix_acl_access") == (b"acl", 1.0)
-    known.remove(b"A/one", 2.0)
+    known.remove(b"A/one", DIR, 2.0, 2.0)
     assert known.value(b"A/one", b"system.posix_acl_access") is None
     assert room.used == len(known)
 
@@ -454,7 +470,7 @@ def test_who_hears_of_a_change_finds_it_answered_already() -> None:
     known.amend(b"A", b"1", attr(11, size=1), 1)
     known.amend(b"A", b"2", None, 1)
     known.apply(b"A", directory({b"1": 11, b"4": 17}, taken=2, stamp=2))
-    known.remove(b"A/4", 3)
+    known.remove(b"A/4", DIR, 3, 3)
     known.install(tree({b"A": 10, b"X": Above(4, {b"loose": 13})}, taken=4))
 
 

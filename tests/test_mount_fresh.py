@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.fresh import REFRESH, Observer, observer, shows, trees
+from tests.support.fresh import REFRESH, Observer, becomes, observer, shows, trees
 from tests.support.mounts import mounted
 from tests.support.trees import Link, Tree
 from tests.support.users import NOBODY, needs_root
@@ -183,7 +183,7 @@ def _shows(place: Path, change: Change) -> None:
     with mounted(view, high, low, depth=2, options=[REFRESH]), observer() as eyes:
         warm(eyes, view)
         change(high, low)
-        shows(lambda: not eyes.differences(view, [high, low], 2), "the sources as they are now")
+        becomes(eyes, view, [high, low], 2, "the sources as they are now")
 
 
 @pytest.mark.parametrize("change", NAMES.values(), ids=NAMES)

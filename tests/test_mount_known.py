@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.disks import disk
 from tests.support.fresh import PROMISE, REFRESH, observer, shows, trees
-from tests.support.held import crawled, crawls
+from tests.support.held import crawled, crawls, rested
 from tests.support.mounts import View, mounted
 from tests.support.polling import poll
 from tests.support.tracing import Costs, traced
@@ -45,7 +45,7 @@ def walk(top: Path) -> list[tuple[str, int]]:
 def view(place: Path) -> Iterator[View]:
     high, low = grow(place / "sources/high", HIGH), grow(place / "sources/low", LOW)
     with mounted(place / "view", high, low, depth=2, options=[LASTING]) as view:
-        crawled(view)
+        rested(view)
         yield view
 
 

@@ -315,6 +315,24 @@ async def test_a_whole_look_that_something_was_found_gone_in_meanwhile_is_made_a
         assert world.whole[0] == 2
 
 
+async def test_what_is_found_gone_from_a_watched_source_is_looked_at_again(
+    world: World, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    """What it was may have come back before anybody was told: no other report of it would come."""
+    source, known = world.sources[0], world.view.known[0]
+    async with world.watched(monkeypatch):
+        await world.a_whole_look()
+        known.trust.begin(world.view.freshness.clock())
+        for path, listing in list(known.listings.above.items()):
+            known.listings.pop(path)
+            listing.key = b"/" + path
+            known.listings.put(path, listing, True)
+        assert world.winner(b"Gold") == 0
+        world.refresher.missing(source, [b"Gold"])
+        assert world.winner(b"Gold") != 0
+        await world.until(lambda: world.winner(b"Gold") == 0)
+
+
 # Open files, and looks only when asked for
 
 

@@ -112,7 +112,7 @@ class Refresher:
         if left is not known.tree:
             known.install(left)
         self.outdated()
-        self._wake[source.rank].set()
+        self.hint(source, {path.rpartition(b"/")[0] for path in paths})
 
     def outdated(self) -> bool:
         """Merge what was scanned since the index was merged, at once; returns whether there was anything."""

@@ -11,13 +11,13 @@ Event loop's thread only; no I/O.
 
 from collections.abc import Callable, Mapping
 
-from mmirrorfs.attributes import DIR, Attributes
+from mmirrorfs.attributes import DIR, Attributes, Kind
 from mmirrorfs.difference import Difference, Told, differences, is_news, is_other_directory
 from mmirrorfs.listing import Listing
 from mmirrorfs.source.freshness import NEVER, WATCHED, Freshness
 from mmirrorfs.source.listings import Listings, weight
 from mmirrorfs.source.room import Room
-from mmirrorfs.source.singles import Answer, Singles, is_of_another, listed
+from mmirrorfs.source.singles import Answer, Singles, is_news_of, is_of_another, listed
 from mmirrorfs.source.trust import Trust
 from mmirrorfs.source.values import Value, Values
 from mmirrorfs.source.walks import (
@@ -36,10 +36,6 @@ Changed = Callable[[bytes, list[Difference]], None]
 """Called with a directory and what is known to have changed in it: what came to be known is no change."""
 
 
-def _unheard(directory: bytes, changes: list[Difference]) -> None:
-    """For those who do not want to hear of it."""
-
-
 class Known:
     """What is known of one source. ``tree`` is what the merge is made of: all directories above the depth.
 
@@ -49,7 +45,7 @@ class Known:
     they were forgotten, and a directory is what has its path.
     """
 
-    def __init__(self, tree: Directory, room: Room, stable: bool = True, changed: Changed = _unheard) -> None:
+    def __init__(self, tree: Directory, room: Room, stable: bool = True, changed: Changed = lambda *_: None) -> None:
         self.tree = tree
         self._room = room
         self.used = 0
@@ -234,11 +230,14 @@ class Known:
         for path, changes in changed:
             self._tell(path, changes)
 
-    def remove(self, path: bytes, when: float) -> None:
-        """A path was found to lead to nothing, or to something else."""
+    def remove(self, path: bytes, kind: Kind, asked: float, when: float) -> bool:
+        """A path was found to lead to nothing of that ``kind``; returns False where that is known better since."""
         directory, _, name = path.rpartition(b"/")
+        if is_news_of(self.listings.peek(directory), self._singles.get(directory, name), name, kind, asked):
+            return False
         self.amend(directory, name, None, when)
         self.forget(path)
+        return True
 
     # Moves, and what is dropped
 

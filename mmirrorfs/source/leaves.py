@@ -21,7 +21,8 @@ from mmirrorfs.source.walks import join
 
 class Leaves:
     """Asks one source for one view. ``report_lost`` is called when it turns out to be lost; ``report_missing`` with
-    paths at which nothing is any more, or something else than was known.
+    paths at which nothing is any more, or something else than what was known to be there, with the types that this had
+    and when that was asked.
     """
 
     def __init__(
@@ -30,7 +31,7 @@ class Leaves:
         known: Known,
         freshness: Freshness,
         report_lost: Callable[[Source], None],
-        report_missing: Callable[[Source, list[bytes]], None],
+        report_missing: Callable[[Source, Mapping[bytes, Kind], float], None],
     ) -> None:
         self.source = source
         self.known = known
@@ -76,7 +77,7 @@ class Leaves:
             elif isinstance(answer, Attributes) or answer.errno in ABSENT:
                 gone.add(name)
         if gone:
-            self._report_missing(self.source, [join(directory, name) for name in gone])
+            self._report_missing(self.source, {join(directory, name): wanted[name] for name in gone}, asked)
         return gone
 
     def _ask(self, directory: bytes, wanted: dict[bytes, Kind]) -> None:

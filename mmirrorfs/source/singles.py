@@ -95,6 +95,17 @@ def listed(listing: Listing | None, name: bytes) -> Answer | None:
     return Answer(attr, listing.taken) if attr.is_known else None
 
 
+def is_news_of(listing: Listing | None, later: Answer | None, name: bytes, kind: Kind, asked: float) -> bool:
+    """Whether something is known of a name since ``asked``, or that it is of another ``kind``: from its directory's
+    listing, and from what was proved ``later`` of it alone.
+    """
+    if later is not None:
+        found, when = later.attr, later.when
+    else:
+        found, when = (listing.get(name), listing.taken) if listing is not None else (None, asked)
+    return found is not None and (found.kind != kind or when > asked)
+
+
 def _kind(attr: Attributes | None) -> Kind | None:
     return attr.kind if attr is not None else None
 

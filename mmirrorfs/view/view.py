@@ -11,7 +11,7 @@ Everything runs on the event loop's thread; between two awaits nothing else does
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from mmirrorfs.attributes import DIR, Attributes, Kind, bare
@@ -53,11 +53,13 @@ class View:
             Leaves(source, known, state.freshness, reports.lost, self.report_missing) for source, known in both
         ]
 
-    def report_missing(self, source: Source, paths: list[bytes]) -> None:
-        """Something that was known of a source is gone: nothing of it is told any longer."""
-        for path in paths:
-            self.known[source.rank].remove(path, self.freshness.clock())
-        self._reports.missing(source, paths)
+    def report_missing(self, source: Source, paths: Mapping[bytes, Kind], asked: float) -> None:
+        """Something of these types was asked for from ``asked`` on, and is gone: nothing of it is told any longer.
+
+        Unless something else has its name by now, and that is known already.
+        """
+        remove, now = self.known[source.rank].remove, self.freshness.clock()
+        self._reports.missing(source, [path for path, kind in paths.items() if remove(path, kind, asked, now)])
 
     # Requests
 
@@ -166,9 +168,10 @@ class View:
         What is missing is reported, from the shortest path on that is. ESTALE, by which the kernel looks the whole path
         up again, where the view has something else in its place by now; ENOENT where it has not.
         """
+        asked = self.freshness.clock()
         missing = await node.source.run(node.source.reader.first_missing, node.inner, node.kind)
         if missing is not None:
-            self.report_missing(node.source, [missing])
+            self.report_missing(node.source, {missing: node.kind if missing == node.inner else DIR}, asked)
             self._stale(node)
             self.known[node.source.rank].distrust(missing.rpartition(b"/")[0])  # something else may have its name
         return failure(errno.ESTALE if missing is not None and self.inodes.is_shown(node.path) else errno.ENOENT)

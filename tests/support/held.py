@@ -6,6 +6,7 @@ it is known to answer; the rest is read from /proc and /sys, which nothing can h
 
 import json
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from tests.support.polling import holds, poll
 CONNECTIONS = Path("/sys/fs/fuse/connections")
 RESTING = 6
 """Threads that a daemon at rest has at the most: the loop, the notifier, a look at each source, a merge, a probe."""
+REST = 0.7
+"""Seconds without a look after which none is under way."""
 STEADY = 10
 """Looks in a row that find the same, of what is at rest: descriptors of a FUSE source are closed by threads."""
 IDLE = 20.0
@@ -51,6 +54,12 @@ def crawls(view: View) -> list[dict[str, object]]:
 def crawled(view: View) -> None:
     """Wait until all is known; a machine that is busy with something else may take its time."""
     poll(lambda: all(crawl["state"] == "done" for crawl in crawls(view)), "the end of the crawl", 60)
+
+
+def rested(view: View) -> None:
+    """Wait until all is known and nobody looks: each source is looked at once more when the view itself is mounted."""
+    crawled(view)
+    poll(lambda: all(time.time() - source["looked"] > REST for source in status(view)["sources"]), "a rest", 60)
 
 
 def descriptors(view: View) -> int:
