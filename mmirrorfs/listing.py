@@ -60,7 +60,11 @@ def _rows(listed: Iterable[Listed], classes: dict[tuple[int, ...], int]) -> list
     """Names and rows; the loop in which a crawl spends its time."""
     rows: list[tuple[bytes, bytes]] = []
     pack, number, zero = _ROW.pack, classes.setdefault, _ZERO
+    last, row = None, b""
     for name, attr in listed:
+        if attr is last:  # nothing is known of many
+            rows.append((name, row))
+            continue
         mode, nlink, uid, gid, rdev, size, blocks, atime, mtime, ctime, dev, ino = attr
         same = number((mode, nlink, uid, gid, rdev, dev), len(classes))
         try:
@@ -68,6 +72,7 @@ def _rows(listed: Iterable[Listed], classes: dict[tuple[int, ...], int]) -> list
         except struct.error:  # times that do not fit: too rare to be looked for in each
             row = pack(ino, size, blocks, _time(atime), _time(mtime), _time(ctime), same)
         rows.append((name, row))
+        last = attr
     return rows
 
 

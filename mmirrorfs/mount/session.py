@@ -145,6 +145,7 @@ class Session:
         self._mounted = trio.Event()
         self._requests = trio.CancelScope()
         self._told_to_end = trio.Event()
+        self._seen = [trio.Event() for _ in plan.state.sources]
         self._hook = Hook(plan.on_change, plan.mountpoint) if plan.on_change is not None else None
         changed = self._hook.changed if self._hook is not None else _ignored
         state = plan.state
@@ -207,8 +208,9 @@ class Session:
         async with trio.open_nursery() as nursery:
             if listener is not None:
                 await listener.open(2 * len(self._plan.state.sources))
-                self._refresher.doubt(source)
                 nursery.start_soon(listener.run)
+            self._refresher.doubt(source)  # the first scan took names and types alone
+            await self._seen[source.rank].wait()
             if not source.watch.descriptors:
                 self._reports[source.rank].log()
             crawl = self._begin_crawl(source)
@@ -237,7 +239,9 @@ class Session:
         self._again(source)
         self._refresher.doubt(source)
 
-    def _looked(self, source: Source) -> None:
+    def _looked(self, source: Source, whole: bool) -> None:
+        if whole:
+            self._seen[source.rank].set()
         listener = self._listeners[source.rank]
         if listener is not None:
             listener.scanned()

@@ -52,8 +52,9 @@ def _nothing(*said: object) -> None:
 class Refresher:
     """Keeps the index of one view current.
 
-    ``publish`` is told of what changed, ``looked`` is called after each look at a source, and ``back`` with one that
-    was lost and is there again, has something else mounted in it, or is to be looked at anew for another reason.
+    ``publish`` is told of what changed, ``looked`` is called after each look at a source, and is told whether all of it
+    above the depth was listed, ``back`` with one that was lost and is there again, has something else mounted in it, or
+    is to be looked at anew for another reason.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class Refresher:
         state: State,
         publish: Publish,
         fallback: bool = False,
-        looked: Callable[[Source], None] = _nothing,
+        looked: Callable[[Source, bool], None] = _nothing,
         back: Callable[[Source], None] = _nothing,
     ) -> None:
         self._state = state
@@ -159,10 +160,10 @@ class Refresher:
     ) -> Callable[[], Directory | None]:
         """What is looked at: of what is watched that of which something was reported, and of the rest all of it."""
         known = self._state.known[source.rank]
-        if not known.trust.is_begun or source.lost is not None:
-            return partial(source.scan, old) if scan or hints else source.check_root
         if asked:
             return partial(source.scan, old, anew=True)
+        if not known.trust.is_begun or source.lost is not None:
+            return partial(source.scan, old) if scan or hints else source.check_root
         only = hints | (known.listings.polled() if scan else set())
         return partial(source.scan, old, only=only) if only else source.check_root
 
@@ -192,7 +193,7 @@ class Refresher:
         if self._present() != self._merged:
             await self._merge()
         self.looks[source.rank], self.last_took = time.time(), time.perf_counter() - started
-        self._looked(source)
+        self._looked(source, asked and is_over)
 
     def _stands(self, source: Source) -> bool:
         """Whether a source is there: by what is in memory, which wakes no thread, where it was asked lately."""

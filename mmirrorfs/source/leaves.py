@@ -1,7 +1,8 @@
 """Proving what is in merged directories: folders at the depth, and loose files above it.
 
-Rule 1: nobody waits here. The kernel holds the whole directory while one lookup in it is unanswered, so what was last
-known answers, and is proved meanwhile: at once where the answer is in memory, else in one of the source's threads.
+Rule 1: nobody waits here, but for what was never known (``asked``). The kernel may hold the whole directory while one
+lookup in it is unanswered, so what was last known answers, and is proved meanwhile: at once where the answer is in
+memory, else in one of the source's threads.
 Rule 2: a source that says that something is gone is believed at once, and it is reported.
 
 Event loop's thread only.
@@ -9,6 +10,8 @@ Event loop's thread only.
 
 import errno
 from collections.abc import Callable, Iterable, Mapping
+
+import trio
 
 from mmirrorfs.attributes import Attributes, Kind
 from mmirrorfs.source.fetch import failure
@@ -39,6 +42,7 @@ class Leaves:
         self._report_lost = report_lost
         self._report_missing = report_missing
         self._asking: dict[bytes, dict[bytes, Kind]] = {}
+        self._over: dict[bytes, trio.Event] = {}
 
     def refresh(self, directory: bytes, wanted: dict[bytes, Kind]) -> set[bytes]:
         """Have the leaves in a merged directory proved, of the types that they are known by; returns what is gone.
@@ -86,7 +90,7 @@ class Leaves:
         if waiting is not None:
             waiting.update(wanted)
             return
-        self._asking[directory] = wanted
+        self._asking[directory], self._over[directory] = wanted, trio.Event()
         beside(self._ask_until_done, directory)
 
     async def _ask_until_done(self, directory: bytes) -> None:
@@ -94,12 +98,18 @@ class Leaves:
             while wanted := self._asking[directory]:
                 self._asking[directory] = {}
                 asked = self._freshness.clock()
-                answers = await self._asked(directory, list(wanted))
+                answers = await self._answers(directory, list(wanted))
                 self._took(directory, wanted, dict(zip(wanted, answers, strict=True)), asked)
         finally:
             del self._asking[directory]
+            self._over.pop(directory).set()
 
-    async def _asked(self, directory: bytes, names: list[bytes]) -> Iterable[Attributes | OSError]:
+    async def asked(self, directory: bytes) -> None:
+        """Until a thread has asked about all that was wanted of a directory: for as long as the source takes."""
+        if directory in self._over:
+            await self._over[directory].wait()
+
+    async def _answers(self, directory: bytes, names: list[bytes]) -> Iterable[Attributes | OSError]:
         try:
             return await self.source.run(self.source.stat_several, directory, names)
         except SourceLost:

@@ -80,7 +80,7 @@ class Scanner:
         self._checked: Callable[[], None] = lambda: None
         self._only: Collection[bytes] | None = None
         self._way: set[bytes] = set()
-        self._anew = self._asks = False
+        self._anew = self._asks = self._brief = False
 
     def scan(
         self,
@@ -89,16 +89,18 @@ class Scanner:
         progress: Progress | None = None,
         only: Collection[bytes] | None = None,
         anew: bool = False,
+        brief: bool = False,
     ) -> Directory:
         """The tree as it is now; ``old`` itself where nothing moved, and every part of it that did not.
 
         With ``only`` these directories are looked at, and what is in them; with ``anew`` also those that did not move
-        are listed: what is in them may have other attributes.
+        are listed: what is in them may have other attributes. With ``brief`` directories come without them,
+        which is a third of the work.
 
         ``checked`` is asked before a failure inside the source is believed; it raises OSError where the
         source's root is not there. Raises OSError where the root cannot be listed.
         """
-        self._checked, self._only, self._anew = checked, only, anew
+        self._checked, self._only, self._anew, self._brief = checked, only, anew, brief
         self._asks = old is not None
         self._way = {above for path in only or () for above in _ancestors(path)}
         root = _Visit(b"", b"", old, due=only is None or old is None or b"" in only)
@@ -196,14 +198,15 @@ class Scanner:
         """
         excluded, codec, folder = self._reader.excluded, CODEC, self._leaf(DIR)
         found = _Found()
-        entries, everything = found.entries, excluded is nothing_excluded
+        entries, listed, unknown, everything = found.entries, found.listed, bare(DIR), excluded is nothing_excluded
+        typed = self._brief or not lowest
         with os.scandir(fd) as listing:
             for entry in listing:
                 name = entry.name.encode(codec, "surrogateescape")
                 if not everything and excluded(name):
                     continue
-                if not lowest and entry.is_dir(follow_symlinks=False):
-                    found.listed.append((name, bare(DIR)))
+                if typed and entry.is_dir(follow_symlinks=False):
+                    listed.append((name, unknown))
                     entries[name] = folder
                 elif entry.is_symlink():
                     self._link(found, path + b"/" + name if path else name, name)

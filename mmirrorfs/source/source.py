@@ -165,6 +165,7 @@ class Source:
         progress: Progress | None = None,
         only: Collection[bytes] | None = None,
         anew: bool = False,
+        brief: bool = False,
     ) -> Directory:
         """The tree down to the depth, sharing with ``old`` what did not move (see ``Scanner.scan``). Blocking.
 
@@ -172,7 +173,7 @@ class Source:
         """
         self.check_root()
         try:
-            found = self._scanner.scan(old, self.check_root, partial(self._heard, progress), only, anew)
+            found = self._scanner.scan(old, self.check_root, partial(self._heard, progress), only, anew, brief)
         except OSError as error:
             if old is not None and error.errno in SHORTAGE:
                 raise

@@ -2,8 +2,8 @@
 
 Rule 1: answers come from what is known of the sources (``source.known``), which is proved first where it is too old.
 Rule 2: between reading what is known and writing the reply nothing is awaited; after a wait, it is read again.
-Rule 3: nobody waits in a merged directory: the kernel holds all of it while one lookup in it is unanswered. What is too
-old is told there as it was last known, for no time, and proved meanwhile.
+Rule 3: in a merged directory nobody waits, but for what was never known: the kernel may hold all of it while one lookup
+in it is unanswered. What is too old is told there as it was last known, for no time, and proved meanwhile.
 Rule 4: what lies in one source stays what it is, so that what is open goes on.
 
 Everything runs on the event loop's thread; between two awaits nothing else does. Functions raise OSError.
@@ -54,10 +54,7 @@ class View:
         ]
 
     def report_missing(self, source: Source, paths: Mapping[bytes, Kind], asked: float) -> None:
-        """Something of these types was asked for from ``asked`` on, and is gone: nothing of it is told any longer.
-
-        Unless something else has its name by now, and that is known already.
-        """
+        """What was asked for, of these types, is gone: nothing of it is told any longer, unless it is known better."""
         remove, now = self.known[source.rank].remove, self.freshness.clock()
         self._reports.missing(source, [path for path, kind in paths.items() if remove(path, kind, asked, now)])
 
@@ -69,7 +66,7 @@ class View:
         if name in (b".", b".."):
             return await self.dots(above, name)
         if isinstance(above, MergedNode):
-            return self._lookup_merged(above, name)
+            return await self._lookup_merged(above, name)
         assert isinstance(above, FileNode)
         return await self._lookup_inside(above, name)
 
@@ -200,7 +197,7 @@ class View:
         if file is not None:
             await self._freshen_open(file)
         elif node.indexed:
-            if self.prove_leaf(node) is None:
+            if await self._leaf(node) is None:
                 raise failure(errno.ESTALE if self.inodes.is_shown(node.path) else errno.ENOENT)
         else:
             found = await self.fetch[node.source.rank].entry(node.above, node.name)
@@ -228,6 +225,14 @@ class View:
         if self.leaves[node.source.rank].refresh(node.above, {node.name: node.kind}):
             return None
         return known.entry(node.above, node.name) or Answer(None, NEVER)
+
+    async def _leaf(self, node: FileNode) -> Answer | None:
+        """The same. Nobody waits but for what was never known: right after the start."""
+        found = self.prove_leaf(node)
+        if found is not None and found.attr is None:
+            await self.leaves[node.source.rank].asked(node.above)
+            found = self.prove_leaf(node)
+        return found
 
     def is_outdated(self, node: Node) -> bool:
         """Whether a leaf of an index that was swapped since is known to be gone, or to be something else."""
@@ -278,8 +283,8 @@ class View:
 
     # Names
 
-    def _lookup_merged(self, above: MergedNode, name: bytes) -> Node:
-        """Nobody waits. A winner that is found gone gives way to the next source at once."""
+    async def _lookup_merged(self, above: MergedNode, name: bytes) -> Node:
+        """A winner that is found gone gives way to the next source at once."""
         for _ in range(len(self.sources) + 1):
             child = self.inodes.current(above).children.get(name)
             if child is None:
@@ -287,9 +292,9 @@ class View:
             node = self.inodes.child(above, name, child)
             if not isinstance(node, FileNode):
                 return node
-            found = self.prove_leaf(node)
-            if found is not None:
-                return self._named(node, found)
+            found = await self._leaf(node)
+            if found is not None and found.attr is not None:
+                return self.inodes.identified(node, found.attr)
         raise failure(errno.EIO)
 
     async def _lookup_inside(self, above: FileNode, name: bytes) -> FileNode:
@@ -314,12 +319,6 @@ class View:
             if len(name) > LONGEST and error.errno == errno.ENOENT:
                 raise _absence(name) from None
             raise await self._absent(above) if error.errno in ABSENT else error from None
-
-    def _named(self, node: FileNode, found: Answer) -> FileNode:
-        """The node of what has the path of one by now: itself, or what took the place of what is open."""
-        if found.attr is None:
-            raise failure(errno.EIO)
-        return self.inodes.identified(node, found.attr)
 
     async def _absent(self, above: FileNode) -> OSError:
         """The error for a name that is not in a folder: the folder itself may not be there any more."""
