@@ -1,6 +1,6 @@
 """One directory of one source as a value: its stamp, its names in byte order, and a row of attributes for each.
 
-Packed into one ``bytes``: some 53 bytes an entry and its name, so that a library can be known whole, and a process
+Packed into one ``bytes``: some 49 bytes an entry and its name, so that a library can be known whole, and a process
 can send it as it is. Immutable: any thread may read one. No I/O, no clock, no FUSE.
 
 The blob is, one after another: a head, the classes (what many entries share: mode, owner, device), a mark for every
@@ -27,9 +27,11 @@ CHUNK = 64
 """Names between two marks: so many are searched at once."""
 
 _HEAD = struct.Struct("<QQQQIIB")
-_CLASS = struct.Struct("<IIIIQQ")
+_CLASS = struct.Struct("<IIIIIQQ")
 _MARK = struct.Struct("<I")
-_ROW = struct.Struct("<QQQQQQI")
+_ROW = struct.Struct("<QQIQQQI")
+_LOW = (1 << 32) - 1
+"""What a row has of the number of blocks: hardly a file has more (2 TiB), so the rest is in its class."""
 _ZERO = 1 << 61
 """What times are counted from, in nanoseconds before the epoch: in 64 bits they last from 1896 to 2481."""
 _LATEST = (1 << 64) - 1
@@ -66,11 +68,11 @@ def _rows(listed: Iterable[Listed], classes: dict[tuple[int, ...], int]) -> list
             rows.append((name, row))
             continue
         mode, nlink, uid, gid, rdev, size, blocks, atime, mtime, ctime, dev, ino = attr
-        same = number((mode, nlink, uid, gid, rdev, dev), len(classes))
+        same = number((mode, nlink, uid, gid, blocks >> 32, rdev, dev), len(classes))
         try:
-            row = pack(ino, size, blocks, atime + zero, mtime + zero, ctime + zero, same)
+            row = pack(ino, size, blocks & _LOW, atime + zero, mtime + zero, ctime + zero, same)
         except struct.error:  # times that do not fit: too rare to be looked for in each
-            row = pack(ino, size, blocks, _time(atime), _time(mtime), _time(ctime), same)
+            row = pack(ino, size, blocks & _LOW, _time(atime), _time(mtime), _time(ctime), same)
         rows.append((name, row))
         last = attr
     return rows
@@ -249,9 +251,9 @@ class Listing:
 def _attributes(
     shared: tuple[int, ...], ino: int, size: int, blocks: int, atime: int, mtime: int, ctime: int
 ) -> Attributes:
-    mode, nlink, uid, gid, rdev, dev = shared
+    mode, nlink, uid, gid, high, rdev, dev = shared
     fields = (
-        mode, nlink, uid, gid, rdev, size, blocks, atime - _ZERO, mtime - _ZERO, ctime - _ZERO, dev, ino,
+        mode, nlink, uid, gid, rdev, size, blocks | high << 32, atime - _ZERO, mtime - _ZERO, ctime - _ZERO, dev, ino,
     )  # fmt: skip
     return tuple.__new__(Attributes, fields)  # the class's own way takes half as long again
 
