@@ -129,9 +129,14 @@ class Operations(Writes):
         fh: FileHandleT | None,
         ctx: RequestContext,
     ) -> EntryAttributes:
-        """Change nothing, for an announcer, and say what is so; EROFS for everybody else."""
+        """Change nothing, for an announcer, and say what is so; EROFS for everybody else.
+
+        For no time: this reply alone overrides an invalidation that came after it was written.
+        """
         self.stage.check_node(ctx.pid, inode, Step.EDIT, Step.TOUCH)
-        return self._told(await self._view.getattr(inode))
+        found = self._told(await self._view.getattr(inode))
+        found.attr_timeout = 0
+        return found
 
     @guarded
     async def readlink(self, inode: InodeT, ctx: RequestContext) -> FileNameT:

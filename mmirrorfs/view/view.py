@@ -266,10 +266,10 @@ class View:
     async def _freshen_open(self, file: OpenFile) -> None:
         """Of what is open, whatever has its name by now. Nobody waits where it is in a merged directory."""
         node = file.node
-        if node.held is not None and self.freshness.is_fresh(node.held.when):
-            return
-        if file.local:
+        if file.local:  # a microsecond, and it may have changed since it was reported
             node.held = Answer(attributes(os.fstat(file.fd)), self.freshness.clock())
+        elif node.held is not None and self.freshness.is_fresh(node.held.when):
+            return
         elif node.indexed:
             beside(self.files.prove, file, self._prove_open)
         else:
