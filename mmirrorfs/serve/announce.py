@@ -34,6 +34,8 @@ TRIES = 5
 """Times that one is tried: whoever asks for the name between two calls has the kernel know better than is announced."""
 AGAIN = frozenset((errno.ENOENT, errno.ESTALE, errno.ENOTDIR, errno.EISDIR, errno.EEXIST))
 """What that looks like."""
+_OVER = frozenset((errno.ECONNABORTED, errno.ENOTCONN))
+"""The view was unmounted."""
 PAUSE = 0.002
 """Seconds between two tries."""
 FILES = 2000
@@ -118,7 +120,7 @@ class Announcer:
         """The view cannot be written to: it was unmounted, or another mount lies over it."""
         with self._changed:
             self._waiting.clear()
-        if not self._has_warned:
+        if not self._has_warned and error.errno not in _OVER:
             self._has_warned = True
             log.warning("changes in the view cannot be announced to its watchers: %s", error.strerror)
 

@@ -200,7 +200,10 @@ class View:
             if await self._leaf(node) is None:
                 raise failure(errno.ESTALE if self.inodes.is_shown(node.path) else errno.ENOENT)
         else:
-            found = await self.fetch[node.source.rank].entry(node.above, node.name)
+            try:
+                found = await self.fetch[node.source.rank].entry(node.above, node.name)
+            except OSError as error:
+                raise await self.gone(node) if error.errno in ABSENT else error from None
             if found.attr is not None and found.attr.kind != node.kind:
                 raise failure(errno.ENOENT)
         self.answer(node)
