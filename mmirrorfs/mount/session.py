@@ -239,8 +239,8 @@ class Session:
         self._again(source)
         self._refresher.doubt(source)
 
-    def _looked(self, source: Source, whole: bool) -> None:
-        if whole:
+    def _looked(self, source: Source) -> None:
+        if not self._refresher.is_brief(source):
             self._seen[source.rank].set()
         listener = self._listeners[source.rank]
         if listener is not None:
