@@ -209,10 +209,12 @@ class Session:
             if listener is not None:
                 await listener.open(2 * len(self._plan.state.sources))
                 nursery.start_soon(listener.run)
-            self._refresher.doubt(source)  # the first scan took names and types alone
-            await self._seen[source.rank].wait()
             if not source.watch.descriptors:
                 self._reports[source.rank].log()
+            if listener is not None or self._refresher.is_brief(source):
+                self._refresher.doubt(source)
+            if self._refresher.is_brief(source):
+                await self._seen[source.rank].wait()
             crawl = self._begin_crawl(source)
             if crawl is not None:
                 nursery.start_soon(crawl.run)

@@ -73,7 +73,7 @@ class Refresher:
         self._wake = [trio.Event() for _ in state.sources]
         self._asked = [False for _ in state.sources]
         self._hints = [set[bytes]() for _ in state.sources]
-        self._brief = [True for _ in state.sources]
+        self._brief = [source.local for source in state.sources]
         self._asked_root = [NEVER for _ in state.sources]
         self._mounts: list[tuple[int, ...] | None] = [source.mounts for source in state.sources]
         self._merging = trio.Lock()
