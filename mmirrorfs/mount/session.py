@@ -12,7 +12,7 @@ import os
 import select
 import signal
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import pyfuse3
@@ -145,7 +145,6 @@ class Session:
         self._mounted = trio.Event()
         self._requests = trio.CancelScope()
         self._told_to_end = trio.Event()
-        self._seen = [trio.Event() for _ in plan.state.sources]
         self._hook = Hook(plan.on_change, plan.mountpoint) if plan.on_change is not None else None
         changed = self._hook.changed if self._hook is not None else _ignored
         state = plan.state
@@ -184,9 +183,16 @@ class Session:
 
     def _status(self) -> dict[str, object]:
         """How the view is, for monitoring: see ``serve.status``."""
-        crawls = [crawl.progress if crawl is not None else Progress() for crawl in self._crawls]
+        crawls = [self._progress(source) for source in self._plan.state.sources]
         watches = [report.now() for report in self._reports]
         return status(self._view, self._directories, self._refresher, crawls, watches)
+
+    def _progress(self, source: Source) -> Progress:
+        """Nothing is done before the attributes are known of what the first scan took the names of."""
+        crawl = self._crawls[source.rank]
+        found = crawl.progress if crawl is not None else Progress()
+        is_early = found.state == "done" and self._refresher.is_brief(source)
+        return replace(found, state="crawling") if is_early else found
 
     def _crawl(self, plan: CrawlPlan | None, source: Source, known: Known) -> Crawl | None:
         if plan is None:
@@ -213,8 +219,6 @@ class Session:
                 self._reports[source.rank].log()
             if listener is not None or self._refresher.is_brief(source):
                 self._refresher.doubt(source)
-            if self._refresher.is_brief(source):
-                await self._seen[source.rank].wait()
             crawl = self._begin_crawl(source)
             if crawl is not None:
                 nursery.start_soon(crawl.run)
@@ -242,8 +246,6 @@ class Session:
         self._refresher.doubt(source)
 
     def _looked(self, source: Source) -> None:
-        if not self._refresher.is_brief(source):
-            self._seen[source.rank].set()
         listener = self._listeners[source.rank]
         if listener is not None:
             listener.scanned()
