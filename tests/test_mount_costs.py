@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.held import rested
 from tests.support.mounts import View, mounted
 from tests.support.polling import poll
 from tests.support.tracing import Costs, Trace, traced
@@ -28,7 +29,8 @@ def view(place: Path) -> Iterator[View]:
     """Two artists of two albums in each source, one artist and one album in both; kept for longer than a test takes."""
     high = grow(place / "sources" / "high", {b"A": {b"a": TRACKS, b"b": TRACKS}, b"B": {b"a": TRACKS, b"b": TRACKS}})
     low = grow(place / "sources" / "low", {b"B": {b"a": TRACKS, b"c": TRACKS}, b"C": {b"a": TRACKS, b"b": TRACKS}})
-    with mounted(place / "view", high, low, depth=2, options=["--refresh=6000", "--watch=off"]) as view:
+    with mounted(place / "view", high, low, depth=2, options=["--refresh=6000", "--watch=off", "--crawl=off"]) as view:
+        rested(view)
         yield view
 
 

@@ -45,6 +45,7 @@ def walk(top: Path) -> list[tuple[str, int]]:
 def view(place: Path) -> Iterator[View]:
     high, low = grow(place / "sources/high", HIGH), grow(place / "sources/low", LOW)
     with mounted(place / "view", high, low, depth=2, options=[LASTING]) as view:
+        crawled(view)
         rested(view)
         yield view
 

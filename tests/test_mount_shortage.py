@@ -99,7 +99,7 @@ def test_without_descriptors_opens_fail_and_nothing_else(place: Path, sources: l
             assert lost(view) == []
         shows(lambda: len(names(view)) == len(before) + 2, "what came meanwhile")
         assert [(view.mountpoint / name / "track").read_text() for name in NAMES] == [f"h{name}" for name in NAMES]
-        shows(lambda: descriptors(view) == held, "as few descriptors as before")
+        shows(lambda: descriptors(view) <= held, "no more descriptors than before")
 
 
 STACK = 1 << 30
@@ -168,7 +168,7 @@ def test_a_source_whose_files_cannot_be_read_is_there_all_the_same(place: Path, 
         assert os.listdir(view.mountpoint / NAMES[0]) == ["track"]
         bad.go_on()
         assert [path.read_text() for path in paths] == [f"h{name}" for name in NAMES]
-        shows(lambda: descriptors(view) == held, "as few descriptors as before")
+        shows(lambda: descriptors(view) <= held, "no more descriptors than before")
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -89,7 +89,7 @@ class World:
 
         return counted
 
-    def _note(self, source: Source, whole: bool) -> None:
+    def _note(self, source: Source) -> None:
         self._looked.set()
         self._looked = trio.Event()
 

@@ -65,7 +65,7 @@ def scan(sources: Sequence[Source]) -> list[Directory]:
     def look(*group: Source) -> None:
         for source in group:
             try:
-                trees[source.rank] = source.scan(None, count.add, brief=True)
+                trees[source.rank] = source.scan(None, count.add, brief=source.local)
             except SourceLost as error:
                 lost.append(f"source {printable(source.path)} cannot be read: {error.reason}")
 

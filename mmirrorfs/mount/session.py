@@ -12,7 +12,7 @@ import os
 import select
 import signal
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyfuse3
 import trio
@@ -96,7 +96,6 @@ class Session:
         self._mounted = trio.Event()
         self._requests = trio.CancelScope()
         self._told_to_end = trio.Event()
-        self._seen = [trio.Event() for _ in plan.state.sources]
         self._hook = Hook(plan.on_change, plan.mountpoint) if plan.on_change is not None else None
         changed = self._hook.changed if self._hook is not None else _ignored
         state = plan.state
@@ -141,10 +140,17 @@ class Session:
 
     def _status(self) -> dict[str, object]:
         """How the view is, for monitoring: see ``serve.status``."""
-        crawls = [crawl.progress if crawl is not None else Progress() for crawl in self._crawls]
+        crawls = [self._progress(source) for source in self._plan.state.sources]
         watches = [report.now() for report in self._reports]
         found = status(self._view, self._directories, self._refresher, crawls, watches)
         return {**found, "announce": self.announcers.report()}
+
+    def _progress(self, source: Source) -> Progress:
+        """Nothing is done before the attributes are known of what the first scan took the names of."""
+        crawl = self._crawls[source.rank]
+        found = crawl.progress if crawl is not None else Progress()
+        is_early = found.state == "done" and self._refresher.is_brief(source)
+        return replace(found, state="crawling") if is_early else found
 
     def _crawl(self, plan: CrawlPlan | None, source: Source, known: Known) -> Crawl | None:
         if plan is None:
@@ -167,10 +173,10 @@ class Session:
             if listener is not None:
                 await listener.open(2 * len(self._plan.state.sources))
                 nursery.start_soon(listener.run)
-            self._refresher.doubt(source)  # the first scan took names and types alone
-            await self._seen[source.rank].wait()
             if not source.watch.descriptors:
                 self._reports[source.rank].log()
+            if listener is not None or self._refresher.is_brief(source):
+                self._refresher.doubt(source)
             crawl = self._begin_crawl(source)
             if crawl is not None:
                 nursery.start_soon(crawl.run)
@@ -197,9 +203,7 @@ class Session:
         self._again(source)
         self._refresher.doubt(source)
 
-    def _looked(self, source: Source, whole: bool) -> None:
-        if whole:
-            self._seen[source.rank].set()
+    def _looked(self, source: Source) -> None:
         listener = self._listeners[source.rank]
         if listener is not None:
             listener.scanned()

@@ -52,9 +52,8 @@ def _nothing(*said: object) -> None:
 class Refresher:
     """Keeps the index of one view current.
 
-    ``publish`` is told of what changed, ``looked`` is called after each look at a source, and is told whether all of it
-    above the depth was listed, ``back`` with one that was lost and is there again, has something else mounted in it, or
-    is to be looked at anew for another reason.
+    ``publish`` is told of what changed, ``looked`` is called after each look at a source, and ``back`` with one that
+    was lost and is there again, has something else mounted in it, or is to be looked at anew for another reason.
     """
 
     def __init__(
@@ -62,7 +61,7 @@ class Refresher:
         state: State,
         publish: Publish,
         fallback: bool = False,
-        looked: Callable[[Source, bool], None] = _nothing,
+        looked: Callable[[Source], None] = _nothing,
         back: Callable[[Source], None] = _nothing,
     ) -> None:
         self._state = state
@@ -74,6 +73,7 @@ class Refresher:
         self._wake = [trio.Event() for _ in state.sources]
         self._asked = [False for _ in state.sources]
         self._hints = [set[bytes]() for _ in state.sources]
+        self._brief = [source.local for source in state.sources]
         self._asked_root = [NEVER for _ in state.sources]
         self._mounts: list[tuple[int, ...] | None] = [source.mounts for source in state.sources]
         self._merging = trio.Lock()
@@ -94,6 +94,10 @@ class Refresher:
         """Look at all of a source now, whatever it has reported."""
         self._asked[source.rank] = True
         self._wake[source.rank].set()
+
+    def is_brief(self, source: Source) -> bool:
+        """Whether names and types alone are known of some that are above the depth: from the first scan."""
+        return self._brief[source.rank]
 
     def hint(self, source: Source, directories: set[bytes]) -> None:
         """Look at some directories of a source: it reported that something in them changed."""
@@ -160,10 +164,10 @@ class Refresher:
     ) -> Callable[[], Directory | None]:
         """What is looked at: of what is watched that of which something was reported, and of the rest all of it."""
         known = self._state.known[source.rank]
+        if not known.trust.is_begun or source.lost is not None:
+            return partial(source.scan, old, anew=self._brief[source.rank]) if scan or hints else source.check_root
         if asked:
             return partial(source.scan, old, anew=True)
-        if not known.trust.is_begun or source.lost is not None:
-            return partial(source.scan, old) if scan or hints else source.check_root
         only = hints | (known.listings.polled() if scan else set())
         return partial(source.scan, old, only=only) if only else source.check_root
 
@@ -193,7 +197,8 @@ class Refresher:
         if self._present() != self._merged:
             await self._merge()
         self.looks[source.rank], self.last_took = time.time(), time.perf_counter() - started
-        self._looked(source, asked and is_over)
+        self._brief[source.rank] = self._brief[source.rank] and not (asked and is_over)
+        self._looked(source)
 
     def _stands(self, source: Source) -> bool:
         """Whether a source is there: by what is in memory, which wakes no thread, where it was asked lately."""

@@ -126,6 +126,7 @@ class Crawl:
         pause = SHORTEST
         while True:
             self._reset("crawling")
+            await trio.lowlevel.checkpoint()  # one that is cancelled may have no descriptors any more
             ended, why = await self._pass()
             if ended != "failed":
                 return ended

@@ -1,9 +1,9 @@
 """The directories of one source that are known: by path, and by what they are called where changes are reported.
 
-Above the depth they stay; below it the one that was not used for longest comes first. Event loop's thread only; no I/O.
+Above the depth they stay; below it the one that was not used for longest comes first: in a plain dictionary, which
+takes 80 bytes a directory less than an ordered one. Event loop's thread only; no I/O.
 """
 
-from collections import OrderedDict
 from collections.abc import Container
 
 from mmirrorfs.listing import Listing
@@ -15,7 +15,7 @@ class Listings:
 
     def __init__(self) -> None:
         self.above: dict[bytes, Listing] = {}
-        self.below: OrderedDict[bytes, Listing] = OrderedDict()
+        self.below: dict[bytes, Listing] = {}
         self._paths: dict[bytes, bytes] = {}
         self._others: dict[bytes, list[bytes]] = {}
 
@@ -36,8 +36,9 @@ class Listings:
     def use(self, path: bytes) -> Listing | None:
         """One that somebody asks for."""
         found = self.above.get(path)
-        if found is None and (found := self.below.get(path)) is not None:
-            self.below.move_to_end(path)
+        if found is None and (found := self.below.pop(path, None)) is not None:
+            known = self._paths.get(found.key)
+            self.below[known if known == path else path] = found  # one path object, not two
         return found
 
     def peek(self, path: bytes) -> Listing | None:

@@ -57,8 +57,7 @@ def crawled(view: View) -> None:
 
 
 def rested(view: View) -> None:
-    """Wait until all is known and nobody looks: each source is looked at once more when the view itself is mounted."""
-    crawled(view)
+    """Wait until nobody looks: all of a source is looked at once mounted, and when the mount table moves."""
     poll(lambda: all(time.time() - source["looked"] > REST for source in status(view)["sources"]), "a rest", 60)
 
 
