@@ -191,7 +191,7 @@ class Session:
         """Nothing is done before the attributes are known of what the first scan took the names of."""
         crawl = self._crawls[source.rank]
         found = crawl.progress if crawl is not None else Progress()
-        is_early = found.state == "done" and self._refresher.is_brief(source)
+        is_early = found.state == "done" and source.brief
         return replace(found, state="crawling") if is_early else found
 
     def _crawl(self, plan: CrawlPlan | None, source: Source, known: Known) -> Crawl | None:
@@ -217,7 +217,7 @@ class Session:
                 nursery.start_soon(listener.run)
             if not source.watch.descriptors:
                 self._reports[source.rank].log()
-            if listener is not None or self._refresher.is_brief(source):
+            if listener is not None or source.brief:
                 self._refresher.doubt(source)
             crawl = self._begin_crawl(source)
             if crawl is not None:

@@ -73,7 +73,6 @@ class Refresher:
         self._wake = [trio.Event() for _ in state.sources]
         self._asked = [False for _ in state.sources]
         self._hints = [set[bytes]() for _ in state.sources]
-        self._brief = [source.local for source in state.sources]
         self._asked_root = [NEVER for _ in state.sources]
         self._mounts: list[tuple[int, ...] | None] = [source.mounts for source in state.sources]
         self._merging = trio.Lock()
@@ -94,10 +93,6 @@ class Refresher:
         """Look at all of a source now, whatever it has reported."""
         self._asked[source.rank] = True
         self._wake[source.rank].set()
-
-    def is_brief(self, source: Source) -> bool:
-        """Whether names and types alone are known of some that are above the depth: from the first scan."""
-        return self._brief[source.rank]
 
     def hint(self, source: Source, directories: set[bytes]) -> None:
         """Look at some directories of a source: it reported that something in them changed."""
@@ -165,7 +160,7 @@ class Refresher:
         """What is looked at: of what is watched that of which something was reported, and of the rest all of it."""
         known = self._state.known[source.rank]
         if not known.trust.is_begun or source.lost is not None:
-            return partial(source.scan, old, anew=self._brief[source.rank]) if scan or hints else source.check_root
+            return partial(source.scan, old, anew=source.brief) if scan or hints else source.check_root
         if asked:
             return partial(source.scan, old, anew=True)
         only = hints | (known.listings.polled() if scan else set())
@@ -197,7 +192,7 @@ class Refresher:
         if self._present() != self._merged:
             await self._merge()
         self.looks[source.rank], self.last_took = time.time(), time.perf_counter() - started
-        self._brief[source.rank] = self._brief[source.rank] and not (asked and is_over)
+        source.brief = source.brief and not (asked and is_over)
         self._looked(source)
 
     def _stands(self, source: Source) -> bool:

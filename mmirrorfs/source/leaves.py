@@ -22,6 +22,14 @@ from mmirrorfs.source.source import ABSENT, Source, SourceLost
 from mmirrorfs.source.walks import join
 
 
+class _Asking:
+    """Names of one directory that a thread is to be asked about, and when all of them were."""
+
+    def __init__(self, wanted: dict[bytes, Kind]) -> None:
+        self.wanted = wanted
+        self.over = trio.Event()
+
+
 class Leaves:
     """Asks one source for one view. ``report_lost`` is called when it turns out to be lost; ``report_missing`` with
     paths at which nothing is any more, or something else than what was known to be there, with the types that this had
@@ -41,8 +49,7 @@ class Leaves:
         self._freshness = freshness
         self._report_lost = report_lost
         self._report_missing = report_missing
-        self._asking: dict[bytes, dict[bytes, Kind]] = {}
-        self._over: dict[bytes, trio.Event] = {}
+        self._asking: dict[bytes, _Asking] = {}
 
     def refresh(self, directory: bytes, wanted: dict[bytes, Kind]) -> set[bytes]:
         """Have the leaves in a merged directory proved, of the types that they are known by; returns what is gone.
@@ -88,26 +95,27 @@ class Leaves:
         """Have a thread ask about some names of a directory; one at a time, what comes meanwhile is asked next."""
         waiting = self._asking.get(directory)
         if waiting is not None:
-            waiting.update(wanted)
+            waiting.wanted.update(wanted)
             return
-        self._asking[directory], self._over[directory] = wanted, trio.Event()
+        self._asking[directory] = _Asking(wanted)
         beside(self._ask_until_done, directory)
 
     async def _ask_until_done(self, directory: bytes) -> None:
+        asking = self._asking[directory]
         try:
-            while wanted := self._asking[directory]:
-                self._asking[directory] = {}
+            while wanted := asking.wanted:
+                asking.wanted = {}
                 asked = self._freshness.clock()
                 answers = await self._answers(directory, list(wanted))
                 self._took(directory, wanted, dict(zip(wanted, answers, strict=True)), asked)
         finally:
             del self._asking[directory]
-            self._over.pop(directory).set()
+            asking.over.set()
 
     async def asked(self, directory: bytes) -> None:
         """Until a thread has asked about all that was wanted of a directory: for as long as the source takes."""
-        if directory in self._over:
-            await self._over[directory].wait()
+        if directory in self._asking:
+            await self._asking[directory].over.wait()
 
     async def _answers(self, directory: bytes, names: list[bytes]) -> Iterable[Attributes | OSError]:
         try:

@@ -66,8 +66,9 @@ class SourceLost(OSError):
 class Source:
     """A source tree. ``path`` is what the user gave, ``name`` what it is called in messages, ``rank`` its place.
 
-    ``lost`` is the reason why the source counts as lost, or None. Only whoever refreshes clears it. ``locality`` says
-    which parts of it are local; ``local``, if given, that all of it is or that nothing is.
+    ``lost`` is the reason why the source counts as lost, or None. Only whoever refreshes clears it. ``brief`` says that
+    the first scan took names and types alone; it is cleared when all is known that is above the depth. ``locality``
+    says which parts of it are local; ``local``, if given, that all of it is or that nothing is.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class Source:
         self.reader = Reader(self.root, excluded, follow, self._answered, self.watch.mark)
         self.lost: str | None = None
         self.told_lost = False
+        self.brief = False
         self._names: Container[bytes] = ()
         with self._opened_root() as fd:
             self._identity = _identity(fd)
@@ -183,6 +185,7 @@ class Source:
         if is_other or not self._stands():  # it was unplugged just before the scan, or meanwhile
             self.check_root()
         self._names = found.entries
+        self.brief = self.brief or brief
         return found
 
     def _heard(self, progress: Progress | None, found: int) -> None:
