@@ -155,6 +155,14 @@ def test_the_attributes_of_all_that_is_not_scanned_itself_are_taken(root: Path) 
     assert listing.names() == [b"A", b"B", b"file", b"pipe"], "of those that are, the names"
 
 
+def test_a_brief_scan_takes_directories_without_attributes_and_a_whole_one_after_it_has_all(root: Path) -> None:
+    again = scanner(root, 1)
+    brief, whole = again.scan(None, lambda: None, brief=True), scan(scanner(root, 1))
+    assert shape(brief) == shape(whole)
+    assert {name for name, attr in brief.listing.entries() if not attr.is_known} == {b"A", b"B"}
+    assert again.scan(brief, lambda: None, anew=True).listing.blob == whole.listing.blob
+
+
 def test_attributes_that_moved_are_no_change_of_the_names(root: Path) -> None:
     again, before = scanner(root, 1), attributes((root / "A").stat())
     first = scan(again)

@@ -3,6 +3,7 @@
 import errno
 import os
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -309,3 +310,16 @@ def test_the_promise_is_kept_by_what_is_kept_and_how_often_is_looked() -> None:
         assert parts.period is not None
         assert parts.period + parts.kernel < seconds
     assert Freshness.promised(0, time.monotonic) == Freshness(0.5, 0.5, None, time.monotonic)
+
+
+@pytest.mark.parametrize("local", [True, False], ids=["local", "remote"])
+async def test_who_looks_up_what_a_brief_scan_left_out_waits_for_it(
+    high: Path, low: Path, clock: Clock, local: bool
+) -> None:
+    both = sources(high, low, depth=2, local=local)
+    for source in both:
+        source.scan = partial(source.scan, brief=True)  # type: ignore[method-assign]
+    view = view_of(both, clock=clock)
+    assert view.known[0].entry(b"A", b"Gold") is None
+    assert (await seen(view, "A/Gold")).ino == (high / "A/Gold").stat().st_ino
+    assert (await seen(view, "A/More")).ino == (low / "A/More").stat().st_ino
