@@ -40,12 +40,13 @@ def song(path: Path, title: str) -> None:
 class Player:
     """An MPD that looks at one music directory."""
 
-    def __init__(self, place: Path, music: Path) -> None:
+    def __init__(self, place: Path, music: Path, watches: bool = False) -> None:
         place.mkdir(exist_ok=True)
         self._place = place
         self._socket = place / "socket"
+        update = "yes" if watches else "no"
         lines = [f'music_directory "{music}"', f'bind_to_address "{self._socket}"', f'log_file "{place}/log"']
-        lines += [f'db_file "{place}/database"', f'state_file "{place}/state"', 'auto_update "no"']
+        lines += [f'db_file "{place}/database"', f'state_file "{place}/state"', f'auto_update "{update}"']
         lines += ['audio_output {\n type "null"\n name "nothing"\n}']
         (place / "mpd.conf").write_text("\n".join(lines) + "\n")
         self._socket.unlink(missing_ok=True)
@@ -76,9 +77,9 @@ class Player:
 
 
 @contextlib.contextmanager
-def player(place: Path, music: Path) -> Iterator[Player]:
-    """An MPD, ended with the block."""
-    made = Player(place, music)
+def player(place: Path, music: Path, watches: bool = False) -> Iterator[Player]:
+    """An MPD, ended with the block. Where it ``watches``, it updates what inotify tells it of."""
+    made = Player(place, music, watches)
     try:
         yield made
     finally:

@@ -16,6 +16,8 @@ import pytest
 import trio
 
 from mmirrorfs.serve.operations import Operations
+from mmirrorfs.serve.stage import Stage
+from mmirrorfs.serve.writes import Writes
 from mmirrorfs.source.source import Source
 from mmirrorfs.tree import Rank
 from mmirrorfs.view.directories import Directories
@@ -24,22 +26,40 @@ from mmirrorfs.view.labels import Labels
 from tests.build import view_of
 from tests.support.trees import folders, grow
 
+NOBODY = pyfuse3.RequestContext()
+"""A caller, of no number."""
 ARGUMENTS: dict[str, tuple[object, ...]] = {
-    "lookup": (1, b"1", None),
-    "getattr": (1, None),
-    "readlink": (1, None),
-    "open": (1, os.O_RDONLY, None),
+    "lookup": (1, b"1", NOBODY),
+    "getattr": (1, NOBODY),
+    "setattr": (1, None, None, None, NOBODY),
+    "readlink": (1, NOBODY),
+    "open": (1, os.O_RDONLY, NOBODY),
     "read": (1, 0, 4096),
     "release": (1,),
-    "opendir": (1, None),
+    "opendir": (1, NOBODY),
     "readdir": (1, 0, None),
     "releasedir": (1,),
-    "statfs": (None,),
-    "getxattr": (1, b"user.x", None),
-    "listxattr": (1, pyfuse3.RequestContext()),
+    "statfs": (NOBODY,),
+    "getxattr": (1, b"user.x", NOBODY),
+    "listxattr": (1, NOBODY),
+    "rename": (1, b"1", 1, b"2", 0, NOBODY),
+    "unlink": (1, b"1", NOBODY),
+    "rmdir": (1, b"1", NOBODY),
 }
 """The handlers that look at the view, and something to call each with."""
-APART = {"flush", "forget"}
+WRITES: dict[str, tuple[object, ...]] = {
+    **{name: ARGUMENTS[name] for name in ("setattr", "rename", "unlink", "rmdir")},
+    "mkdir": (1, b"2", 0o755, NOBODY),
+    "mknod": (1, b"2", 0o644, 0, NOBODY),
+    "create": (1, b"2", 0o644, os.O_WRONLY, NOBODY),
+    "symlink": (1, b"2", b"1", NOBODY),
+    "link": (1, 1, b"2", NOBODY),
+    "write": (0, 0, b"x"),
+    "setxattr": (1, b"user.x", b"", NOBODY),
+    "removexattr": (1, b"user.x", NOBODY),
+}
+"""All that would write, and is refused to whoever does not announce something."""
+APART = {"flush", "forget", *WRITES.keys() - ARGUMENTS.keys()}
 """flush says ENOSYS on purpose, once a mount, and forget has nobody to answer to."""
 
 
@@ -60,7 +80,8 @@ def _operations(place: Path) -> Operations:
     trees = [grow(place / name, folders(name, "1")) for name in ("high", "low")]
     sources = [Source(Rank(rank), tree.name, os.fsencode(tree), 1) for rank, tree in enumerate(trees)]
     view = view_of(sources)
-    return Operations(view, Directories(view), Finder(view, lambda: False), Labels(view))
+    stage = Stage(view.inodes, view.known)
+    return Operations(view, Directories(view), Finder(view, lambda: False), Labels(view), stage)
 
 
 def _broken(place: Path, error: BaseException) -> Operations:
@@ -84,8 +105,9 @@ async def _answer(operations: Operations, name: str) -> str:
 
 
 def test_every_handler_is_put_to_these_tests() -> None:
-    own = {name for name, value in vars(Operations).items() if inspect.iscoroutinefunction(value)}
-    own |= {name for name in vars(Operations) if name in vars(pyfuse3.Operations) and not name.startswith("_")}
+    ours = {**vars(Writes), **vars(Operations)}
+    own = {name for name, value in ours.items() if inspect.iscoroutinefunction(value)}
+    own |= {name for name in ours if name in vars(pyfuse3.Operations) and not name.startswith("_")}
     handlers = {name for name in own if inspect.iscoroutinefunction(getattr(pyfuse3.Operations, name, None))}
     assert handlers == set(ARGUMENTS) | APART
 
@@ -169,6 +191,13 @@ async def test_a_flush_says_not_implemented_so_that_the_kernel_spares_us_the_nex
     with pytest.raises(pyfuse3.FUSEError) as raised:
         await _operations(tmp_path).flush(pyfuse3.FileHandleT(1))
     assert raised.value.errno == errno.ENOSYS
+
+
+@pytest.mark.parametrize("name", WRITES)
+async def test_whoever_would_write_is_told_that_the_view_is_read_only(tmp_path: Path, name: str) -> None:
+    with pytest.raises(pyfuse3.FUSEError) as raised:
+        await _handler(_operations(tmp_path), name)(*WRITES[name])
+    assert raised.value.errno == errno.EROFS
 
 
 @pytest.mark.parametrize("flags", [os.O_WRONLY, os.O_RDWR, os.O_WRONLY | os.O_CREAT | os.O_TRUNC])

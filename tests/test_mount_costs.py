@@ -7,6 +7,7 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from tests.support.mounts import View, mounted
 from tests.support.polling import poll
 from tests.support.tracing import Costs, Trace, traced
 from tests.support.trees import Tree, grow
+from tests.support.users import needs_root
 
 pytestmark = pytest.mark.mount
 
@@ -24,13 +26,24 @@ LISTED = {"OPENDIR": 1, "READDIRPLUS": 2, "RELEASEDIR": 1}
 """The requests of a listing: the second READDIRPLUS is how the kernel learns that the first was all."""
 
 
-@pytest.fixture
-def view(place: Path) -> Iterator[View]:
+QUIET = ["--refresh=6000", "--watch=off", "--crawl=off"]
+"""Nobody looks but who asks."""
+
+
+@contextmanager
+def mounted_with(place: Path, *options: str) -> Iterator[View]:
     """Two artists of two albums in each source, one artist and one album in both; kept for longer than a test takes."""
     high = grow(place / "sources" / "high", {b"A": {b"a": TRACKS, b"b": TRACKS}, b"B": {b"a": TRACKS, b"b": TRACKS}})
     low = grow(place / "sources" / "low", {b"B": {b"a": TRACKS, b"c": TRACKS}, b"C": {b"a": TRACKS, b"b": TRACKS}})
-    with mounted(place / "view", high, low, depth=2, options=["--refresh=6000", "--watch=off", "--crawl=off"]) as view:
+    with mounted(place / "view", high, low, depth=2, options=[*QUIET, *options]) as view:
         rested(view)
+        yield view
+
+
+@pytest.fixture
+def view(place: Path) -> Iterator[View]:
+    """A view that is read-only as a whole."""
+    with mounted_with(place, "--announce=off") as view:
         yield view
 
 
@@ -63,6 +76,16 @@ def missing(path: Path) -> None:
 def test_a_listing_above_the_depth_costs_the_sources_nothing(view: View, trace: Trace) -> None:
     for _ in ("cold", "warm"):
         assert trace.costs(lambda: listed(view.mountpoint)) == Costs(LISTED, {})
+
+
+@needs_root
+def test_where_changes_are_announced_a_directory_that_was_read_is_asked_for_its_attributes_once_more(
+    place: Path,
+) -> None:
+    """The kernel takes the access time of what it reads for moved, as on every filesystem that is not read-only."""
+    with mounted_with(place) as view, traced(view.pid, view.mountpoint, view.mountpoint.parent / "sources") as trace:
+        listed(view.mountpoint / "B")
+        assert trace.costs(lambda: listed(view.mountpoint / "B")) == Costs({**LISTED, "GETATTR": 1}, {})
 
 
 def test_a_listing_of_folders_costs_the_sources_nothing_more_than_the_scan(view: View, trace: Trace) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.fresh import MARGIN, PROMISE, REFRESH, differences, observer, shows, stays, trees
+from tests.support.held import crawled
 from tests.support.json_paths import path_of
 from tests.support.mounts import mounted
 from tests.support.polling import poll
@@ -209,6 +210,32 @@ def test_a_command_is_told_of_changes_as_json_lines_and_never_runs_twice_at_once
         assert lines() == expected
         poll(lambda: not (place / "running").exists(), "the last command's end")
         assert set(runs.read_text().splitlines()) == {str(view)}
+
+
+def test_a_command_is_told_of_tracks_too_and_what_each_thing_is(place: Path) -> None:
+    high, low, view = trees(place, folders("h", "A"), folders("l", "B"))
+    told = place / "told"
+    with mounted(view, high, low, options=[REFRESH, f"--on-change=cat >>{told}"]) as mount:
+        crawled(mount)
+
+        def hears(change: str, path: str, kind: str) -> None:
+            line = {"change": change, "path": path, "type": kind}
+            shows(lambda: told.exists() and line in map(json.loads, told.read_text().splitlines()), f"{line}")
+
+        (high / "A/new").write_bytes(b"n")
+        hears("added", "A/new", "file")
+        (high / "A/new").write_bytes(b"other")
+        hears("changed", "A/new", "file")
+        (high / "A/new").unlink()
+        hears("removed", "A/new", "file")
+        (high / "A/link").symlink_to("track")
+        hears("added", "A/link", "symlink")
+        (high / "A/sub").mkdir()
+        hears("added", "A/sub", "directory")
+        (low / "C").mkdir()
+        hears("added", "C", "directory")
+        (high / "B").mkdir()
+        hears("changed", "B", "directory")
 
 
 def test_a_command_that_fails_is_told_about_and_the_view_goes_on(place: Path) -> None:

@@ -133,6 +133,8 @@ def test_a_plain_user_is_told_by_inotify(place: Path) -> None:
     with namespace(place) as inside, plain_view(inside, high, low, options=[LONG]) as view:
         poll(lambda: watch_of(view.status()) == NOT_PERMITTED, "watched", SOON)
         assert "source high: changes are reported by inotify (fanotify: not permitted)" in view.text()
+        assert view.status()["announce"] == {"on": False, "why": "only root may", "left_out": 0}
+        assert "who watches it is not told of changes: only root may" in view.text()
         (high / "New").mkdir()
         poll(lambda: "New" in view.names(), "the new folder", SOON)
         assert "max_user_watches" not in view.text()

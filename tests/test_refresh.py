@@ -43,6 +43,9 @@ class Told:
     def contents(self, ino: int, way: int) -> None:
         self.files.add(ino)
 
+    def then(self, way: int, call: Callable[[], None]) -> None:
+        call()
+
     def nothing(self) -> bool:
         return not (self.names or self.inodes or self.files)
 

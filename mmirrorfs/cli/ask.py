@@ -73,6 +73,9 @@ def _in_words(where: str, state: dict[str, Any]) -> list[str]:
         lines.append(f"    {_watch_in_words(source['watch'])}")
         lines.append(f"    {in_words(source['crawl'])}")
     ago = max(0.0, time.time() - state["last_refresh"])
+    announce = state.get("announce", {"on": False, "why": "it is of an earlier version"})
+    told = "told of changes" if announce["on"] else f"told nothing: {announce['why']}"
+    lines.append(f"  who watches it is {told}")
     lines.append(f"  asked in the order {', '.join(state['order'])}")
     lines.append(f"  last looked at {ago:.0f} s ago, which took {state['took']:.3f} s")
     return lines

@@ -91,6 +91,7 @@ def _option(group: str, *names: str, **how: Any) -> Decorator:  # noqa: ANN401  
 
 CRAWLS = ("all", "local", "off")
 WATCHES = ("auto", "off")
+ANNOUNCES = ("auto", "off")
 
 FOLLOWS = "\0"
 """The value of --status and --explain where another option stands next: the path comes later. No path is like that."""
@@ -152,6 +153,10 @@ OPTIONS: tuple[Decorator, ...] = (
     _option(
         _LOOK, "--on-change", metavar="COMMAND",
         help="Run this after the view has changed, with the changes as JSON lines on its standard input.",
+    ),
+    _option(
+        _LOOK, "--announce", type=click.Choice(ANNOUNCES), default="auto", show_default=True,
+        help="Let programs that watch the view (inotify) hear of what changes in it, where root mounts it.",
     ),
     _option(
         _NAMES, "--match", type=click.Choice(MATCHES), default="exact", show_default=True,

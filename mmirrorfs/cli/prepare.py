@@ -12,6 +12,7 @@ from mmirrorfs.cli.problem import FAILED, Problem
 from mmirrorfs.cli.settings import Settings, identity
 from mmirrorfs.merge.index import Pairing, merge
 from mmirrorfs.merge.names import compiled, pairing
+from mmirrorfs.mount.clone import why_not
 from mmirrorfs.mount.session import Plan
 from mmirrorfs.source.crawl import Plan as CrawlPlan
 from mmirrorfs.source.exclude import excluded_by
@@ -94,6 +95,7 @@ def _plan(settings: Settings, view: ViewSettings, sources: list[Source], trees: 
     index = merge(tuple(trees), order, paired)
     freshness = Freshness.promised(settings.refresh, time.monotonic)
     state = State.of(sources, order, index, freshness, settings.remember, paired)
+    silent = why_not() if settings.announce else "--announce=off"
     return Plan(
         mountpoint=view.mountpoint,
         options=settings.fuse_options,
@@ -105,6 +107,7 @@ def _plan(settings: Settings, view: ViewSettings, sources: list[Source], trees: 
         recheck=settings.recheck,
         on_change=settings.on_change,
         identity=identity(settings, view),
+        silent=silent,
     )
 
 

@@ -39,6 +39,7 @@ class Settings:
     crawl: str = "local"
     timeout: float = 0.0
     on_change: str | None = None
+    announce: bool = True
     simulate: bool = False
     json: bool = False
     foreground: bool = False
@@ -78,6 +79,7 @@ def settings(given: dict[str, Any], fuse: frozenset[str], config: Config | None)
         crawl=given["crawl"],
         timeout=given["timeout"],
         on_change=given["on_change"] or None,  # an empty one takes back what a configuration file says
+        announce=given["announce"] == "auto",
         simulate=given["simulate"],
         json=given["json"],
         foreground=given["foreground"],
@@ -118,6 +120,7 @@ def identity(settings: Settings, view: ViewSettings) -> str:
         "crawl": settings.crawl,
         "timeout": settings.timeout,
         "on_change": settings.on_change,
+        "announce": settings.announce,
         "fuse": sorted(str(option) for option in settings.fuse_options if not option.startswith("fsname=")),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -1,9 +1,9 @@
-"""One mount in one process: the only caller of pyfuse3's init, main and close.
+"""All that serves one mount: its parts, put together, and the tasks that they run in.
 
-Rule 1: one FUSE session a process. Nothing is forked once trio runs or a thread has started.
+Rule 1: nothing is forked once trio runs or a thread has started.
 Rule 2: ready means that another process got an answer from the mount.
-Rule 3: however it ends (a signal, umount, an abort), no mount stays behind, and readers that are stuck in a hung
-source get EIO after GRACE seconds; who asks again meanwhile, as the kernel does after a failed read-ahead, gets it too.
+Rule 3: readers that are stuck in a hung source get EIO GRACE seconds after the end was asked for; who asks again
+meanwhile, as the kernel does after a failed read-ahead, gets it too.
 """
 
 import errno
@@ -13,16 +13,13 @@ import select
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import pyfuse3
 import trio
 
-from mmirrorfs.mount import requestloop, stacks, table, tuning
-from mmirrorfs.mount.claims import claim
-from mmirrorfs.mount.reasons import explained, listening
-from mmirrorfs.mount.reference import Reference, reference
+from mmirrorfs.mount import requestloop, stacks, table
 from mmirrorfs.mount.systemd import listens, notify
+from mmirrorfs.serve.announce import Announcers
 from mmirrorfs.serve.hook import Hook
 from mmirrorfs.serve.listen import Listener
 from mmirrorfs.serve.notifier import Notifier
@@ -30,6 +27,7 @@ from mmirrorfs.serve.operations import Operations
 from mmirrorfs.serve.publish import Publish
 from mmirrorfs.serve.recheck import recheck
 from mmirrorfs.serve.refresh import Refresher
+from mmirrorfs.serve.stage import Stage
 from mmirrorfs.serve.status import status, summary
 from mmirrorfs.serve.watched import WatchReport
 from mmirrorfs.source.access import Access
@@ -54,10 +52,6 @@ TASKS = 2000
 """Requests under way at once: more than the readers of a hung source will be, so that others are still served."""
 
 
-class MountFailed(Exception):
-    """The mount could not be made; libfuse has said why on stderr where it knew."""
-
-
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What to mount where. ``options`` are libfuse's.
@@ -65,7 +59,8 @@ class Plan:
     With ``fallback`` a lost source counts as empty; ``crawls`` say what is crawled of each source, by rank; a request
     gets EIO after ``timeout`` seconds (0: never). With ``watch`` the sources' changes are listened to, and what is
     known by that is looked at every ``recheck`` seconds (0: never). ``on_change`` is the user's command, and
-    ``identity`` is what a second mount of the same is known by.
+    ``identity`` is what a second mount of the same is known by. ``silent`` says why changes are not announced to those
+    who watch the view; "" where they are.
     """
 
     mountpoint: bytes
@@ -78,58 +73,11 @@ class Plan:
     recheck: float = 0.0
     on_change: str | None = None
     identity: str = ""
+    silent: str = ""
 
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 """What the session obeys."""
-
-
-def serve(plan: Plan, ready: Callable[[], None]) -> None:
-    """Mount and serve until the end. ``ready`` is called when the mount was seen to answer. Raises MountFailed."""
-    session = Session(plan, ready, _noted_signals())
-    try:
-        with listening() as said:
-            pyfuse3.init(session.operations, os.fsdecode(plan.mountpoint), set(plan.options))
-    except RuntimeError:
-        raise MountFailed(explained(said.text)) from None
-    own = reference(plan.mountpoint)
-    try:
-        if own is not None:
-            claim(own, plan.identity)
-            tuning.tune(own.device)
-        tuning.settle_memory()
-        probe = table.start_probe(partial(table.is_alive, plan.mountpoint))
-        trio.run(session.run, probe, restrict_keyboard_interrupt_to_checkpoints=True)
-        if session.failed:
-            raise MountFailed("the mount does not answer")
-    finally:
-        _close(own, session.notifier)
-        for number in SIGNALS:  # one that comes now would only spoil the exit code
-            signal.signal(number, signal.SIG_IGN)
-
-
-def _close(own: Reference | None, notifier: Notifier) -> None:
-    """Take the mount away and free libfuse's session, unless a thread is stuck in it: then it ends with the process.
-
-    libfuse unmounts nothing: it would take whatever is on the mountpoint, and run umount(8) where there is an
-    /etc/mtab, which does not start before a hung source has answered that descriptors are closed.
-    """
-    ended = notifier.stop(GRACE)
-    if own is not None and not own.detach(force=not ended):
-        log.error("%s could not be unmounted", printable(own.where))
-    if ended or notifier.stop(GRACE):
-        pyfuse3.close(unmount=False)
-
-
-def _noted_signals() -> list[int]:
-    """Take note of signals, and do nothing else: the list of those that came.
-
-    One that ended the process before its session listens, or when that does no more, would leave the mount behind.
-    """
-    came: list[int] = []
-    for wanted in SIGNALS:
-        signal.signal(wanted, lambda number, frame: came.append(number))
-    return came
 
 
 class Session:
@@ -137,7 +85,10 @@ class Session:
 
     def __init__(self, plan: Plan, ready: Callable[[], None], early: Sequence[int]) -> None:
         self.failed = False
-        self.notifier = Notifier(1 + len(plan.state.sources), _device)
+        ways = 1 + len(plan.state.sources)
+        self._notifier = Notifier(ways, _device)
+        stage = Stage(plan.state.inodes, plan.state.known)
+        self.announcers = Announcers(ways, stage, plan.silent)
         self._early = early
         self._plan = plan
         self._ready = ready
@@ -148,7 +99,7 @@ class Session:
         self._hook = Hook(plan.on_change, plan.mountpoint) if plan.on_change is not None else None
         changed = self._hook.changed if self._hook is not None else _ignored
         state = plan.state
-        self._publish = Publish(state, self.notifier, changed)
+        self._publish = Publish(state, self._notifier, changed, self.announcers)
         self._refresher = Refresher(state, self._publish, plan.fallback, self._looked, self._again)
         parts = zip(plan.crawls, state.sources, state.known, strict=True)
         self._crawls = [self._crawl(*part) for part in parts]
@@ -160,11 +111,12 @@ class Session:
         ]
         self._directories = Directories(self._view)
         finder, labels = Finder(self._view, self._is_crawling), Labels(self._view, plan.identity, self._status)
-        self.operations = Operations(self._view, self._directories, finder, labels, plan.timeout)
+        self.operations = Operations(self._view, self._directories, finder, labels, stage, plan.timeout)
 
     async def run(self, probe: tuple[int, int]) -> None:
         """Serve until unmounted or told to end."""
-        self.notifier.start()
+        self._notifier.start()
+        self.announcers.start()
         requestloop.install()
         async with trio.open_nursery() as nursery:
             await nursery.start(self._obey_signals)
@@ -173,7 +125,7 @@ class Session:
             tasks = [self._refresher.run, self._publish.run, self._end, self._notice_cut]
             for task in (*tasks, *([self._hook.run] if self._hook is not None else [])):
                 nursery.start_soon(task)
-            nursery.start_soon(self._announce, probe)
+            nursery.start_soon(self._say_ready, probe)
             with self._requests:
                 await pyfuse3.main(max_tasks=TASKS)
             if self._requests.cancelled_caught:
@@ -181,11 +133,17 @@ class Session:
                     await pyfuse3.main(max_tasks=TASKS)
             nursery.cancel_scope.cancel()
 
+    def stop(self, seconds: float) -> bool:
+        """End the threads that call the kernel; False where one is stuck in it after ``seconds``."""
+        over = [self.announcers.stop(seconds), self._notifier.stop(seconds)]
+        return all(over)
+
     def _status(self) -> dict[str, object]:
         """How the view is, for monitoring: see ``serve.status``."""
         crawls = [self._progress(source) for source in self._plan.state.sources]
         watches = [report.now() for report in self._reports]
-        return status(self._view, self._directories, self._refresher, crawls, watches)
+        found = status(self._view, self._directories, self._refresher, crawls, watches)
+        return {**found, "announce": self.announcers.report()}
 
     def _progress(self, source: Source) -> Progress:
         """Nothing is done before the attributes are known of what the first scan took the names of."""
@@ -257,16 +215,18 @@ class Session:
         if self._is_ready and listens() and not self._told_to_end.is_set():
             notify(f"STATUS={summary(self._view, self._refresher)}")
 
-    async def _announce(self, probe: tuple[int, int]) -> None:
+    async def _say_ready(self, probe: tuple[int, int]) -> None:
         await trio.lowlevel.wait_readable(probe[1])
         answered = _answered(probe)
         if self._told_to_end.is_set():
             return  # and nobody is told that it can be used
         if answered:
             self._is_ready = True
-            self._view.freshness.forgets = self.notifier.everything()
+            self._view.freshness.forgets = self._notifier.everything()
             self._tell_systemd()
             log.info("%s is mounted", printable(self._plan.mountpoint))
+            if self.announcers.silent:
+                log.info("who watches it is not told of changes: %s", self.announcers.silent)
             self._ready()
             self._mounted.set()
         else:

@@ -1,8 +1,9 @@
 """``--on-change``: a command of the user's, run after the view has changed.
 
 Rule 1: never two at once. What changes while it runs is told to the next run.
-Rule 2: it gets one JSON object a line on its standard input: ``{"change": "added", "path": "Artist/Album"}``, where
-change is added, removed or changed, and path is in the view, in the form of ``text.json_path``.
+Rule 2: it gets one JSON object a line on its standard input: ``{"change": "added", "path": "Artist/Album", "type":
+"directory"}``, where change is added, removed or changed, path is in the view, in the form of ``text.json_path``, and
+type that of what is there, or was. A directory in which something changed is not told of, what changed in it is.
 Rule 3: whatever it does, the mount goes on: a failure is logged.
 Rule 4: it ends with the view, and so does all that it started and left running: SIGTERM to its process group, SIGKILL
 GRACE seconds later, also where the daemon was killed. Only what made itself a process group of its own stays. The
@@ -19,15 +20,17 @@ from collections.abc import Iterable
 
 import trio
 
+from mmirrorfs.attributes import DIR, FILE, LINK
 from mmirrorfs.merge.index import Change
 from mmirrorfs.text import json_path
-from mmirrorfs.tree import Merged
+from mmirrorfs.tree import Child, Leaf, Merged
 
 log = logging.getLogger(__name__)
 
 GRACE = 1
 """Seconds between SIGTERM and SIGKILL."""
 
+_TYPES: dict[int, str] = {DIR: "directory", FILE: "file", LINK: "symlink"}
 _KEEPER = f"trap '' HUP INT QUIT TERM; read -r _; kill -TERM 0; sleep {GRACE}; kill -KILL 0"
 """The leader of the commands' process group, a shell: waits for the end of the pipe that the daemon holds open.
 
@@ -48,10 +51,10 @@ class Hook:
     def changed(self, changes: Iterable[Change]) -> None:
         """Tell of changes; a path that changed twice is told as one change."""
         for change in changes:
-            if not (isinstance(change.before, Merged) and isinstance(change.after, Merged)):
+            if not _is_directory_that_stayed(change):
                 earlier = self._waiting.get(change.path)
                 before = earlier.before if earlier is not None else change.before
-                self._waiting[change.path] = Change(change.path, before, change.after)
+                self._waiting[change.path] = Change(change.path, before, change.after, change.attributes)
         if self._waiting:
             self._something.set()
 
@@ -62,7 +65,7 @@ class Hook:
                 await self._something.wait()
                 self._something = trio.Event()
                 changes, self._waiting = self._waiting, {}
-                lines = b"".join(line(change) for change in changes.values() if change.before is not change.after)
+                lines = b"".join(line(change) for change in changes.values() if _is_news(change))
                 if lines:
                     await self._run_once(lines)
         finally:
@@ -132,4 +135,25 @@ class _Group:
 def line(change: Change) -> bytes:
     """One change as a line of JSON."""
     kind = "added" if change.before is None else "removed" if change.after is None else "changed"
-    return json.dumps({"change": kind, **json_path(change.path)}).encode() + b"\n"
+    what = _TYPES.get(_kind(change.after or change.before), "special")
+    return json.dumps({"change": kind, **json_path(change.path), "type": what}).encode() + b"\n"
+
+
+def _is_news(change: Change) -> bool:
+    """Whether a path is another than when the command was told last, all in all."""
+    if change.before is None and change.after is None:
+        return False
+    return change.before is not change.after or change.attributes is not None
+
+
+def _kind(child: Child | None) -> int:
+    return child.kind if isinstance(child, Leaf) else DIR
+
+
+def _is_directory_that_stayed(change: Change) -> bool:
+    if isinstance(change.before, Merged) and isinstance(change.after, Merged):
+        return True
+    before, after = change.attributes or (None, None)
+    if before is None or after is None or not before.kind == after.kind == DIR:
+        return False
+    return (before.dev, before.ino) == (after.dev, after.ino)

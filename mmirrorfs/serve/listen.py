@@ -15,6 +15,7 @@ from functools import partial
 
 import trio
 
+from mmirrorfs.attributes import DIR
 from mmirrorfs.source.events import CREATE, DELETE, IGNORED, MOVED_FROM, MOVED_TO, OVERFLOW, UNMOUNT, Event
 from mmirrorfs.source.fetch import Fetch
 from mmirrorfs.source.freshness import NEVER
@@ -192,7 +193,7 @@ class Listener:
                 await self._something.wait()
 
     async def _look(self, directory: bytes, names: set[bytes]) -> None:
-        started, is_above, failed = self._clock(), directory in self._known.listings.above, False
+        started, is_above, failed, gone = self._clock(), directory in self._known.listings.above, False, False
         try:
             if ALL in names and is_above:
                 self._hint(self._source, {directory})
@@ -203,13 +204,24 @@ class Listener:
                 await self._fetch.prove(directory, names - {ALL})
         except OSError as error:
             failed = error.errno not in ABSENT
-            if not failed and not is_above and self._source.lost is None:
-                self._known.forget(directory)
+            gone = not failed and not is_above and self._source.lost is None and not self._removed(directory, started)
         now = self._clock()
         self._rested[directory] = now + max(PAUSE, REST * (now - started))
+        if gone and self._known.listings.peek(directory) is not None:
+            self._ask(directory, ALL, now)
         if self._source.lost is None and (failed or (not is_above and self._is_due(directory, started))):
             self._rested[directory] = now + RETRY
             self._ask(directory, ALL, now)
+
+    def _removed(self, directory: bytes, asked: float) -> bool:
+        """A directory was found gone: that is a change of the one above it. Whether that is settled by this.
+
+        It is not where a scan has to tell of it, or was there since: one that is made anew at once may have the same
+        inode number, so what it has by then is compared with what it had.
+        """
+        if directory.rpartition(b"/")[0] in self._known.listings.above:
+            return False
+        return self._known.remove(directory, DIR, asked, self._clock())
 
     def _is_due(self, directory: bytes, started: float) -> bool:
         """Whether a directory was to be looked at, and was not."""

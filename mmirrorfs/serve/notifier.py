@@ -19,8 +19,8 @@ from pyfuse3 import FileNameT, InodeT
 
 log = logging.getLogger(__name__)
 
-_Message = tuple[InodeT, bytes | None, bool]
-"""(inode, None, attributes only) or (directory, name, unused)."""
+_Message = tuple[InodeT, bytes | None, bool] | Callable[[], None]
+"""(inode, None, attributes only) or (directory, name, unused); or what is to be done once all before it is told."""
 
 
 _EPOCH = struct.pack("=IiQ", 16, 8, 0)
@@ -74,6 +74,10 @@ class Notifier:
         """The contents of a file moved: its cached pages are worth nothing."""
         self._ways[way].put((InodeT(ino), None, False))
 
+    def then(self, way: int, call: Callable[[], None]) -> None:
+        """Have this called, in the way's thread, once the kernel was told of all before."""
+        self._ways[way].put(call)
+
 
 class _Way:
     """A queue, and a thread that works it off."""
@@ -98,6 +102,9 @@ class _Way:
 
     def _run(self) -> None:
         while (message := self._queue.get()) is not None and not self._ending:
+            if callable(message):
+                message()
+                continue
             ino, name, attributes_only = message
             try:
                 if name is None:

@@ -1,19 +1,12 @@
-"""The FUSE protocol, translated. Decides nothing.
-
-Every handler is wrapped once, by ``guarded``: the one place where an OSError becomes a FUSEError. Anything else
-that came out of a handler would end the mount, so it is logged and becomes EIO. ENOSYS never passes from a source:
-the kernel would not ask for that operation again as long as the mount lives.
-"""
+"""The FUSE protocol, translated. Decides nothing."""
 
 import errno
-import functools
 import logging
 import os
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 import pyfuse3
-import trio
 from pyfuse3 import (
     EntryAttributes,
     FileHandleT,
@@ -26,6 +19,10 @@ from pyfuse3 import (
 )
 
 from mmirrorfs.attributes import Attributes
+from mmirrorfs.serve.acts import Step
+from mmirrorfs.serve.guard import guarded
+from mmirrorfs.serve.stage import HANDLE, Stage
+from mmirrorfs.serve.writes import Writes
 from mmirrorfs.view.directories import Directories
 from mmirrorfs.view.extras import Extras
 from mmirrorfs.view.finder import Finder
@@ -35,69 +32,23 @@ from mmirrorfs.view.view import View
 
 log = logging.getLogger(__name__)
 
-P = ParamSpec("P")
-R = TypeVar("R")
 
-
-_OTHERWISE = {
-    errno.ENOSYS: errno.EOPNOTSUPP,
-    errno.ENOTCONN: errno.EIO,
-    errno.ECONNABORTED: errno.EIO,
-}
-"""What does not pass from a source: the last two would say that this mount is dead, when a source's is."""
-
-
-def guarded(
-    handler: Callable[Concatenate["Operations", P], Coroutine[Any, Any, R]],
-) -> Callable[Concatenate["Operations", P], Coroutine[Any, Any, R]]:
-    """Let nothing but FUSEError out of a handler, and the cancellation of a mount that is not ending."""
-
-    @functools.wraps(handler)
-    async def wrapped(self: "Operations", *args: P.args, **kwargs: P.kwargs) -> R:
-        """The handler; raises FUSEError, or Cancelled where the mount is not ending."""
-        if self.ending:
-            raise FUSEError(errno.EIO)
-        self.served += 1
-        try:
-            if not self.timeout:
-                return await handler(self, *args, **kwargs)
-            with trio.fail_after(self.timeout):
-                return await handler(self, *args, **kwargs)
-        except trio.TooSlowError:
-            raise FUSEError(errno.EIO) from None
-        except OSError as error:
-            code = error.errno or errno.EIO
-            raise FUSEError(_OTHERWISE.get(code, code)) from None
-        except FUSEError:
-            raise
-        except trio.Cancelled:
-            if self.ending:  # a reader stuck in a hung source gets an answer before the mount goes
-                raise FUSEError(errno.EIO) from None
-            raise
-        except Exception:
-            log.exception("internal error in %s", handler.__name__)
-            raise FUSEError(errno.EIO) from None
-
-    return wrapped  # type: ignore[return-value]  # wraps() hides the coroutine's type
-
-
-class Operations(pyfuse3.Operations):
-    """The request handlers of one mount. ``ending`` is set when stuck requests are given up: all get EIO then.
-
-    So does each that takes longer than ``timeout`` seconds (0: none does).
-    """
+class Operations(Writes):
+    """The request handlers of one mount."""
 
     supports_dot_lookup = True
     enable_acl = True
 
     def __init__(
-        self, view: View, directories: Directories, finder: Finder, labels: Labels, timeout: float = 0.0
+        self,
+        view: View,
+        directories: Directories,
+        finder: Finder,
+        labels: Labels,
+        stage: Stage,
+        timeout: float = 0.0,
     ) -> None:
-        super().__init__()
-        self.ending = False
-        self.timeout = timeout
-        self.served = 0
-        """Requests so far."""
+        super().__init__(timeout, stage)
         self._view = view
         self._directories = directories
         self._finder = finder
@@ -139,6 +90,9 @@ class Operations(pyfuse3.Operations):
     @guarded
     async def lookup(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> EntryAttributes:
         """Answer a name, absent ones with inode 0: the kernel then remembers the absence for the entry timeout."""
+        seen = self.stage.lookup(ctx.pid, parent_inode, name)
+        if seen is not None:
+            return self._filled(EntryAttributes(), seen.ino, seen.attr, 0.0)
         try:
             node = await self._lookup(parent_inode, name)
         except FileNotFoundError:
@@ -161,7 +115,28 @@ class Operations(pyfuse3.Operations):
     @guarded
     async def getattr(self, inode: InodeT, ctx: RequestContext) -> EntryAttributes:
         """Answer stat(2)."""
+        seen = self.stage.getattr(ctx.pid, inode)
+        if seen is not None:
+            return self._filled(EntryAttributes(), seen.ino, seen.attr, 0.0)
         return self._told(await self._view.getattr(inode))
+
+    @guarded
+    async def setattr(
+        self,
+        inode: InodeT,
+        attr: EntryAttributes,
+        fields: pyfuse3.SetattrFields,
+        fh: FileHandleT | None,
+        ctx: RequestContext,
+    ) -> EntryAttributes:
+        """Change nothing, for an announcer, and say what is so; EROFS for everybody else.
+
+        For no time: this reply alone overrides an invalidation that came after it was written.
+        """
+        self.stage.check_node(ctx.pid, inode, Step.EDIT, Step.TOUCH)
+        found = self._told(await self._view.getattr(inode))
+        found.attr_timeout = 0
+        return found
 
     @guarded
     async def readlink(self, inode: InodeT, ctx: RequestContext) -> FileNameT:
@@ -172,7 +147,8 @@ class Operations(pyfuse3.Operations):
     async def open(self, inode: InodeT, flags: FlagT, ctx: RequestContext) -> FileInfo:
         """Open for reading. What the kernel has cached is dropped when it is not true any more."""
         if flags & os.O_ACCMODE != os.O_RDONLY:
-            raise FUSEError(errno.EROFS)
+            self.stage.check_node(ctx.pid, inode, Step.EDIT)
+            return FileInfo(fh=FileHandleT(HANDLE), keep_cache=True)
         handle, unchanged = await self._view.open(inode)
         if not unchanged:  # seen never to block with attr_only, also while requests on the inode are pending
             pyfuse3.invalidate_inode(inode, attr_only=True)

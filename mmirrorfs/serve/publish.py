@@ -1,13 +1,16 @@
-"""What changed in the view, for all who hold something of it: the kernel's caches, and ``--on-change``.
+"""What changed in the view, for all who hold something of it: the kernel's caches, watchers, and ``--on-change``.
 
-Rule 1: it is told after what is known has changed, in order: who asks because of it gets the new answer.
+Rule 1: it is told after what is known has changed, in order: who asks because of it gets the new answer. Watchers are
+told when the kernel has been.
 Rule 2: the kernel is told of what it holds alone, by a way for each source and one for merged directories: an
 invalidation waits for a request that is pending in the same directory, and that may wait for a source that hangs.
 
 Event loop's thread only.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import chain
 from typing import Protocol
 
 import trio
@@ -17,6 +20,7 @@ from mmirrorfs.difference import Difference
 from mmirrorfs.merge.index import Change
 from mmirrorfs.merge.inodes import ROOT, number
 from mmirrorfs.merge.shown import seen
+from mmirrorfs.serve.acts import Act, acts
 from mmirrorfs.source.pace import beside
 from mmirrorfs.source.walks import join
 from mmirrorfs.tree import Merged, Rank
@@ -36,6 +40,15 @@ class Kernel(Protocol):
     def attributes(self, ino: int, way: int) -> None: ...
     def contents(self, ino: int, way: int) -> None: ...
     def everything(self) -> bool: ...
+    def then(self, way: int, call: Callable[[], None]) -> None: ...
+
+
+class Watchers(Protocol):
+    """Who watch the view, and are told over the same ways. ``silent`` says why they are not, "" where they are."""
+
+    silent: str
+
+    def put(self, way: int, acts: Iterable[Act]) -> None: ...
 
 
 def _nothing(changes: Sequence[Change]) -> None:
@@ -43,12 +56,19 @@ def _nothing(changes: Sequence[Change]) -> None:
 
 
 class Publish:
-    """Tells of the changes in one view. ``changed`` hears of what came, went or is another source's in the index."""
+    """Tells of the changes in one view. ``changed`` hears of all of them; ``watchers`` of those where they can be."""
 
-    def __init__(self, state: State, kernel: Kernel, changed: Callable[[list[Change]], None] = _nothing) -> None:
+    def __init__(
+        self,
+        state: State,
+        kernel: Kernel,
+        changed: Callable[[list[Change]], None] = _nothing,
+        watchers: Watchers | None = None,
+    ) -> None:
         self._state = state
         self._kernel = kernel
         self._changed = changed
+        self._watchers = watchers
 
     async def run(self) -> None:
         """Tell of what changes in the sources. Until cancelled."""
@@ -66,13 +86,15 @@ class Publish:
     def index(self, changes: list[Change]) -> None:
         """The index was swapped."""
         for change in changes:
+            above, _, name = change.path.rpartition(b"/")
             if isinstance(change.before, Merged) and isinstance(change.after, Merged):
                 self._attributes(_merged(change.path), MERGED)
             else:
-                above, _, name = change.path.rpartition(b"/")
                 self._name(_merged(above), name, MERGED)
         if changes:
             self._changed(changes)
+            places = (_merged(change.path.rpartition(b"/")[0]) for change in changes)
+            self._announce(MERGED, map(self._acts, changes, places))
 
     def contents(self, node: FileNode) -> None:
         """The contents of a file changed in a way that the kernel cannot see from its attributes."""
@@ -98,7 +120,8 @@ class Publish:
     def _source(self, rank: Rank, directory: bytes, differences: list[Difference]) -> None:
         """Tell of what a change in a source changes in the view."""
         root, way = self._state.sources[rank].root, _way(rank)
-        if not any(seen(self._state.inodes.index, rank, directory, differences)):
+        changes = list(seen(self._state.inodes.index, rank, directory, differences))
+        if not changes:
             return
         for name, before, after in differences:
             if _is_other(before, after):
@@ -110,6 +133,21 @@ class Publish:
                 self._contents(ino, way)
             else:
                 self._attributes(ino, way)
+        place = changes[0].path.rpartition(b"/")[0]
+        is_merged = isinstance(self._state.inodes.find(place), Merged)
+        above = _merged(place) if is_merged else number(root, directory, DIR)
+        self._changed(changes)
+        self._announce(way, (self._acts(change, above) for change in changes))
+
+    def _announce(self, way: int, found: Iterable[Iterable[Act]]) -> None:
+        if self._watchers is not None and not self._watchers.silent and (told := list(chain.from_iterable(found))):
+            self._kernel.then(way, partial(self._watchers.put, way, told))
+
+    def _acts(self, change: Change, above: int) -> Iterator[Act]:
+        """What watchers are told, where the kernel holds the directory: a watch pins it."""
+        if self._is_held(above):
+            for act in acts(change):
+                yield act._replace(above=above)
 
     def _name(self, directory: int, name: bytes, way: int) -> None:
         if self._is_held(directory):

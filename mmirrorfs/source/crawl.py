@@ -19,11 +19,9 @@ each mount: no trio, click or pyfuse3 in here.
 
 import _thread
 import contextlib
-import ctypes
 import gc
 import json
 import os
-import signal
 import struct
 import sys
 import time
@@ -31,7 +29,6 @@ from typing import NamedTuple, TypedDict
 
 from mmirrorfs.attributes import DIR, FILE
 from mmirrorfs.listing import AccessLists, Listing
-from mmirrorfs.source.descriptors import close_others
 from mmirrorfs.source.exclude import excluded_by
 from mmirrorfs.source.filesystems import LOCAL, VIEW_TYPE, mounts
 from mmirrorfs.source.links import mount_id
@@ -39,6 +36,7 @@ from mmirrorfs.source.lists import NONE, OWN, Asker, Read
 from mmirrorfs.source.look import look
 from mmirrorfs.source.marker import Marker, Report, Unmarked
 from mmirrorfs.source.reader import Reader
+from mmirrorfs.source.settle import settle
 
 HEADER = struct.Struct("<dIII")
 """When the directory was listed, in seconds of CLOCK_MONOTONIC; bytes of its path, of its key, and of what follows."""
@@ -51,7 +49,6 @@ BATCH = 1 << 16
 INTERVAL = 0.5
 """Seconds after which what was found is sent, with how far the crawl is."""
 
-_PR_SET_PDEATHSIG = 1
 
 Identity = tuple[int, int]
 
@@ -307,12 +304,6 @@ def _exactly(fd: int, size: int) -> bytes:
     return found
 
 
-def step_aside() -> None:
-    """Have the idle class, where that is allowed."""
-    with contextlib.suppress(OSError):
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-
-
 def _end_with(fd: int) -> None:
     """In a thread: end the process when the other side closes the socket, whatever it is doing."""
     with contextlib.suppress(OSError):
@@ -322,9 +313,7 @@ def _end_with(fd: int) -> None:
 
 def main(fd: int, *inherited: int) -> None:
     """Crawl, and say how it ended. What else is open is somebody's who started the daemon."""
-    close_others([2, fd, *inherited])
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    step_aside()
+    settle([2, fd, *inherited])
     gc.disable()  # nothing here makes circles
     plan = received(fd)
     _thread.start_new_thread(_end_with, (fd,))

@@ -244,7 +244,7 @@ class Known:
     def _settle(self, gone: "dict[bytes, Inode]", come: "dict[bytes, Inode]") -> None:
         """Rule 4, for the directories that were at some paths and those that are now."""
         moved: list[tuple[bytes, Listing, Mapping[bytes, Answer]]] = []
-        for path, place in departures(gone, come, self._stable).items():
+        for path, place in departures(gone, come, self._stable, self.listings.below).items():
             if place is not None:
                 inside = self.listings.subtree(path)
                 moved += [(place + old[len(path) :], self.listings.below[old], self.since(old)) for old in inside]

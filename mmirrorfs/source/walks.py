@@ -1,6 +1,6 @@
 """Walks of the trees that scans give, and the directories in a listing. Pure; any thread may call them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from mmirrorfs.listing import Listing
 from mmirrorfs.tree import Directory
@@ -54,16 +54,23 @@ def untold(path: bytes, listing: Listing, before: dict[bytes, Inode]) -> dict[by
     return {one: before[one] for one in inner if one in before}
 
 
-def departures(gone: dict[bytes, Inode], come: dict[bytes, Inode], stable: bool) -> dict[bytes, bytes | None]:
+def departures(
+    gone: dict[bytes, Inode], come: dict[bytes, Inode], stable: bool, known: Mapping[bytes, Listing]
+) -> dict[bytes, bytes | None]:
     """Of the directories that are not at their paths any more, where they are now; None where that is not known.
 
     With the same mtime, which a rename leaves: the number may be another's by now. Where numbers are not ``stable``, a
-    directory is what has its path.
+    directory is what has its path. Where another one is ``known`` already at the path of one, that is no news.
     """
     if not stable:
         return {path: None for path in gone if path not in come}
     new = {inode: path for path, inode in come.items() if gone.get(path, NONE)[:2] != inode[:2]}
-    return {path: new.get(inode) for path, inode in gone.items() if come.get(path, NONE)[:2] != inode[:2]}
+    left = {path: inode for path, inode in gone.items() if come.get(path, NONE)[:2] != inode[:2]}
+    return {path: new.get(inode) for path, inode in left.items() if path not in known or _is_of(known[path], inode)}
+
+
+def _is_of(listing: Listing, inode: Inode) -> bool:
+    return listing.stamp[:2] == inode[:2]
 
 
 def inodes_of(path: bytes, directory: Directory | None) -> Iterator[tuple[bytes, Inode]]:

@@ -200,7 +200,10 @@ class View:
             if await self._leaf(node) is None:
                 raise failure(errno.ESTALE if self.inodes.is_shown(node.path) else errno.ENOENT)
         else:
-            found = await self.fetch[node.source.rank].entry(node.above, node.name)
+            try:
+                found = await self.fetch[node.source.rank].entry(node.above, node.name)
+            except OSError as error:
+                raise await self.gone(node) if error.errno in ABSENT else error from None
             if found.attr is not None and found.attr.kind != node.kind:
                 raise failure(errno.ENOENT)
         self.answer(node)
@@ -266,10 +269,10 @@ class View:
     async def _freshen_open(self, file: OpenFile) -> None:
         """Of what is open, whatever has its name by now. Nobody waits where it is in a merged directory."""
         node = file.node
-        if node.held is not None and self.freshness.is_fresh(node.held.when):
-            return
-        if file.local:
+        if file.local:  # a microsecond, and it may have changed since it was reported
             node.held = Answer(attributes(os.fstat(file.fd)), self.freshness.clock())
+        elif node.held is not None and self.freshness.is_fresh(node.held.when):
+            return
         elif node.indexed:
             beside(self.files.prove, file, self._prove_open)
         else:

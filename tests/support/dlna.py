@@ -78,14 +78,22 @@ def _open(request: urllib.request.Request) -> "urllib.request._UrlopenRet":
 
 
 @contextlib.contextmanager
-def scanned(place: Path, media: Path, *, again: bool = False) -> Iterator[Server]:
-    """A server that has scanned ``media``, or scanned it ``again``: its database is kept in ``place``."""
+def scanned(place: Path, media: Path, *, again: bool = False, watches: bool = False) -> Iterator[Server]:
+    """A server that has scanned ``media``, or scanned it ``again``: its database is kept in ``place``.
+
+    Where it ``watches``, it looks at what inotify tells it of from then on.
+    """
     for name in ("database", "log"):
         (place / name).mkdir(parents=True, exist_ok=True)
     log, port = place / "log" / "minidlna.log", free_port()
     log.unlink(missing_ok=True)
     lines = [f"media_dir=A,{media}", f"db_dir={place}/database", f"log_dir={place}/log", f"port={port}"]
-    lines += ["network_interface=lo", "inotify=no", "friendly_name=test", "log_level=general,scanner=warn"]
+    lines += [
+        "network_interface=lo",
+        f"inotify={'yes' if watches else 'no'}",
+        "friendly_name=test",
+        "log_level=general,scanner=warn",
+    ]
     (place / "minidlna.conf").write_text("\n".join(lines) + "\n")
 
     def is_scanned() -> bool:

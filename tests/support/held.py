@@ -17,8 +17,10 @@ from tests.support.mounts import View
 from tests.support.polling import holds, poll
 
 CONNECTIONS = Path("/sys/fs/fuse/connections")
-RESTING = 6
-"""Threads that a daemon at rest has at the most: the loop, the notifier, a look at each source, a merge, a probe."""
+RESTING = 9
+"""Threads that a daemon of two sources has at rest, at the most: the loop, a probe, three ways with a notifier and an
+announcer each, and one that has nothing to do.
+"""
 REST = 0.7
 """Seconds without a look after which none is under way."""
 STEADY = 10

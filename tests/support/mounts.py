@@ -102,7 +102,8 @@ def mounted(
     ``prefix`` stands before the command, ``options`` come last. Raises AssertionError when it does not come up,
     does not end, leaves something behind, or complains.
     """
-    mountpoint.mkdir(exist_ok=True)
+    with contextlib.suppress(FileExistsError):  # a dead mount's, too
+        os.mkdir(mountpoint)
     log = mountpoint.parent / f"{mountpoint.name}.log"
     words = [*prefix, *command, *map(str, sources), str(mountpoint), f"--prefer={prefer}", f"--depth={depth}", *options]
     start = _in_background if background else _in_foreground

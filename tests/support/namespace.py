@@ -27,7 +27,10 @@ from tests.support.users import AS_NOBODY, Word, need, run
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A view in the mount table of the namespace. ``what`` is its source field, to the byte."""
+    """A view in the mount table of the namespace. ``what`` is its source field, to the byte.
+
+    ``options`` say by the mount, not by its superblock, whether it can be written to.
+    """
 
     where: bytes
     what: bytes
@@ -120,7 +123,7 @@ def _parsed(line: bytes) -> Line | None:
     fields, _, rest = line.partition(b" - ")
     _, _, _, _, where, options, *_ = fields.split(b" ")
     kind, what, superblock = rest.split(b" ", 2)
-    words = frozenset((options + b"," + superblock).decode().split(","))
+    words = frozenset(options.decode().split(",")) | frozenset(superblock.decode().split(",")) - {"rw", "ro"}
     return Line(_unescaped(where), _unescaped(what), words) if kind == TYPE else None
 
 

@@ -1,0 +1,89 @@
+"""Mounting and unmounting: the only caller of pyfuse3's init and close. One FUSE session a process.
+
+However it ends (a signal, umount, an abort), no mount stays behind.
+"""
+
+import logging
+import os
+import signal
+from collections.abc import Callable
+from functools import partial
+
+import pyfuse3
+import trio
+
+from mmirrorfs.mount import table, tuning
+from mmirrorfs.mount.claims import claim
+from mmirrorfs.mount.clone import let_write, writable
+from mmirrorfs.mount.reasons import explained, listening
+from mmirrorfs.mount.reference import Reference, reference
+from mmirrorfs.mount.session import GRACE, SIGNALS, Plan, Session
+from mmirrorfs.serve.announce import Announcers
+from mmirrorfs.source import capabilities
+from mmirrorfs.text import printable
+
+log = logging.getLogger(__name__)
+
+
+class MountFailed(Exception):
+    """The mount could not be made; libfuse has said why on stderr where it knew."""
+
+
+def serve(plan: Plan, ready: Callable[[], None]) -> None:
+    """Mount and serve until the end. ``ready`` is called when the mount was seen to answer. Raises MountFailed."""
+    session = Session(plan, ready, _noted_signals())
+    try:
+        with listening() as said:
+            pyfuse3.init(session.operations, os.fsdecode(plan.mountpoint), set(plan.options))
+    except RuntimeError:
+        raise MountFailed(explained(said.text)) from None
+    own = reference(plan.mountpoint)
+    try:
+        if own is not None:
+            claim(own, plan.identity)
+            tuning.tune(own.device)
+            _announce(own, session.announcers)
+        capabilities.keep(capabilities.DAC_OVERRIDE)
+        tuning.settle_memory()
+        probe = table.start_probe(partial(table.is_alive, plan.mountpoint))
+        trio.run(session.run, probe, restrict_keyboard_interrupt_to_checkpoints=True)
+        if session.failed:
+            raise MountFailed("the mount does not answer")
+    finally:
+        _close(own, session)
+        for number in SIGNALS:  # one that comes now would only spoil the exit code
+            signal.signal(number, signal.SIG_IGN)
+
+
+def _announce(own: Reference, announcers: Announcers) -> None:
+    """Let those be who announce changes, if they are wanted and can be."""
+    if not announcers.silent:
+        try:
+            let_write(own.where)
+            announcers.open(partial(writable, own))
+        except OSError as error:
+            announcers.silent = f"the view could not be made writable for it: {error.strerror}"
+
+
+def _close(own: Reference | None, session: Session) -> None:
+    """Take the mount away and free libfuse's session, unless a thread is stuck in it: then it ends with the process.
+
+    libfuse unmounts nothing: it would take whatever is on the mountpoint, and run umount(8) where there is an
+    /etc/mtab, which does not start before a hung source has answered that descriptors are closed.
+    """
+    ended = session.stop(GRACE)
+    if own is not None and not own.detach(force=not ended):
+        log.error("%s could not be unmounted", printable(own.where))
+    if ended or session.stop(GRACE):
+        pyfuse3.close(unmount=False)
+
+
+def _noted_signals() -> list[int]:
+    """Take note of signals, and do nothing else: the list of those that came.
+
+    One that ended the process before its session listens, or when that does no more, would leave the mount behind.
+    """
+    came: list[int] = []
+    for wanted in SIGNALS:
+        signal.signal(wanted, lambda number, frame: came.append(number))
+    return came

@@ -1,0 +1,238 @@
+"""Announcing what changed lets nobody do anything, and gives nobody another answer: whoever asks, and whenever."""
+
+import contextlib
+import os
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.held import crawled, descriptors, status
+from tests.support.mounts import View, mounted
+from tests.support.parity import Outcomes, command, differing, outcomes, pairs
+from tests.support.parity_differences import OF_A_PLAIN_USER
+from tests.support.parity_tree import shown, sources
+from tests.support.polling import holds, poll
+from tests.support.trees import Tree, grow
+from tests.support.users import NOBODY, needs_root, output_of, run
+from tests.support.watched import HOURLY
+from tests.support.watcher import watcher
+
+pytestmark = [pytest.mark.mount(seconds=90), needs_root]
+
+TABLES = ["parity_contents", "parity_names", "parity_locks", "parity_writes"]
+CAPABILITIES = 1 << 2 | 1 << 3 | 1 << 21
+"""CAP_DAC_READ_SEARCH, CAP_FOWNER and CAP_SYS_ADMIN."""
+OVERRIDE = 1 << 1
+SOURCE: Tree = {b"Ann": {b"Album": {b"1": b"track"}}}
+
+
+@contextlib.contextmanager
+def changing(folder: Path) -> Iterator[None]:
+    """Every kind of change in a folder of a source, over and over, for as long as the block takes."""
+    ended = threading.Event()
+
+    def work() -> None:
+        number = 0
+        while not ended.is_set():
+            number += 1
+            (folder / "track").write_bytes(b"%d" % number)
+            (folder / "come").write_bytes(b"")
+            (folder / "come").rename(folder / f"{number}")
+            (folder / f"{number}").unlink()
+            (folder.parent / "New").mkdir()
+            ended.wait(0.01)
+            (folder.parent / "New").rmdir()
+            ended.wait(0.01)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+@contextlib.contextmanager
+def busy(place: Path, *others: Path, announce: str = "auto") -> Iterator[View]:
+    """A view in which something changes all the while, and somebody watches."""
+    noise = place / "noise"
+    if not noise.exists():
+        grow(noise, {b"noise": {b"Album": {b"track": b"n"}}})
+    options = (HOURLY, f"--announce={announce}", "-o", "allow_other")
+    with mounted(place / "view", noise, *others, depth=2, options=options) as view:
+        crawled(view)
+        with watcher(view.mountpoint) as heard, changing(noise / "noise/Album"):
+            if announce == "auto":
+                heard.hears(("MOVED_TO,ISDIR", "noise/New"), ("DELETE,ISDIR", "noise/New"))
+            yield view
+
+
+def answers(place: Path, others: tuple[Path, Path], table: str, user: int, announce: str) -> Outcomes:
+    """What the calls of a table give while something changes elsewhere in the view."""
+    with busy(place, *others, announce=announce) as view:
+        return outcomes(output_of(*command(table, user, shown(place, view.mountpoint))))
+
+
+def is_of_no_view(call: str, subject: str) -> bool:
+    """Whether an outcome is another at each mount: its device number, and what lies beside its root."""
+    return "st_dev" in call or (subject == "root" and "beside" in call)
+
+
+@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("user", [0, NOBODY], ids=["root", "a plain user"])
+def test_no_call_gets_another_answer_while_changes_are_announced(place: Path, table: str, user: int) -> None:
+    """But for a plain user who may not write a thing either way: that is told first, as in a plain folder."""
+    place.chmod(0o755)
+    with sources(place) as others:
+        silent, found = (answers(place, others, table, user, how) for how in ("off", "auto"))
+    different = {key: what for key, what in differing(silent, found).items() if not is_of_no_view(*key)}
+    if user and table == "parity_writes":
+        allowed = pairs(OF_A_PLAIN_USER, table)
+        different = {key: what for key, what in different.items() if key not in allowed or what != ("EROFS", "EACCES")}
+    assert different == {}
+
+
+def test_root_can_mount_it_writable_and_nothing_can_be_written_all_the_same(place: Path) -> None:
+    with busy(place, grow(place / "high", SOURCE)) as view:
+        output_of("mount", "-o", "remount,bind,rw", view.mountpoint)
+        for words in (
+            ("touch", "new"),
+            ("mkdir", "new"),
+            ("mkfifo", "new"),
+            ("ln", "-s", "a", "new"),
+            ("ln", "Ann/Album/1", "new"),
+            ("rm", "-f", "Ann/Album/1"),
+            ("rmdir", "noise/Album"),
+            ("mv", "Ann", "new"),
+            ("mv", "Ann/Album/1", "Ann/Album/2"),
+            ("chmod", "0", "Ann"),
+            ("chown", "1", "Ann/Album/1"),
+            ("truncate", "-s", "0", "noise/Album/track"),
+            ("touch", "noise/Album/track"),
+            ("setfattr", "-n", "user.a", "-v", "b", "Ann"),
+            ("dd", "if=/dev/zero", "of=noise/Album/track", "conv=notrunc", "count=1"),
+        ):
+            done = run("env", "-C", view.mountpoint, *words)
+            assert done.returncode, words
+            assert b"Read-only file system" in done.stderr, words
+
+
+def test_the_hidden_directory_is_nowhere(place: Path) -> None:
+    with busy(place, grow(place / "high", SOURCE)) as view:
+        names = set()
+        for _ in range(300):
+            names |= set(os.listdir(view.mountpoint))
+            names |= set(os.listdir(view.mountpoint / "noise")) - {"New"}
+        assert names == {"Ann", "noise", "Album"}
+
+
+def test_who_gets_hold_of_the_private_mount_can_write_nothing_either(place: Path) -> None:
+    """By /proc, as root, while it is there."""
+    with busy(place, grow(place / "high", SOURCE)) as view:
+        told = set()
+        for _ in range(20_000):
+            with contextlib.suppress(FileNotFoundError):
+                for name in os.listdir(f"/proc/{view.pid}/fd"):
+                    told |= tried(f"/proc/{view.pid}/fd/{name}")
+            if len(told) >= 3:
+                break
+        assert told <= {"EROFS", "ENOENT", "ENOTDIR", "EACCES"}
+        assert "EROFS" in told
+
+
+def tried(link: str) -> set[str]:
+    """What attempts to write come to, there."""
+    import errno
+
+    if not os.path.exists(os.path.join(link, "Ann")):
+        return set()
+    told = set()
+    for attempt in (
+        lambda: os.mkdir(os.path.join(link, "new")),
+        lambda: os.open(os.path.join(link, "Ann/Album/1"), os.O_WRONLY),
+        lambda: os.rename(os.path.join(link, "Ann/Album"), os.path.join(link, "Ann/Other")),
+        lambda: os.utime(os.path.join(link, "Ann")),
+    ):
+        try:
+            attempt()
+        except OSError as error:
+            told.add(errno.errorcode[error.errno or 0])
+        else:
+            told.add("done")
+    return told
+
+
+def test_who_asks_for_what_arrives_finds_it_from_then_on(place: Path) -> None:
+    """One who asks for the same names all the while never finds one absent again, or another in its place."""
+    high = grow(place / "high", SOURCE)
+    low = grow(place / "low", {b"Other": {}})
+    with mounted(place / "view", high, low, depth=2, options=[HOURLY]) as view, watcher(view.mountpoint) as heard:
+        crawled(view)
+        for number in range(60):
+            name = f"Ann/Album/new {number}"
+            (high / name).write_bytes(b"n")
+            poll((view.mountpoint / name).exists, "the file")
+            ino = os.stat(view.mountpoint / name).st_ino
+            while ("MOVED_TO", name) not in heard.events():
+                for _ in range(50):
+                    st = os.stat(view.mountpoint / name)
+                    assert (st.st_ino, st.st_size) == (ino, 1)
+            assert os.stat(view.mountpoint / name).st_ino == ino
+
+
+def test_the_daemon_keeps_the_capabilities_that_it_needs_and_one_more_while_it_announces(place: Path) -> None:
+    with busy(place, grow(place / "high", SOURCE)) as view:
+        seen = [capabilities(view) for _ in range(300)]
+    effective = {found for one in seen for found, _ in one}
+    assert {permitted for one in seen for _, permitted in one} == {CAPABILITIES | OVERRIDE}
+    assert effective == {CAPABILITIES, CAPABILITIES | OVERRIDE}
+    assert all([found for found, _ in one].count(CAPABILITIES | OVERRIDE) <= 2 for one in seen)
+
+
+def capabilities(view: View) -> list[tuple[int, int]]:
+    """(effective, permitted) of each of its threads."""
+    found = []
+    for thread in os.listdir(f"/proc/{view.pid}/task"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            text = Path(f"/proc/{view.pid}/task/{thread}/status").read_text()
+            words = [re.search(rf"Cap{kind}:\s*(\w+)", text) for kind in ("Eff", "Prm")]
+            found.append((int(words[0][1], 16), int(words[1][1], 16)) if words[0] and words[1] else (0, 0))
+    return found
+
+
+@pytest.mark.parametrize("how", [("umount",), ("umount", "-l")], ids=["at once", "lazily"])
+def test_an_unmount_works_at_once_and_leaves_nothing(place: Path, how: tuple[str, ...]) -> None:
+    """However often: what is announced holds nothing of the view that an unmount would meet."""
+    high, low = grow(place / "high", {b"noise": {b"Album": {b"track": b"n"}}}), grow(place / "low", {b"Other": {}})
+    with changing(high / "noise/Album"):
+        for _ in range(10):
+            with mounted(place / "view", high, low, depth=2, options=[HOURLY]) as view:
+                os.listdir(view.mountpoint / "noise/Album")
+                with watcher(view.mountpoint) as heard:
+                    heard.hears(("MOVED_TO,ISDIR", "noise/New"))
+                done = run(*how, view.mountpoint)
+                assert (done.returncode, done.stderr) == (0, b"")
+                assert view.await_end() == 0
+
+
+def test_what_comes_all_at_once_is_told_in_bounds(place: Path) -> None:
+    """20,000 files: who watches is told of some, no queue overflows, and nothing grows."""
+    high = grow(place / "high", {b"Ann": {b"%02d" % album: {b"1": b"track"} for album in range(20)}})
+    low = grow(place / "low", {b"Other": {}})
+    with mounted(place / "view", high, low, depth=2, options=[HOURLY]) as view, watcher(view.mountpoint) as heard:
+        crawled(view)
+        before = descriptors(view)
+        for number in range(20_000):
+            os.close(os.open(high / f"Ann/{number % 20:02}/{number}", os.O_CREAT | os.O_WRONLY))
+        grow(high, {b"Last": {}})
+        heard.hears(("MOVED_TO,ISDIR", "Last"), seconds=60)
+        poll(lambda: len(os.listdir(view.mountpoint / "Ann/19")) == 1001, "all of them", 30)
+        told = heard.events()
+        assert not [event for event in told if "OVERFLOW" in event[0]]
+        assert {f"Ann/{album:02}" for album in range(20)} <= {os.path.dirname(path) for _, path in told}
+        assert len(told) < 20_000 or status(view)["announce"]["left_out"] == 0
+        assert holds(lambda: descriptors(view) <= before)
