@@ -22,7 +22,7 @@ from tests.support.trees import Tree, grow
 from tests.support.users import needs_root
 from tests.support.waiting import Asked
 from tests.support.watched import HOURLY
-from tests.support.watcher import Event, Watcher, watcher
+from tests.support.watcher import Event, Watcher, below, watcher
 
 pytestmark = [pytest.mark.mount(seconds=90), needs_root]
 
@@ -206,12 +206,6 @@ def test_who_goes_by_what_is_told_alone_has_the_view_after_each_burst(place: Pat
             names = below(view.where)
             assert holds(lambda: heard.picture() == names, 10), f"{heard.picture() ^ names} after {steps}"  # noqa: B023
         assert not [event for event in heard.events() if "OVERFLOW" in event[0]]
-
-
-def below(top: bytes) -> set[bytes]:
-    """All paths in a tree."""
-    walked = ((os.path.relpath(above, top), [*below, *files]) for above, below, files in os.walk(top))
-    return {os.path.normpath(os.path.join(above, name)) for above, names in walked for name in names}
 
 
 def test_a_source_that_hangs_keeps_nobody_from_hearing_of_another(place: Path) -> None:

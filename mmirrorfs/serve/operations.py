@@ -23,12 +23,13 @@ from mmirrorfs.serve.acts import Step
 from mmirrorfs.serve.guard import guarded
 from mmirrorfs.serve.stage import HANDLE, Stage
 from mmirrorfs.serve.writes import Writes
+from mmirrorfs.source.freshness import INDEXED
 from mmirrorfs.view.directories import Directories
 from mmirrorfs.view.extras import Extras
 from mmirrorfs.view.finder import Finder
 from mmirrorfs.view.labels import Labels
 from mmirrorfs.view.nodes import Node
-from mmirrorfs.view.view import View
+from mmirrorfs.view.view import Absent, View
 
 log = logging.getLogger(__name__)
 
@@ -95,10 +96,10 @@ class Operations(Writes):
             return self._filled(EntryAttributes(), seen.ino, seen.attr, 0.0)
         try:
             node = await self._lookup(parent_inode, name)
-        except FileNotFoundError:
+        except FileNotFoundError as error:
             absent = EntryAttributes()
             absent.st_ino = InodeT(0)
-            when = self._view.absence(parent_inode, name)
+            when = error.when if isinstance(error, Absent) else INDEXED
             absent.entry_timeout = absent.attr_timeout = self._view.freshness.timeout(when)
             return absent
         self._view.inodes.held.count(node)

@@ -35,6 +35,14 @@ LONGEST = 255
 """Bytes: few sources take a longer name (NAME_MAX); of one that is not there, the error says so."""
 
 
+class Absent(FileNotFoundError):
+    """There is none of that name; ``when`` says when that was so, in monotonic seconds."""
+
+    def __init__(self, when: float = INDEXED) -> None:
+        super().__init__(errno.ENOENT, os.strerror(errno.ENOENT))
+        self.when = when
+
+
 class View:
     """One view; ``reports`` is told of what it finds out."""
 
@@ -61,7 +69,7 @@ class View:
     # Requests
 
     async def lookup(self, parent: int, name: bytes) -> Node:
-        """The node of a name in a directory. ENOENT where there is none."""
+        """The node of a name in a directory. Raises Absent where there is none."""
         above = self.inodes.node(parent)
         if name in (b".", b".."):
             return await self.dots(above, name)
@@ -142,15 +150,11 @@ class View:
         is_watched = all(self.known[rank].when(node.path_in(Rank(rank))) == WATCHED for rank, _ in inputs)
         return WATCHED if is_watched else INDEXED
 
-    def absence(self, parent: int, name: bytes) -> float:
-        """When it is true that a name is not in a directory."""
-        above = self.inodes.held.get(parent)
-        if not self.freshness.forgets:
-            return INDEXED
-        if isinstance(above, MergedNode):
-            return self._indexed(above)
-        found = self.known[above.source.rank].entry(above.inner, name) if isinstance(above, FileNode) else None
-        return found.when if found is not None and found.attr is None else INDEXED
+    def _absence(self, name: bytes, when: float) -> OSError:
+        """The error for a name that is not in a directory, as is known since ``when``."""
+        if len(name) > LONGEST:
+            return failure(errno.ENAMETOOLONG)
+        return Absent(when if self.freshness.forgets else INDEXED)
 
     # What is gone
 
@@ -291,7 +295,7 @@ class View:
         for _ in range(len(self.sources) + 1):
             child = self.inodes.current(above).children.get(name)
             if child is None:
-                raise _absence(name)
+                raise self._absence(name, self._indexed(above))
             node = self.inodes.child(above, name, child)
             if not isinstance(node, FileNode):
                 return node
@@ -303,12 +307,12 @@ class View:
     async def _lookup_inside(self, above: FileNode, name: bytes) -> FileNode:
         """The node of a name in a folder."""
         if above.source.reader.excluded(name):
-            raise failure(errno.ENOENT)
+            raise self._absence(name, WATCHED)
         found = self.known[above.source.rank].entry(above.inner, name)
         if found is None or not self.freshness.is_fresh(found.when):
             found = await self._proved(above, name)
         if found.attr is None:
-            raise _absence(name)
+            raise self._absence(name, found.when)
         inner = join(above.inner, name)
         path = inner if above.path is above.inner else join(above.path, name)
         node = self.inodes.known(FileNode(above.source, inner, path, found.attr.kind, False))
@@ -320,7 +324,7 @@ class View:
             return await self.fetch[above.source.rank].entry(above.inner, name)
         except OSError as error:
             if len(name) > LONGEST and error.errno == errno.ENOENT:
-                raise _absence(name) from None
+                raise failure(errno.ENAMETOOLONG) from None
             raise await self._absent(above) if error.errno in ABSENT else error from None
 
     async def _absent(self, above: FileNode) -> OSError:
@@ -336,10 +340,6 @@ class View:
         except OSError:
             return await self.gone(above)
         return failure(errno.ENOENT)
-
-
-def _absence(name: bytes) -> OSError:
-    return failure(errno.ENOENT if len(name) <= LONGEST else errno.ENAMETOOLONG)
 
 
 def _fits(answer: Answer | None, kind: Kind) -> bool:

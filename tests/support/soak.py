@@ -6,6 +6,7 @@ Rule 1: readers meet nothing but what a plain directory would have done, and I/O
 Rule 2: each view notices each loss, and each return, and says so.
 Rule 3: a watchdog aborts what hangs; that is a failure.
 Rule 4: when the sources rest, each view is what the model says of them, and its daemon holds what it held before.
+Rule 5: who has watched a view all the while has a picture of it, made of events alone, that is what it is.
 """
 
 import argparse
@@ -38,17 +39,21 @@ from tests.support.readers import readers
 from tests.support.trees import folders, grow
 from tests.support.users import Word
 from tests.support.watchdog import Watchdog, watched
+from tests.support.watcher import Watcher, below, watcher
 from tests.support.workers import READERS, Noted, Told, Worker
 
 DEPTH = 2
-OPTIONS = (REFRESH, "--remember=2000")
-"""Little is remembered on purpose, so that a memory that grows is none that was asked for."""
+OPTIONS = (REFRESH, "--remember=20000")
+"""Little is remembered on purpose, so that a memory that grows is none that was asked for; but all that is in the
+sources is, for watchers are told of no change in what was forgotten."""
 GROWTH = 16 << 20
 """Bytes that a daemon may have grown by since it was warm: what waits for the next look for garbage, and allocators."""
 BOUND = 30.0
 """Seconds without an answer after which a view hangs."""
 NOTICED = PROMISE + MARGIN + 2
 """Seconds within which a view notices a loss or a return: it looks at a lost source every other second."""
+TOLD = 10.0
+"""Seconds within which watchers are told of the last changes."""
 LATE = 2.0
 """Seconds that a reader may take to note an error."""
 REST = 10.0
@@ -201,11 +206,30 @@ def soak(place: Path, seconds: float, bound: float) -> list[str]:
             before = {view.pid: at_rest(view) for view in made.views}
             with watched(place, [view.mountpoint for view in made.views], bound, made.pids) as watchdog:
                 print(f"soak: begins, {best.pid} serves {best.mountpoint}, {small.pid} {small.mountpoint}", flush=True)
-                made.run(watchdog)
-                with observer() as eyes:
-                    for view, order in ((best, places), (small, places[::-1])):
-                        becomes(eyes, view.mountpoint, order, DEPTH, "when the sources rest")
+                with watching(made.views) as watchers:
+                    made.run(watchdog)
+                    with observer() as eyes:
+                        for view, order in ((best, places), (small, places[::-1])):
+                            becomes(eyes, view.mountpoint, order, DEPTH, "when the sources rest")
+                    for view, heard in zip(made.views, watchers, strict=False):
+                        made.counts[f"events of {view.mountpoint.name}"] += pictured(view, heard)
             return [told(made), *[settled(view, before[view.pid], made.warm[view.pid]) for view in made.views]]
+
+
+@contextlib.contextmanager
+def watching(views: list[View]) -> Iterator[list[Watcher]]:
+    """Somebody who watches each view; nobody where a plain user serves them, for whom nothing is announced."""
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(watcher(view.mountpoint)) for view in views if os.geteuid() == 0]
+
+
+def pictured(view: View, heard: Watcher) -> int:
+    """Check what a watcher made of the events; returns how many there were."""
+    names = below(view.where)
+    assert holds(lambda: heard.picture() == names, TOLD), f"{view.mountpoint}: {heard.picture() ^ names} of the picture"
+    events = heard.events()
+    assert not [event for event in events if "OVERFLOW" in event[0]], "a watcher's queue has overflowed"
+    return len(events)
 
 
 def settled(view: View, before: Held, warm: int) -> str:

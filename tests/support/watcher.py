@@ -84,6 +84,12 @@ def watcher(top: Path) -> Iterator[Watcher]:
         process.wait()
 
 
+def below(top: bytes) -> set[bytes]:
+    """All paths in a tree."""
+    walked = ((os.path.relpath(above, top), [*below, *files]) for above, below, files in os.walk(top))
+    return {os.path.normpath(os.path.join(above, name)) for above, names in walked for name in names}
+
+
 class _Tree:
     """What is watched, and what is there."""
 
