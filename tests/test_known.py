@@ -169,9 +169,9 @@ def test_values_are_noted_with_when_they_were_so() -> None:
 def test_a_renamed_directory_inside_a_folder_keeps_what_is_known_below() -> None:
     known = known_of({b"A": 10})
     known.apply(b"A", directory({b"old": 12, b"stays": 14}))
-    known.apply(b"A/old", directory({b"C": 16}, taken=1))
-    known.apply(b"A/old/C", directory({b"a": 11}, taken=2))
-    known.apply(b"A/stays", directory({b"b": 13}))
+    known.apply(b"A/old", directory({b"C": 16}, taken=1, ino=12))
+    known.apply(b"A/old/C", directory({b"a": 11}, taken=2, ino=16))
+    known.apply(b"A/stays", directory({b"b": 13}, ino=14))
     known.amend(b"A/old/C", b"new", attr(15), 3)
     known.apply(b"A", directory({b"new": 12, b"stays": 14}, taken=4, stamp=2))
     assert paths(known) == {b"A", b"A/new", b"A/new/C", b"A/stays"}
@@ -183,8 +183,8 @@ def test_a_renamed_directory_inside_a_folder_keeps_what_is_known_below() -> None
 def test_a_directory_that_took_another_s_name_does_not_get_what_was_known_of_that() -> None:
     known = known_of({b"A": 10})
     known.apply(b"A", directory({b"one": 12, b"two": 14}))
-    known.apply(b"A/one", directory({b"1": 11}))
-    known.apply(b"A/two", directory({b"2": 13}))
+    known.apply(b"A/one", directory({b"1": 11}, ino=12))
+    known.apply(b"A/two", directory({b"2": 13}, ino=14))
     known.apply(b"A", directory({b"one": 14, b"two": 12}, stamp=2))
     assert known.entry(b"A/one", b"2") == Answer(attr(13), 0)
     assert known.entry(b"A/two", b"1") == Answer(attr(11), 0)
@@ -196,9 +196,9 @@ def test_a_directory_that_took_another_s_name_does_not_get_what_was_known_of_tha
 
 def test_a_renamed_folder_keeps_what_is_known_below() -> None:
     known = known_of({b"X": Above(4, {b"old": 10, b"gone": 12})})
-    known.apply(b"X/old", directory({b"C": 16}))
-    known.apply(b"X/old/C", directory({b"a": 11}))
-    known.apply(b"X/gone", directory({b"b": 13}))
+    known.apply(b"X/old", directory({b"C": 16}, ino=10))
+    known.apply(b"X/old/C", directory({b"a": 11}, ino=16))
+    known.apply(b"X/gone", directory({b"b": 13}, ino=12))
     known.amend(b"X/gone", b"c", attr(15), 1)
     known.install(tree({b"X": Above(4, {b"new": 10})}))
     assert paths(known) == {b"X/new", b"X/new/C"}
@@ -208,8 +208,8 @@ def test_a_renamed_folder_keeps_what_is_known_below() -> None:
 
 def test_a_renamed_artist_keeps_what_is_known_below() -> None:
     known = known_of({b"Old": Above(4, {b"Gold": 10}), b"Else": Above(6, {b"Gold": 12})})
-    known.apply(b"Old/Gold", directory({b"a": 11}))
-    known.apply(b"Else/Gold", directory({b"b": 13}))
+    known.apply(b"Old/Gold", directory({b"a": 11}, ino=10))
+    known.apply(b"Else/Gold", directory({b"b": 13}, ino=12))
     known.install(tree({b"New": Above(4, {b"Gold": 10}), b"Else": Above(6, {b"Gold": 12})}))
     assert paths(known) == {b"New/Gold", b"Else/Gold"}
     assert known.entry(b"New/Gold", b"a") == Answer(attr(11), 0)
@@ -218,7 +218,7 @@ def test_a_renamed_artist_keeps_what_is_known_below() -> None:
 
 def test_a_folder_that_goes_to_another_artist_keeps_what_is_known_below() -> None:
     known = known_of({b"X": Above(4, {b"Gold": 10}), b"Y": Above(6, {})})
-    known.apply(b"X/Gold", directory({b"a": 11}))
+    known.apply(b"X/Gold", directory({b"a": 11}, ino=10))
     known.install(tree({b"X": Above(4, {}), b"Y": Above(6, {b"Gold": 10})}))
     assert known.entry(b"Y/Gold", b"a") == Answer(attr(11), 0)
 

@@ -15,7 +15,6 @@ from functools import partial
 
 import trio
 
-from mmirrorfs.attributes import DIR
 from mmirrorfs.source.events import CREATE, DELETE, IGNORED, MOVED_FROM, MOVED_TO, OVERFLOW, UNMOUNT, Event
 from mmirrorfs.source.fetch import Fetch
 from mmirrorfs.source.freshness import NEVER
@@ -32,6 +31,8 @@ PAUSE = 0.1
 """Seconds between two looks at the same directory, at the least."""
 REST = 4
 """How many times as long as a look took is waited before the next one at the same directory."""
+AGAIN = 0.5
+"""Seconds after which is looked again at what was not found, if it is known still."""
 RETRY = 5.0
 """Seconds after which is looked again where a look failed, or did not come back as the source hangs."""
 BREAK = 5.0
@@ -204,24 +205,24 @@ class Listener:
                 await self._fetch.prove(directory, names - {ALL})
         except OSError as error:
             failed = error.errno not in ABSENT
-            gone = not failed and not is_above and self._source.lost is None and not self._removed(directory, started)
+            gone = not failed and not is_above
         now = self._clock()
         self._rested[directory] = now + max(PAUSE, REST * (now - started))
-        if gone and self._known.listings.peek(directory) is not None:
-            self._ask(directory, ALL, now)
+        if gone and self._source.lost is None and self._known.listings.peek(directory) is not None:
+            self._ask_above(directory, now)
         if self._source.lost is None and (failed or (not is_above and self._is_due(directory, started))):
             self._rested[directory] = now + RETRY
             self._ask(directory, ALL, now)
 
-    def _removed(self, directory: bytes, asked: float) -> bool:
-        """A directory was found gone: that is a change of the one above it. Whether that is settled by this.
+    def _ask_above(self, directory: bytes, now: float) -> None:
+        """A directory was not found: the one above it tells whether it is gone, or whether that one was renamed.
 
-        It is not where a scan has to tell of it, or was there since: one that is made anew at once may have the same
-        inode number, so what it has by then is compared with what it had.
+        What is known of it stays until then: one that is made anew at once may have the same inode number, and what is
+        in it is compared with what was there before.
         """
-        if directory.rpartition(b"/")[0] in self._known.listings.above:
-            return False
-        return self._known.remove(directory, DIR, asked, self._clock())
+        self._known.trust.miss(directory.rpartition(b"/")[0], now)
+        self._rested[directory] = now + AGAIN
+        self._ask(directory, ALL, now)
 
     def _is_due(self, directory: bytes, started: float) -> bool:
         """Whether a directory was to be looked at, and was not."""
