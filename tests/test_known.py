@@ -225,7 +225,7 @@ def test_a_folder_that_goes_to_another_artist_keeps_what_is_known_below() -> Non
 
 def test_what_is_in_both_trees_is_left_as_it_is() -> None:
     known = known_of({b"X": Above(4, {b"Gold": 10})})
-    known.apply(b"X/Gold", directory({b"a": 11}))
+    known.apply(b"X/Gold", directory({b"a": 11}, ino=10))
     known.amend(b"X", b"Gold", attr(10, size=9), 1)
     known.install(replace(known.tree, entries=dict(known.tree.entries)))
     assert known.entry(b"X", b"Gold") == Answer(attr(10, size=9), 1)
@@ -392,19 +392,31 @@ def test_a_folder_that_becomes_an_artist_does_not_take_the_place_of_what_was_sca
 def test_what_could_not_be_had_at_the_last_look_is_kept_as_it_was_known() -> None:
     """A source that is being lost gives names still, and errors for their attributes."""
     known = known_of({b"A": Above(4, {b"x": 10}), b"loose": 13})
-    known.apply(b"A/x", directory({b"track": 11}))
+    known.apply(b"A/x", directory({b"track": 11}, ino=10))
     blind = Listing(pack((4, 10, 2, 2), True, [(b"track", bare(FILE))]), 1)
     for _ in range(2):
         known.apply(b"A/x", blind)
         assert known.entry(b"A/x", b"track") == Answer(attr(11), 0), "true then, and not proved since"
-    known.apply(b"A/x", directory({b"sub": 12}, taken=2))
-    known.apply(b"A/x/sub", directory({b"deep": 15}, taken=2))
+    known.apply(b"A/x", directory({b"sub": 12}, taken=2, ino=10))
+    known.apply(b"A/x/sub", directory({b"deep": 15}, taken=2, ino=12))
     known.apply(b"A/x", Listing(pack((4, 10, 3, 3), True, [(b"sub", bare(DIR))]), 3))
     assert known.entry(b"A/x/sub", b"deep") == Answer(attr(15), 2)
     seen = known.tree
     top = [(b"A", bare(DIR)), (b"loose", bare(FILE))]
     known.install(replace(seen, listing=Listing(pack((4, 2, 2, 2), True, top), 1)))
     assert known.entry(b"", b"loose") == Answer(attr(13), 0)
+
+
+def test_what_is_known_of_another_directory_than_the_one_that_is_there_is_not_told() -> None:
+    """It was moved away and back, and looked at in between: a look at the one above it saw neither."""
+    known = known_of({b"A": 10})
+    known.apply(b"A", directory({b"sub": 12}, ino=10))
+    known.apply(b"A/sub", directory({}, taken=1, ino=14))
+    known.apply(b"A", directory({b"sub": 12}, taken=2, stamp=2, ino=10))
+    assert known.listing(b"A/sub") is None
+    known.apply(b"A/sub", directory({}, taken=3, ino=14))
+    known.amend(b"A", b"sub", attr(12), 4)
+    assert known.listing(b"A/sub") is None
 
 
 def test_a_number_that_is_given_out_again_is_no_move() -> None:

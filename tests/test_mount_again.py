@@ -141,6 +141,7 @@ def pair(place: Path, sources: tuple[Path, Path]) -> Iterator[Pair]:
         for view in (high, low):
             done = again(*made.words)
             assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+            poll(lambda: len(serving(place)) == len(made.pids) + 1, "one process more, and nothing that it starts")
             (made.pids[view],) = set(serving(place)) - set(made.pids.values())
             made.words += ["--output-low", low] if view == high else []
         assert made.shown() == ["h2", "l2"]

@@ -5,8 +5,8 @@ Rule 2: it goes through a private mount of the view, the only one that is not re
 and taken away after it: one that is kept would keep the view's superblock after an unmount.
 Rule 3: it is never waited for. It may be stuck behind a request that is pending in the same directory, so each way of
 the notifier has an announcer of its own; and it is dropped with the mount.
-Rule 4: there are only so many: watchers have queues that overflow. Above FILES those of files are left out, and what
-is above ALL is left out too.
+Rule 4: there are only so many: watchers have queues that overflow. Above FILES a directory has one of its files
+announced at a time, by which whoever watches looks at it; what is above ALL is left out.
 
 CAP_DAC_OVERRIDE is in effect in these threads alone, and while they announce.
 """
@@ -18,6 +18,7 @@ import logging
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 
@@ -39,7 +40,7 @@ _OVER = frozenset((errno.ECONNABORTED, errno.ENOTCONN))
 PAUSE = 0.002
 """Seconds between two tries."""
 FILES = 2000
-"""Announcements waiting above which files have none any more: who watches has their directory's, or some of theirs."""
+"""Announcements waiting above which a file has none where another of its directory is waiting."""
 ALL = 8000
 """Announcements waiting at the most: inotify's queue has 16,384 events by default (inotify(7))."""
 BURST = 0.25
@@ -70,6 +71,7 @@ class Announcer:
         self._stage = stage
         self._mounted = mounted
         self._waiting: dict[tuple[bytes, Step], Act] = {}
+        self._inside: Counter[int] = Counter()
         self._changed = threading.Condition()
         self._ending = self._has_warned = False
         self._thread = threading.Thread(target=self._run, name="announcer", daemon=True)
@@ -81,14 +83,22 @@ class Announcer:
         """Announce these next, in order. The same at the same place is announced once."""
         with self._changed:
             for act in acts:
-                key = (act.path, act.step)
-                self._waiting.pop(key, None)
-                most = ALL if act.kind == DIR and act.step is not Step.TOUCH else FILES
-                if len(self._waiting) < most:
-                    self._waiting[key] = act
+                self._drop_one((act.path, act.step))
+                is_wanted = (act.kind == DIR and act.step is not Step.TOUCH) or not self._inside[act.above]
+                if len(self._waiting) < (ALL if is_wanted else FILES):
+                    self._waiting[act.path, act.step] = act
+                    self._inside[act.above] += 1
                 else:
                     self.left_out += 1
             self._changed.notify()
+
+    def _drop_one(self, key: tuple[bytes, Step]) -> Act | None:
+        act = self._waiting.pop(key, None)
+        if act is not None:
+            self._inside[act.above] -= 1
+            if not self._inside[act.above]:
+                del self._inside[act.above]
+        return act
 
     def end(self) -> None:
         """End it after the call that it is in."""
@@ -120,6 +130,7 @@ class Announcer:
         """The view cannot be written to: it was unmounted, or another mount lies over it."""
         with self._changed:
             self._waiting.clear()
+            self._inside.clear()
         if not self._has_warned and error.errno not in _OVER:
             self._has_warned = True
             log.warning("changes in the view cannot be announced to its watchers: %s", error.strerror)
@@ -159,9 +170,9 @@ class Announcer:
     def _taken(self) -> Iterator[Act]:
         while True:
             with self._changed:
-                if self._ending or not self._waiting:
-                    return
-                act = self._waiting.pop(next(iter(self._waiting)))
+                act = self._drop_one(next(iter(self._waiting))) if self._waiting and not self._ending else None
+            if act is None:
+                return
             yield act
 
 

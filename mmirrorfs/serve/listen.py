@@ -208,7 +208,7 @@ class Listener:
             gone = not failed and not is_above
         now = self._clock()
         self._rested[directory] = now + max(PAUSE, REST * (now - started))
-        if gone and self._source.lost is None and self._known.listings.peek(directory) is not None:
+        if gone and self._source.lost is None:
             self._ask_above(directory, now)
         if self._source.lost is None and (failed or (not is_above and self._is_due(directory, started))):
             self._rested[directory] = now + RETRY
@@ -220,6 +220,9 @@ class Listener:
         What is known of it stays until then: one that is made anew at once may have the same inode number, and what is
         in it is compared with what was there before.
         """
+        if self._known.listings.peek(directory) is None:
+            self._known.forget(directory)
+            return
         self._known.trust.miss(directory.rpartition(b"/")[0], now)
         self._rested[directory] = now + AGAIN
         self._ask(directory, ALL, now)

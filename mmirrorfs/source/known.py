@@ -9,11 +9,11 @@ Rule 4: a directory whose (dev, ino) is found under another name was moved, with
 Event loop's thread only; no I/O.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from mmirrorfs.attributes import DIR, Attributes, Kind
 from mmirrorfs.difference import Difference, Told, differences, is_news, is_other_directory
-from mmirrorfs.listing import Listing
+from mmirrorfs.listing import Listed, Listing
 from mmirrorfs.source.freshness import NEVER, WATCHED, Freshness
 from mmirrorfs.source.listings import Listings, weight
 from mmirrorfs.source.room import Room
@@ -28,6 +28,7 @@ from mmirrorfs.source.walks import (
     inodes_in,
     inodes_of,
     join,
+    others,
     untold,
 )
 from mmirrorfs.tree import Directory
@@ -136,18 +137,18 @@ class Known:
         last = self._last_of(path, listing)
         changes = self._changes(path, listing, told)
         old = self.listings.pop(path)
-        self._count(listing, old)
+        self.used += weight(listing) - weight(old)
         self.listings.put(path, listing, False)
         self.trust.settle(path, listing.taken)
         self.trust.arrive(path, listing)
         self._compare(path, listing)
         self._drop_singles(path, listing)
-        if old is None:
-            self._drop_others(path, listing)
-        elif old.blob != listing.blob:
+        if old is not None and old.blob != listing.blob:
             gone = dict(inodes_in(path, old))
             self._settle(gone, {**untold(path, listing, gone), **dict(inodes_in(path, listing))})
-        self._keep_last(path, last)
+        self._check_inner(path, listing.directories(), listing.taken)
+        for name, answer in last.items():
+            self.amend(path, name, *answer)
         self._shrink(path)
         self._tell(path, changes)
 
@@ -179,6 +180,8 @@ class Known:
         self._shrink(directory)
         if before is not None and is_other_directory(before.attr, attr, self._stable):
             self.forget(join(directory, name))
+        elif attr is not None:
+            self._check_inner(directory, [(name, attr)], when if asked is None else asked)
         if before is not None and is_news(before.attr, attr):
             self._tell(directory, [Difference(name, before.attr, attr)])
 
@@ -222,12 +225,14 @@ class Known:
                 self.trust.settle(path, new.listing.taken)
                 self.trust.arrive(path, new.listing)
                 self._drop_singles(path, new.listing)
-                self._keep_last(path, last)
+                for name, answer in last.items():
+                    self.amend(path, name, *answer)
             gone.update(inodes_of(path, old))
             come.update(inodes_of(path, new))
             come.update(untold(path, new.listing, gone) if new is not None else ())
         self._settle(gone, come)
         for path, changes in changed:
+            self._check_inner(path, self.listings.above[path].directories(), self.listings.above[path].taken)
             self._tell(path, changes)
 
     def remove(self, path: bytes, kind: Kind, asked: float, when: float) -> bool:
@@ -258,21 +263,19 @@ class Known:
             if since or not listing.settled:  # it may have been proved by what had its path by then
                 self.trust.miss(path, max([listing.taken, *[later.when for later in since.values()]]))
 
-    def _drop_others(self, path: bytes, listing: Listing) -> None:
-        """What was known of others than those in a directory that was forgotten meanwhile, or never known."""
-        for inner, inode in inodes_in(path, listing):
-            known = self.listings.below.get(inner)
-            if self._stable and known is not None and known.stamp[:2] != inode[:2]:
+    def _check_inner(self, path: bytes, found: Iterable[Listed], asked: float) -> None:
+        """What is known of others than those ``found`` in one is dropped, or looked at where it is newer than that."""
+        for inner, name, known in others(path, found, self.listings.below) if self._stable else ():
+            if known.taken > asked:
+                self.trust.miss(path, known.taken, name)
+            else:
                 self.forget(inner)
+                self.trust.miss(inner, asked)
 
     def _last_of(self, path: bytes, listing: Listing) -> dict[bytes, Answer]:
         """What was known of names whose attributes a look could not have: a source that is being lost gives names."""
         last = [(name, attr.kind, self._last(path, name)) for name, attr in listing.unknown()]
         return {name: old for name, kind, old in last if old is not None and old.attr and old.attr.kind == kind}
-
-    def _keep_last(self, path: bytes, last: dict[bytes, Answer]) -> None:
-        for name, answer in last.items():
-            self.amend(path, name, *answer)
 
     def _compare(self, path: bytes, listing: Listing) -> None:
         """What changed before a directory was watched nobody reported: its own attributes may be others."""
@@ -287,7 +290,7 @@ class Known:
         for directory in self.listings.subtree(path) or [path]:
             self.trust.forget(directory)
             if directory in self.listings.below and (old := self.listings.pop(directory)) is not None:
-                self._count(None, old)
+                self.used -= weight(old)
                 names = old.names() if self._values else ()
                 self.used -= self._values.forget(join(directory, name) for name in names)
             self._forget_singles(directory)
@@ -322,9 +325,6 @@ class Known:
             told = (old, differences(old, listing) if old is not None else [])
         return self._singles.differences(path, listing, told[1])
 
-    def _count(self, new: Listing | None, old: Listing | None) -> None:
-        self.used += weight(new) - weight(old)
-
     def _shrink(self, kept: bytes | None = None) -> None:
         """Rule 3, of the source of which most is known. ``kept`` is what somebody asks for at this moment: it stays."""
         while self._room.is_short:
@@ -337,7 +337,7 @@ class Known:
         path = next((path for path in self.listings.below if path != kept), None)
         if path is not None:
             self._room.tight.set()
-            self._count(None, self.listings.pop(path))
+            self.used -= weight(self.listings.pop(path))
             self.trust.forget(path)
         elif freed := self._values.drop():
             self.used -= freed

@@ -1,8 +1,8 @@
 """Walks of the trees that scans give, and the directories in a listing. Pure; any thread may call them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
-from mmirrorfs.listing import Listing
+from mmirrorfs.listing import Listed, Listing
 from mmirrorfs.tree import Directory
 
 
@@ -67,6 +67,16 @@ def departures(
     new = {inode: path for path, inode in come.items() if gone.get(path, NONE)[:2] != inode[:2]}
     left = {path: inode for path, inode in gone.items() if come.get(path, NONE)[:2] != inode[:2]}
     return {path: new.get(inode) for path, inode in left.items() if path not in known or _is_of(known[path], inode)}
+
+
+def others(
+    path: bytes, found: Iterable[Listed], known: Mapping[bytes, Listing]
+) -> Iterator[tuple[bytes, bytes, Listing]]:
+    """The directories found in one, as path, name and what is ``known`` there, where that is of another directory."""
+    for name, attr in found:
+        listing = known.get(join(path, name))
+        if listing is not None and attr.is_known and not _is_of(listing, (attr.dev, attr.ino, attr.mtime_ns)):
+            yield join(path, name), name, listing
 
 
 def _is_of(listing: Listing, inode: Inode) -> bool:
