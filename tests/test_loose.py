@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from mmirrorfs.merge.index import merge
 from mmirrorfs.merge.loose import Title
 from mmirrorfs.merge.names import key_of, keyed, pairing
+from mmirrorfs.merge.settled import Matching
 from mmirrorfs.tree import Rank, Trees
 from tests.support.name_pairs import APART, SAME, UNKNOWN, NamePair
 from tests.support.scanned import scanned
@@ -23,7 +24,7 @@ def _trees(*sources: list[str]) -> Trees:
 
 
 def _paired(one: str, other: str) -> bool:
-    found = keyed(_trees([one], [other]), LOOSE)
+    found = keyed(_trees([one], [other]), Matching(LOOSE))
     return found[0].keys() == found[1].keys()
 
 
@@ -45,7 +46,7 @@ def test_what_tells_two_apart_keeps_them_apart(pair: NamePair) -> None:
 
 def _classes(sources: list[list[str]]) -> set[frozenset[tuple[int, bytes]]]:
     """What is paired with what, as (number of the source, name)."""
-    found = keyed(_trees(*sources), LOOSE)
+    found = keyed(_trees(*sources), Matching(LOOSE))
     return {
         frozenset((rank, name) for rank, spelling in enumerate(found) for name in spelling.get(common, ()))
         for common in {common for spelling in found for common in spelling}

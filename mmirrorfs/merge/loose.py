@@ -62,12 +62,22 @@ _BLANK = re.compile(r"(?<!\d) | (?!\d)")
 
 def loose(text: str) -> LooseKey:
     """The key of a name, given without differences of case (``str.casefold``) and of Unicode normal form (NFC)."""
+    return _key(_parts(text)[0])
+
+
+def parsed(text: str) -> tuple[Title, tuple[str, ...]]:
+    """The key of a name, given as for ``loose``, with all of its parts, and the words of its base."""
+    title, words = _parts(text)
+    return title, tuple(words.split())
+
+
+def _parts(text: str) -> tuple[Title, str]:
     name, years = _without_marks(" ".join(plain(text).replace("_", " ").split()))
     if dated := _YEAR_DASH.match(name):
         name = name[dated.end() :]
         years.add(dated[1])
     if not any(map(str.isalnum, name)):
-        return _key(Title(name.replace(" ", "") or text, "", " ".join(sorted(years))))
+        return Title(name.replace(" ", "") or text, "", " ".join(sorted(years))), name
     if "," in name and (last := _ARTICLE_LAST.fullmatch(name)):
         name = f"{last[2]} {last[1]} {last[3]}"
     alone = _ALONE.match(name)
@@ -80,7 +90,7 @@ def loose(text: str) -> LooseKey:
     base = _BLANK.sub("", name) if _DIGITS_APART.search(name) else name.replace(" ", "")
     if alone:
         base = f"{alone[1].replace(' ', '')} {base}"
-    return _key(Title(base, article, " ".join(sorted(years))))
+    return Title(base, article, " ".join(sorted(years))), name
 
 
 def _without_marks(name: str) -> tuple[str, set[str]]:
