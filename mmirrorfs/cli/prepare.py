@@ -62,13 +62,13 @@ def unknown_names(settings: Settings, trees: Sequence[Directory]) -> list[tuple[
         return []
     index = merge(tuple(trees), [Rank(rank) for rank in range(len(trees))], pairing_of(settings))
     found = matchings_of(settings).unknown(index)
-    return [(rule.where or b"", f"{rule.label}: no source has {printable(name)}") for rule, name in found]
+    return [(rule.where or b"", f"{rule.label}: no source has {name.decode()}") for rule, name in found]
 
 
 def _warn_of_unknown_names(settings: Settings, trees: Sequence[Directory]) -> None:
     found = unknown_names(settings, trees)
     for where, text in found[:MOST_SAID]:
-        log.warning("%s%s", text, f" in {printable(where)}" if where else "")
+        log.warning("%s%s", printable(text), f" in {printable(where)}" if where else "")
     if len(found) > MOST_SAID:
         log.warning("and %d more names that no source has; mmirrorfs --simulate names all", len(found) - MOST_SAID)
 
