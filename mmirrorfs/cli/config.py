@@ -40,7 +40,7 @@ _LARGEST = 1 << 63
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """What a file says: options by parameter name, sources as (name, path), views as (mountpoint, prefer), and rules.
+    """What a file says: options by their long names, sources as (name, path), views as (mountpoint, prefer), and rules.
 
     ``shown`` is the file as messages name it.
     """
@@ -73,9 +73,13 @@ def read(path: str, known: Mapping[str, Kind]) -> Config:
     _expect(isinstance(views, list) and all(isinstance(view, dict) for view in views), shown, _VIEWS)
     rules = [rule for kind in _RULES for rule in _rules(shown, kind, data.pop(kind, []))]
     base = os.path.dirname(os.path.abspath(path))
-    options = {_checked(shown, name, value, known): value for name, value in data.items()}
+    options: dict[str, Any] = {}
+    for key, value in data.items():
+        name = _checked(shown, key, value, known)
+        _expect(name not in options, shown, f"{name} is given twice")
+        options[name] = _placed(base, name, value)
     return Config(
-        {name.replace("-", "_"): _placed(base, name, value) for name, value in options.items()},
+        options,
         tuple((name, os.path.join(base, place)) for name, place in sources.items()),
         tuple(_view(shown, base, view) for view in views),
         tuple(rules),
