@@ -8,6 +8,7 @@ import difflib
 import enum
 import os
 import tomllib
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -130,7 +131,8 @@ def _rules(shown: str, kind: str, tables: object) -> Iterator[Rule]:
         _expect(right, shown, f"{label} must {_RULE}")
         for name in names:
             _expect("/" not in name and name not in (".", ".."), shown, f"{label}: {printable(name)} is no name")
-            _expect(names.count(name) == 1, shown, f"{label}: {printable(name)} is in it twice")
+        for name, count in Counter(names).items():
+            _expect(count == 1, shown, f"{label}: {printable(name)} is in it twice")
         _expect(len(names) > 1, shown, f"{label}: there must be two names at least")
         _expect(where is None or _is_inner(where), shown, f"{label}: in must be a directory of the view, as 'Artist'")
         yield Rule(label, kind == "same", tuple(map(str.encode, names)), _trimmed(where))
