@@ -71,6 +71,7 @@ def _classes(sources: list[list[str]]) -> set[frozenset[tuple[int, bytes]]]:
         ((["[1979] Wall"], ["The Wall [1980]"]), []),
         ((["[2003] Bells 2003", "[1973] Bells"], ["Bells", "Bells 2003"]), [(0, 1)] * 2),
         ((["Blade Runner (1982)", "Blade Runner 2049 (2017)"], ["Blade Runner", "Blade Runner 2049"]), [(0, 1)] * 2),
+        ((["1969 Abbey Road", "Abbey Road"], ["[1969] Abbey Road"]), [(0, 1)]),
         ((["2049 - Blade Runner"], ["Blade Runner 2049"], ["Blade Runner"]), [(0, 1), (0, 2), (1, 2)]),
     ],
 )  # fmt: skip

@@ -44,7 +44,7 @@ _DISC = re.compile(r"(?:cd|lp|tape|cassette)[ .-]*\d")
 _YEAR = r"(?:1[5-9]|20)\d\d"
 _DATED = re.compile(_YEAR)
 _BRACKETED = re.compile(r"[\[({<]([^\[\](){}<>]*)[\])}>]")
-_YEAR_DASH = re.compile(rf"({_YEAR})(?: - ?|- )(?=.)(?!{_YEAR}\b)")
+_YEAR_DASH = re.compile(rf"({_YEAR})(?: - ?|- )(?=.)(?! ?{_YEAR}\b)")
 _YEAR_FIRST = re.compile(rf"((?:(?:the|an?) )?)({_YEAR}) (?=.)(?!{_YEAR}\b|s )(.*)")
 
 _MOVED = "l'|le|la|les|un|une|der|die|das|ein|eine|el|los|las|una|il|lo|gli|o|os|as|um|uma|de|het|een|den|det|az|els"

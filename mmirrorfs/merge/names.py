@@ -88,7 +88,7 @@ def _groups(matchings: Matchings, inputs: Trees, path: bytes) -> Iterator[Group]
 
 
 def keyed(inputs: Trees, matching: Matching) -> list[dict[object, list[bytes]]]:
-    """The names of each directory by what pairs them with those of the others, those of one key in byte order."""
+    """The names of each directory by what pairs them with those of the others, the first of one key first."""
     spellings = [_by_key(directory.entries if directory is not None else (), matching.key) for directory in inputs]
     taken = joined(spellings)
     if matching.same:
@@ -98,8 +98,6 @@ def keyed(inputs: Trees, matching: Matching) -> list[dict[object, list[bytes]]]:
             again: dict[object, list[bytes]] = {}
             for own, names in spelling.items():
                 again.setdefault(taken.get(own, own), []).extend(names)
-            for names in again.values():
-                names.sort()
             spellings[rank] = again
     return spellings
 
