@@ -31,14 +31,14 @@ _RATE = r"(?:(?:44|88|176|352)(?:[.,]\d)?|48|96|192|384)"
 _MARK = re.compile(
     r"(?:(?>"  # atomic, for else a hostile name could be taken apart in too many ways
     rf"(?:16|20|24|32)(?:[ -]?bits?|b)?[ /x-]{_RATE}(?: ?k(?:hz)?)?|(?:16|20|24|32)[ -]?bits?|{_RATE} ?khz"
-    r"|\d{2,3} ?k(?:bps|bits?|b)?(?:/s)?|128|160|192|224|256|320|[vq]\d"
+    r"|\d{2,3} ?k(?:bps|bits?|b)?(?:/s)?|128|160|192|224|256|320|v[02]|q\d"
     r"|flac|mp[23]|m4a|aac|alac|ogg|vorbis|opus|wave?|aiff?|ape|wv|wavpack|wma|mqa|shn|tta|tak|mpc|musepack|pcm|iso"
     r"|dsd(?:64|128|256|512)?|dsf|dff|lame|eac|xld|cue|log|[vca]br|lossless|lossy|hi[ -]?res"
     r"|web(?:[ -]?(?:rip|dl))?|cd(?:[ -]?rip)?|vinyl(?:[ -]?rip)?|lp|sacd|dvd-?a(?:udio)?|cassette|tape"
     r"|digital(?: media| download)?|itunes|bandcamp|qobuz|tidal|deezer|hdtracks|beatport"
     r")(?:[ ,;/+|@.-]+|$))+"
 )
-_DISC = re.compile(r"(?:cd|lp|tape|cassette)[ .-]*\d")
+_DISC = re.compile(r"(?:cd|lp|tape|cassette)[ .-]*\d+(?! ?[kb/x-]|[\d.])")
 """What looks like a mark and counts discs: "CD 16"."""
 
 _YEAR = r"(?:1[5-9]|20)\d\d"
@@ -82,7 +82,7 @@ def _parts(text: str) -> tuple[Title, str]:
             return Title(name.replace(" ", "") or text, "", " ".join(sorted(years))), name
         alone = _ALONE.match(name)
     if "," in name and (last := _ARTICLE_LAST.fullmatch(name)):
-        name = f"{last[2]} {last[1]} {last[3]}"
+        name = f"{last[2]} {last[1]} {last[3]}".rstrip()
     name = _words(name)
     if bare := _YEAR_FIRST.fullmatch(name):
         name = f"{bare[1]}{bare[3]} {bare[2]}"
