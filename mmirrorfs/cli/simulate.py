@@ -10,9 +10,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from mmirrorfs.attributes import DIR
-from mmirrorfs.cli.prepare import open_sources, pairing_of, scan
+from mmirrorfs.cli.prepare import matchings_of, open_sources, pairing_of, scan, unknown_names
 from mmirrorfs.cli.settings import Settings
-from mmirrorfs.merge.names import compiled, key_of
 from mmirrorfs.merge.plan import Remark, Row, remarks, rows
 from mmirrorfs.text import json_path, printable
 
@@ -31,8 +30,8 @@ def simulate(settings: Settings) -> int:
     trees = tuple(scan(open_sources(settings)))
     names = [source.name for source in settings.sources]
     paired = pairing_of(settings)
-    key = key_of(settings.match, [compiled(pattern) for pattern in settings.ignores])
-    plan, notes = list(rows(trees, paired)), remarks(trees, names, paired, key)
+    notes = [Remark("unknown name", where, text) for where, text in unknown_names(settings, trees)]
+    plan, notes = list(rows(trees, paired)), notes + remarks(trees, names, paired, matchings_of(settings))
     if settings.json:
         json.dump(_document(plan, notes, names), sys.stdout, indent=1)
         print()

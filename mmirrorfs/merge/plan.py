@@ -8,8 +8,11 @@ from dataclasses import dataclass
 
 from mmirrorfs.attributes import DIR
 from mmirrorfs.merge.index import Pairing, exact, merge
-from mmirrorfs.merge.names import Key, collisions
+from mmirrorfs.merge.names import collisions
+from mmirrorfs.merge.settled import Matching, Matchings
 from mmirrorfs.tree import Directory, Entry, Leaf, Merged, Rank, Trees
+
+EXACT = Matchings([bytes])
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,7 @@ def rows(trees: Trees, pairing: Pairing = exact) -> Iterator[Row]:
 
 
 def _rows(high: Merged, low: Merged, prefix: bytes, pairing: Pairing) -> Iterator[Row]:
-    having = {name: _having(found) for name, found, _ in pairing(high.inputs)}
+    having = {name: _having(found) for name, found, _ in pairing(high.inputs, prefix.rstrip(b"/"))}
     for name in sorted(high.children):
         best, last = high.children[name], low.children[name]
         path = prefix + name
@@ -54,8 +57,8 @@ def _having(inputs: Sequence[object | None]) -> tuple[Rank, ...]:
     return tuple(Rank(rank) for rank, found in enumerate(inputs) if found is not None)
 
 
-def remarks(trees: Trees, names: Sequence[str], pairing: Pairing = exact, key: Key = bytes) -> list[Remark]:
-    """What needs a person's eye; ``names`` are the sources' names, by rank, ``key`` is what the pairing goes by.
+def remarks(trees: Trees, names: Sequence[str], pairing: Pairing = exact, matchings: Matchings = EXACT) -> list[Remark]:
+    """What needs a person's eye; ``names`` are the sources' names, by rank, ``matchings`` what the pairing goes by.
 
     Sorted by path.
     """
@@ -63,10 +66,10 @@ def remarks(trees: Trees, names: Sequence[str], pairing: Pairing = exact, key: K
     queue: list[tuple[bytes, Trees]] = [(b"", trees)]
     for path, inputs in queue:
         prefix = path + b"/" if path else b""
-        groups = {name: entries for name, entries, _ in pairing(inputs)}
+        groups = {name: entries for name, entries, _ in pairing(inputs, path)}
         found += _in_directory(path, prefix, inputs, names)
         found += _in_groups(prefix, groups, names)
-        found += _collisions(prefix, inputs, names, key)
+        found += _collisions(prefix, inputs, names, matchings.at(path))
         for name, entries in groups.items():
             directories = tuple(entry if isinstance(entry, Directory) else None for entry in entries)
             if any(directories):
@@ -89,8 +92,8 @@ def _in_groups(prefix: bytes, groups: dict[bytes, tuple[Entry | None, ...]], nam
     yield from _near_misses(prefix, groups, names)
 
 
-def _collisions(prefix: bytes, inputs: Trees, names: Sequence[str], key: Key) -> Iterator[Remark]:
-    for rank, first, other in collisions(inputs, key):
+def _collisions(prefix: bytes, inputs: Trees, names: Sequence[str], matching: Matching) -> Iterator[Remark]:
+    for rank, first, other in collisions(inputs, matching):
         text = f"falls together with {first.decode(errors='replace')!r} in {names[rank]}: both are shown"
         yield Remark("collision", prefix + other, text)
 
