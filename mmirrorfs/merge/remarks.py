@@ -1,0 +1,48 @@
+"""What needs a person's eye in a plan: what cannot be read, what is left out, what does not fit together. Pure."""
+
+from collections.abc import Iterator, Sequence
+
+from mmirrorfs.merge.index import Pairing, exact
+from mmirrorfs.merge.names import Key, collisions
+from mmirrorfs.merge.plan import Remark, is_directory, joined
+from mmirrorfs.tree import Directory, Entry, Trees
+
+
+def remarks(trees: Trees, names: Sequence[str], pairing: Pairing = exact, key: Key = bytes) -> list[Remark]:
+    """The remarks on some sources; ``names`` are theirs, by rank, ``key`` is what the pairing goes by.
+
+    Sorted by path.
+    """
+    found: list[Remark] = []
+    queue: list[tuple[bytes, Trees]] = [(b"", trees)]
+    for path, inputs in queue:
+        found += _in_directory(path, inputs, names)
+        found += _collisions(path, inputs, names, key)
+        for name, entries, _ in pairing(inputs):
+            if len({is_directory(entry) for entry in entries if entry is not None}) == 2:
+                found.append(Remark("conflict", joined(path, name), _conflict(entries, names)))
+            directories = tuple(entry if isinstance(entry, Directory) else None for entry in entries)
+            if any(directories):
+                queue.append((joined(path, name), directories))
+    return sorted(found, key=lambda remark: (remark.path, remark.about))
+
+
+def _in_directory(path: bytes, inputs: Trees, names: Sequence[str]) -> Iterator[Remark]:
+    for rank, directory in enumerate(inputs):
+        if directory is not None and directory.errno:
+            yield Remark("unreadable", path, f"cannot be listed in {names[rank]}")
+        for name in directory.links if directory is not None else ():
+            yield Remark("link", joined(path, name), f"symbolic link in {names[rank]}, left out")
+
+
+def _collisions(path: bytes, inputs: Trees, names: Sequence[str], key: Key) -> Iterator[Remark]:
+    for rank, first, other in collisions(inputs, key):
+        text = f"falls together with {first.decode(errors='replace')!r} in {names[rank]}: both are shown"
+        yield Remark("collision", joined(path, other), text)
+
+
+def _conflict(entries: Sequence[Entry | None], names: Sequence[str]) -> str:
+    have = [(is_directory(entry), names[rank]) for rank, entry in enumerate(entries) if entry is not None]
+    folders = ", ".join(name for has_directory, name in have if has_directory)
+    others = ", ".join(name for has_directory, name in have if not has_directory)
+    return f"a directory in {folders}, a file in {others}: the directory is shown"
