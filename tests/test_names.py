@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmirrorfs.merge.index import merge
-from mmirrorfs.merge.names import MATCHES, collisions, compiled, key_of, pairing
+from mmirrorfs.merge.names import MATCHES, collisions, compiled, key_of, keyed, pairing
 from mmirrorfs.tree import Leaf, Merged, Rank, Trees
 from tests.support.scanned import Plan, scanned
 
@@ -84,20 +84,14 @@ def test_every_view_has_the_same_names(plans: list[dict[str, str]], match: str, 
 def test_the_spelling_shown_is_the_highest_sources(
     plans: list[dict[str, str]], match: str, ignore: tuple[str, ...]
 ) -> None:
-    trees, key = _trees(plans), key_of(match, [re.compile(pattern) for pattern in ignore])
-    spelled: dict[object, set[bytes]] = {}
-    for directory in trees:
-        assert directory is not None
-        for name in directory.entries:
-            spelled.setdefault(key(name), set()).add(name)
+    trees = _trees(plans)
+    spellings = keyed(trees, key_of(match, [re.compile(pattern) for pattern in ignore]))
     shown = set(_merged(trees, match, ignore).children)
-    for common in spelled:
-        having = [d for d in trees if d is not None and any(key(name) == common for name in d.entries)]
-        assert any(name in shown for name in having[0].entries if key(name) == common)
-        if all(sum(key(name) == common for name in d.entries) <= 1 for d in having):
-            assert [name for name in shown if key(name) == common] == [
-                name for name in having[0].entries if key(name) == common
-            ]
+    for common in {one for spelling in spellings for one in spelling}:
+        having = [spelling[common] for spelling in spellings if common in spelling]
+        assert any(name in shown for name in having[0])
+        if all(len(names) == 1 for names in having):
+            assert {name for names in having for name in names} & shown == set(having[0])
 
 
 @given(PLANS, st.sampled_from(IGNORES))

@@ -160,7 +160,8 @@ OPTIONS: tuple[Decorator, ...] = (
     ),
     _option(
         _NAMES, "--match", type=click.Choice(MATCHES), default="exact", show_default=True,
-        help="How names are paired, down to the depth: to the byte, by Unicode normal form, or by that and case.",
+        help="How names are paired, down to the depth: to the byte, by Unicode normal form, by that and case, or as "
+        "people spell: without punctuation, articles, marks of format.",
     ),
     _option(
         _NAMES, "--ignore", multiple=True, metavar="REGEX",

@@ -1,4 +1,4 @@
-"""Pairing names that are almost the same: by Unicode normal form, by case, without a part that does not count.
+"""Pairing names that are almost the same: by Unicode normal form, by case, loosely, without what does not count.
 
 Rule 1: the name shown is the highest-ranked source's spelling, whole, whatever the view prefers.
 Rule 2: nothing is ever hidden. Where two names of one source fall together, one is paired (the one spelled as the
@@ -16,12 +16,13 @@ from functools import lru_cache, partial
 from re import _parser  # type: ignore[attr-defined]
 
 from mmirrorfs.merge.index import Group, Pairing, exact
+from mmirrorfs.merge.loose import joined, loose
 from mmirrorfs.tree import Entry, Trees
 
 Key = Callable[[bytes], object]
 """What two names must have in common to be paired."""
 
-MATCHES = ("exact", "nfc", "casefold")
+MATCHES = ("exact", "nfc", "casefold", "loose")
 KEPT = 1 << 18
 """Keys of names that are kept, some 150 bytes each."""
 
@@ -34,7 +35,11 @@ def pairing(match: str, ignore: Sequence[re.Pattern[str]]) -> Pairing:
 
 
 def key_of(match: str, ignore: Sequence[re.Pattern[str]]) -> Key:
-    """The key of a name under ``match`` and ``ignore``: a text, or the name itself where it matches exactly only."""
+    """The key of a name under ``match`` and ``ignore``: a text, or the name itself where it matches exactly only.
+
+    Under "loose" it may be a ``loose.Title``; which of these are one depends on all names in the directory, and
+    ``keyed`` says it.
+    """
 
     def key(name: bytes) -> object:
         try:
@@ -48,16 +53,19 @@ def key_of(match: str, ignore: Sequence[re.Pattern[str]]) -> Key:
     return key
 
 
-def _folded(text: str, match: str) -> str:
+def _folded(text: str, match: str) -> object:
     if match == "exact":
         return text
     text = unicodedata.normalize("NFC", text)
-    return text if match == "nfc" else unicodedata.normalize("NFC", text.casefold())
+    if match == "nfc":
+        return text
+    text = unicodedata.normalize("NFC", text.casefold())
+    return text if match == "casefold" else loose(text)
 
 
 def _groups(key: Key, inputs: Trees) -> Iterator[Group]:
     """The names of several directories, paired; in no particular order."""
-    spellings = [_by_key(directory.entries if directory is not None else (), key) for directory in inputs]
+    spellings = keyed(inputs, key)
     strays: dict[bytes, list[Entry | None]] = {}
     for common in dict.fromkeys(one for spelling in spellings for one in spelling):
         candidates = [spelling.get(common, []) for spelling in spellings]
@@ -73,8 +81,22 @@ def _groups(key: Key, inputs: Trees) -> Iterator[Group]:
         yield name, tuple(entries), None
 
 
+def keyed(inputs: Trees, key: Key) -> list[dict[object, list[bytes]]]:
+    """The names of each directory by what pairs them with those of the others, those of one key in byte order."""
+    spellings = [_by_key(directory.entries if directory is not None else (), key) for directory in inputs]
+    taken = joined(spellings)
+    if taken:
+        for rank, spelling in enumerate(spellings):
+            again: dict[object, list[bytes]] = {}
+            for own, names in spelling.items():
+                again.setdefault(taken.get(own, own), []).extend(names)
+            for names in again.values():
+                names.sort()
+            spellings[rank] = again
+    return spellings
+
+
 def _by_key(names: Iterable[bytes], key: Key) -> dict[object, list[bytes]]:
-    """The names of one directory by key, those of one key in byte order."""
     found: dict[object, list[bytes]] = {}
     for name in sorted(names):
         found.setdefault(key(name), []).append(name)
@@ -88,8 +110,8 @@ def _entry(inputs: Trees, rank: int, name: bytes | None) -> Entry | None:
 
 def collisions(inputs: Trees, key: Key) -> Iterator[tuple[int, bytes, bytes]]:
     """(rank, name paired or first, name that stays beside it) where names of one source fall together."""
-    for rank, directory in enumerate(inputs):
-        for names in _by_key(directory.entries if directory is not None else (), key).values():
+    for rank, spelling in enumerate(keyed(inputs, key)):
+        for names in spelling.values():
             for other in names[1:]:
                 yield rank, names[0], other
 
