@@ -35,6 +35,8 @@ _LETTERS = str.maketrans(
         "\u266f": "#",
     }
 )
+_PUNCTUATION = frozenset(("Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "Sk", "Zs", "Zl", "Zp", "Cc", "Cf", "Co"))
+"""Categories of Unicode; Co is where SMB and macOS put what a filesystem does not allow."""
 
 
 def plain(text: str) -> str:

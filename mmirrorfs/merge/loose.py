@@ -26,24 +26,24 @@ class Title(NamedTuple):
 
 LooseKey = str | Title
 
-_FORMATS = (
-    r"flac|mp[23]|m4a|aac|alac|ogg|vorbis|opus|wav|wave|aiff?|ape|wv|wavpack|wma|mqa|shn|tta|tak|mpc|musepack|pcm"
-    r"|dsd(?:64|128|256|512)?|dsf|dff|lame|eac|xld|cue|log|vbr|cbr|abr|v\d|lossless|lossy|hi-?res"
-    r"|(?:128|160|192|224|256|320)(?: ?k(?:bps|bits?|b)?(?:/s)?)?|\d\d\d? ?k(?:bps|bits?|b)(?:/s)?"
+_RATE = r"(?:(?:44|88|176|352)(?:[.,]\d)?|48|96|192|384)"
+_MARK = re.compile(
+    r"(?:(?>"  # atomic, for else a hostile name could be taken apart in too many ways
+    rf"(?:16|20|24|32)(?:[ -]?bits?|b)?[ /x-]{_RATE}(?: ?k(?:hz)?)?|(?:16|20|24|32)[ -]?bits?|{_RATE} ?khz"
+    r"|\d{2,3} ?k(?:bps|bits?|b)?(?:/s)?|128|160|192|224|256|320|[vq]\d"
+    r"|flac|mp[23]|m4a|aac|alac|ogg|vorbis|opus|wave?|aiff?|ape|wv|wavpack|wma|mqa|shn|tta|tak|mpc|musepack|pcm|iso"
+    r"|dsd(?:64|128|256|512)?|dsf|dff|lame|eac|xld|cue|log|[vca]br|lossless|lossy|hi[ -]?res"
+    r"|web(?:[ -]?(?:rip|dl))?|cd(?:[ -]?rip)?|vinyl(?:[ -]?rip)?|lp|sacd|dvd-?a(?:udio)?|cassette|tape"
+    r"|digital(?: media| download)?|itunes|bandcamp|qobuz|tidal|deezer|hdtracks|beatport"
+    r")(?:[ ,;/+|@.-]+|$))+"
 )
-_RATES = r"(?:(?:44|88|176|352)(?:[.,]\d)?|48|96|192|384)"
-_DEPTHS = rf"(?:16|20|24|32)(?:[ -]?bits?|b)?[ /x-]{_RATES}(?: ?k(?:hz)?)?|(?:16|20|24|32)[ -]?bits?|{_RATES} ?khz"
-_SOURCES = (
-    r"web(?:-?(?:rip|dl))?|cd(?:-?rip)?|vinyl(?:-?rip)?|lp|sacd|dvd-?a(?:udio)?|cassette|tape"
-    r"|digital(?: media| download)?|itunes|bandcamp|qobuz|tidal|deezer|hdtracks|beatport|rip"
-)
-_MARK = re.compile(rf"(?:(?:{_DEPTHS}|{_FORMATS}|{_SOURCES})(?:[ ,;/+|.-]+|$))+")
 _DISC = re.compile(r"(?:cd|lp|tape|cassette)[ .-]*\d")
+"""What looks like a mark and counts discs: "CD 16"."""
+
 _YEAR = r"(?:1[5-9]|20)\d\d"
 _DATED = re.compile(rf"\s*({_YEAR})\s*")
 _BRACKETED = re.compile(r"[\[({<]([^\[\](){}<>]*)[\])}>]")
-_YEAR_FIRST = re.compile(rf"({_YEAR})( - ?|- | )(?=\S)(?!{_YEAR}(?: |$))")
-_RANGE = re.compile(rf"{_YEAR} ?- ?{_YEAR}\b")
+_YEAR_FIRST = re.compile(rf"({_YEAR})(?!\W*{_YEAR}\b)(?:( - ?|- )|[^\w']+)(?=\S)")
 
 _DROPPED = ("the", "a", "an")
 _MOVED = "l'|le|la|les|un|une|der|die|das|ein|eine|el|los|las|una|il|lo|gli|o|os|as|um|uma|de|het|een|den|det|az|els"
@@ -52,7 +52,7 @@ _ARTICLE_FIRST = re.compile(r"(the|an|a(?= [^\W_]{3})) (?=[^\W_])(?!(?:the|an?)$
 
 _BETWEEN = re.compile(r"(?<=[^\W_]) ?\+ ?(?=[^\W_])")
 _SHARP = re.compile(r"(?<![^\W_])([a-g])#")
-_THOUSANDS = re.compile(r"(?<=\d),(?=\d\d\d(?!\d))")
+_THOUSANDS = re.compile(r"(?<=\d)[,.'](?=\d\d\d(?!\d))")
 _PUNCTUATION = re.compile(r"""[\s_!"#%&'()*,./:;<>?@[\\\]^`{|}~-]+""")
 _BLANK = re.compile(r"(?<!\d) | (?!\d)")
 
@@ -84,14 +84,13 @@ def _undated(name: str) -> tuple[str, set[str]]:
 
     left = trimmed(_BRACKETED.sub(drop, name))
     if not left and years:
-        return trimmed(" ".join(years)), set()
+        return " ".join(sorted(years)), set()
     left = left or name
-    if (first := _YEAR_FIRST.match(left)) and not _RANGE.match(left):
-        rest = left[first.end() :]
-        if "-" not in first[2]:
-            return f"{rest} {first[1]}", years
-        return rest, years | {first[1]}
-    return left, years
+    first = _YEAR_FIRST.match(left)
+    if first is None:
+        return left, years
+    rest = left[first.end() :]
+    return (rest, years | {first[1]}) if first[2] else (f"{rest} {first[1]}", years)
 
 
 def _without_article(name: str) -> tuple[str, str]:
