@@ -4,7 +4,7 @@ import pytest
 
 from mmirrorfs.merge.names import key_of, keyed
 from mmirrorfs.tree import Trees
-from tests.support.name_pairs import APART, NAME_PAIRS, SAME, UNKNOWN, NamePair
+from tests.support.name_pairs import APART, SAME, UNKNOWN, NamePair
 from tests.support.scanned import scanned
 
 LOOSE = key_of("loose", [])

@@ -11,8 +11,9 @@ from mmirrorfs.attributes import DIR
 from mmirrorfs.cli.document import document, kind_of
 from mmirrorfs.cli.prepare import open_sources, pairing_of, scan
 from mmirrorfs.cli.settings import Settings
+from mmirrorfs.merge.advice import Rule
 from mmirrorfs.merge.names import MATCHES, compiled, key_of, pairing
-from mmirrorfs.merge.near import grouped, near_misses
+from mmirrorfs.merge.near import near_misses
 from mmirrorfs.merge.plan import Plan, Row, in_several, rows, totals
 from mmirrorfs.merge.remarks import remarks
 from mmirrorfs.text import printable
@@ -45,7 +46,7 @@ def planned(settings: Settings, trees: Trees) -> Plan:
     ignores = [compiled(pattern) for pattern in settings.ignores]
     paired = pairing_of(settings)
     found = list(rows(trees, paired))
-    near = near_misses(trees, paired)
+    near, groups = near_misses(trees, Rule(settings.match, settings.ignores))
     loose = {f"in both with {MATCHES[-1]}": in_several(trees, pairing(MATCHES[-1], ignores))}
     return Plan(
         sources=names,
@@ -54,7 +55,7 @@ def planned(settings: Settings, trees: Trees) -> Plan:
         ignores=settings.ignores,
         rows=found,
         near=near,
-        groups=grouped(near),
+        groups=groups,
         remarks=remarks(trees, names, paired, key_of(settings.match, ignores)),
         totals=totals(found, names) | loose,
     )

@@ -166,3 +166,12 @@ def _only(values: list[set[str]]) -> str:
     """The only value that is not empty, where no source has it beside an empty one; else an empty one."""
     filled = set().union(*values) - {""}
     return filled.pop() if len(filled) == 1 and not any("" in some and len(some) > 1 for some in values) else ""
+
+
+def parsed(text: str) -> tuple[Title, tuple[str, ...]]:
+    """The key of a name, given as for ``loose``, with all of its parts, and the words of its base."""
+    whole = " ".join(plain(text).replace("_", " ").split())
+    name, years = _undated(whole)
+    article, name = _without_article(name)
+    words = _PUNCTUATION.sub(" ", name.replace("&", " and ").replace("'", "")).split()
+    return Title(_base(name) or text, article, " ".join(sorted(years))), tuple(words)
