@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from mmirrorfs.merge.index import merge
 from mmirrorfs.merge.names import MATCHES, collisions, compiled, key_of, keyed, pairing
+from mmirrorfs.merge.settled import Matching
 from mmirrorfs.tree import Leaf, Merged, Rank, Trees
 from tests.support.scanned import Plan, scanned
 
@@ -85,7 +86,7 @@ def test_the_spelling_shown_is_the_highest_sources(
     plans: list[dict[str, str]], match: str, ignore: tuple[str, ...]
 ) -> None:
     trees = _trees(plans)
-    spellings = keyed(trees, key_of(match, [re.compile(pattern) for pattern in ignore]))
+    spellings = keyed(trees, Matching(key_of(match, [re.compile(pattern) for pattern in ignore])))
     shown = set(_merged(trees, match, ignore).children)
     for common in {one for spelling in spellings for one in spelling}:
         having = [spelling[common] for spelling in spellings if common in spelling]
@@ -145,7 +146,7 @@ def test_below_a_paired_directory_each_source_is_asked_under_its_own_spelling() 
 
 def test_names_of_one_source_that_fall_together_are_told() -> None:
     trees = (scanned(0, {"a": "dir", "A": "dir", "b": "dir"}), scanned(1, {"a": "dir"}))
-    assert list(collisions(trees, key_of("casefold", []))) == [(0, b"A", b"a")]
+    assert list(collisions(trees, Matching(key_of("casefold", [])))) == [(0, b"A", b"a")]
 
 
 @pytest.mark.parametrize(

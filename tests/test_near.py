@@ -3,24 +3,26 @@
 import shlex
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from mmirrorfs.merge.advice import Rule
+from mmirrorfs.merge.advice import Match
 from mmirrorfs.merge.alike import Ratio, base_of, ratio, slow_ratio
 from mmirrorfs.merge.names import MATCHES, compiled
 from mmirrorfs.merge.near import near_misses
-from mmirrorfs.merge.plan import Group, Near
+from mmirrorfs.merge.plan import Group, Near, joined
+from mmirrorfs.merge.settled import Rule as Settled
 from mmirrorfs.tree import Directory, Trees
 from tests.support.name_pairs import APART, NAME_PAIRS, SAME, UNKNOWN, NamePair
 from tests.support.scanned import Plan
 from tests.support.scanned import scanned as tree
 
-EXACT = Rule("exact", ())
+EXACT = Match("exact")
 RATIOS = [pytest.param(ratio, id="as installed"), pytest.param(slow_ratio, id="standard library")]
 
 
@@ -28,9 +30,9 @@ def trees_of(*plans: Plan) -> Trees:
     return tuple(tree(rank, plan) for rank, plan in enumerate(plans))
 
 
-def near(*plans: Plan, rule: Rule = EXACT) -> list[Near]:
+def near(*plans: Plan, match: Match = EXACT) -> list[Near]:
     """The near misses of these sources."""
-    return near_misses(trees_of(*plans), rule)[0]
+    return near_misses(trees_of(*plans), match)[0]
 
 
 def groups(*plans: Plan) -> list[Group]:
@@ -43,13 +45,13 @@ def named(misses: list[Near]) -> set[frozenset[str]]:
     return {frozenset(name.decode() for name, _ in miss.names) for miss in misses}
 
 
-def rule_of(advice: str, now: Rule = EXACT) -> Rule:
+def match_of(advice: str, now: Match = EXACT) -> Match:
     """The rule that a command line means, in the place of ``now``; as a shell takes it apart."""
     words = shlex.split(advice)
     options = list(zip(words[::2], words[1::2], strict=True))
     assert {name for name, _ in options} <= {"--match", "--ignore"}
     matches, ignores = ([value for name, value in options if name == wanted] for wanted in ("--match", "--ignore"))
-    return Rule((matches or [now.match])[-1], tuple(ignores) or now.ignores)
+    return Match((matches or [now.name])[-1], tuple(ignores) or now.ignores, now.rules)
 
 
 # How many of the right ones
@@ -207,6 +209,17 @@ def test_albums_of_artists_who_are_probably_one_are_compared_too() -> None:
     assert misses[1].reason == "differ by case, once 'The Beatles' and 'Beatles, The' are one"
 
 
+def test_names_that_are_to_stay_apart_are_no_near_miss_and_settled_ones_are_what_they_pair_with() -> None:
+    plans: list[Plan] = [{"Siouxsie": "dir", "Abba": "dir"}, {"Siouxie": "dir", "Arrival": "dir", "ABBA ": "dir"}]
+    apart = Settled("", False, (b"Siouxsie", b"Siouxie"))
+    assert named(near(*plans)) == {frozenset(("Siouxsie", "Siouxie")), frozenset(("Abba", "ABBA "))}
+    assert named(near(*plans, match=Match("exact", (), (apart,)))) == {frozenset(("Abba", "ABBA "))}
+    one = Settled("", True, (b"Siouxsie", b"Siouxie"))
+    assert named(near(*plans, match=Match("exact", (), (one,)))) == {frozenset(("Abba", "ABBA "))}
+    elsewhere = Settled("", False, (b"Siouxsie", b"Siouxie"), b"Rock")
+    assert frozenset(("Siouxsie", "Siouxie")) in named(near(*plans, match=Match("exact", (), (elsewhere,))))
+
+
 def test_an_artists_name_in_front_of_an_album_is_seen() -> None:
     (miss,) = near({"Pink Floyd": {"Pink Floyd - The Wall": "dir"}}, {"Pink Floyd": {"The Wall": "dir"}})
     assert (miss.rule, miss.advice) == ("ignore", "--ignore '^Pink Floyd - '")
@@ -227,8 +240,18 @@ def test_an_artists_name_in_front_of_an_album_is_seen() -> None:
         ("[1969] Abbey Road", "Abbey Road (1969)", "the year", "--match loose"),
         ("Earth & Fire", "Earth and Fire", "'and' or '&'", "--match loose"),
         ("the album", "The Album [FLAC]", "case, marks in brackets", "--match loose"),
-        ("Vol. 2", "Volume 2", "abbreviations, numerals or signs", '[[same]]\nnames = ["Vol. 2", "Volume 2"]'),
-        ('A "B" C\\', 'C\\ A "B"', "the order of words", '[[same]]\nnames = ["A \\"B\\" C\\\\", "C\\\\ A \\"B\\""]'),
+        (
+            "Vol. 2",
+            "Volume 2",
+            "abbreviations, numerals or signs",
+            '[[same]]\nnames = ["Vol. 2", "Volume 2"]\nin = "/"',
+        ),
+        (
+            'A "B" C\\',
+            'C\\ A "B"',
+            "the order of words",
+            '[[same]]\nnames = ["A \\"B\\" C\\\\", "C\\\\ A \\"B\\""]\nin = "/"',
+        ),
     ],
 )
 def test_each_says_why_and_the_least_that_pairs_them(one: str, other: str, reason: str, advice: str) -> None:
@@ -259,9 +282,9 @@ def test_a_suffix_that_no_rule_knows_counts_where_many_have_it_and_it_tells_noth
 
 
 def test_advice_has_all_patterns_and_leaves_what_is_there_already() -> None:
-    now = Rule("casefold", (r" \[FLAC\]$",))
+    now = Match("casefold", (r" \[FLAC\]$",))
     names = ["Harbour", "Quay", "Lighthouse"]
-    misses = near(dict.fromkeys(names, "dir"), {f"{name} (mine)": "dir" for name in names}, rule=now)
+    misses = near(dict.fromkeys(names, "dir"), {f"{name} (mine)": "dir" for name in names}, match=now)
     assert {miss.advice for miss in misses} == {r"--ignore ' \[FLAC\]$' --ignore ' \(mine\)$'"}
 
 
@@ -279,34 +302,64 @@ def test_a_command_line_that_is_advised_pairs_what_it_is_advised_for_whatever_th
 
 
 WORDS = st.sampled_from(
-    ["Abba", "ABBA", "Arrival", "arrival", "[FLAC]", "(V0)", "1999", "The", " ", "_", "-", ", The", "\u00e9", "e\u0301"]
+    [
+        "Abba",
+        "ABBA",
+        "Siouxsie",
+        "Siouxie",
+        "[FLAC]",
+        "(V0)",
+        "1999",
+        "The",
+        " ",
+        "_",
+        "-",
+        ", The",
+        "\u00e9",
+        "e\u0301",
+    ]
 )
 NAMES = st.lists(WORDS, min_size=1, max_size=4).map(" ".join)
 PLANS = st.dictionaries(NAMES, st.dictionaries(NAMES, st.just("dir"), max_size=4), max_size=4)
-RULES = st.builds(Rule, st.sampled_from(MATCHES), st.sampled_from([(), (r" \[FLAC\]$",), ("^The ", r" \(V0\)$")]))
+MATCHINGS = st.builds(
+    Match,
+    st.sampled_from(MATCHES),
+    st.sampled_from([(), (r" \[FLAC\]$",), ("^The ", r" \(V0\)$")]),
+    st.sampled_from([(), (Settled("", True, (b"Abba", b"Arrival")),), (Settled("", False, (b"Abba", b"ABBA")),)]),
+)
 
 
-@settings(max_examples=200)
-@given(st.lists(PLANS, min_size=2, max_size=3), RULES)
-def test_it_does_so_too_where_names_fall_together_above_it_and_beside_it(plans: list[Plan], rule: Rule) -> None:
-    _check_advice(*plans, now=rule)
+@given(st.lists(PLANS, min_size=2, max_size=3), MATCHINGS)
+def test_it_does_so_too_where_names_fall_together_above_it_and_beside_it(plans: list[Plan], match: Match) -> None:
+    _check_advice(*plans, now=match)
 
 
-def _check_advice(*plans: Plan, now: Rule = EXACT) -> None:
+def _check_advice(*plans: Plan, now: Match = EXACT) -> None:
     """Each near misses' names become one by its advice, and a group's advice does it for as many as it says."""
     trees = trees_of(*plans)
     misses, common = near_misses(trees, now)
     for miss in misses:
         assert miss.advice.replace("\n", " ").isprintable()
         for name, have in miss.names:
-            assert all(_has(trees[rank], name) for rank in have)
+            assert any(_has(trees[rank], name) for rank in have)
         if miss.rule != "same":
-            rule = rule_of(miss.advice, now)
-            assert all(compiled(pattern) for pattern in rule.ignores)
-            assert _one_by(rule, trees, miss)
+            match = match_of(miss.advice, now)
+            assert all(compiled(pattern) for pattern in match.ignores)
+            assert _one_by(match, trees, miss)
+    added = [_rule_of(miss.advice) for miss in misses if miss.rule == "same"]
+    kept = [rule for rule in now.rules if not any(set(rule.names) & set(other.names) for other in added)]
+    settled = Match(now.name, now.ignores, (*kept, *added))
+    assert all(_one_by(settled, trees, miss) for miss in misses if miss.rule == "same")
     for group in common:
         advised = [miss for miss in misses if miss.advice == group.advice]
         assert len(advised) == group.count
+
+
+def _rule_of(advice: str) -> Settled:
+    """The rule that lines of a configuration file mean."""
+    (table,) = tomllib.loads(advice)["same"]
+    where = table["in"].strip("/").encode() if "in" in table else None
+    return Settled(advice, True, tuple(name.encode() for name in table["names"]), where)
 
 
 def _has(directory: Directory | None, name: bytes) -> bool:
@@ -317,16 +370,16 @@ def _has(directory: Directory | None, name: bytes) -> bool:
     return name in directory.entries or any(_has(entry, name) for entry in below)
 
 
-def _one_by(rule: Rule, trees: Trees, miss: Near) -> bool:
+def _one_by(match: Match, trees: Trees, miss: Near) -> bool:
     """Whether a merge by the rule has the names of a near miss in one entry, somewhere; the merge itself says so."""
-    wanted = {(rank, name) for name, have in miss.names for rank in have}
-    return any(wanted <= group for group in _merged_groups(rule, trees))
+    wanted = {(rank, name) for name, have in miss.names for rank in have if _has(trees[rank], name)}
+    return any(wanted <= group for group in _merged_groups(match, trees))
 
 
-def _merged_groups(rule: Rule, trees: Trees) -> Iterator[set[tuple[int, bytes]]]:
-    for name, entries, own in rule.pairing(trees):
+def _merged_groups(match: Match, trees: Trees, path: bytes = b"") -> Iterator[set[tuple[int, bytes]]]:
+    for name, entries, own in match.pairing(trees, path):
         spelled = own or (name,) * len(entries)
         yield {(rank, spelled[rank] or name) for rank, entry in enumerate(entries) if entry is not None}
         directories = tuple(entry if isinstance(entry, Directory) else None for entry in entries)
         if any(directories):
-            yield from _merged_groups(rule, directories)
+            yield from _merged_groups(match, directories, joined(path, name))

@@ -1,6 +1,6 @@
 """What ``--simulate`` says, without a disk: rows for every entry, totals, and remarks on what needs a person's eye."""
 
-from mmirrorfs.merge.names import compiled, key_of, pairing
+from mmirrorfs.merge.names import compiled, matchings, pairing
 from mmirrorfs.merge.plan import Remark, in_several, rows, totals
 from mmirrorfs.merge.remarks import remarks
 from tests.support.scanned import Plan
@@ -74,7 +74,7 @@ def test_links_and_what_cannot_be_read_are_remarked_with_their_source() -> None:
 def test_names_that_a_pairing_brings_together_within_one_source_are_remarked() -> None:
     ignore = [compiled(r" \[FLAC\]$")]
     trees = (tree(0, {"Album": "dir", "Album [FLAC]": "dir"}), tree(1, {"Album": "dir"}))
-    found = remarks(trees, ["high", "low"], pairing("exact", ignore), key_of("exact", ignore))
+    found = remarks(trees, ["high", "low"], pairing("exact", ignore), matchings("exact", ignore))
     collision = next(remark for remark in found if remark.about == "collision")
     assert (collision.path, "in high: both are shown" in collision.text) == (b"Album [FLAC]", True)
 
@@ -82,5 +82,5 @@ def test_names_that_a_pairing_brings_together_within_one_source_are_remarked() -
 def test_what_a_pairing_pairs_is_one_row() -> None:
     trees = (tree(0, {"Björk": "dir"}), tree(1, {"björk": "dir"}))
     how = pairing("casefold", [])
-    assert remarks(trees, ["high", "low"], how, key_of("casefold", [])) == []
+    assert remarks(trees, ["high", "low"], how, matchings("casefold", [])) == []
     assert [(row.path.decode(), row.have) for row in rows(trees, how)] == [("Björk", (0, 1))]

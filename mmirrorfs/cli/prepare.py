@@ -11,7 +11,8 @@ from mmirrorfs.cli.places import ViewSettings, order_of
 from mmirrorfs.cli.problem import FAILED, Problem
 from mmirrorfs.cli.settings import Settings, identity
 from mmirrorfs.merge.index import Pairing, merge
-from mmirrorfs.merge.names import compiled, pairing
+from mmirrorfs.merge.names import compiled, matchings, pairing
+from mmirrorfs.merge.settled import Matchings
 from mmirrorfs.mount.clone import why_not
 from mmirrorfs.mount.session import Plan
 from mmirrorfs.source.crawl import Plan as CrawlPlan
@@ -29,6 +30,7 @@ def plans(settings: Settings) -> list[Plan]:
     """Scan all sources at once and plan each view. Raises Problem where a source went away meanwhile."""
     sources = open_sources(settings)
     trees = scan(sources)
+    _warn_of_unknown_names(settings, trees)
     return [_plan(settings, view, sources, trees) for view in settings.views]
 
 
@@ -46,7 +48,33 @@ def open_sources(settings: Settings) -> list[Source]:
 
 def pairing_of(settings: Settings) -> Pairing:
     """How names are paired."""
-    return pairing(settings.match, [compiled(pattern) for pattern in settings.ignores])
+    return pairing(settings.match, [compiled(pattern) for pattern in settings.ignores], settings.rules)
+
+
+def matchings_of(settings: Settings) -> Matchings:
+    """What the pairing goes by."""
+    return matchings(settings.match, [compiled(pattern) for pattern in settings.ignores], settings.rules)
+
+
+def unknown_names(settings: Settings, trees: Sequence[Directory]) -> list[tuple[bytes, str]]:
+    """The names in [[same]] and [[apart]] that no source has: the directory of the view, and what to say."""
+    if not settings.rules:
+        return []
+    index = merge(tuple(trees), [Rank(rank) for rank in range(len(trees))], pairing_of(settings))
+    found = matchings_of(settings).unknown(index)
+    return [(rule.where or b"", f"{rule.label}: no source has {name.decode()}") for rule, name in found]
+
+
+def _warn_of_unknown_names(settings: Settings, trees: Sequence[Directory]) -> None:
+    found = unknown_names(settings, trees)
+    for where, text in found[:MOST_SAID]:
+        log.warning("%s%s", printable(text), f" in {printable(where)}" if where else "")
+    if len(found) > MOST_SAID:
+        log.warning("and %d more names that no source has; mmirrorfs --simulate names all", len(found) - MOST_SAID)
+
+
+MOST_SAID = 10
+"""Warnings of one kind."""
 
 
 def scan(sources: Sequence[Source]) -> list[Directory]:

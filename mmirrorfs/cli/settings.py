@@ -3,13 +3,15 @@
 import hashlib
 import json
 import os
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
 from mmirrorfs.cli.config import Config
 from mmirrorfs.cli.places import Named, ViewSettings, order_of, places
 from mmirrorfs.cli.problem import Problem
-from mmirrorfs.merge.names import compiled
+from mmirrorfs.merge.names import compiled, matchings
+from mmirrorfs.merge.settled import Rule
 from mmirrorfs.text import printable
 
 DEEPEST = 200
@@ -28,6 +30,7 @@ class Settings:
     depth: int = 1
     match: str = "exact"
     ignores: tuple[str, ...] = ()
+    rules: tuple[Rule, ...] = ()
     excludes: tuple[str, ...] = ()
     follow: bool = False
     cover: bool = False
@@ -56,8 +59,6 @@ def settings(given: dict[str, Any], fuse: frozenset[str], config: Config | None)
         raise Problem("--json goes with --simulate, --status or --explain")
     if given["follow"]:
         raise Problem("--follow goes with --status")
-    for pattern in given["ignore"]:
-        _check_pattern(pattern)
     for prefer in (view.prefer for view in where.views):
         order_of(prefer, where.sources)
     if given["prefer"] is not None:  # for a simulation too, which needs no view
@@ -68,6 +69,7 @@ def settings(given: dict[str, Any], fuse: frozenset[str], config: Config | None)
         depth=given["depth"],
         match=given["match"],
         ignores=tuple(given["ignore"]),
+        rules=_rules(given, config),
         excludes=tuple(given["exclude"]),
         follow=given["followsymlinks"],
         cover=given["overwritesymlinks"],
@@ -92,11 +94,23 @@ ALWAYS = frozenset(("subtype=mmirrorfs", "default_permissions", "ro", "nosuid", 
 """libfuse's options of every view, whatever is asked for."""
 
 
-def _check_pattern(pattern: str) -> None:
+def _pattern(text: str) -> re.Pattern[str]:
     try:
-        compiled(pattern)
+        return compiled(text)
     except ValueError as error:
-        raise Problem(f"--ignore {printable(pattern)}: {error}") from None
+        raise Problem(f"--ignore {printable(text)}: {error}") from None
+
+
+def _rules(given: dict[str, Any], config: Config | None) -> tuple[Rule, ...]:
+    """What is settled by hand; it contradicts itself under the match that is given, or not."""
+    ignores = [_pattern(text) for text in given["ignore"]]
+    if config is None:
+        return ()
+    try:
+        matchings(given["match"], ignores, config.rules)
+    except ValueError as error:
+        raise Problem(f"--config {config.shown}: {error}") from None
+    return config.rules
 
 
 def identity(settings: Settings, view: ViewSettings) -> str:
@@ -110,6 +124,7 @@ def identity(settings: Settings, view: ViewSettings) -> str:
         "depth": settings.depth,
         "match": settings.match,
         "ignores": sorted(settings.ignores),
+        "rules": [[rule.is_same, *map(printable, (rule.where or b"", *rule.names))] for rule in settings.rules],
         "excludes": sorted(settings.excludes),
         "follow": settings.follow,
         "refresh": settings.refresh,

@@ -9,15 +9,15 @@ from collections.abc import Iterable, Iterator
 
 from mmirrorfs.attributes import DIR
 from mmirrorfs.cli.document import document, kind_of
-from mmirrorfs.cli.prepare import open_sources, pairing_of, scan
+from mmirrorfs.cli.prepare import matchings_of, open_sources, pairing_of, scan, unknown_names
 from mmirrorfs.cli.settings import Settings
-from mmirrorfs.merge.advice import Rule
-from mmirrorfs.merge.names import MATCHES, compiled, key_of, pairing
+from mmirrorfs.merge.advice import Match
+from mmirrorfs.merge.names import MATCHES
 from mmirrorfs.merge.near import near_misses
-from mmirrorfs.merge.plan import Plan, Row, in_several, rows, totals
+from mmirrorfs.merge.plan import Plan, Remark, Row, in_several, rows, totals
 from mmirrorfs.merge.remarks import remarks
 from mmirrorfs.text import printable
-from mmirrorfs.tree import Trees
+from mmirrorfs.tree import Directory
 
 
 def simulate(settings: Settings) -> int:
@@ -40,14 +40,15 @@ def simulate(settings: Settings) -> int:
     return int(any(note.about == "unreadable" for note in plan.remarks))
 
 
-def planned(settings: Settings, trees: Trees) -> Plan:
+def planned(settings: Settings, trees: tuple[Directory, ...]) -> Plan:
     """The plan for sources that were scanned."""
     names = tuple(source.name for source in settings.sources)
-    ignores = [compiled(pattern) for pattern in settings.ignores]
+    now = Match(settings.match, settings.ignores, settings.rules)
     paired = pairing_of(settings)
+    unknown = [Remark("unknown name", where, text) for where, text in unknown_names(settings, trees)]
     found = list(rows(trees, paired))
-    near, groups = near_misses(trees, Rule(settings.match, settings.ignores))
-    loose = {f"in both with {MATCHES[-1]}": in_several(trees, pairing(MATCHES[-1], ignores))}
+    near, groups = near_misses(trees, now)
+    loose = {f"in both with {MATCHES[-1]}": in_several(trees, now.with_match(MATCHES[-1]).pairing)}
     return Plan(
         sources=names,
         depth=settings.depth,
@@ -56,7 +57,7 @@ def planned(settings: Settings, trees: Trees) -> Plan:
         rows=found,
         near=near,
         groups=groups,
-        remarks=remarks(trees, names, paired, key_of(settings.match, ignores)),
+        remarks=unknown + remarks(trees, names, paired, matchings_of(settings)),
         totals=totals(found, names) | loose,
     )
 

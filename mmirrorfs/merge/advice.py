@@ -8,86 +8,108 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from mmirrorfs.merge.index import Pairing
-from mmirrorfs.merge.names import MATCHES, compiled, pairing
-from mmirrorfs.merge.plan import Places
-from mmirrorfs.tree import Directory, Entry, Trees
+from mmirrorfs.merge.index import Group, Pairing
+from mmirrorfs.merge.names import MATCHES, compiled, matchings, pairing
+from mmirrorfs.merge.plan import Places, joined
+from mmirrorfs.merge.settled import Matchings, Rule
+from mmirrorfs.tree import Directory, Trees
 
 
-class Rule(NamedTuple):
-    """``--match`` and ``--ignore``."""
+class Match(NamedTuple):
+    """How names are paired: ``--match``, ``--ignore`` and what is settled by hand."""
 
-    match: str
-    ignores: tuple[str, ...]
+    name: str
+    ignores: tuple[str, ...] = ()
+    rules: tuple[Rule, ...] = ()
 
     @property
     def pairing(self) -> Pairing:
-        """How it pairs names."""
+        """How it pairs names. Raises ValueError where the rules contradict each other."""
         return _pairing(self)
 
-    def with_ignores(self, patterns: Iterable[str]) -> "Rule":
+    @property
+    def matchings(self) -> Matchings:
+        """What that goes by."""
+        return _matchings(self)
+
+    def with_ignores(self, patterns: Iterable[str]) -> "Match":
         """The same with more patterns."""
-        return Rule(self.match, tuple(dict.fromkeys((*self.ignores, *patterns))))
+        return self._replace(ignores=tuple(dict.fromkeys((*self.ignores, *patterns))))
 
-    def with_match(self, match: str) -> "Rule":
-        """The same with another match, where that pairs more."""
-        return Rule(max(self.match, match, key=MATCHES.index), self.ignores)
+    def with_match(self, name: str) -> "Match":
+        """The same with another ``--match``, where that pairs more."""
+        return self._replace(name=max(self.name, name, key=MATCHES.index))
 
-    def beside(self, other: "Rule") -> "Rule":
-        """A rule that has what either has."""
-        return self.with_match(other.match).with_ignores(other.ignores)
+    def beside(self, other: "Match") -> "Match":
+        """The same with what another has."""
+        return self.with_match(other.name).with_ignores(other.ignores)
 
-    def advice(self, now: "Rule") -> str:
-        """The words that make this the rule, where ``now`` is; all patterns, for a command line replaces a file's."""
-        words = ["--match", self.match] if self.match != now.match else []
+    def advice(self, now: "Match") -> str:
+        """The words that make it this one, where it is ``now``; all patterns, for a command line replaces a file's."""
+        words = ["--match", self.name] if self.name != now.name else []
         if self.ignores != now.ignores:
             words += [word for pattern in self.ignores for word in ("--ignore", pattern)]
         return shlex.join(words)
 
 
 @lru_cache(8)
-def _pairing(rule: Rule) -> Pairing:
-    return pairing(rule.match, [compiled(pattern) for pattern in rule.ignores])
+def _pairing(match: Match) -> Pairing:
+    return pairing(match.name, [compiled(pattern) for pattern in match.ignores], match.rules)
+
+
+@lru_cache(8)
+def _matchings(match: Match) -> Matchings:
+    return matchings(match.name, [compiled(pattern) for pattern in match.ignores], match.rules)
 
 
 class Trial:
-    """One rule on one set of sources. Remembers what it was asked for."""
+    """One way to pair names on one set of sources. Remembers what it was asked for."""
 
-    def __init__(self, rule: Rule, trees: Trees) -> None:
-        self._pairing = rule.pairing
+    def __init__(self, match: Match, trees: Trees) -> None:
+        self._pairing = match.pairing
         self._trees = trees
-        self._known: dict[tuple[int, ...], dict[tuple[int, bytes], tuple[Entry | None, ...]]] = {}
+        self._known: dict[tuple[bytes, tuple[int, ...]], dict[tuple[int, bytes], Group]] = {}
 
     def pairs(self, spellings: Sequence[Places]) -> bool:
-        """Whether directories, each given by its paths in the sources that have it, are one by this rule."""
+        """Whether directories, each given by its paths in the sources that have it, are one by it."""
         paths = [(rank, path.split(b"/")) for places in spellings for rank, path in enumerate(places) if path]
-        inputs = self._trees
+        shown, inputs = b"", self._trees
         for parts in zip(*[path for _, path in paths], strict=True):
-            groups = self._groups(inputs)
+            groups = self._groups(shown, inputs)
             found = [groups.get((rank, part)) for (rank, _), part in zip(paths, parts, strict=True)]
             if found[0] is None or any(other is not found[0] for other in found):
                 return False
-            inputs = tuple([entry if isinstance(entry, Directory) else None for entry in found[0]])
+            shown = joined(shown, found[0][0])
+            inputs = tuple([entry if isinstance(entry, Directory) else None for entry in found[0][1]])
         return True
 
-    def _groups(self, inputs: Trees) -> dict[tuple[int, bytes], tuple[Entry | None, ...]]:
+    def _groups(self, path: bytes, inputs: Trees) -> dict[tuple[int, bytes], Group]:
         """What each name of each source is paired to."""
-        key = tuple(map(id, inputs))
+        key = path, tuple(map(id, inputs))
         if key not in self._known:
             self._known[key] = {
-                (rank, (own[rank] if own is not None else None) or name): entries
-                for name, entries, own in self._pairing(inputs)
-                for rank, entry in enumerate(entries)
+                (rank, (group[2][rank] if group[2] is not None else None) or group[0]): group
+                for group in self._pairing(inputs, path)
+                for rank, entry in enumerate(group[1])
                 if entry is not None
             }
         return self._known[key]
 
 
-def same(place: bytes, names: Iterable[bytes]) -> str:
-    """The lines of a configuration file that say that names are one; everywhere, where the place is no UTF-8."""
-    lines = ["[[same]]", f"names = [{', '.join(quoted(name.decode()) for name in names)}]"]
+def same(place: bytes, names: Iterable[bytes], there: Iterable[Rule] = ()) -> str:
+    """The lines of a configuration file that say that names are one; everywhere, where the place is no UTF-8.
+
+    A name may be in one rule alone: of those that are ``there`` already they take the place of any that has one.
+    """
+    all_names = dict.fromkeys(names)
+    lines = ["[[same]]"]
+    for rule in there:
+        if not all_names.keys().isdisjoint(rule.names):
+            all_names |= dict.fromkeys(rule.names)
+            lines[0] += f"  # in place of {rule.label}"
+    lines.append(f"names = [{', '.join(quoted(name.decode()) for name in all_names)}]")
     where = place.decode(errors="ignore")
-    return "\n".join([*lines, *([f"in = {quoted(where)}"] if where.encode() == place != b"" else [])])
+    return "\n".join([*lines, *([f"in = {quoted(where or '/')}"] if where.encode() == place else [])])
 
 
 def quoted(text: str) -> str:

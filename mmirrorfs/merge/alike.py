@@ -173,7 +173,7 @@ def differences(one: str, other: str) -> tuple[str, ...]:
     if folded_of(first) == folded_of(second):
         return ("case",)
     if _seen(first, "") != _seen(second, ""):
-        return ("signs",)
+        return ("spelling",)
     return tuple(what for what in _BLIND if _seen(first, what) != _seen(second, what)) or ("several of these",)
 
 

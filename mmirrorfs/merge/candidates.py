@@ -1,14 +1,15 @@
 """What is compared to find near misses: directories that not all sources have, by the directory they are in. Pure."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import combinations
 from typing import TypeVar
 
-from mmirrorfs.merge.advice import Rule
+from mmirrorfs.merge.advice import Match
 from mmirrorfs.merge.alike import base_of, differences
 from mmirrorfs.merge.index import Pairing
 from mmirrorfs.merge.plan import Places, Ranks, is_directory, joined
+from mmirrorfs.merge.settled import Rule
 from mmirrorfs.tree import Directory, Rank, Trees
 
 
@@ -16,7 +17,7 @@ from mmirrorfs.tree import Directory, Rank, Trees
 class Place:
     """A directory of the view, and the directories that it is in the sources.
 
-    Where it is some only because of a near miss, ``once`` says which, and ``under`` is the rule that pairs them; None
+    Where it is some only because of a near miss, ``once`` says which, and ``under`` is the match that pairs them; None
     for one that only the configuration file can have.
     """
 
@@ -24,17 +25,21 @@ class Place:
     places: Places
     inputs: Trees
     once: str = ""
-    under: Rule | None = None
+    under: Match | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
-    """A directory that not all sources have: its name in the view, its paths in them, and what it is in each."""
+    """A directory that not all sources have: its name in the view, its paths in them, and what it is in each.
+
+    ``apart`` are the rules by which it is to stay apart from others.
+    """
 
     name: bytes
     text: str
     places: Places
     directories: Trees
+    apart: frozenset[Rule] = frozenset()
 
     @property
     def have(self) -> Ranks:
@@ -47,9 +52,10 @@ class Candidate:
         names = {name for directory in self.directories if directory is not None for name in directory.entries}
         return frozenset(base_of(text) for name in names if (text := _text(name)) is not None)
 
-    def is_apart(self, other: "Candidate") -> bool:
-        """Whether no source has both."""
-        return not any(one is not None and two is not None for one, two in zip(self.places, other.places, strict=True))
+    def may_be(self, other: "Candidate") -> bool:
+        """Whether no source has both, and nobody has said that they are two."""
+        both = any(one is not None and two is not None for one, two in zip(self.places, other.places, strict=True))
+        return not both and self.apart.isdisjoint(other.apart)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,11 +93,12 @@ class Level:
     paired: list[Place]
 
 
-def level(place: Place, pairing: Pairing) -> Level:
-    """Look through a place."""
+def level(place: Place, now: Match) -> Level:
+    """Look through a place, where names are paired as they are now."""
     present = sum(directory is not None for directory in place.inputs)
     found = Level(place, [], [])
-    for name, entries, own in pairing(place.inputs):
+    apart = _apart(place, now)
+    for name, entries, own in now.pairing(place.inputs, place.path):
         own = own or (name,) * len(entries)
         places = tuple(
             joined(above, spelling or name) if entry is not None and above is not None and is_directory(entry) else None
@@ -100,7 +107,7 @@ def level(place: Place, pairing: Pairing) -> Level:
         directories = tuple([entry if isinstance(entry, Directory) else None for entry in entries])
         have = len(places) - places.count(None)
         if 0 < have < present and (text := _text(name)) is not None:
-            found.candidates.append(Candidate(name, text, places, directories))
+            found.candidates.append(Candidate(name, text, places, directories, apart(name)))
         if sum(directory is not None for directory in directories) > 1:
             found.paired.append(Place(joined(place.path, name), places, directories, place.once, place.under))
     if not _meet({candidate.have for candidate in found.candidates}):
@@ -115,6 +122,15 @@ def _text(name: bytes) -> str | None:
         return None
 
 
+def _apart(place: Place, now: Match) -> Callable[[bytes], frozenset[Rule]]:
+    """The rules by which a name is to stay apart from others there."""
+    if not now.rules:
+        return lambda name: frozenset()
+    key, _, rules = now.matchings.at(place.path)
+    named = [(rule, {key(name) for name in rule.names}) for rule in rules if not rule.is_same]
+    return lambda name: frozenset(rule for rule, keys in named if key(name) in keys)
+
+
 def _meet(having: Iterable[Ranks]) -> bool:
     """Whether any two of them have no source in common."""
     return any(set(one).isdisjoint(other) for one, other in combinations(having, 2))
@@ -125,7 +141,7 @@ def paired_by(level: Level, loosely: Pairing) -> Iterator[Cluster]:
     if not level.candidates:
         return
     own = {place: one for one in level.candidates for place in enumerate(one.places) if place[1] is not None}
-    for name, entries, spellings in loosely(level.place.inputs):
+    for name, entries, spellings in loosely(level.place.inputs, level.place.path):
         spelled_as = spellings or (name,) * len(entries)
         members: dict[Candidate, None] = {}
         for rank, (entry, spelling) in enumerate(zip(entries, spelled_as, strict=True)):
@@ -133,22 +149,22 @@ def paired_by(level: Level, loosely: Pairing) -> Iterator[Cluster]:
             one = own.get((rank, joined(above, spelling or name))) if entry is not None and above is not None else None
             if one is not None:
                 members[one] = None
-        apart = [one for one in members if all(one.is_apart(other) for other in members if other is not one)]
+        apart = [one for one in members if all(one.may_be(other) for other in members if other is not one)]
         if len(apart) > 1:
             differs = differences(apart[0].text, apart[1].text)
             yield cluster(level.place, apart, differs, len(apart[0].titles & apart[1].titles))
 
 
-def beneath(clusters: Iterable[tuple[Cluster, Rule | None]], levels: Iterable[Level]) -> Iterator[Place]:
-    """Where to look next: in what is paired, and in near misses as if they were, by the rule that pairs them."""
+def beneath(clusters: Iterable[tuple[Cluster, Match | None]], levels: Iterable[Level]) -> Iterator[Place]:
+    """Where to look next: in what is paired, and in near misses as if they were, by the match that pairs them."""
     taken: set[bytes] = set()
-    for found, rule in clusters:
+    for found, match in clusters:
         taken.update(joined(found.place.path, member.name) for member in found.members)
         directories = _united([member.directories for member in found.members])
         if sum(directory is not None for directory in directories) > 1:
             once = " and ".join(f"'{member.text}'" for member in found.members)
             path = joined(found.place.path, found.members[0].name)
-            yield Place(path, _united([member.places for member in found.members]), directories, once, rule)
+            yield Place(path, _united([member.places for member in found.members]), directories, once, match)
     for one in levels:
         yield from (place for place in one.paired if place.path not in taken)
 

@@ -55,7 +55,7 @@ def _clusters(place: Place, names: Sequence[Candidate], links: Iterable[Link]) -
     reasons: dict[int, Link] = {}
     for link in sorted(links, key=lambda link: (-link.score, link.one, link.other)):
         first, second = groups.get(link.one, [link.one]), groups.get(link.other, [link.other])
-        if first is not second and all(names[a].is_apart(names[b]) for a in first for b in second):
+        if first is not second and all(names[a].may_be(names[b]) for a in first for b in second):
             both = [*first, *second]
             reason = reasons.get(first[0]) or reasons.get(second[0]) or link
             groups |= dict.fromkeys(both, both)
@@ -72,7 +72,7 @@ def _marks(level: Iterable[tuple[Sequence[Candidate], Sequence[Stems]]]) -> Mark
     for names, stems in level:
         for (one, cut), (other, second) in stems:
             affixes = {(each.affix, each.in_front) for each in (cut, second) if each.affix}
-            (together if names[one].is_apart(names[other]) else apart).update(affixes)
+            (together if names[one].may_be(names[other]) else apart).update(affixes)
     return {mark for mark, n in together.items() if n >= LEAST and apart[mark] * 10 <= n and not tells_apart(mark[0])}
 
 
@@ -90,7 +90,7 @@ def _same_stems(names: Sequence[Candidate]) -> Iterator[Stems]:
 def _by_affix(names: Sequence[Candidate], stems: Iterable[Stems], marks: Marks) -> Iterator[Link]:
     for (one, cut), (other, second) in stems if marks else ():
         found = [each for each in dict.fromkeys((cut, second)) if each.affix]
-        if names[one].is_apart(names[other]) and all((each.affix, each.in_front) in marks for each in found):
+        if names[one].may_be(names[other]) and all((each.affix, each.in_front) in marks for each in found):
             yield Link(3.0, one, other, tuple(each.kind for each in found))
 
 
@@ -103,7 +103,7 @@ def _by_name(place: Place, names: Sequence[Candidate], ratio: Ratio) -> Iterator
     rests = [_without(spelling.read, above) for spelling in spellings]
     for one, other in sorted({*_blocks(spellings, rests), *shared}):
         first, second, common = spellings[one], spellings[other], shared.get((one, other), 0)
-        if not names[one].is_apart(names[other]):
+        if not names[one].may_be(names[other]):
             continue
         if alike := likeness(first, second, ratio):
             yield Link(alike[0] + common, one, other, (alike[1],), common)

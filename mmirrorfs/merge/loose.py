@@ -11,9 +11,10 @@ docs/matching.md says it with examples. Pure: no I/O, no clock.
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
-from mmirrorfs.merge.letters import plain
+from mmirrorfs.merge.letters import plain, unpunctuated
 
 
 class Title(NamedTuple):
@@ -41,82 +42,93 @@ _DISC = re.compile(r"(?:cd|lp|tape|cassette)[ .-]*\d")
 """What looks like a mark and counts discs: "CD 16"."""
 
 _YEAR = r"(?:1[5-9]|20)\d\d"
-_DATED = re.compile(rf"\s*({_YEAR})\s*")
+_DATED = re.compile(_YEAR)
 _BRACKETED = re.compile(r"[\[({<]([^\[\](){}<>]*)[\])}>]")
-_YEAR_FIRST = re.compile(rf"({_YEAR})(?!\W*{_YEAR}\b)(?:( - ?|- )|[^\w']+)(?=\S)")
+_YEAR_DASH = re.compile(rf"({_YEAR})(?: - ?|- )(?=.)(?!{_YEAR}\b)")
+_YEAR_FIRST = re.compile(rf"((?:(?:the|an?) )?)({_YEAR}) (?=.)(?!{_YEAR}\b|s )(.*)")
 
-_DROPPED = ("the", "a", "an")
 _MOVED = "l'|le|la|les|un|une|der|die|das|ein|eine|el|los|las|una|il|lo|gli|o|os|as|um|uma|de|het|een|den|det|az|els"
-_ARTICLE_LAST = re.compile(rf"(.*[^\s,]) ?, ?({'|'.join(_DROPPED)}|{_MOVED}) ?(?=$|[\[({{<]|- )(.*)")
-_ARTICLE_FIRST = re.compile(r"(the|an|a(?= [^\W_]{3})) (?=[^\W_])(?!(?:the|an?)$)(.*)")
+_ARTICLE_LAST = re.compile(rf"(.*[^\s,]) ?, ?(the|an?|{_MOVED}) ?(?=$|[\[({{<]|- )(.*)")
+_ARTICLE_FIRST = re.compile(r"(the|an|a(?= [^\W_]{3})) (?=.*[^\W_])(?!(?:the|an?)$)(.*)")
 
+_ALONE = re.compile(r"([!?]+|\( ?\))(?= ?[\[({<]| )")
+"""Punctuation that is the name, in front of more: "!!! (Live)" is not "(Live)"."""
 _BETWEEN = re.compile(r"(?<=[^\W_]) ?\+ ?(?=[^\W_])")
 _SHARP = re.compile(r"(?<![^\W_])([a-g])#")
 _THOUSANDS = re.compile(r"(?<=\d)[,.'](?=\d\d\d(?!\d))")
-_PUNCTUATION = re.compile(r"""[\s_!"#%&'()*,./:;<>?@[\\\]^`{|}~-]+""")
+_DIGITS_APART = re.compile(r"\d \d")
 _BLANK = re.compile(r"(?<!\d) | (?!\d)")
 
 
 def loose(text: str) -> LooseKey:
     """The key of a name, given without differences of case (``str.casefold``) and of Unicode normal form (NFC)."""
-    whole = " ".join(plain(text).replace("_", " ").split())
-    name, years = _undated(whole)
-    article, name = _without_article(name)
-    base = _base(name)
-    if not base:
-        return text
-    return Title(base, article, " ".join(sorted(years))) if article or years else base
+    return _key(_parts(text)[0])
 
 
-def _undated(name: str) -> tuple[str, set[str]]:
-    """A name without its marks and years, and the years; with a bare year in front put last, for so it pairs too."""
+def parsed(text: str) -> tuple[Title, tuple[str, ...]]:
+    """The key of a name, given as for ``loose``, with all of its parts, and the words of its base."""
+    title, words = _parts(text)
+    return title, tuple(words.split())
+
+
+def _parts(text: str) -> tuple[Title, str]:
+    name, years = _without_marks(" ".join(plain(text).replace("_", " ").split()))
+    if dated := _YEAR_DASH.match(name):
+        name = name[dated.end() :]
+        years.add(dated[1])
+    if not any(map(str.isalnum, name)):
+        return Title(name.replace(" ", "") or text, "", " ".join(sorted(years))), name
+    if "," in name and (last := _ARTICLE_LAST.fullmatch(name)):
+        name = f"{last[2]} {last[1]} {last[3]}"
+    alone = _ALONE.match(name)
+    name = _words(name)
+    if bare := _YEAR_FIRST.fullmatch(name):
+        name = f"{bare[1]}{bare[3]} {bare[2]}"
+    article = ""
+    if first := _ARTICLE_FIRST.fullmatch(name):
+        article, name = first[1], first[2]
+    base = _BLANK.sub("", name) if _DIGITS_APART.search(name) else name.replace(" ", "")
+    if alone:
+        base = f"{alone[1].replace(' ', '')} {base}"
+    return Title(base, article, " ".join(sorted(years))), name
+
+
+def _without_marks(name: str) -> tuple[str, set[str]]:
+    """A name without the years and the marks of format and source in brackets, and those years."""
     years: set[str] = set()
+    if not ("[" in name or "(" in name or "{" in name or "<" in name):
+        return name, years
 
     def drop(match: re.Match[str]) -> str:
-        inner = match[1].strip()
-        if dated := _DATED.fullmatch(inner):
-            years.add(dated[1])
-            return " "
-        return " " if _MARK.fullmatch(inner) and not _DISC.match(inner) else match[0]
+        year = _year_or_mark(match[1])
+        if year:
+            years.add(year)
+        return match[0] if year is None else " "
 
-    def trimmed(text: str) -> str:
-        return " ".join(text.split()).strip("- ") if text != name else text
-
-    left = trimmed(_BRACKETED.sub(drop, name))
-    if not left and years:
-        return " ".join(sorted(years)), set()
-    left = left or name
-    first = _YEAR_FIRST.match(left)
-    if first is None:
-        return left, years
-    rest = left[first.end() :]
-    return (rest, years | {first[1]}) if first[2] else (f"{rest} {first[1]}", years)
+    left = " ".join(_BRACKETED.sub(drop, name).split())
+    left = left.strip("- ") or left
+    if left or not years:
+        return left or name, years
+    return " ".join(sorted(years)), set()
 
 
-def _without_article(name: str) -> tuple[str, str]:
-    """The article that a name has in front or behind a comma, if it is one that may be missing, and the rest."""
-    if last := _ARTICLE_LAST.fullmatch(name):
-        name = f"{last[2]} {last[1]} {last[3]}".rstrip()
-    if first := _ARTICLE_FIRST.fullmatch(name):
-        return first[1], first[2]
-    return "", name
+@lru_cache(4096)
+def _year_or_mark(inner: str) -> str | None:
+    """The year that stands in brackets; nothing for a mark of format or source, None for anything else."""
+    inner = inner.strip()
+    if _DATED.fullmatch(inner):
+        return inner
+    return "" if _MARK.fullmatch(inner) and not _DISC.match(inner) else None
 
 
-def _base(name: str) -> str:
-    """The letters, digits and symbols of a name; where there are none its punctuation."""
-    if not any(map(str.isalnum, name)):
-        return name.replace(" ", "")
-    text = _BETWEEN.sub(" and ", name.replace("&", " and "))
-    text = _SHARP.sub("\\1\N{MUSIC SHARP SIGN}", _THOUSANDS.sub("", text))
-    return _outside(name) + _BLANK.sub("", _PUNCTUATION.sub(" ", text).strip())
-
-
-def _outside(name: str) -> str:
-    """What stands outside brackets, where it is nothing but punctuation: "!!! (Live)" is not "(Live)"."""
-    if not name.endswith((")", "]", "}")):
-        return ""
-    outer = _BRACKETED.sub(lambda match: " " if any(map(str.isalnum, match[0])) else match[0], name)
-    return "" if any(map(str.isalnum, outer)) else outer.replace(" ", "").strip("-,")
+def _words(name: str) -> str:
+    """The words of a name, with the symbols that count, and a blank between them."""
+    if name.replace(" ", "").isalnum():
+        return name
+    if "#" in name:
+        name = _SHARP.sub("\\1\N{MUSIC SHARP SIGN}", name)
+    name = " ".join(unpunctuated(_THOUSANDS.sub("", name).replace("&", " and ")).split())
+    return _BETWEEN.sub(" and ", name) if "+" in name else name
 
 
 def joined(present: Sequence[Iterable[object]]) -> Mapping[object, object]:
@@ -166,12 +178,3 @@ def _only(values: list[set[str]]) -> str:
     """The only value that is not empty, where no source has it beside an empty one; else an empty one."""
     filled = set().union(*values) - {""}
     return filled.pop() if len(filled) == 1 and not any("" in some and len(some) > 1 for some in values) else ""
-
-
-def parsed(text: str) -> tuple[Title, tuple[str, ...]]:
-    """The key of a name, given as for ``loose``, with all of its parts, and the words of its base."""
-    whole = " ".join(plain(text).replace("_", " ").split())
-    name, years = _undated(whole)
-    article, name = _without_article(name)
-    words = _PUNCTUATION.sub(" ", name.replace("&", " and ").replace("'", "")).split()
-    return Title(_base(name) or text, article, " ".join(sorted(years))), tuple(words)

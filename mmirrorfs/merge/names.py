@@ -11,27 +11,34 @@ Pure: no I/O, no clock. The result of a name is kept, so a quiet merge does not 
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache, partial
 from re import _parser  # type: ignore[attr-defined]
 
 from mmirrorfs.merge.index import Group, Pairing, exact
 from mmirrorfs.merge.loose import joined, loose
+from mmirrorfs.merge.settled import Key, Matching, Matchings, Rule, one_for_each
 from mmirrorfs.tree import Entry, Trees
-
-Key = Callable[[bytes], object]
-"""What two names must have in common to be paired."""
 
 MATCHES = ("exact", "nfc", "casefold", "loose")
 KEPT = 1 << 18
 """Keys of names that are kept, some 150 bytes each."""
 
 
-def pairing(match: str, ignore: Sequence[re.Pattern[str]]) -> Pairing:
-    """How names are paired: ``match`` is one of MATCHES, ``ignore`` what does not count in a name."""
-    if match == "exact" and not ignore:
+def pairing(match: str, ignore: Sequence[re.Pattern[str]], rules: Sequence[Rule] = ()) -> Pairing:
+    """How names are paired: ``match`` is one of MATCHES, ``ignore`` what does not count in a name.
+
+    Raises ValueError where the rules contradict each other.
+    """
+    if match == "exact" and not ignore and not rules:
         return exact
-    return partial(_groups, lru_cache(KEPT)(key_of(match, ignore)))
+    return partial(_groups, matchings(match, ignore, rules))
+
+
+def matchings(match: str, ignore: Sequence[re.Pattern[str]], rules: Sequence[Rule] = ()) -> Matchings:
+    """What ``pairing`` goes by. Raises ValueError where the rules contradict each other."""
+    stricter = MATCHES[MATCHES.index(match) :: -1]
+    return Matchings([lru_cache(KEPT)(key_of(match, ignore)), *[key_of(other, ()) for other in stricter]], rules)
 
 
 def key_of(match: str, ignore: Sequence[re.Pattern[str]]) -> Key:
@@ -63,9 +70,9 @@ def _folded(text: str, match: str) -> object:
     return text if match == "casefold" else loose(text)
 
 
-def _groups(key: Key, inputs: Trees) -> Iterator[Group]:
+def _groups(matchings: Matchings, inputs: Trees, path: bytes) -> Iterator[Group]:
     """The names of several directories, paired; in no particular order."""
-    spellings = keyed(inputs, key)
+    spellings = keyed(inputs, matchings.at(path))
     strays: dict[bytes, list[Entry | None]] = {}
     for common in dict.fromkeys(one for spelling in spellings for one in spelling):
         candidates = [spelling.get(common, []) for spelling in spellings]
@@ -81,10 +88,12 @@ def _groups(key: Key, inputs: Trees) -> Iterator[Group]:
         yield name, tuple(entries), None
 
 
-def keyed(inputs: Trees, key: Key) -> list[dict[object, list[bytes]]]:
+def keyed(inputs: Trees, matching: Matching) -> list[dict[object, list[bytes]]]:
     """The names of each directory by what pairs them with those of the others, those of one key in byte order."""
-    spellings = [_by_key(directory.entries if directory is not None else (), key) for directory in inputs]
+    spellings = [_by_key(directory.entries if directory is not None else (), matching.key) for directory in inputs]
     taken = joined(spellings)
+    if matching.same:
+        taken = one_for_each([*taken.items(), *matching.same.items()])
     if taken:
         for rank, spelling in enumerate(spellings):
             again: dict[object, list[bytes]] = {}
@@ -108,9 +117,9 @@ def _entry(inputs: Trees, rank: int, name: bytes | None) -> Entry | None:
     return directory.entries.get(name) if directory is not None and name is not None else None
 
 
-def collisions(inputs: Trees, key: Key) -> Iterator[tuple[int, bytes, bytes]]:
+def collisions(inputs: Trees, matching: Matching) -> Iterator[tuple[int, bytes, bytes]]:
     """(rank, name paired or first, name that stays beside it) where names of one source fall together."""
-    for rank, spelling in enumerate(keyed(inputs, key)):
+    for rank, spelling in enumerate(keyed(inputs, matching)):
         for names in spelling.values():
             for other in names[1:]:
                 yield rank, names[0], other

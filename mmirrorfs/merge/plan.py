@@ -96,7 +96,7 @@ def rows(trees: Trees, pairing: Pairing = exact) -> Iterator[Row]:
 
 
 def _rows(high: Merged, low: Merged, path: bytes, places: Places, pairing: Pairing) -> Iterator[Row]:
-    found = {name: (entries, own) for name, entries, own in pairing(high.inputs)}
+    found = {name: (entries, own) for name, entries, own in pairing(high.inputs, path)}
     for name in sorted(high.children):
         best, last = high.children[name], low.children[name]
         entries, own = found[name]
@@ -141,12 +141,12 @@ def totals(plan: Iterable[Row], names: Sequence[str]) -> dict[str, int]:
 
 def in_several(trees: Trees, pairing: Pairing) -> int:
     """How many folders are in more than one source, where names are paired like that."""
-    count, queue = 0, [trees]
-    for inputs in queue:
-        for _, entries, _ in pairing(inputs):
+    count, queue = 0, [(b"", trees)]
+    for path, inputs in queue:
+        for name, entries, _ in pairing(inputs, path):
             directories = tuple(entry if isinstance(entry, Directory) else None for entry in entries)
             if any(directories):
-                queue.append(directories)
+                queue.append((joined(path, name), directories))
             else:
                 count += sum(entry is not None and is_directory(entry) for entry in entries) > 1
     return count

@@ -3,13 +3,16 @@
 from collections.abc import Iterator, Sequence
 
 from mmirrorfs.merge.index import Pairing, exact
-from mmirrorfs.merge.names import Key, collisions
+from mmirrorfs.merge.names import collisions
 from mmirrorfs.merge.plan import Remark, is_directory, joined
+from mmirrorfs.merge.settled import Matching, Matchings
 from mmirrorfs.tree import Directory, Entry, Trees
 
+EXACT = Matchings([bytes])
 
-def remarks(trees: Trees, names: Sequence[str], pairing: Pairing = exact, key: Key = bytes) -> list[Remark]:
-    """The remarks on some sources; ``names`` are theirs, by rank, ``key`` is what the pairing goes by.
+
+def remarks(trees: Trees, names: Sequence[str], pairing: Pairing = exact, matchings: Matchings = EXACT) -> list[Remark]:
+    """The remarks on some sources; ``names`` are theirs, by rank, ``matchings`` what the pairing goes by.
 
     Sorted by path.
     """
@@ -17,8 +20,8 @@ def remarks(trees: Trees, names: Sequence[str], pairing: Pairing = exact, key: K
     queue: list[tuple[bytes, Trees]] = [(b"", trees)]
     for path, inputs in queue:
         found += _in_directory(path, inputs, names)
-        found += _collisions(path, inputs, names, key)
-        for name, entries, _ in pairing(inputs):
+        found += _collisions(path, inputs, names, matchings.at(path))
+        for name, entries, _ in pairing(inputs, path):
             if len({is_directory(entry) for entry in entries if entry is not None}) == 2:
                 found.append(Remark("conflict", joined(path, name), _conflict(entries, names)))
             directories = tuple(entry if isinstance(entry, Directory) else None for entry in entries)
@@ -35,8 +38,8 @@ def _in_directory(path: bytes, inputs: Trees, names: Sequence[str]) -> Iterator[
             yield Remark("link", joined(path, name), f"symbolic link in {names[rank]}, left out")
 
 
-def _collisions(path: bytes, inputs: Trees, names: Sequence[str], key: Key) -> Iterator[Remark]:
-    for rank, first, other in collisions(inputs, key):
+def _collisions(path: bytes, inputs: Trees, names: Sequence[str], matching: Matching) -> Iterator[Remark]:
+    for rank, first, other in collisions(inputs, matching):
         text = f"falls together with {first.decode(errors='replace')!r} in {names[rank]}: both are shown"
         yield Remark("collision", joined(path, other), text)
 
