@@ -1,6 +1,6 @@
-"""What would pair two names: rules for pairing, tried on the very plan, in the words of a command line. Pure.
+"""Ways to pair names, and how a person has them: in the words of a command line, in the lines of a configuration file.
 
-A rule is tried from the root down: what it pairs above decides what comes together below.
+Pure: no I/O, no clock.
 """
 
 import shlex
@@ -8,11 +8,9 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from mmirrorfs.merge.index import Group, Pairing
+from mmirrorfs.merge.index import Pairing
 from mmirrorfs.merge.names import MATCHES, compiled, matchings, pairing
-from mmirrorfs.merge.plan import Places, joined
 from mmirrorfs.merge.settled import Matchings, Rule
-from mmirrorfs.tree import Directory, Trees
 
 
 class Match(NamedTuple):
@@ -62,54 +60,35 @@ def _matchings(match: Match) -> Matchings:
     return matchings(match.name, [compiled(pattern) for pattern in match.ignores], match.rules)
 
 
-class Trial:
-    """One way to pair names on one set of sources. Remembers what it was asked for."""
+class ByHand(NamedTuple):
+    """A rule that is to be written into a configuration file, and those that it takes the place of."""
 
-    def __init__(self, match: Match, trees: Trees) -> None:
-        self._pairing = match.pairing
-        self._trees = trees
-        self._known: dict[tuple[bytes, tuple[int, ...]], dict[tuple[int, bytes], Group]] = {}
+    rule: Rule
+    replaced: tuple[Rule, ...] = ()
 
-    def pairs(self, spellings: Sequence[Places]) -> bool:
-        """Whether directories, each given by its paths in the sources that have it, are one by it."""
-        paths = [(rank, path.split(b"/")) for places in spellings for rank, path in enumerate(places) if path]
-        shown, inputs = b"", self._trees
-        for parts in zip(*[path for _, path in paths], strict=True):
-            groups = self._groups(shown, inputs)
-            found = [groups.get((rank, part)) for (rank, _), part in zip(paths, parts, strict=True)]
-            if found[0] is None or any(other is not found[0] for other in found):
-                return False
-            shown = joined(shown, found[0][0])
-            inputs = tuple([entry if isinstance(entry, Directory) else None for entry in found[0][1]])
-        return True
-
-    def _groups(self, path: bytes, inputs: Trees) -> dict[tuple[int, bytes], Group]:
-        """What each name of each source is paired to."""
-        key = path, tuple(map(id, inputs))
-        if key not in self._known:
-            self._known[key] = {
-                (rank, (group[2][rank] if group[2] is not None else None) or group[0]): group
-                for group in self._pairing(inputs, path)
-                for rank, entry in enumerate(group[1])
-                if entry is not None
-            }
-        return self._known[key]
+    @property
+    def advice(self) -> str:
+        """The lines to write."""
+        said = ", ".join(rule.label for rule in self.replaced)
+        lines = [f"[[same]]  # in place of {said}" if said else "[[same]]"]
+        lines.append(f"names = [{', '.join(quoted(name.decode()) for name in self.rule.names)}]")
+        if self.rule.where is not None:
+            lines.append(f"in = {quoted(self.rule.where.decode() or '/')}")
+        return "\n".join(lines)
 
 
-def same(place: bytes, names: Iterable[bytes], there: Iterable[Rule] = ()) -> str:
-    """The lines of a configuration file that say that names are one; everywhere, where the place is no UTF-8.
+def by_hand(place: bytes, names: Sequence[bytes], now: Match) -> ByHand:
+    """The rule that names are one; everywhere, where the place is no UTF-8.
 
-    A name may be in one rule alone: of those that are ``there`` already they take the place of any that has one.
+    A name may be in one rule alone: one that has any of them already grows.
     """
-    all_names = dict.fromkeys(names)
-    lines = ["[[same]]"]
-    for rule in there:
-        if not all_names.keys().isdisjoint(rule.names):
-            all_names |= dict.fromkeys(rule.names)
-            lines[0] += f"  # in place of {rule.label}"
-    lines.append(f"names = [{', '.join(quoted(name.decode()) for name in all_names)}]")
-    where = place.decode(errors="ignore")
-    return "\n".join([*lines, *([f"in = {quoted(where or '/')}"] if where.encode() == place else [])])
+    there = now.matchings.at(place).rules if now.rules else ()
+    replaced = tuple(rule for rule in there if rule.is_same and not set(names).isdisjoint(rule.names))
+    where: bytes | None = place if place.decode(errors="ignore").encode() == place else None
+    if replaced:
+        where = replaced[0].where
+    together = dict.fromkeys(name for some in (names, *[rule.names for rule in replaced]) for name in some)
+    return ByHand(Rule("", True, tuple(together), where), replaced)
 
 
 def quoted(text: str) -> str:
