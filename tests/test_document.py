@@ -1,6 +1,7 @@
 """The plan as JSON: the shape that programs and the page rely on."""
 
 import json
+from dataclasses import replace
 
 from mmirrorfs.attributes import DIR
 from mmirrorfs.cli.document import document
@@ -9,6 +10,14 @@ from mmirrorfs.tree import Rank
 
 HIGH, LOW = Rank(0), Rank(1)
 
+NEAR = Near(
+    place=b"Lund",
+    names=((b"Quay", (HIGH,)), (b"quay", (LOW,))),
+    places=((b"Lund/Quay", None), (None, b"Lund/quay")),
+    reason="differ by case",
+    rule="casefold",
+    advice="--match casefold",
+)
 PLAN = Plan(
     sources=("flac", "mp3"),
     depth=2,
@@ -20,9 +29,7 @@ PLAN = Plan(
         Row(b"Lund/\xff", DIR, (None, b"Lund/\xff"), LOW, LOW, (None, None)),
         Row(b"index.txt", 0o100000, (b"index.txt", None), HIGH, HIGH),
     ),
-    near=(
-        Near(b"Lund", ((b"Quay", (HIGH,)), (b"quay", (LOW,))), "differ by case only", "casefold", "--match casefold"),
-    ),
+    near=(NEAR,),
     groups=(Group(3, "case only", "--match casefold"),),
     remarks=(Remark("incomplete", b"Lund/Harbour", "2 files in flac against 12 in mp3"),),
     totals={"folders": 2, "in both": 1, "in both with loose": 2, "only in flac": 0, "only in mp3": 1},
@@ -49,7 +56,7 @@ def test_a_document_has_all_of_the_plan() -> None:
             {
                 "in": "Lund",
                 "names": [{"name": "Quay", "sources": ["flac"]}, {"name": "quay", "sources": ["mp3"]}],
-                "reason": "differ by case only", "advice": "--match casefold", "pairs_with": "casefold",
+                "reason": "differ by case", "advice": "--match casefold", "pairs_with": "casefold",
             },
         ],
         "groups": [{"count": 3, "text": "case only", "advice": "--match casefold"}],
@@ -59,7 +66,6 @@ def test_a_document_has_all_of_the_plan() -> None:
 
 
 def test_the_place_of_a_near_miss_comes_without_loss_too() -> None:
-    (near,) = PLAN.near
-    odd = Near(b"Lund/\xff", near.names, near.reason, near.rule, near.advice)
+    odd = replace(NEAR, place=b"Lund/\xff")
     told = document(Plan(("a", "b"), 3, "exact", (), (), (odd,), (), (), {}))["near"][0]
     assert (told["in"], told["in_b64"]) == ("Lund/\ufffd", "THVuZC//")

@@ -1,54 +1,53 @@
-"""``--simulate``: the plan, as a tree for a person, as lines for a pipe, as JSON for a program.
+"""``--simulate``: the plan of a merge, for a person, for a pipe, for a program, or as a page.
 
-Lines are stable: TYPE, WINNER IN HIGH, WINNER IN LOW, PATH, separated by tabs; remarks and totals go to stderr.
+Lines are stable: TYPE, WINNER IN HIGH, WINNER IN LOW, PATH, separated by tabs; all else goes to stderr then.
 """
 
+import csv
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Sequence
+from importlib import import_module
 
-from mmirrorfs.attributes import DIR
+from mmirrorfs.cli import overview
+from mmirrorfs.cli.counting import counted
 from mmirrorfs.cli.document import document, kind_of
 from mmirrorfs.cli.prepare import matchings_of, open_sources, pairing_of, scan, unknown_names
 from mmirrorfs.cli.settings import Settings
 from mmirrorfs.merge.advice import Match
 from mmirrorfs.merge.names import MATCHES
+from mmirrorfs.merge.narrow import narrowed
 from mmirrorfs.merge.near import near_misses
 from mmirrorfs.merge.plan import Plan, Remark, Row, in_several, rows, totals
-from mmirrorfs.merge.remarks import remarks
+from mmirrorfs.merge.remarks import incomplete, remarks
+from mmirrorfs.source.source import Source
 from mmirrorfs.text import printable
-from mmirrorfs.tree import Directory
 
 
 def simulate(settings: Settings) -> int:
     """Print who would win what. Returns 1 where a source could not be read whole, else 0."""
-    plan = planned(settings, tuple(scan(open_sources(settings))))
-    if settings.json:
-        json.dump(document(plan), sys.stdout, indent=1)
-        print()
+    plan = planned(settings, open_sources(settings))
+    if settings.only is not None:
+        plan = narrowed(plan, settings.only)
+    form = settings.format or ("text" if settings.summary or sys.stdout.isatty() else "tsv")
+    if form == "text":
+        overview.show(plan, not settings.summary, overview.MOST if settings.only is None else None)
     else:
-        names = plan.sources
-        lines = _tree(plan.rows, names) if sys.stdout.isatty() else _lines(plan.rows, names)
-        sys.stdout.writelines(f"{line}\n" for line in lines)
-        for near in plan.near:
-            spelled = " and ".join(printable(name) for name, _ in near.names)
-            print(f"near miss: {printable(near.place) or '/'}: {spelled} {near.reason}: {near.advice}", file=sys.stderr)
-        for note in plan.remarks:
-            print(f"{note.about}: {printable(note.path) or '/'}: {printable(note.text)}", file=sys.stderr)
-        print(_totals(plan), file=sys.stderr)
+        _FORMATS[form](plan)
     sys.stdout.flush()
     return int(any(note.about == "unreadable" for note in plan.remarks))
 
 
-def planned(settings: Settings, trees: tuple[Directory, ...]) -> Plan:
-    """The plan for sources that were scanned."""
-    names = tuple(source.name for source in settings.sources)
+def planned(settings: Settings, sources: Sequence[Source]) -> Plan:
+    """Scan the sources, and plan the merge. Raises Problem where one is lost."""
+    trees, paired = tuple(scan(sources)), pairing_of(settings)
+    names = tuple(source.name for source in sources)
     now = Match(settings.match, settings.ignores, settings.rules)
-    paired = pairing_of(settings)
-    unknown = [Remark("unknown name", where, text) for where, text in unknown_names(settings, trees)]
-    found = list(rows(trees, paired))
+    found, notes = counted(list(rows(trees, paired)), sources, settings.crawl)
     near, groups = near_misses(trees, now)
-    loose = {f"in both with {MATCHES[-1]}": in_several(trees, now.with_match(MATCHES[-1]).pairing)}
+    notes += [Remark("unknown name", where, text) for where, text in unknown_names(settings, trees)]
+    notes += [*remarks(trees, names, paired, matchings_of(settings)), *incomplete(found, names)]
+    loose = {"in both with loose": in_several(trees, now.with_match(MATCHES[-1]).pairing)}
     return Plan(
         sources=names,
         depth=settings.depth,
@@ -57,32 +56,58 @@ def planned(settings: Settings, trees: tuple[Directory, ...]) -> Plan:
         rows=found,
         near=near,
         groups=groups,
-        remarks=unknown + remarks(trees, names, paired, matchings_of(settings)),
+        remarks=sorted(notes, key=lambda note: (note.path, note.about, note.text)),
         totals=totals(found, names) | loose,
     )
 
 
-def _lines(plan: Iterable[Row], names: tuple[str, ...]) -> Iterator[str]:
-    for row in plan:
-        if row.high is not None and row.low is not None:
-            yield "\t".join((kind_of(row), names[row.high], names[row.low], printable(row.path)))
+def _show_json(plan: Plan) -> None:
+    json.dump(document(plan), sys.stdout, indent=1)
+    print()
 
 
-def _tree(plan: Iterable[Row], names: tuple[str, ...]) -> Iterator[str]:
-    for row in plan:
-        above, _, name = row.path.rpartition(b"/")
-        indent = "  " * (above.count(b"/") + 1 if above else 0)
-        shown = indent + printable(name) + ("/" if row.kind == DIR else "")
-        if row.high is None or row.low is None:
-            yield shown
-        elif row.high == row.low:
-            yield f"{shown:<40} {names[row.high]}"
-        else:
-            yield f"{shown:<40} high: {names[row.high]}, low: {names[row.low]}"
+def _show_page(plan: Plan) -> None:
+    page = import_module("mmirrorfs.cli.page")
+    print(page.html(document(plan)))
 
 
-def _totals(plan: Plan) -> str:
-    several = "both" if len(plan.sources) == 2 else "several sources"
-    parts = [f"{plan.totals['in both']:,} in {several}"]
-    parts += [f"{plan.totals[f'only in {name}']:,} only in {name}" for name in plan.sources]
-    return f"folders: {', '.join(parts)}"
+def _show_lines(plan: Plan) -> None:
+    for row, high, low in _winners(plan):
+        print(kind_of(row), high, low, printable(row.path), sep="\t")
+    _remark(plan)
+
+
+def _show_table(plan: Plan) -> None:
+    """A line for a spreadsheet: a name that it would take for a formula stands behind ``./``, and is a path still."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    columns = [f"{what} {name}" for what in ("in", "files in") for name in plan.sources]
+    writer.writerow(["type", "high", "low", "path", *columns])
+    for row, high, low in _winners(plan):
+        path = printable(row.path)
+        has = ["yes" if place is not None else "" for place in row.places]
+        files = ["" if count is None else count for count in row.files] or [""] * len(has)
+        writer.writerow([kind_of(row), high, low, f"./{path}" if path[0] in "=+-@" else path, *has, *files])
+    _remark(plan)
+
+
+def _winners(plan: Plan) -> Sequence[tuple[Row, str, str]]:
+    return [
+        (row, plan.sources[row.high], plan.sources[row.low])
+        for row in plan.rows
+        if row.high is not None and row.low is not None
+    ]
+
+
+def _remark(plan: Plan) -> None:
+    """What is not for the program that reads the lines."""
+    sys.stdout.flush()
+    for line in overview.remarks(plan):
+        print(line, file=sys.stderr)
+
+
+_FORMATS: dict[str, Callable[[Plan], None]] = {
+    "tsv": _show_lines,
+    "json": _show_json,
+    "csv": _show_table,
+    "html": _show_page,
+}

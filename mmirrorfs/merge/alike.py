@@ -174,7 +174,11 @@ def differences(one: str, other: str) -> tuple[str, ...]:
         return ("case",)
     if _seen(first, "") != _seen(second, ""):
         return ("spelling",)
-    return tuple(what for what in _BLIND if _seen(first, what) != _seen(second, what)) or ("several of these",)
+    found = [what for what in _BLIND if _seen(first, what) != _seen(second, what)]
+    blanks = [" ".join(text.split()) != text for text in (first, second)]
+    return (*found, *(["blanks"] if any(blanks) and "punctuation or blanks" not in found else [])) or (
+        "several of these",
+    )
 
 
 def _seen(text: str, but: str) -> str:

@@ -43,11 +43,15 @@ def near_misses(trees: Trees, now: Match, ratio: Ratio = ratio) -> tuple[list[Ne
 
 def _near(advised: Advised, now: Match) -> Near:
     cluster, _, match, hand = advised
-    names = tuple((member.name, member.have) for member in cluster.members)
-    if hand is not None:
-        return Near(cluster.place.path, names, cluster.reason, "same", hand.advice)
-    rule = "ignore" if match.ignores != now.ignores else match.name
-    return Near(cluster.place.path, names, cluster.reason, rule, match.advice(now))
+    rule, advice = "ignore" if match.ignores != now.ignores else match.name, match.advice(now)
+    return Near(
+        place=cluster.place.path,
+        names=tuple((member.name, member.have) for member in cluster.members),
+        places=tuple(member.places for member in cluster.members),
+        reason=cluster.reason,
+        rule=rule if hand is None else "same",
+        advice=advice if hand is None else hand.advice,
+    )
 
 
 def _groups(found: Iterable[Advised], now: Match) -> Iterator[Group]:

@@ -52,12 +52,14 @@ class Remark:
 class Near:
     """Names in one directory of the view, ``place``, that are not paired and probably mean the same.
 
-    ``names`` come with the sources that have them. ``rule`` is what pairs them: nfc, casefold, loose, ignore or same,
-    and ``advice`` says it in the words of the command line, or of the configuration file for "same".
+    ``names`` come with the sources that have them, and ``places`` are their paths there. ``rule`` is what pairs them:
+    nfc, casefold, loose, ignore or same, and ``advice`` says it in the words of the command line, or of the
+    configuration file for "same".
     """
 
     place: bytes
     names: tuple[tuple[bytes, Ranks], ...]
+    places: tuple[Places, ...]
     reason: str
     rule: str
     advice: str

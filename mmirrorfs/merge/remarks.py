@@ -1,10 +1,10 @@
 """What needs a person's eye in a plan: what cannot be read, what is left out, what does not fit together. Pure."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from mmirrorfs.merge.index import Pairing, exact
 from mmirrorfs.merge.names import collisions
-from mmirrorfs.merge.plan import Remark, is_directory, joined
+from mmirrorfs.merge.plan import Remark, Row, is_directory, joined
 from mmirrorfs.merge.settled import Matching, Matchings
 from mmirrorfs.tree import Directory, Entry, Trees
 
@@ -49,3 +49,18 @@ def _conflict(entries: Sequence[Entry | None], names: Sequence[str]) -> str:
     folders = ", ".join(name for has_directory, name in have if has_directory)
     others = ", ".join(name for has_directory, name in have if not has_directory)
     return f"a directory in {folders}, a file in {others}: the directory is shown"
+
+
+def incomplete(rows: Iterable[Row], names: Sequence[str]) -> Iterator[Remark]:
+    """Folders that win with no file, or with less than half of those that another source's has."""
+    for row in rows:
+        if row.high is None or row.low is None or not row.files:
+            continue
+        most, best = max((count, -rank) for rank, count in enumerate(row.files) if count is not None)
+        for winner, view in ((row.high, "high"), (row.low, "low")):
+            files = row.files[winner]
+            if files is not None and 2 * files < most:
+                about = "incomplete" if files else "empty"
+                has = f"{files} file{'s' if files > 1 else ''}" if files else "no file"
+                wins = f"{names[winner]}, which wins in the {view} view, has {has}"
+                yield Remark(about, row.path, f"{wins} against {most} in {names[-best]}")
