@@ -78,6 +78,20 @@ def test_options_sources_and_views_are_read_and_paths_are_relative_to_the_file(f
     assert config.views == ((f"{here}/best", "high"), ("/mnt/small", "low"))
 
 
+@pytest.mark.parametrize("spelled", ["follow-symlinks", "follow_symlinks", "followsymlinks"])
+def test_an_option_may_have_the_name_that_it_has_in_the_field_or_the_ancestors(
+    file: Path, asked: list[Settings], spelled: str
+) -> None:
+    file.write_text(f"{spelled} = true\n" + FILE)
+    assert main.run(["--config", str(file)]) == 0
+    assert main.run(["--config", str(file), "--nonempty"]) == 0
+    assert main.run(["-o", f"config={file},overwritesymlinks"]) == 0
+    assert [(settings.follow, settings.cover) for settings in asked] == [(True, False), (True, True), (True, True)]
+    file.write_text("nonempty = true\noverwritesymlinks = false\n" + FILE)
+    with pytest.raises(Problem, match="nonempty and overwritesymlinks are the same option: give one of them"):
+        main.run(["--config", str(file)])
+
+
 def test_what_is_settled_by_hand_is_read(file: Path) -> None:
     file.write_text(
         """
@@ -113,7 +127,7 @@ def test_what_is_settled_in_contradiction_is_refused_and_makes_another_view(file
 
 def test_outputs_in_a_file_are_relative_to_it_too(file: Path) -> None:
     file.write_text('output_high = "high"')
-    assert read(str(file), KNOWN).options == {"output_high": f"{file.parent}/high"}
+    assert read(str(file), KNOWN).options == {"output-high": f"{file.parent}/high"}
 
 
 @pytest.mark.parametrize(
@@ -154,6 +168,7 @@ def test_outputs_in_a_file_are_relative_to_it_too(file: Path) -> None:
         ("[sources]\n'' = 'a'", "[sources]: an empty name is no name"),
         ('[sources]\n"a\\n" = "a"', "[sources]: a\\n is no name"),
         ("x = " + "[" * 5000, "nested too deeply"),
+        ("on-missing = 'keep'\non_missing = 'fallback'", "on-missing is given twice"),
         ("same = 1", "each [[same]] must hold a line like names ="),
         ("[same]\nnames = ['a', 'b']", "each [[same]] must hold a line like names ="),
         ("[[same]]", "[[same]] 1 must hold a line like names ="),

@@ -1,7 +1,9 @@
 """``--match loose``: what is one name by it and what is not, as a table of real names and as properties of any."""
 
 import itertools
+import re
 import unicodedata
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -69,6 +71,7 @@ def _classes(sources: list[list[str]]) -> set[frozenset[tuple[int, bytes]]]:
         ((["[1979] Wall"], ["The Wall [1980]"]), []),
         ((["[2003] Bells 2003", "[1973] Bells"], ["Bells", "Bells 2003"]), [(0, 1)] * 2),
         ((["Blade Runner (1982)", "Blade Runner 2049 (2017)"], ["Blade Runner", "Blade Runner 2049"]), [(0, 1)] * 2),
+        ((["1969 Abbey Road", "Abbey Road"], ["[1969] Abbey Road"]), [(0, 1)]),
         ((["2049 - Blade Runner"], ["Blade Runner 2049"], ["Blade Runner"]), [(0, 1), (0, 2), (1, 2)]),
     ],
 )  # fmt: skip
@@ -171,3 +174,25 @@ def test_a_hostile_name_has_a_key_soon() -> None:
         name = (unit * 255).encode()[:255].decode(errors="ignore")
         for odd in (name, f"[{name}]"[:255], f"{name[:240]} [24bit-96khz"):
             LOOSE(odd.encode())
+
+
+def _rows(heading: str) -> list[tuple[str, str]]:
+    """The examples in a table of the documentation."""
+    text = (Path(__file__).parent.parent / "docs" / "matching.md").read_text()
+    section = text.partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    return re.findall(r"^\|.*\| `(.+?)` \| `(.+?)` \|$", section, re.MULTILINE)
+
+
+@pytest.mark.parametrize(("one", "other"), _rows("What `--match loose` pairs"))
+def test_what_the_documentation_says_is_one_is(one: str, other: str) -> None:
+    assert _paired(one, other)
+
+
+@pytest.mark.parametrize(("one", "other"), _rows("What it keeps apart"))
+def test_what_the_documentation_says_is_two_is(one: str, other: str) -> None:
+    assert not _paired(one, other)
+
+
+def test_the_documentation_has_examples() -> None:
+    assert len(_rows("What `--match loose` pairs")) > 20
+    assert len(_rows("What it keeps apart")) > 20

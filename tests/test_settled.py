@@ -95,6 +95,12 @@ def test_what_is_apart_keeps_what_the_match_pairs_with_it_as_far_as_it_can() -> 
     assert _names(_merged("loose", rules, *plans)) == ["Weezer [1994]", "weezer"]
 
 
+def test_names_may_be_apart_by_case_though_others_of_them_are_by_more() -> None:
+    rules = [apart("HIM", "Him"), apart("him", "Other", number=2)]
+    plans = _folders("HIM", "Other"), _folders("Him", "other"), _folders("him")
+    assert _names(_merged("casefold", rules, *plans)) == ["HIM", "Him", "Other", "him"]
+
+
 def test_what_an_ignored_part_pairs_can_be_kept_apart_too() -> None:
     plans = _folders("Two", "Two [FLAC]"), _folders("Two [FLAC]")
     assert _names(_merged("exact", [apart("Two", "Two [FLAC]")], *plans, ignore=r" \[FLAC\]$")) == ["Two", "Two [FLAC]"]

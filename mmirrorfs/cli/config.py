@@ -8,6 +8,7 @@ import difflib
 import enum
 import os
 import tomllib
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -40,7 +41,7 @@ _LARGEST = 1 << 63
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """What a file says: options by parameter name, sources as (name, path), views as (mountpoint, prefer), and rules.
+    """What a file says: options by their long names, sources as (name, path), views as (mountpoint, prefer), and rules.
 
     ``shown`` is the file as messages name it.
     """
@@ -73,9 +74,13 @@ def read(path: str, known: Mapping[str, Kind]) -> Config:
     _expect(isinstance(views, list) and all(isinstance(view, dict) for view in views), shown, _VIEWS)
     rules = [rule for kind in _RULES for rule in _rules(shown, kind, data.pop(kind, []))]
     base = os.path.dirname(os.path.abspath(path))
-    options = {_checked(shown, name, value, known): value for name, value in data.items()}
+    options: dict[str, Any] = {}
+    for key, value in data.items():
+        name = _checked(shown, key, value, known)
+        _expect(name not in options, shown, f"{name} is given twice")
+        options[name] = _placed(base, name, value)
     return Config(
-        {name.replace("-", "_"): _placed(base, name, value) for name, value in options.items()},
+        options,
         tuple((name, os.path.join(base, place)) for name, place in sources.items()),
         tuple(_view(shown, base, view) for view in views),
         tuple(rules),
@@ -126,7 +131,8 @@ def _rules(shown: str, kind: str, tables: object) -> Iterator[Rule]:
         _expect(right, shown, f"{label} must {_RULE}")
         for name in names:
             _expect("/" not in name and name not in (".", ".."), shown, f"{label}: {printable(name)} is no name")
-            _expect(names.count(name) == 1, shown, f"{label}: {printable(name)} is in it twice")
+        for name, count in Counter(names).items():
+            _expect(count == 1, shown, f"{label}: {printable(name)} is in it twice")
         _expect(len(names) > 1, shown, f"{label}: there must be two names at least")
         _expect(where is None or _is_inner(where), shown, f"{label}: in must be a directory of the view, as 'Artist'")
         yield Rule(label, kind == "same", tuple(map(str.encode, names)), _trimmed(where))

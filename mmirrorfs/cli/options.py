@@ -119,7 +119,7 @@ OPTIONS: tuple[Decorator, ...] = (
         help="Mount the view here in which the last source wins. Both may be given: one process each.",
     ),
     _option(
-        _VIEW, "--overwritesymlinks", is_flag=True,
+        _VIEW, "--nonempty", "--overwritesymlinks", "nonempty", is_flag=True,
         help="Mount over a directory that is not empty; what is in it stays untouched underneath.",
     ),
     _option(
@@ -168,7 +168,10 @@ OPTIONS: tuple[Decorator, ...] = (
         _NAMES, "--ignore", multiple=True, metavar="REGEX",
         help="What does not count in a name when pairing; may be given again. For instance ' \\[(FLAC|MP3)\\]$'.",
     ),
-    _option(_NAMES, "--followsymlinks", is_flag=True, help="Let symbolic links count as what they point to."),
+    _option(
+        _NAMES, "--follow-symlinks", "--followsymlinks", "follow_symlinks", is_flag=True,
+        help="Let symbolic links count as what they point to.",
+    ),
     _option(
         _NAMES, "--exclude", multiple=True, metavar="GLOB",
         help="Leave out names that match, at every level; may be given again. For instance @eaDir or .DS_Store.",

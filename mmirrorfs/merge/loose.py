@@ -31,20 +31,20 @@ _RATE = r"(?:(?:44|88|176|352)(?:[.,]\d)?|48|96|192|384)"
 _MARK = re.compile(
     r"(?:(?>"  # atomic, for else a hostile name could be taken apart in too many ways
     rf"(?:16|20|24|32)(?:[ -]?bits?|b)?[ /x-]{_RATE}(?: ?k(?:hz)?)?|(?:16|20|24|32)[ -]?bits?|{_RATE} ?khz"
-    r"|\d{2,3} ?k(?:bps|bits?|b)?(?:/s)?|128|160|192|224|256|320|[vq]\d"
+    r"|\d{2,3} ?k(?:bps|bits?|b)?(?:/s)?|128|160|192|224|256|320|v[02]|q\d"
     r"|flac|mp[23]|m4a|aac|alac|ogg|vorbis|opus|wave?|aiff?|ape|wv|wavpack|wma|mqa|shn|tta|tak|mpc|musepack|pcm|iso"
     r"|dsd(?:64|128|256|512)?|dsf|dff|lame|eac|xld|cue|log|[vca]br|lossless|lossy|hi[ -]?res"
     r"|web(?:[ -]?(?:rip|dl))?|cd(?:[ -]?rip)?|vinyl(?:[ -]?rip)?|lp|sacd|dvd-?a(?:udio)?|cassette|tape"
     r"|digital(?: media| download)?|itunes|bandcamp|qobuz|tidal|deezer|hdtracks|beatport"
     r")(?:[ ,;/+|@.-]+|$))+"
 )
-_DISC = re.compile(r"(?:cd|lp|tape|cassette)[ .-]*\d")
+_DISC = re.compile(r"(?:cd|lp|tape|cassette)[ .-]*\d+(?! ?[kb/x-]|[\d.])")
 """What looks like a mark and counts discs: "CD 16"."""
 
 _YEAR = r"(?:1[5-9]|20)\d\d"
 _DATED = re.compile(_YEAR)
 _BRACKETED = re.compile(r"[\[({<]([^\[\](){}<>]*)[\])}>]")
-_YEAR_DASH = re.compile(rf"({_YEAR})(?: - ?|- )(?=.)(?!{_YEAR}\b)")
+_YEAR_DASH = re.compile(rf"({_YEAR})(?: - ?|- )(?=.)(?! ?{_YEAR}\b)")
 _YEAR_FIRST = re.compile(rf"((?:(?:the|an?) )?)({_YEAR}) (?=.)(?!{_YEAR}\b|s )(.*)")
 
 _MOVED = "l'|le|la|les|un|une|der|die|das|ein|eine|el|los|las|una|il|lo|gli|o|os|as|um|uma|de|het|een|den|det|az|els"
@@ -76,11 +76,13 @@ def _parts(text: str) -> tuple[Title, str]:
     if dated := _YEAR_DASH.match(name):
         name = name[dated.end() :]
         years.add(dated[1])
-    if not any(map(str.isalnum, name)):
-        return Title(name.replace(" ", "") or text, "", " ".join(sorted(years))), name
+    alone = None
+    if not name[:1].isalnum():
+        if not any(map(str.isalnum, name)):
+            return Title(name.replace(" ", "") or text, "", " ".join(sorted(years))), name
+        alone = _ALONE.match(name)
     if "," in name and (last := _ARTICLE_LAST.fullmatch(name)):
-        name = f"{last[2]} {last[1]} {last[3]}"
-    alone = _ALONE.match(name)
+        name = f"{last[2]} {last[1]} {last[3]}".rstrip()
     name = _words(name)
     if bare := _YEAR_FIRST.fullmatch(name):
         name = f"{bare[1]}{bare[3]} {bare[2]}"
@@ -137,14 +139,20 @@ def joined(present: Sequence[Iterable[object]]) -> Mapping[object, object]:
     A missing article, or year, is taken for the only one that there is of that base in all the sources, unless one
     source has both. A bare year at an end of the name is taken for the year, where another name has it as such.
     """
-    everything = {key for keys in present for key in keys}
+    everything = set().union(*present)
     titles = {key for key in everything if isinstance(key, Title)}
-    taken: dict[object, object] = {bare: title for title in titles if (bare := _bare(title)) in everything}
-    found: dict[str, list[set[Title]]] = {title.base: [set() for _ in present] for title in titles}
-    for rank, keys in enumerate(present):
+    dated = [title for title in titles if title.years]
+    taken: dict[object, object] = {}
+    if 0 < len(dated) < len(everything):
+        taken.update((bare, title) for title in dated if (bare := _bare(title)) in everything)
+    first: dict[object, Title] = {}
+    several = {title.base for title in titles if first.setdefault(title.base, title) is not title}
+    several.update(title.base for base, title in first.items() if base in everything)
+    found: dict[str, list[set[Title]]] = {base: [set() for _ in present] for base in several}
+    for rank, keys in enumerate(present if several else ()):
         for key in keys:
             title = _title(taken.get(key, key))
-            if title is not None and title.base in found:
+            if title is not None and title.base in several:
                 found[title.base][rank].add(title)
     for variants in found.values():
         article = _only([{title.article for title in some} for some in variants])
@@ -156,10 +164,8 @@ def joined(present: Sequence[Iterable[object]]) -> Mapping[object, object]:
     return {key: taken.get(other, other) for key, other in taken.items()}
 
 
-def _bare(title: Title) -> LooseKey | None:
-    """The key of the same name with the year as a part of it; None where there is no year."""
-    if not title.years:
-        return None
+def _bare(title: Title) -> LooseKey:
+    """The key of the same name with the year as a part of it."""
     between = " " if title.base[-1].isdigit() else ""
     return _key(Title(f"{title.base}{between}{title.years}", title.article, ""))
 
@@ -171,7 +177,8 @@ def _title(key: object) -> Title | None:
 
 
 def _key(title: Title) -> LooseKey:
-    return title if title.article or title.years else title.base
+    base, article, years = title
+    return title if article or years else base
 
 
 def _only(values: list[set[str]]) -> str:

@@ -8,12 +8,11 @@ Rule 3: a name that is no UTF-8, or of which nothing would be left, is matched e
 Pure: no I/O, no clock. The result of a name is kept, so a quiet merge does not pay for it again.
 """
 
-import math
 import re
 import unicodedata
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache, partial
-from re import _parser  # type: ignore[attr-defined]
 
 from mmirrorfs.merge.index import Group, Pairing, exact
 from mmirrorfs.merge.loose import joined, loose
@@ -89,7 +88,7 @@ def _groups(matchings: Matchings, inputs: Trees, path: bytes) -> Iterator[Group]
 
 
 def keyed(inputs: Trees, matching: Matching) -> list[dict[object, list[bytes]]]:
-    """The names of each directory by what pairs them with those of the others, those of one key in byte order."""
+    """The names of each directory by what pairs them with those of the others, the first of one key first."""
     spellings = [_by_key(directory.entries if directory is not None else (), matching.key) for directory in inputs]
     taken = joined(spellings)
     if matching.same:
@@ -99,8 +98,6 @@ def keyed(inputs: Trees, matching: Matching) -> list[dict[object, list[bytes]]]:
             again: dict[object, list[bytes]] = {}
             for own, names in spelling.items():
                 again.setdefault(taken.get(own, own), []).extend(names)
-            for names in again.values():
-                names.sort()
             spellings[rank] = again
     return spellings
 
@@ -125,58 +122,50 @@ def collisions(inputs: Trees, matching: Matching) -> Iterator[tuple[int, bytes, 
                 yield rank, names[0], other
 
 
+LONGEST = 200
+"""Characters of a pattern."""
+MOST_WAYS = 1 << 18
+"""In which a pattern may match from one character of a name on: two repeats, and 16 alternatives beside them."""
+
+_LITERAL = re.compile(r"\\[^1-9]|\[\^?\]?(?:\\.|[^\]\\])*\]", re.DOTALL)
+_REFUSED = (
+    (re.compile(r"\\"), r"it refers back to a group, as \1 does"),
+    (re.compile(r"\(\?(?!:|i\))"), "it has a (? that is neither (?: nor (?i)"),
+    (re.compile(r"\)[*+{]"), "it repeats a group; repeat single characters and [classes] only"),
+)
+_REPEAT = re.compile(r"[*+]|\{\d*,\d*\}")
+_INNERMOST = re.compile(r"\((?:\?:|\?i)?([^()]*)\)")
+
+
 def compiled(pattern: str) -> re.Pattern[str]:
     """A pattern for ``ignore``. Raises ValueError for one that is wrong, or may take for ever on some name.
 
-    A repeat or a choice within a repeat, or more than three wide repeats, makes the time grow beyond reason with the
-    length of a hostile name; names have up to LONGEST bytes.
+    A name has 255 bytes at most, so that a repeat matches in 128 ways on the average, a "?" in 2, and alternatives in
+    as many as there are; all of it in no more than their product, as no group is repeated. That makes at most
+    255 * MOST_WAYS steps, about a second.
     """
+    if len(pattern) > LONGEST:
+        raise ValueError(f"it has more than {LONGEST} characters")
     try:
-        made, parsed = re.compile(pattern), _parser.parse(pattern)
+        with warnings.catch_warnings(action="ignore", category=FutureWarning):  # of "[[", which may nest one day
+            made = re.compile(pattern)
     except (re.error, OverflowError, RecursionError) as error:
         raise ValueError(str(error)) from None
+    bare = _LITERAL.sub("x", pattern)
+    for refused, what in _REFUSED:
+        if refused.search(bare):
+            raise ValueError(f"it may take for ever: {what}")
+    if _ways(bare) > MOST_WAYS:
+        raise ValueError("it may take for ever: two of * + {m,n} at most, and 16 alternatives by | and ? beside them")
     if made.search(""):
         raise ValueError("it matches nothing at all, and so everywhere")
-    if re.search(r"\\[1-9]|\(\?P=|\(\?\(", pattern):
-        raise ValueError("it refers back to a group, and may take for ever")
-    if _ways(parsed, False) > MOST_WAYS:
-        raise ValueError("it has repeats within repeats, or too many of them, and may take for ever")
     return made
 
 
-LONGEST = 255
-MOST_WAYS = 1 << 26
-"""Three repeats of anything, and a little more."""
-
-
-def _ways(parsed: "_parser.SubPattern", repeated: bool) -> float:
-    """In how many ways a text may be tried, as an order of magnitude; infinity where they grow with its length.
-
-    Goes by the syntax tree of ``re`` itself, which has no public name: what is not a repeat or a choice there is
-    only looked through.
-    """
-    ways = 1.0
-    for operation, what in parsed:
-        own, again = 1, repeated
-        if str(operation).endswith("_REPEAT"):
-            least, most = what[0], min(int(what[1]), LONGEST)
-            own, again = max(most - least, 0) + 1, repeated or most > 1
-        elif str(operation) == "BRANCH" and not _is_told_by_first_letter(what[1]):
-            own = len(what[1])
-        if repeated and own > 1:
-            return math.inf
-        ways *= own * math.prod(_ways(inner, again) for inner in _patterns_in(what))
-    return ways
-
-
-def _is_told_by_first_letter(choices: "Sequence[_parser.SubPattern]") -> bool:
-    firsts = [choice[0][1] for choice in choices if len(choice) and str(choice[0][0]) == "LITERAL"]
-    return len({chr(first).casefold() for first in firsts}) == len(choices)
-
-
-def _patterns_in(what: object) -> "Iterator[_parser.SubPattern]":
-    if isinstance(what, _parser.SubPattern):
-        yield what
-    elif isinstance(what, tuple | list):
-        for part in what:
-            yield from _patterns_in(part)
+def _ways(bare: str) -> int:
+    """In how many ways a pattern without escapes and classes may match from one character of a name on."""
+    ways = 1
+    while inner := _INNERMOST.search(bare):
+        ways *= _ways(inner[1])
+        bare = bare[: inner.start()] + bare[inner.end() :]
+    return ways * int(128 ** len(_REPEAT.findall(bare)) * 2 ** bare.count("?")) * (1 + bare.count("|"))
