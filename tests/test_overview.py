@@ -48,7 +48,7 @@ folders: 3 in both, 7 only in flac, 7 only in mp3
 with --match loose 8 would be in both
 
 near misses: 6
-  5 x the suffix ' [MP3]': --ignore ' \\[MP3\\]$'
+  5 x suffix ' [MP3]': --ignore ' \\[MP3\\]$'
     Lund: 'Ebb' (flac), 'Ebb [MP3]' (mp3)
     Lund: 'Harbour' (flac), 'Harbour [MP3]' (mp3)
     Lund: 'Lighthouse' (flac), 'Lighthouse [MP3]' (mp3)
@@ -137,7 +137,7 @@ def test_a_table_has_a_column_for_what_each_source_has_and_no_formula(library: P
     assert [*found["Lund/Half"].values()] == ["folder", "flac", "mp3", "Lund/Half", "yes", "yes", "2", "12"]
     assert [*found["Lund/Only"].values()] == ["folder", "flac", "flac", "Lund/Only", "yes", "", "", ""]
     assert {"./=1+1/a,b", './+/"', r"Lund\n/z"} <= set(found)
-    assert b"near miss: 5 x the suffix ' [MP3]': --ignore ' \\[MP3\\]$'\n" in done.stderr
+    assert b"near miss: 5 x suffix ' [MP3]': --ignore ' \\[MP3\\]$'\n" in done.stderr
 
 
 def test_on_a_terminal_there_are_colours_unless_somebody_wants_none(library: Path) -> None:

@@ -50,7 +50,7 @@ class Match(NamedTuple):
         return shlex.join(words)
 
 
-@lru_cache(8)
+@lru_cache(4)
 def _pairing(match: Match) -> Pairing:
     return pairing(match.name, [compiled(pattern) for pattern in match.ignores], match.rules)
 

@@ -70,4 +70,4 @@ def _text(match: Match, some: Sequence[Advised], now: Match) -> str:
     kinds = Counter(kind for one in some for kind in one.cluster.differs)
     affixes = {cut.kind: None for one in some for cut in one.cuts if cut.pattern in match.ignores}
     words = [*affixes, *(["case"] if affixes and match.name != now.name else [])]
-    return ", ".join(words or [kind for kind, _ in kinds.most_common(4)])
+    return ", ".join(word.removeprefix("the ") for word in words or [kind for kind, _ in kinds.most_common(4)])

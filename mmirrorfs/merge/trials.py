@@ -16,8 +16,8 @@ from mmirrorfs.merge.plan import Places, joined
 from mmirrorfs.merge.settled import Rule
 from mmirrorfs.tree import Directory, Trees
 
-MOST_PATTERNS = 12
-"""How many affixes are tried as patterns, the most frequent ones of a level; each is a pairing of all that is there."""
+MOST_PATTERNS, MOST_TRIALS = 32, 16
+"""How many affixes are tried as patterns at a level, and how many matches: each is a pairing of all that is there."""
 
 
 class Advised(NamedTuple):
@@ -76,7 +76,9 @@ class Adviser:
         cuts = [_affixes(cluster) for cluster in clusters]
         counts = Counter(cut.pattern for some in cuts for cut in some)
         tried = {pattern: counts[pattern] > 1 for pattern, _ in counts.most_common(MOST_PATTERNS)}
-        wanted = [list(_matches(cluster, some, self._now, tried)) for cluster, some in zip(clusters, cuts, strict=True)]
+        ways = [list(_matches(cluster, some, self._now, tried)) for cluster, some in zip(clusters, cuts, strict=True)]
+        most = {match for match, _ in Counter(match for some in ways for match in some).most_common(MOST_TRIALS)}
+        wanted = [[match for match in some if match in most] for some in ways]
         found: dict[int, Advised] = {}
         for turn in range(max(map(len, wanted), default=0)):
             trials: dict[Match, list[int]] = defaultdict(list)
@@ -130,7 +132,9 @@ def _matches(cluster: Cluster, cuts: Sequence[Cut], now: Match, tried: dict[str,
     affixed = [match.with_ignores(patterns) for match in matches] if patterns and tried.keys() >= {*patterns} else []
     frequent = all(tried.get(pattern) for pattern in patterns)
     *stricter, loosest = matches
-    found = [*stricter, *(affixed[:1] if frequent else []), loosest, *affixed]
+    every = [pattern for pattern, often in tried.items() if often]
+    together = [now.with_ignores(every)] if len(patterns) > 1 and affixed and frequent else []
+    found = [*stricter, *(affixed[:1] if frequent else []), *together, loosest, *affixed]
     under = cluster.place.under
     combined = [match.beside(under) for match in found] if under is not None else []
     yield from dict.fromkeys(match for match in (*found, *combined) if match != now)
