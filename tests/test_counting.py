@@ -7,9 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from mmirrorfs.cli.counting import counted
+from mmirrorfs.merge.plan import rows
 from mmirrorfs.source.count import MOST, count_files
 from mmirrorfs.source.exclude import excluded_by
 from mmirrorfs.source.reader import Reader
+from mmirrorfs.source.source import Source
+from mmirrorfs.tree import Rank
 from tests.support.mounts import COMMAND
 from tests.support.running import called
 from tests.support.trees import Link, Tree, grow
@@ -93,6 +97,36 @@ def test_a_folder_that_cannot_be_listed_is_said_and_makes_it_end_with_1(tmp_path
     done = run("env", "-C", tmp_path, *WITHOUT_OVERRIDE, *COMMAND, *START)
     assert done.returncode == 1
     assert b"unreadable: a: cannot be listed in flac: Permission denied" in done.stderr
+
+
+def _source(rank: int, path: Path, local: bool) -> Source:
+    return Source(Rank(rank), path.name, os.fsencode(path), 1, local=local)
+
+
+def test_network_sources_are_counted_only_where_all_are_crawled_and_that_is_said(tmp_path: Path) -> None:
+    for name in ("flac", "nas"):
+        grow(tmp_path / name, {b"a": {b"1": b""}})
+    sources = [_source(0, tmp_path / "flac", True), _source(1, tmp_path / "nas", False)]
+    plan = list(rows(tuple(source.scan(None) for source in sources)))
+    (row,), (note,) = counted(plan, sources, "local")
+    assert (row.files, note.about) == ((1, None), "uncounted")
+    assert note.text == "files are counted in local sources only, not in nas; --crawl all"
+    (row,), notes = counted(plan, sources, "all")
+    assert (row.files, notes) == ((1, 1), [])
+    assert counted(plan, sources, "off") == (plan, [])
+
+
+def test_a_source_that_is_lost_meanwhile_is_said_once(tmp_path: Path) -> None:
+    for name in ("flac", "mp3"):
+        grow(tmp_path / name, {b"%d" % number: {b"1": b""} for number in range(9)})
+    sources = [_source(0, tmp_path / "flac", True), _source(1, tmp_path / "mp3", True)]
+    plan = list(rows(tuple(source.scan(None) for source in sources)))
+    shutil.rmtree(tmp_path / "mp3")
+    found, (note,) = counted(plan, sources, "local")
+    assert (note.about, note.text.partition(":")[0]) == ("unreadable", "mp3 is not there any more")
+    assert {row.files for row in found} == {(1, None)}
+    shutil.rmtree(tmp_path / "flac/1")
+    assert len(counted(plan, sources[:1], "local")[1]) == 0
 
 
 def test_a_folder_that_has_gone_meanwhile_is_not_counted(tmp_path: Path) -> None:

@@ -52,14 +52,19 @@ def remarks(plan: Plan) -> Iterator[str]:
         yield f"near miss: {_place(near.place)}: {_names(near, plan)} {printable(near.reason)}: {advice}"
     for note in plan.remarks:
         yield f"{note.about}: {_place(note.path)}: {printable(note.text)}"
+    yield from _with_loose(plan)
     yield _totals(plan)
+
+
+def _with_loose(plan: Plan) -> Iterator[str]:
+    loose = plan.totals["in both with loose"]
+    if loose > plan.totals["in both"]:
+        yield f"with --match loose {loose:,} would be in {_several(plan)}"
 
 
 def _top(plan: Plan, most: int | None) -> Iterator[str]:
     yield click.style(_totals(plan), bold=True)
-    loose = plan.totals["in both with loose"]
-    if loose > plan.totals["in both"]:
-        yield f"with --match loose {loose:,} would be in {_several(plan)}"
+    yield from _with_loose(plan)
     if plan.near:
         yield from ("", click.style(f"near misses: {len(plan.near):,}", bold=True))
         yield from _groups(plan)
