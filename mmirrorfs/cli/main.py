@@ -136,7 +136,10 @@ def _by_parameter(config: Config, known: dict[str, click.Option]) -> dict[str, t
 
 
 _ONCE = frozenset(
-    ("status", "follow", "explain", "json", "simulate", "version", "help", "install-helper", "uninstall-helper")
+    (
+        *("status", "follow", "explain", "json", "simulate", "format", "only", "summary"),
+        *("version", "help", "install-helper", "uninstall-helper"),
+    )
 )
 """Options that ask for something once: neither -o nor a file may say them, or a mount would be taken for made."""
 

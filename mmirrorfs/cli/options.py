@@ -92,6 +92,7 @@ def _option(group: str, *names: str, **how: Any) -> Decorator:  # noqa: ANN401  
 CRAWLS = ("all", "local", "off")
 WATCHES = ("auto", "off")
 ANNOUNCES = ("auto", "off")
+FORMATS = ("text", "tsv", "json", "csv", "html")
 
 FOLLOWS = "\0"
 """The value of --status and --explain where another option stands next: the path comes later. No path is like that."""
@@ -177,6 +178,15 @@ OPTIONS: tuple[Decorator, ...] = (
     ),
     _option(_ASK, "--simulate", is_flag=True, help="Print who would win what, and mount nothing."),
     _option(
+        _ASK, "--format", type=click.Choice(FORMATS),
+        help="How --simulate prints it: text for people (on a terminal), tsv (in a pipe), csv, json, or html, a page.",
+    ),
+    _option(
+        _ASK, "--only", metavar="both|NAME|near|conflicts", shell_complete=one_of("both", "near", "conflicts"),
+        help="Of --simulate only what several sources have, or only that source, near misses, or conflicts.",
+    ),
+    _option(_ASK, "--summary", is_flag=True, help="Of --simulate only the totals, and what needs a decision."),
+    _option(
         _ASK, "--status", metavar="MOUNTPOINT", is_flag=False, flag_value=FOLLOWS, shell_complete=directories,
         help="Print how a live view is; exit 1 where a source is lost or does not answer.",
     ),
@@ -185,7 +195,10 @@ OPTIONS: tuple[Decorator, ...] = (
         help="Print why a path in a live view is what it is.",
     ),
     _option(_ASK, "--follow", is_flag=True, help="With --status: wait until the folders have been read ahead."),
-    _option(_ASK, "--json", is_flag=True, help="With --simulate, --status or --explain: print it as JSON."),
+    _option(
+        _ASK, "--json", is_flag=True,
+        help="With --simulate (the same as --format json), --status or --explain: print it as JSON.",
+    ),
     _option(
         _RUN, "--config", metavar="FILE", shell_complete=files,
         help="Read options, sources and views from this TOML file; one command then mounts all views.",

@@ -11,6 +11,7 @@ from mmirrorfs.cli.config import Config
 from mmirrorfs.cli.places import Named, ViewSettings, order_of, places
 from mmirrorfs.cli.problem import Problem
 from mmirrorfs.merge.names import compiled, matchings
+from mmirrorfs.merge.narrow import PARTS
 from mmirrorfs.merge.settled import Rule
 from mmirrorfs.text import printable
 
@@ -44,7 +45,9 @@ class Settings:
     on_change: str | None = None
     announce: bool = True
     simulate: bool = False
-    json: bool = False
+    format: str | None = None
+    only: str | None = None
+    summary: bool = False
     foreground: bool = False
     verbose: int = 0
     fuse_options: frozenset[str] = field(default_factory=frozenset)
@@ -57,6 +60,7 @@ def settings(given: dict[str, Any], fuse: frozenset[str], config: Config | None)
         raise Problem(f"--depth {given['depth']}: must be from 1 to {DEEPEST}")
     if given["json"] and not given["simulate"]:
         raise Problem("--json goes with --simulate, --status or --explain")
+    _check_what_to_print(given, where.sources)
     if given["follow"]:
         raise Problem("--follow goes with --status")
     for prefer in (view.prefer for view in where.views):
@@ -83,7 +87,9 @@ def settings(given: dict[str, Any], fuse: frozenset[str], config: Config | None)
         on_change=given["on_change"] or None,  # an empty one takes back what a configuration file says
         announce=given["announce"] == "auto",
         simulate=given["simulate"],
-        json=given["json"],
+        format="json" if given["json"] else given["format"],
+        only=given["only"],
+        summary=given["summary"],
         foreground=given["foreground"],
         verbose=given["verbose"],
         fuse_options=fuse | {_fsname(where.field), *ALWAYS},
@@ -92,6 +98,19 @@ def settings(given: dict[str, Any], fuse: frozenset[str], config: Config | None)
 
 ALWAYS = frozenset(("subtype=mmirrorfs", "default_permissions", "ro", "nosuid", "nodev"))
 """libfuse's options of every view, whatever is asked for."""
+
+
+def _check_what_to_print(given: dict[str, Any], sources: tuple[Named, ...]) -> None:
+    form, only = given["format"], given["only"]
+    if given["json"] and form not in (None, "json"):
+        raise Problem(f"--json is --format json, not {form}: give one of them")
+    if given["summary"] and (given["json"] or form not in (None, "text")):
+        raise Problem("--summary is for people: it goes with --format text")
+    names = [source.name for source in sources]
+    if only in PARTS and only in names:
+        raise Problem(f"--only {only}: a source is called so too; call it otherwise (NAME=PATH)")
+    if only is not None and only not in (*PARTS, *names):
+        raise Problem(f"--only {printable(only)}: no such source; one of {', '.join((*PARTS, *names))}")
 
 
 def _pattern(text: str) -> re.Pattern[str]:
