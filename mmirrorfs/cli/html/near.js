@@ -1,0 +1,167 @@
+// Near misses, what was decided about them, and the lines that say so in the configuration file.
+
+const PAGE = 50;
+const RULES = new Map([
+  ["nfc", "Unicode form"],
+  ["casefold", "case"],
+  ["loose", "--match loose"],
+  ["ignore", "--ignore"],
+  ["same", "by hand"],
+]);
+const STORED = `mmirrorfs ${location.pathname}`;
+
+function identity(near) {
+  return JSON.stringify([near.in, ...near.names.map(({ name }) => name)]);
+}
+
+// A file in UTF-8 holds no name that is none.
+function unsayable(near) {
+  return [near, ...near.names].some((value) => Object.keys(value).some((key) => key.endsWith("_b64")));
+}
+
+class Decisions {
+  constructor(changed) {
+    this.changed = changed;
+    this.sayable = plan.near.filter((near) => !unsayable(near));
+    this.made = new Map();
+    try {
+      const known = new Set(this.sayable.map(identity));
+      for (const [key, kind] of JSON.parse(localStorage.getItem(STORED) ?? "[]")) {
+        if (known.has(key) && ["same", "apart"].includes(kind)) this.made.set(key, kind);
+      }
+    } catch {
+      // nothing is stored here, or not by this page
+    }
+  }
+
+  of(near) {
+    return this.made.get(identity(near));
+  }
+
+  toggle(near, kind) {
+    if (this.of(near) === kind) this.made.delete(identity(near));
+    else this.made.set(identity(near), kind);
+    this.keep();
+  }
+
+  clear() {
+    this.made.clear();
+    this.keep();
+  }
+
+  keep() {
+    try {
+      localStorage.setItem(STORED, JSON.stringify([...this.made]));
+    } catch {
+      // then they last as long as the page
+    }
+    this.changed();
+  }
+
+  // Names by directory; what is the same as one of them is the same as all.
+  entries(kind) {
+    let entries = [];
+    for (const near of this.sayable) {
+      if (this.of(near) !== kind) continue;
+      let names = new Set(near.names.map(({ name }) => name));
+      if (kind === "same") {
+        const touching = entries.filter(({ place, names: other }) => place === near.in && sharedBy(names, other));
+        entries = entries.filter((other) => !touching.includes(other));
+        names = new Set([...touching.flatMap((other) => [...other.names]), ...names]);
+      }
+      entries.push({ kind, place: near.in, names });
+    }
+    return entries;
+  }
+
+  lines() {
+    return [...this.entries("same"), ...this.entries("apart")].map(linesOf).join("\n");
+  }
+
+  // Those that are apart and, by way of another name, the same.
+  contradictions() {
+    const same = this.entries("same");
+    const within = ({ place, names }) =>
+      same.some((other) => other.place === place && sharedBy(names, other.names) > 1);
+    return this.entries("apart").filter(within);
+  }
+}
+
+function sharedBy(one, other) {
+  return [...one].filter((name) => other.has(name)).length;
+}
+
+function linesOf({ kind, place, names }) {
+  return `[[${kind}]]\nnames = [${[...names].map(toml).join(", ")}]\n${place ? `in = ${toml(place)}\n` : ""}`;
+}
+
+// With each string isolated, so that no name reorders the line that it is on.
+function coloured(lines) {
+  return lines.split(/("(?:[^"\\\n]|\\.)*")/).map((part, index) => (index % 2 ? make("bdi", "string", part) : part));
+}
+
+function miss(near, decisions) {
+  const [first, ...others] = near.names;
+  const marks = others.map(({ name }) => differences(first.name, name));
+  const spelling = ({ name, sources: have }, differs) =>
+    make("p", "spelling", make("span", "by", ...have.map((one) => source(ranks.get(one)))), named(name, differs));
+  const place = near.in ? ["In ", named(near.in), ": "] : [];
+  const spellings = make(
+    "div",
+    "spellings",
+    spelling(first, marks[0]?.[0]),
+    ...others.map((other, index) => spelling(other, marks[index][1])),
+    make(
+      "p",
+      "why",
+      make("span", "muted", ...place, named(near.reason)),
+      near.pairs_with === "same" ? "" : make("code", "advice", named(near.advice)),
+    ),
+  );
+  return make("li", "miss", spellings, choices(near, decisions));
+}
+
+function choices(near, decisions) {
+  if (unsayable(near)) return make("p", "muted", "Not UTF-8: a configuration file cannot hold this name.");
+  const choice = (kind, label) => {
+    const element = button("choice", () => decisions.toggle(near, kind), label);
+    element.press = () => element.setAttribute("aria-pressed", decisions.of(near) === kind);
+    element.press();
+    return element;
+  };
+  const element = make("div", "choices", choice("same", "The same"), choice("apart", "Apart"));
+  element.setAttribute("role", "group");
+  element.setAttribute("aria-label", near.names.map(({ name }) => name).join(", "));
+  return element;
+}
+
+function suggestion({ count, text, advice }) {
+  const copy = button("quiet", () => copied(advice, copy), "Copy");
+  return make(
+    "li",
+    "",
+    make("strong", "", number(count)),
+    make("span", "", named(text)),
+    make("code", "advice", named(advice)),
+    copy,
+  );
+}
+
+// Where the clipboard is refused, the old way may not be.
+async function copied(text, by) {
+  let done = true;
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    const area = make("textarea", "hidden", text);
+    by.after(area);
+    area.select();
+    done = document.execCommand("copy");
+    area.remove();
+    by.focus();
+  }
+  by.word ??= by.textContent;
+  at("said").textContent = by.textContent = done ? "Copied" : "Refused: copy it by hand";
+  clearTimeout(by.timer);
+  by.timer = setTimeout(() => (by.textContent = by.word), 2000);
+}
