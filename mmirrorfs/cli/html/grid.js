@@ -68,17 +68,22 @@ class Grid {
     return { height, view, tall, ratio, top: this.box.scrollTop * ratio };
   }
 
+  // Rows are made anew only when one comes in sight that is not there.
   draw(anew = false) {
     if (!this.box.clientHeight || !this.columns.length) return;
     const { height, view, tall, top } = this.measure();
-    const first = Math.max(0, Math.floor(top / height) - SPARE);
-    const last = Math.min(this.shown.length, Math.ceil((top + view) / height) + SPARE);
+    const first = Math.floor(top / height);
+    const last = Math.min(this.shown.length, Math.ceil((top + view) / height));
+    const there = !anew && this.first <= first && last <= this.last;
+    if (!there) {
+      this.first = Math.max(0, first - SPARE);
+      this.last = Math.min(this.shown.length, last + SPARE);
+      const rows = this.shown.slice(this.first, this.last);
+      this.body.replaceChildren(...rows.map((row, index) => this.row(row, this.first + index)));
+      this.mark();
+    }
     this.space.style.height = `${tall}px`;
-    this.body.style.transform = `translateY(${first * height - top + this.box.scrollTop}px)`;
-    if (!anew && first === this.first && last === this.last) return;
-    [this.first, this.last] = [first, last];
-    this.body.replaceChildren(...this.shown.slice(first, last).map((row, index) => this.row(row, first + index)));
-    this.mark();
+    this.body.style.transform = `translateY(${this.first * height - top + this.box.scrollTop}px)`;
   }
 
   row(row, index) {

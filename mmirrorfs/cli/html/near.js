@@ -22,10 +22,10 @@ function unsayable(near) {
 class Decisions {
   constructor(changed) {
     this.changed = changed;
-    this.sayable = plan.near.filter((near) => !unsayable(near));
+    this.keys = new Map(plan.near.filter((near) => !unsayable(near)).map((near) => [near, identity(near)]));
     this.made = new Map();
     try {
-      const known = new Set(this.sayable.map(identity));
+      const known = new Set(this.keys.values());
       for (const [key, kind] of JSON.parse(localStorage.getItem(STORED) ?? "[]")) {
         if (known.has(key) && ["same", "apart"].includes(kind)) this.made.set(key, kind);
       }
@@ -35,12 +35,12 @@ class Decisions {
   }
 
   of(near) {
-    return this.made.get(identity(near));
+    return this.made.get(this.keys.get(near));
   }
 
   toggle(near, kind) {
-    if (this.of(near) === kind) this.made.delete(identity(near));
-    else this.made.set(identity(near), kind);
+    if (this.of(near) === kind) this.made.delete(this.keys.get(near));
+    else this.made.set(this.keys.get(near), kind);
     this.keep();
   }
 
@@ -61,7 +61,7 @@ class Decisions {
   // Names by directory; what is the same as one of them is the same as all.
   entries(kind) {
     let entries = [];
-    for (const near of this.sayable) {
+    for (const near of this.keys.keys()) {
       if (this.of(near) !== kind) continue;
       let names = new Set(near.names.map(({ name }) => name));
       if (kind === "same") {
