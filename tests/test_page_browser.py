@@ -263,7 +263,7 @@ def test_ticks_become_lines_of_the_configuration_file(browser: Browser) -> None:
     tick(browser, 2, "Apart")
     assert lines(browser) == {
         "same": [{"names": ["rooftops", "Rooftops"], "in": "Tin Sparrows"}],
-        "apart": [{"names": ["Mira Lund", "Lund, Mira"]}],
+        "apart": [{"names": ["Mira Lund", "Lund, Mira"], "in": "/"}],
     }
     assert browser.text("#decided") == "1 the same, 1 apart"
     tick(browser, 1, "Apart")
@@ -274,17 +274,20 @@ def test_ticks_become_lines_of_the_configuration_file(browser: Browser) -> None:
     assert [choice for choice in browser.all(".choice") if choice.get_attribute("aria-pressed") == "true"] == []
 
 
-def test_names_that_are_the_same_as_one_are_one_entry_and_a_contradiction_is_said(browser: Browser) -> None:
+@pytest.mark.parametrize(("kind", "label", "other"), [("same", "The same", "Apart"), ("apart", "Apart", "The same")])
+def test_names_that_share_one_are_one_entry_and_a_contradiction_is_said(
+    browser: Browser, kind: str, label: str, other: str
+) -> None:
     near = [near_miss("", "a", "b"), near_miss("", "c", "d"), near_miss("", "b", "c"), near_miss("x", "a", "d")]
     browser.open(planned(["flac", "mp3"], {}, near=[*near, near_miss("", "a", "d")]))
     browser.click(".tab", "Near misses")
     for number in (1, 2, 3):
-        tick(browser, number, "The same")
-    assert [set(entry["names"]) for entry in lines(browser)["same"]] == [{"a", "b", "c", "d"}]
-    tick(browser, 4, "Apart")
+        tick(browser, number, label)
+    assert [set(entry["names"]) for entry in lines(browser)[kind]] == [{"a", "b", "c", "d"}]
+    tick(browser, 4, other)
     assert browser.texts("#doubts li") == []
-    tick(browser, 5, "Apart")
-    assert browser.texts("#doubts li") == ["a and d are ticked as apart, and as the same by way of another name."]
+    tick(browser, 5, other)
+    assert browser.texts("#doubts li") == ["a and d would be the same and apart: untick one of these."]
 
 
 @pytest.mark.parametrize("state", ["granted", "denied"])
@@ -295,7 +298,7 @@ def test_lines_are_copied_also_where_the_clipboard_is_refused(browser: Browser, 
     tick(browser, 3, "The same")
     browser.click("#copy")
     browser.becomes("#said", "Copied")
-    assert tomllib.loads(browser.clipboard()) == {"same": [{"names": ["Air", "Air (FR)"]}]}
+    assert tomllib.loads(browser.clipboard()) == {"same": [{"names": ["Air", "Air (FR)"], "in": "/"}]}
     tick(browser, 2, "The same")
     assert browser.clipboard() != browser.text("#lines")
 

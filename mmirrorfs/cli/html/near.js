@@ -58,18 +58,19 @@ class Decisions {
     this.changed();
   }
 
-  // Names by directory; what is the same as one of them is the same as all.
+  // Names by directory. One name is in one entry of each kind alone, so those that have one in common are one.
   entries(kind) {
     let entries = [];
     for (const near of this.keys.keys()) {
       if (this.of(near) !== kind) continue;
-      let names = new Set(near.names.map(({ name }) => name));
-      if (kind === "same") {
-        const touching = entries.filter(({ place, names: other }) => place === near.in && sharedBy(names, other));
-        entries = entries.filter((other) => !touching.includes(other));
-        names = new Set([...touching.flatMap((other) => [...other.names]), ...names]);
-      }
-      entries.push({ kind, place: near.in, names });
+      const names = new Set(near.names.map(({ name }) => name));
+      const touching = entries.filter((other) => other.place === near.in && shared(names, other.names).length);
+      entries = entries.filter((other) => !touching.includes(other));
+      entries.push({
+        kind,
+        place: near.in,
+        names: new Set([...touching.flatMap((other) => [...other.names]), ...names]),
+      });
     }
     return entries;
   }
@@ -78,21 +79,23 @@ class Decisions {
     return [...this.entries("same"), ...this.entries("apart")].map(linesOf).join("\n");
   }
 
-  // Those that are apart and, by way of another name, the same.
+  // Names that would be in an entry of each kind together.
   contradictions() {
     const same = this.entries("same");
-    const within = ({ place, names }) =>
-      same.some((other) => other.place === place && sharedBy(names, other.names) > 1);
-    return this.entries("apart").filter(within);
+    return this.entries("apart")
+      .flatMap(({ place, names }) =>
+        same.filter((other) => other.place === place).map((other) => shared(names, other.names)),
+      )
+      .filter((names) => names.length > 1);
   }
 }
 
-function sharedBy(one, other) {
-  return [...one].filter((name) => other.has(name)).length;
+function shared(one, other) {
+  return [...one].filter((name) => other.has(name));
 }
 
 function linesOf({ kind, place, names }) {
-  return `[[${kind}]]\nnames = [${[...names].map(toml).join(", ")}]\n${place ? `in = ${toml(place)}\n` : ""}`;
+  return `[[${kind}]]\nnames = [${[...names].map(toml).join(", ")}]\nin = ${toml(place || "/")}\n`;
 }
 
 // With each string isolated, so that no name reorders the line that it is on.

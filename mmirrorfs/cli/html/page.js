@@ -139,13 +139,8 @@ function drawLines() {
     : "Tick what is the same, or apart: the lines that say so appear here.";
   at("lines").replaceChildren(...coloured(lines));
   at("lines").hidden = at("buttons").hidden = !lines;
-  at("doubts").replaceChildren(
-    ...decisions
-      .contradictions()
-      .map(({ names }) =>
-        make("li", "", ...listed([...names]), " are ticked as apart, and as the same by way of another name."),
-      ),
-  );
+  const doubt = (names) => make("li", "", ...listed(names), " would be the same and apart: untick one of these.");
+  at("doubts").replaceChildren(...decisions.contradictions().map(doubt));
 }
 
 function introduce() {
