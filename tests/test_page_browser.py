@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from selenium.webdriver.common.keys import Keys
 
@@ -201,6 +201,14 @@ def test_artists_are_a_table_too_and_lead_to_their_albums(browser: Browser) -> N
     assert albums(browser) == ["Harbour", "Lighthouse"]
 
 
+def test_albums_are_counted_for_their_own_artist_alone(browser: Browser) -> None:
+    browser.open(planned(["flac", "mp3"], {"A/1": {"flac": 1}, "A b/1": {"mp3": 1}, "A b/2": {"flac": 1, "mp3": 1}}))
+    browser.click(".tab", "Artists")
+    assert albums(browser) == ["A", "A b"]
+    assert browser.texts(".rows .present") == ["1 albums", "1 albums", "2 albums"]
+    assert browser.texts(".rows [data-column=both]") == ["0", "1"]
+
+
 def test_what_needs_a_look_is_said_first_and_leads_there(browser: Browser) -> None:
     browser.open(library())
     assert browser.texts(".attend") == ["3 near misses", "1 conflict", "1 unreadable", "1 link left out"]
@@ -243,8 +251,9 @@ def test_a_list_that_no_element_is_tall_enough_for_is_scrolled_to_its_end(
     assert browser.one(".space").size["height"] == 20_000
     browser.scroll("#grid", 10**9)
     assert albums(browser)[-1] == "02999"
-    for key, name in ((Keys.HOME, "00000"), (Keys.ARROW_DOWN, "00001"), (Keys.END, "02999"), (Keys.ARROW_UP, "02998")):
-        browser.one("#grid").send_keys(key)
+    keys = {Keys.HOME: "00000", Keys.ARROW_DOWN: "00001", Keys.PAGE_DOWN: "", Keys.END: "02999", Keys.ARROW_UP: "02998"}
+    for key, name in keys.items():
+        browser.one("#grid").send_keys(key, *[key] * (9 if not name else 0))
         browser.scroll("#grid", browser.evaluate("return document.getElementById('grid').scrollTop"))
         (row,) = browser.all(".row.active")
         assert name in row.text
@@ -290,23 +299,36 @@ def test_names_that_share_one_are_one_entry_and_a_contradiction_is_said(
     assert browser.texts("#doubts li") == ["a and d would be the same and apart: untick one of these."]
 
 
-@pytest.mark.parametrize("state", ["granted", "denied"])
-def test_lines_are_copied_also_where_the_clipboard_is_refused(browser: Browser, state: str) -> None:
-    browser.open(library())
-    browser.permit("clipboard-write", state)
+NO_CLIPBOARD = "navigator.clipboard.writeText = () => Promise.reject(new DOMException('no', 'NotAllowedError'));"
+NO_COMMAND = "document.execCommand = () => false;"
+
+
+@pytest.mark.parametrize("refused", ["", NO_CLIPBOARD])
+def test_lines_are_copied_also_where_the_clipboard_is_refused(browser: Browser, refused: str) -> None:
+    browser.open(library(), clipboard="nothing yet")
     browser.click(".tab", "Near misses")
     tick(browser, 3, "The same")
+    browser.evaluate(refused)
     browser.click("#copy")
-    browser.becomes("#said", "Copied")
+    browser.becomes("#copy", "Copied")
     assert tomllib.loads(browser.clipboard()) == {"same": [{"names": ["Air", "Air (FR)"], "in": "/"}]}
-    tick(browser, 2, "The same")
-    assert browser.clipboard() != browser.text("#lines")
+    browser.becomes("#copy", "Copy")
+
+
+def test_lines_are_selected_for_the_keyboard_where_they_cannot_be_copied(browser: Browser) -> None:
+    browser.open(library(), clipboard="nothing yet")
+    browser.click(".tab", "Near misses")
+    tick(browser, 3, "The same")
+    browser.evaluate(NO_CLIPBOARD + NO_COMMAND)
+    browser.click("#copy")
+    browser.becomes("#said", "Press Ctrl+C")
+    browser.type(Keys.CONTROL + "c")
+    assert browser.clipboard().strip() == browser.text("#lines").strip() != ""
 
 
 def test_advice_for_many_is_copied_as_it_is(browser: Browser) -> None:
     group = {"count": 1459, "text": "suffix ' [MP3]'", "advice": r"--ignore ' \[MP3\]$'"}
-    browser.open(library(groups=[group]))
-    browser.permit("clipboard-write", "granted")
+    browser.open(library(groups=[group]), clipboard="nothing yet")
     browser.click(".tab", "Near misses")
     assert browser.text("#groups strong") == "1,459"
     browser.click("#groups button")
@@ -322,6 +344,7 @@ def test_ticks_are_there_after_a_reload(browser: Browser) -> None:
     assert lines(browser) == {"same": [{"names": ["rooftops", "Rooftops"], "in": "Tin Sparrows"}]}
 
 
+@example(["e\u0301", "\u00e9"])
 @given(st.lists(st.text(), min_size=1))
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_every_text_is_a_string_of_toml_in_which_all_can_be_seen(started: Browser, texts: list[str]) -> None:
@@ -329,6 +352,7 @@ def test_every_text_is_a_string_of_toml_in_which_all_can_be_seen(started: Browse
         started.open(library())
     strings: list[str] = started.evaluate("return arguments[0].map(toml)", texts)
     assert [tomllib.loads(f"text = {string}")["text"] for string in strings] == texts
+    assert [unicodedata.normalize("NFC", string) for string in strings] == strings
     assert {unicodedata.category(char) for char in "".join(strings)} & {"Cc", "Cf", "Co", "Cs", "Zl", "Zp"} == set()
 
 
@@ -471,6 +495,9 @@ def test_a_phone_shows_all_of_it_without_scrolling_sideways(browser: Browser, ta
     browser.click(".tab", tab)
     assert browser.evaluate("return document.documentElement.scrollWidth") <= 390
     assert browser.evaluate("return document.getElementById('grid').scrollWidth") <= 390
+    edges = """return [...document.querySelectorAll(':not(.chip > .source) > .name')]
+        .map((name) => name.getBoundingClientRect().right)"""
+    assert max(browser.evaluate(edges)) <= 390
 
 
 # --- Plans of other shapes ---

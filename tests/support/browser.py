@@ -39,15 +39,24 @@ class Browser:
         self.place = place
         self.pages = 0
 
-    def open(self, document: Mapping[str, object], width: int = 1280, height: int = 900) -> None:
-        """Show a plan in a window of that size, in CSS pixels, with nothing kept of pages before."""
+    def open(
+        self, document: Mapping[str, object], width: int = 1280, height: int = 900, clipboard: str | None = None
+    ) -> None:
+        """Show a plan in a window of that size, in CSS pixels, with nothing kept of pages before.
+
+        Where it is given, ``clipboard`` is what the clipboard has, and the page may use it.
+        """
         self.pages += 1
         page = self.place / f"{self.pages}.html"
         page.write_text(html(document), "ascii")
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
         self.driver.get(page.as_uri())
-        self.driver.execute_script("localStorage.clear()")
+        self.evaluate("localStorage.clear()")
+        if clipboard is not None:
+            self._permit("clipboard-read")
+            self._permit("clipboard-write")
+            self.evaluate("return navigator.clipboard.writeText(arguments[0])", clipboard)
 
     def evaluate(self, script: str, *arguments: object) -> Any:  # noqa: ANN401  # whatever the script returns
         """The value of a script in the page."""
@@ -96,14 +105,13 @@ class Browser:
         features = [{"name": "prefers-color-scheme", "value": theme}]
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
 
-    def permit(self, name: str, state: str) -> None:
-        self.driver.execute_cdp_cmd("Browser.setPermission", {"permission": {"name": name}, "setting": state})
-
     def clipboard(self) -> str:
-        self.permit("clipboard-read", "granted")
-        read = "navigator.clipboard.readText().then(arguments[0], (error) => arguments[0](String(error)))"
-        text: str = self.driver.execute_async_script(read)
+        """What the clipboard has."""
+        text: str = self.evaluate("return navigator.clipboard.readText()")
         return text
+
+    def _permit(self, name: str) -> None:
+        self.driver.execute_cdp_cmd("Browser.setPermission", {"permission": {"name": name}, "setting": "granted"})
 
     def becomes(self, selector: str, text: str) -> None:
         """Wait until an element says that."""

@@ -139,32 +139,30 @@ function choices(near, decisions) {
 }
 
 function suggestion({ count, text, advice }) {
-  const copy = button("quiet", () => copied(advice, copy), "Copy");
-  return make(
-    "li",
-    "",
-    make("strong", "", number(count)),
-    make("span", "", named(text)),
-    make("code", "advice", named(advice)),
-    copy,
-  );
+  const code = make("code", "advice", named(advice));
+  const copy = button("quiet", () => copied(advice, copy, code), "Copy");
+  return make("li", "", make("strong", "", number(count)), make("span", "", named(text)), code, copy);
 }
 
-// Where the clipboard is refused, the old way may not be.
-async function copied(text, by) {
-  let done = true;
+// Where the clipboard is refused the old way may not be; where that is, the text is selected as it is `shown`.
+async function copied(text, by, shown) {
+  let said = "Copied";
   try {
     await navigator.clipboard.writeText(text);
   } catch {
     const area = make("textarea", "hidden", text);
     by.after(area);
     area.select();
-    done = document.execCommand("copy");
+    const done = document.execCommand("copy");
     area.remove();
     by.focus();
+    if (!done) {
+      getSelection().selectAllChildren(shown);
+      said = "Press Ctrl+C";
+    }
   }
   by.word ??= by.textContent;
-  at("said").textContent = by.textContent = done ? "Copied" : "Refused: copy it by hand";
+  at("said").textContent = by.textContent = said;
   clearTimeout(by.timer);
   by.timer = setTimeout(() => (by.textContent = by.word), 2000);
 }
