@@ -192,7 +192,7 @@ def test_artists_are_a_table_too_and_lead_to_their_albums(browser: Browser) -> N
     browser.open(library())
     browser.click(".tab", "Artists")
     assert albums(browser) == ["Björk", "Mira Lund", "Tin Sparrows"]
-    assert browser.texts(".rows .row:first-child .present") == ["2 albums", "1 albums"]
+    assert browser.texts(".rows .row:first-child .present") == ["2 albums", "1 album"]
     browser.click(".chip", "Unreadable")
     assert albums(browser) == ["Mira Lund"]
     browser.click(".rows .row")
@@ -205,7 +205,7 @@ def test_albums_are_counted_for_their_own_artist_alone(browser: Browser) -> None
     browser.open(planned(["flac", "mp3"], {"A/1": {"flac": 1}, "A b/1": {"mp3": 1}, "A b/2": {"flac": 1, "mp3": 1}}))
     browser.click(".tab", "Artists")
     assert albums(browser) == ["A", "A b"]
-    assert browser.texts(".rows .present") == ["1 albums", "1 albums", "2 albums"]
+    assert browser.texts(".rows .present") == ["1 album", "1 album", "2 albums"]
     assert browser.texts(".rows [data-column=both]") == ["0", "1"]
 
 
@@ -362,7 +362,7 @@ def test_a_name_that_is_not_utf8_is_shown_and_said_to_have_no_lines(browser: Bro
     browser.open(planned(["flac", "mp3"], folders, near=near))
     assert browser.texts(".rows .tag") == ["near miss"]
     browser.click(".tab", "Artists")
-    assert sorted(browser.texts(".rows .present")) == ["1 albums", "2 albums"]
+    assert sorted(browser.texts(".rows .present")) == ["1 album", "2 albums"]
     browser.click(".tab", "Near misses")
     assert "Not UTF-8: a configuration file cannot hold this name." in browser.texts(".miss > p")
     assert browser.all(".choice") == []

@@ -21,14 +21,19 @@ def planned(
     """A plan; ``remarks`` are what they are about and a path. Directories above the folders are made up."""
     names = list(sources)
     entries: dict[bytes, Document] = {}
-    for path, counts in sorted((_bytes(path), counts) for path, counts in folders.items()):
-        parts = path.split(b"/")
+    for parts, counts in sorted((_bytes(path).split(b"/"), counts) for path, counts in folders.items()):
         for level in range(1, len(parts)):
             above = entries.setdefault(b"/".join(parts[:level]), {"type": "merged", "sources": [], "files": {}})
             above["sources"] = [name for name in names if name in above["sources"] or name in counts]
         have = [name for name in names if name in counts]
         files = {name: count for name, count in counts.items() if count is not None}
-        entries[path] = {"type": "folder", "sources": have, "high": have[0], "low": have[-1], "files": files}
+        entries[b"/".join(parts)] = {
+            "type": "folder",
+            "sources": have,
+            "high": have[0],
+            "low": have[-1],
+            "files": files,
+        }
     return {
         "sources": names,
         "options": {"depth": depth, "match": "exact", "ignore": []},

@@ -102,7 +102,8 @@ function presence(row, rank, what) {
   if (!row.have.includes(rank)) return make("span", "absent", make("span", "hidden", "not there"));
   const count = row.counts.get(rank);
   if (count === undefined) return make("span", "present", dot(rank), make("span", "hidden", "there"));
-  return make("span", "present", dot(rank), number(count), make("span", "hidden", ` ${what}`));
+  const [figure, unit] = some(count, what).split(" ");
+  return make("span", "present", dot(rank), figure, make("span", "hidden", ` ${unit}`));
 }
 
 function overlap({ leaves, both, counts }) {

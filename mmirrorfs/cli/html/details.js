@@ -15,7 +15,7 @@ function details(row, goTo) {
     const names = near.names.map(({ name }) => name);
     return link("near", names[0], "Near miss: ", ...listed(names));
   });
-  if (row.leaves) links.unshift(link("leaves", `${row.path}/`, `Show its ${number(row.leaves)} ${words.leaves}`));
+  if (row.leaves) links.unshift(link("leaves", `${row.path}/`, `Show its ${some(row.leaves, words.leaves)}`));
   at("details").replaceChildren(
     heading,
     make("table", "", make("tbody", "", ...row.have.map((rank) => inSource(row, rank)))),
@@ -33,7 +33,7 @@ function inSource({ type, counts, views }, rank) {
     "tr",
     "",
     make("th", "", source(rank)),
-    make("td", "", count === undefined ? "" : `${number(count)} ${type === "merged" ? words.leaves : "files"}`),
+    make("td", "", count === undefined ? "" : some(count, type === "merged" ? words.leaves : "files")),
     make("td", "muted", shown.length ? `shown in ${shown.join(" and ")}` : ""),
   );
 }

@@ -35,6 +35,11 @@ function swap(element, ...children) {
 
 const number = new Intl.NumberFormat("en").format;
 
+// "1 album", "2 albums".
+function some(count, what) {
+  return `${number(count)} ${count === 1 ? what.slice(0, -1) : what}`;
+}
+
 function capital(text) {
   return text.charAt(0).toUpperCase() + text.slice(1);
 }

@@ -46,7 +46,7 @@ function overlapping(counts, choose) {
     make(
       "p",
       "muted",
-      `Of ${number(folders.length)} ${words.leaves} in all, ${share(both, first + both)} of those in `,
+      `Of ${some(folders.length, words.leaves)} in all, ${share(both, first + both)} of those in `,
       one,
       ` and ${share(both, both + second)} of those in `,
       other,
@@ -71,7 +71,9 @@ function combinations(counts, choose) {
       "combinations",
       ...sorted.slice(0, COMBINATIONS).map((line) => combination(line, sorted[0][1], choose)),
     ),
-    rest.length ? make("p", "muted", `${number(more)} ${words.leaves} more in ${rest.length} other combinations.`) : "",
+    rest.length
+      ? make("p", "muted", `${some(more, words.leaves)} more in ${some(rest.length, "other combinations")}.`)
+      : "",
   ];
 }
 
