@@ -117,7 +117,7 @@ function miss(near, decisions) {
     make(
       "p",
       "why",
-      make("span", "muted", ...place, named(near.reason)),
+      make("span", "muted", ...place, named(near.in ? near.reason : capital(near.reason))),
       near.pairs_with === "same" ? "" : make("code", "advice", named(near.advice)),
     ),
   );
