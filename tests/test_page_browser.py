@@ -131,6 +131,18 @@ def test_of_more_sources_each_combination_is_shown(browser: Browser) -> None:
     assert browser.texts(".chip[aria-pressed=true]") == ["Only in flac, mp3 and phone 1"]
 
 
+def test_what_a_part_of_a_plan_leaves_out_is_said(browser: Browser) -> None:
+    browser.open(library(totals={"folders": 20_000, "in both with loose": 9}))
+    assert browser.texts("#picture > .muted")[1] == "Only 6 of 20,000 albums are on this page, as --only says."
+    browser.open(planned(["flac", "mp3"], {}) | {"totals": {"folders": 3}})
+    assert browser.text("#picture") == "Only 0 of 3 albums are on this page, as --only says."
+
+
+def test_what_another_match_would_bring_is_said(browser: Browser) -> None:
+    browser.open(library(totals={"folders": 6, "in both with loose": 3}))
+    assert browser.text("#picture > .muted").endswith("With --match loose 3 would be in both.")
+
+
 # --- Search, filters, order ---
 
 

@@ -13,9 +13,12 @@ function bar(x, width, attributes) {
 }
 
 function picture(choose) {
-  if (!folders.length) return [make("p", "muted", `No source has ${words.leaves} at this depth.`)];
+  const all = plan.totals.folders ?? folders.length;
+  const part = `Only ${number(folders.length)} of ${some(all, words.leaves)} are on this page, as --only says.`;
+  if (!all) return [make("p", "muted", `No source has ${words.leaves} at this depth.`)];
   const counts = tally(folders.map((row) => row.group));
-  return two ? overlapping(counts, choose) : combinations(counts, choose);
+  const shown = !folders.length ? [] : two ? overlapping(counts, choose) : combinations(counts, choose);
+  return [...shown, folders.length < all ? make("p", "muted", part) : ""];
 }
 
 function overlapping(counts, choose) {
@@ -51,7 +54,9 @@ function overlapping(counts, choose) {
       ` and ${share(both, both + second)} of those in `,
       other,
       " are in the other one too.",
-      loose > both ? ` With --match loose ${number(loose)} would be in both.` : "",
+      loose > both && folders.length === plan.totals.folders
+        ? ` With --match loose ${number(loose)} would be in both.`
+        : "",
     ),
   ];
 }

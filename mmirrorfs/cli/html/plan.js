@@ -11,9 +11,12 @@ const words =
     : { above: "In", aboves: "Above the depth", leaf: "Folder", leaves: "folders" };
 const ABOUT = new Map([
   ["near", ["near miss", "near misses"]],
+  ["empty", ["empty winner", "empty winners"]],
+  ["incomplete", ["incomplete winner", "incomplete winners"]],
   ["conflict", ["conflict", "conflicts"]],
   ["unreadable", ["unreadable", "unreadable"]],
   ["collision", ["collision", "collisions"]],
+  ["unknown name", ["unknown name", "unknown names"]],
   ["link", ["link left out", "links left out"]],
 ]);
 
