@@ -21,6 +21,7 @@ def completions(*words: str) -> list[str]:
 
 def test_options_are_completed() -> None:
     assert completions("--over") == ["plain,--overwritesymlinks"]
+    assert completions("--none") == ["plain,--nonempty"]
     assert "plain,--depth" in completions("--")
 
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from mmirrorfs.cli import main
 from mmirrorfs.cli.config import Kind, read
 from mmirrorfs.cli.problem import FAILED, USAGE, Problem
-from mmirrorfs.cli.settings import Settings
+from mmirrorfs.cli.settings import Settings, identity
+from mmirrorfs.merge.settled import Rule
 from mmirrorfs.text import printable
 from tests.support.running import called
 from tests.support.trees import folders, grow
@@ -77,9 +78,56 @@ def test_options_sources_and_views_are_read_and_paths_are_relative_to_the_file(f
     assert config.views == ((f"{here}/best", "high"), ("/mnt/small", "low"))
 
 
+@pytest.mark.parametrize("spelled", ["follow-symlinks", "follow_symlinks", "followsymlinks"])
+def test_an_option_may_have_the_name_that_it_has_in_the_field_or_the_ancestors(
+    file: Path, asked: list[Settings], spelled: str
+) -> None:
+    file.write_text(f"{spelled} = true\n" + FILE)
+    assert main.run(["--config", str(file)]) == 0
+    assert main.run(["--config", str(file), "--nonempty"]) == 0
+    assert main.run(["-o", f"config={file},overwritesymlinks"]) == 0
+    assert [(settings.follow, settings.cover) for settings in asked] == [(True, False), (True, True), (True, True)]
+    file.write_text("nonempty = true\noverwritesymlinks = false\n" + FILE)
+    with pytest.raises(Problem, match="nonempty and overwritesymlinks are the same option: give one of them"):
+        main.run(["--config", str(file)])
+
+
+def test_what_is_settled_by_hand_is_read(file: Path) -> None:
+    file.write_text(
+        """
+[[same]]
+names = ["Beatles, The", "Björk"]
+[[apart]]
+names = ["a", "b", "c"]
+in = "/Genre/Artist/"
+[[same]]
+names = ["x", "y"]
+in = "/"
+"""
+    )
+    assert read(str(file), KNOWN).rules == (
+        Rule("[[same]] 1", True, (b"Beatles, The", "Björk".encode())),
+        Rule("[[same]] 2", True, (b"x", b"y"), b""),
+        Rule("[[apart]] 1", False, (b"a", b"b", b"c"), b"Genre/Artist"),
+    )
+
+
+def test_what_is_settled_in_contradiction_is_refused_and_makes_another_view(file: Path, asked: list[Settings]) -> None:
+    file.write_text(FILE + '[[same]]\nnames = ["a", "A"]\n')
+    assert main.run(["--config", str(file)]) == 0
+    file.write_text(FILE + '[[same]]\nnames = ["a", "A"]\n[[apart]]\nnames = ["A", "a"]\n')
+    with pytest.raises(Problem) as caught:
+        main.run(["--config", str(file)])
+    assert str(caught.value) == f"--config {file}: [[apart]] 1: A and a are the same by a [[same]]"
+    assert caught.value.code == USAGE
+    file.write_text(FILE + '[[apart]]\nnames = ["a", "A"]\n')
+    assert main.run(["--config", str(file)]) == 0
+    assert len({identity(settings, settings.views[0]) for settings in asked}) == 2
+
+
 def test_outputs_in_a_file_are_relative_to_it_too(file: Path) -> None:
     file.write_text('output_high = "high"')
-    assert read(str(file), KNOWN).options == {"output_high": f"{file.parent}/high"}
+    assert read(str(file), KNOWN).options == {"output-high": f"{file.parent}/high"}
 
 
 @pytest.mark.parametrize(
@@ -120,6 +168,26 @@ def test_outputs_in_a_file_are_relative_to_it_too(file: Path) -> None:
         ("[sources]\n'' = 'a'", "[sources]: an empty name is no name"),
         ('[sources]\n"a\\n" = "a"', "[sources]: a\\n is no name"),
         ("x = " + "[" * 5000, "nested too deeply"),
+        ("on-missing = 'keep'\non_missing = 'fallback'", "on-missing is given twice"),
+        ("same = 1", "each [[same]] must hold a line like names ="),
+        ("[same]\nnames = ['a', 'b']", "each [[same]] must hold a line like names ="),
+        ("[[same]]", "[[same]] 1 must hold a line like names ="),
+        ("[[same]]\nnames = ['a', 'b']\n[[same]]\nnames = 'a'", "[[same]] 2 must hold a line like names ="),
+        ("[[apart]]\nnames = ['a', 1]", "[[apart]] 1 must hold a line like names ="),
+        ("[[apart]]\nnames = ['a', '']", "[[apart]] 1 must hold a line like names ="),
+        ('[[apart]]\nnames = ["a", "b\\u0000"]', "[[apart]] 1 must hold a line like names ="),
+        ("[[same]]\nnames = []", "[[same]] 1: there must be two names at least"),
+        ("[[same]]\nnames = ['a']", "[[same]] 1: there must be two names at least"),
+        ("[[same]]\nnames = ['a', 'b', 'a']", "[[same]] 1: a is in it twice"),
+        ("[[same]]\nnames = ['a', 'A/b']", "[[same]] 1: A/b is no name"),
+        ("[[same]]\nnames = ['a', '..']", "[[same]] 1: .. is no name"),
+        ('[[same]]\nnames = ["a", "\\u001b/"]', "[[same]] 1: \\x1b/ is no name"),
+        ("[[same]]\nname = ['a', 'b']", "[[same]] 1: unknown key name; did you mean names?"),
+        ("[[same]]\nnames = ['a', 'b']\nin = 1", "[[same]] 1: in must be a directory of the view"),
+        ("[[same]]\nnames = ['a', 'b']\nin = ''", "[[same]] 1: in must be a directory of the view"),
+        ("[[same]]\nnames = ['a', 'b']\nin = '../x'", "[[same]] 1: in must be a directory of the view"),
+        ("[[same]]\nnames = ['a', 'b']\nin = 'x//y'", "[[same]] 1: in must be a directory of the view"),
+        ("[[saem]]\nnames = ['a', 'b']", "unknown key saem; did you mean same?"),
     ],
 )
 def test_what_is_wrong_in_a_file_is_named(file: Path, text: str, names: str) -> None:

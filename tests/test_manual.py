@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 import pytest
 
-from mmirrorfs.cli import manual_text, mountopts
+from mmirrorfs.cli import manual_names, manual_text, mountopts
+from mmirrorfs.cli.config import read
 from mmirrorfs.cli.main import command
 from mmirrorfs.cli.manual import EXITS, escaped, option_names, page, wrapped
 from tests.support.users import run
@@ -49,6 +50,14 @@ def test_every_exit_code_is_there() -> None:
 def test_configuration_file_in_it_is_one() -> None:
     example = manual_text.CONFIG.partition(".nf\n")[2].partition(".fi")[0]
     assert [view["mountpoint"] for view in tomllib.loads(example)["view"]] == ["/mnt/high", "/mnt/low"]
+
+
+def test_what_it_shows_as_settled_by_hand_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "x.toml").write_text(manual_names.NAMES.partition(".nf\n")[2].partition(".fi")[0])
+    assert [(rule.is_same, rule.where) for rule in read(str(tmp_path / "x.toml"), {}).rules] == [
+        (True, b"The Beatles"),
+        (False, None),
+    ]
 
 
 def test_plain_text_cannot_be_taken_for_roff() -> None:

@@ -122,7 +122,7 @@ def test_a_source_that_counts_as_empty_has_no_say() -> None:
     assert shown(merge((None, None), ranks(0, 1))) == ""
 
 
-def folded(inputs: Trees) -> list[Group]:
+def folded(inputs: Trees, path: bytes) -> list[Group]:
     """Names that are equal in lower case are one; the spelling of the first source is shown."""
     groups: dict[bytes, list[bytes | None]] = {}
     for rank, each in enumerate(inputs):

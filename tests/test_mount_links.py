@@ -16,7 +16,7 @@ from tests.support.users import run
 
 pytestmark = pytest.mark.mount
 
-FOLLOW = ("--followsymlinks", "--refresh=1")
+FOLLOW = ("--follow-symlinks", "--refresh=1")
 
 
 def _library(place: Path) -> tuple[Path, Path]:
@@ -171,7 +171,7 @@ def test_a_view_mounted_later_where_a_link_leads_is_never_entered(place: Path) -
     grow(place / "other", {b"before": b""})
     with mounted(place / "view", high, low, options=FOLLOW) as view:
         assert os.listdir(view.mountpoint / "B") == ["before"]
-        with mounted(place / "other", high, low, options=("--overwritesymlinks", *FOLLOW)) as other:
+        with mounted(place / "other", high, low, options=("--nonempty", *FOLLOW)) as other:
             poll(lambda: os.listdir(view.mountpoint) == ["A", "C"], "that the link is left out")
             poll((view.mountpoint / "A/in").is_symlink, "that the link is shown as one")
             poll((other.mountpoint / "A/in").is_symlink, "the same in the other view")

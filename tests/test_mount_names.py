@@ -108,7 +108,7 @@ def _signed(tree: Tree, whose: bytes) -> Tree:
 @given(
     plans=st.lists(_plans(3), min_size=2, max_size=5),
     depth=st.integers(1, 3),
-    match=st.sampled_from(["exact", "nfc", "casefold"]),
+    match=st.sampled_from(["exact", "nfc", "casefold", "loose"]),
     ignore=st.sampled_from(["", SUFFIX]),
     prefer=st.sampled_from(["high", "low", "s1"]),
 )

@@ -127,7 +127,7 @@ def test_when_one_of_two_is_killed_the_other_goes_on_and_the_log_says_so(library
 def test_a_farm_of_links_can_be_covered_and_is_untouched_underneath(library: Path) -> None:
     farm = grow(library / "high", {b"Lund": {b"Harbour": Link(b"../../flac/Lund/Harbour")}, b"gone": Link(b"nowhere")})
     before = stamps(farm)
-    _refused(library, FAILED, "--overwritesymlinks", *ANCESTOR)
+    _refused(library, FAILED, "--nonempty", *ANCESTOR)
     with background(library, *ANCESTOR, "--overwritesymlinks"):
         assert sorted(os.listdir(farm)) == ["Lund", "Sparrows"]
         assert not (farm / "Lund/Harbour").is_symlink()

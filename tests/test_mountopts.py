@@ -110,16 +110,24 @@ def test_words_for_libfuse_are_handed_on_and_are_no_options(word: str) -> None:
 
 
 def test_words_that_would_end_a_mount_or_weaken_it_never_reach_libfuse() -> None:
-    for word in ("suid", "dev", "rw", "nonempty", "exec"):
+    for word in ("suid", "dev", "rw", "exec"):
         assert parse((word,), KNOWN, FLAGS) == ([], frozenset())
     for word in ("fd=3", "user_id=0", "rootmode=40000", "blkdev", "debug"):
         assert f"-o {word}: unknown option" in refused(word)
 
 
+def test_nonempty_which_fusermount_had_and_lines_still_have_is_the_option() -> None:
+    assert parse(("ro,nonempty",), KNOWN, FLAGS) == (["--nonempty"], frozenset())
+    assert parse(("follow_symlinks,overwritesymlinks",), KNOWN, FLAGS)[0] == [
+        "--follow-symlinks",
+        "--overwritesymlinks",
+    ]
+
+
 @pytest.mark.parametrize(
     "words",
     [
-        "defaults,allow_other,use_ino,direct_io,nonempty,fsname=mergerfs,noauto_cache,splice_move,noforget",
+        "defaults,allow_other,use_ino,direct_io,fsname=mergerfs,noauto_cache,splice_move,noforget",
         "allow_other,default_permissions,kernel_cache,auto_cache,_netdev,big_writes,max_write=131072,nosymfollow",
         r"ro,allow_other,fsname=a\,b,subtype=other,async_read,max_background=12,x-systemd.automount",
     ],

@@ -1,9 +1,8 @@
-"""What ``--simulate`` says, without a disk: rows for every entry, and remarks on what needs a person's eye."""
+"""What ``--simulate`` says, without a disk: rows for every entry, totals, and remarks on what needs a person's eye."""
 
-import pytest
-
-from mmirrorfs.merge.names import compiled, key_of, pairing
-from mmirrorfs.merge.plan import Remark, remarks, rows
+from mmirrorfs.merge.names import compiled, matchings, pairing
+from mmirrorfs.merge.plan import Remark, in_several, rows, totals
+from mmirrorfs.merge.remarks import remarks
 from tests.support.scanned import Plan
 from tests.support.scanned import scanned as tree
 
@@ -30,51 +29,38 @@ def test_a_row_tells_the_winner_of_both_orders_among_any_number_of_sources() -> 
     assert (found[b"x"].have, found[b"x"].high, found[b"x"].low) == ((1, 2, 3), 1, 3)
 
 
+def test_a_row_has_the_path_of_the_entry_in_each_source() -> None:
+    trees = (tree(0, {"Abba": {"Arrival": "dir"}}), tree(1, {"ABBA": {"arrival": "dir"}}), tree(2, {}))
+    found = {row.path: row.places for row in rows(trees, pairing("casefold", []))}
+    assert found == {b"Abba": (b"Abba", b"ABBA", None), b"Abba/Arrival": (b"Abba/Arrival", b"ABBA/arrival", None)}
+
+
+def test_a_source_that_has_a_file_in_the_place_of_a_folder_does_not_count_as_having_the_folder() -> None:
+    trees = tuple(tree(rank, {"x": kind, "y": "dir"}) for rank, kind in enumerate(("file", "dir", "dir")))
+    found = list(rows(trees[:2]))
+    assert [row.have for row in found] == [(1,), (0, 1)]
+    assert totals(found, ["high", "low"]) == {"folders": 2, "in both": 1, "only in high": 0, "only in low": 1}
+    assert totals(rows(trees), ["a", "b", "c"])["in both"] == 2
+    assert in_several(trees[:2], pairing("exact", [])) == 1
+
+
+def test_a_file_in_the_place_of_a_merged_directory_is_no_share_of_it() -> None:
+    trees = (tree(0, {"x": "file"}), tree(1, {"x": {"y": "dir"}}))
+    found = list(rows(trees))
+    assert [(row.path, row.have) for row in found] == [(b"x", (1,)), (b"x/y", (1,))]
+    assert totals(found, ["high", "low"]) == {"folders": 1, "in both": 0, "only in high": 0, "only in low": 1}
+
+
+def test_folders_in_several_sources_are_counted_as_a_pairing_has_them() -> None:
+    trees = (tree(0, {"Abba": {"Arrival": "dir", "Gold": "dir"}}), tree(1, {"ABBA": {"arrival": "dir"}}))
+    assert [in_several(trees, pairing(match, [])) for match in ("exact", "casefold")] == [0, 1]
+    assert totals(rows(trees, pairing("casefold", [])), ["high", "low"])["in both"] == 1
+
+
 def test_a_directory_against_a_file_is_a_conflict() -> None:
     (remark,) = told({"x": "file"}, {"x": "dir"})
     assert (remark.about, remark.path) == ("conflict", b"x")
     assert remark.text == "a directory in low, a file in high: the directory is shown"
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "what"),
-    [
-        ("Bjo\u0308rk", "Bj\u00f6rk", "Unicode normal form only (--match nfc pairs them)"),
-        ("bjork", "Bjork", "case only (--match casefold pairs them)"),
-        ("STRASSE", "Straße", "case only"),
-        ("Album ", "Album", "outer blanks"),
-        ("Album [FLAC]", "Album", "a bracketed suffix"),
-        ("Album (Deluxe)", "album {V0}", "a bracketed suffix"),
-    ],
-)
-def test_names_that_nearly_match_are_named(one: str, other: str, what: str) -> None:
-    (remark,) = told({one: "dir"}, {other: "dir"})
-    first, second = sorted((one.encode(), other.encode()))
-    assert (remark.about, remark.path) == ("near miss", second)
-    assert what in remark.text
-    assert repr(first.decode()) in remark.text
-
-
-@pytest.mark.parametrize(
-    ("high", "low"),
-    [({"Album": "dir", "album": "dir"}, {"Album": "dir", "album": "dir"}), ({"a": "dir"}, {"b": "dir"})],
-    ids=["both have both", "nothing alike"],
-)
-def test_names_that_are_paired_or_unlike_are_not_near_misses(high: Plan, low: Plan) -> None:
-    assert told(high, low) == []
-
-
-def test_names_of_nothing_but_a_suffix_are_not_all_alike() -> None:
-    assert told({"[one]": "dir"}, {"(two)": "dir"}) == []
-
-
-def test_files_and_names_that_are_no_utf_8_are_no_near_misses() -> None:
-    assert told({"a": "file", "\udcff": "dir"}, {"A": "file", "\udcff ": "dir"}) == []
-
-
-def test_near_misses_are_found_at_every_level_and_told_with_their_paths() -> None:
-    (remark,) = told({"x": {"Album": "dir"}}, {"x": {"album": "dir"}})
-    assert remark.path == b"x/album"
 
 
 def test_links_and_what_cannot_be_read_are_remarked_with_their_source() -> None:
@@ -88,13 +74,13 @@ def test_links_and_what_cannot_be_read_are_remarked_with_their_source() -> None:
 def test_names_that_a_pairing_brings_together_within_one_source_are_remarked() -> None:
     ignore = [compiled(r" \[FLAC\]$")]
     trees = (tree(0, {"Album": "dir", "Album [FLAC]": "dir"}), tree(1, {"Album": "dir"}))
-    found = remarks(trees, ["high", "low"], pairing("exact", ignore), key_of("exact", ignore))
+    found = remarks(trees, ["high", "low"], pairing("exact", ignore), matchings("exact", ignore))
     collision = next(remark for remark in found if remark.about == "collision")
     assert (collision.path, "in high: both are shown" in collision.text) == (b"Album [FLAC]", True)
 
 
-def test_what_a_pairing_pairs_is_no_near_miss_any_more() -> None:
+def test_what_a_pairing_pairs_is_one_row() -> None:
     trees = (tree(0, {"Björk": "dir"}), tree(1, {"björk": "dir"}))
     how = pairing("casefold", [])
-    assert remarks(trees, ["high", "low"], how, key_of("casefold", [])) == []
+    assert remarks(trees, ["high", "low"], how, matchings("casefold", [])) == []
     assert [(row.path.decode(), row.have) for row in rows(trees, how)] == [("Björk", (0, 1))]

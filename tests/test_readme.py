@@ -11,7 +11,7 @@ from mmirrorfs.cli.main import command
 from mmirrorfs.cli.manual import page
 from tests.support.mounts import COMMAND
 from tests.support.running import called
-from tests.support.trees import folders, grow
+from tests.support.trees import Tree, folders, grow
 from tests.support.users import run
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
@@ -55,11 +55,13 @@ def test_the_worked_example_is_what_the_merge_gives(tmp_path: Path) -> None:
 
 
 def test_the_plan_that_it_shows_is_the_plan(tmp_path: Path) -> None:
-    shown = README.partition("$ mmirrorfs --simulate flac/ mp3/ --depth 2\n")[2].partition("\n\n")[0]
-    grow(tmp_path / "flac", {b"Mira Lund": folders("f", "Harbour", "Lighthouse")})
-    grow(tmp_path / "mp3", {b"Mira Lund": folders("m", "Harbour"), b"Tin Sparrows": folders("m", "Rooftops")})
+    shown = README.partition("$ mmirrorfs --simulate flac/ mp3/ --depth 2\n")[2].partition("\n\nWhat")[0]
+    flac: Tree = {b"Mira Lund": folders("f", "Harbour", "Lighthouse"), b"Tin Sparrows": folders("f", "Rooftops")}
+    whole: Tree = {b"Harbour": {b"1": b"", b"2": b"", b"3": b""}}
+    grow(tmp_path / "flac", flac)
+    grow(tmp_path / "mp3", {b"Mira Lund": whole, b"Tin Sparrows": folders("m", "Rooftops [MP3]", "Quay")})
     command = f"cd {tmp_path} && {' '.join(COMMAND)} --simulate flac/ mp3/ --depth 2"
-    done = run("script", "-qec", command, "/dev/null")
+    done = run("script", "-qec", command, "/dev/null", environment={"NO_COLOR": "1"})
     seen = done.stdout.decode().replace("\r", "").splitlines()
     assert [line.rstrip() for line in seen] == [line.removeprefix("    ") for line in shown.splitlines()]
 

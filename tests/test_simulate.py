@@ -2,8 +2,6 @@
 
 import json
 import os
-import pty
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
@@ -15,6 +13,7 @@ from tests.support.json_paths import path_of
 from tests.support.kernel import mounted_under, processes_of
 from tests.support.mounts import COMMAND
 from tests.support.running import called
+from tests.support.terminal import on_a_terminal
 from tests.support.trees import Link, folders, grow, stamps
 from tests.support.users import NOBODY, WITHOUT_OVERRIDE, needs_root, output_of, run
 
@@ -45,31 +44,15 @@ def library(tmp_path: Path) -> Path:
     return grow(tmp_path, {b"mp3/index.txt": b"mp3"})
 
 
-def _on_a_terminal(place: Path, *words: str) -> str:
-    """What the command prints on a terminal; what it remarks goes elsewhere."""
-    ours, theirs = pty.openpty()
-    command = ["env", "-C", os.fspath(place), *COMMAND, *words]
-    process = subprocess.Popen(command, stdout=theirs, stderr=subprocess.DEVNULL)
-    os.close(theirs)
-    text = b""
-    try:
-        while data := os.read(ours, 4096):
-            text += data
-    except OSError:  # the other end was closed
-        pass
-    finally:
-        os.close(ours)
-    assert process.wait(30) == 0
-    return text.decode().replace("\r\n", "\n")
-
-
 def test_in_a_pipe_there_is_a_line_for_every_folder_and_the_totals_stand_apart(library: Path) -> None:
     done = called(library, *START)
     assert (done.returncode, done.stdout.decode(), done.stderr.decode()) == (0, LINES, TOTALS)
 
 
-def test_on_a_terminal_it_is_a_tree(library: Path) -> None:
-    assert _on_a_terminal(library, *START) == TREE
+def test_on_a_terminal_it_is_for_people_totals_first_then_a_tree(library: Path) -> None:
+    assert on_a_terminal(library, *START, environment={"NO_COLOR": "1"}) == TOTALS + "\n" + TREE
+    done = called(library, *START, "--format=text")
+    assert (done.stdout.decode(), done.stderr) == (TOTALS + "\n" + TREE, b"")
 
 
 def test_as_json_it_has_everything(library: Path) -> None:
@@ -78,12 +61,20 @@ def test_as_json_it_has_everything(library: Path) -> None:
     entries = {entry["path"]: entry for entry in document["entries"]}
     assert (done.returncode, done.stderr) == (0, b"")
     assert document["sources"] == ["flac", "mp3"]
-    assert document["totals"] == {"in several": 1, "only in flac": 1, "only in mp3": 1}
+    assert {name: n for name, n in document["totals"].items() if "with" not in name} == {
+        "folders": 3, "in both": 1, "only in flac": 1, "only in mp3": 1,
+    }  # fmt: skip
     assert document["remarks"] == []
-    harbour = {"type": "folder", "sources": ["flac", "mp3"], "high": "flac", "low": "mp3"}
+    harbour = {
+        "type": "folder",
+        "sources": ["flac", "mp3"],
+        "high": "flac",
+        "low": "mp3",
+        "files": {"flac": 1, "mp3": 1},
+    }
     assert entries["Mira Lund/Harbour"] == {"path": "Mira Lund/Harbour", **harbour}
     assert entries["Mira Lund"] == {
-        "path": "Mira Lund", "type": "merged", "sources": ["flac", "mp3"], "high": None, "low": None,
+        "path": "Mira Lund", "type": "merged", "sources": ["flac", "mp3"], "high": None, "low": None, "files": {},
     }  # fmt: skip
 
 
@@ -95,8 +86,8 @@ def test_what_needs_a_persons_eye_is_remarked_apart_from_the_plan(library: Path)
     said = done.stderr.decode()
     assert done.returncode == 0
     for part in (
-        "near miss: Bj\u00f6rk: differs from 'Bjo\u0308rk' by Unicode normal form only",
-        "near miss: tin sparrows : differs from 'Tin Sparrows' by",
+        "near miss: /: 'Bj\u00f6rk' (flac), 'Bjo\u0308rk' (mp3) differ by Unicode form",
+        "near miss: /: 'tin sparrows ' (flac), 'Tin Sparrows' (mp3) differ by case, blanks: --match loose",
         "conflict: both: a directory in mp3, a file in flac: the directory is shown",
         "link: way: symbolic link in flac, left out",
     ):

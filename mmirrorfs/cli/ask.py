@@ -23,6 +23,9 @@ LOST = 1
 
 def asked(given: dict[str, Any]) -> Callable[[], int] | None:
     """What a command line asks a live view, if it asks anything. Raises Problem where that makes no sense."""
+    for name in ("format", "only", "summary"):
+        if given[name] not in (None, False) and not given["simulate"]:
+            raise Problem(f"--{name} goes with --simulate")
     names = [name for name in ("status", "explain", "simulate") if given[name] not in (None, False)]
     if names in ([], ["simulate"]):
         return None

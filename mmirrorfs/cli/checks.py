@@ -130,7 +130,7 @@ def _check_mountpoint(view: ViewSettings, settings: Settings, roots: list[bytes]
             raise Problem(f"mountpoint {shown} is not a directory", FAILED)
         _check_apart(where, shown, settings.sources, roots)
         if not settings.cover and os.listdir(where):
-            what = "choose an empty one, or give --overwritesymlinks to mount over what is in it"
+            what = "choose an empty one, or give --nonempty to mount over what is in it"
             raise Problem(f"mountpoint {shown} is not empty: {what}", FAILED)
     except FileNotFoundError:
         raise Problem(f"mountpoint {shown} does not exist: make it first (mkdir)", FAILED) from None

@@ -1,18 +1,20 @@
 """``--config FILE``: the options of a command, its sources and its views, from a TOML file.
 
 Top level: any long option by its name. ``[sources]``: name = path, from high to low. ``[[view]]``: mountpoint and
-prefer. What the command line says wins.
+prefer. ``[[same]]`` and ``[[apart]]``: names, and the directory that they are in. What the command line says wins.
 """
 
 import difflib
 import enum
 import os
 import tomllib
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from mmirrorfs.cli.problem import FAILED, Problem
+from mmirrorfs.merge.settled import Rule
 from mmirrorfs.text import printable
 
 
@@ -39,11 +41,16 @@ _LARGEST = 1 << 63
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """What a file says: options by parameter name, sources as (name, path), views as (mountpoint, prefer)."""
+    """What a file says: options by their long names, sources as (name, path), views as (mountpoint, prefer), and rules.
+
+    ``shown`` is the file as messages name it.
+    """
 
     options: dict[str, Any]
     sources: tuple[tuple[str, str], ...]
     views: tuple[tuple[str, str], ...]
+    rules: tuple[Rule, ...] = ()
+    shown: str = ""
 
 
 def read(path: str, known: Mapping[str, Kind]) -> Config:
@@ -65,12 +72,19 @@ def read(path: str, known: Mapping[str, Kind]) -> Config:
     for name in sources:
         _expect(bool(name) and name.isprintable(), shown, f"[sources]: {printable(name) or 'an empty name'} is no name")
     _expect(isinstance(views, list) and all(isinstance(view, dict) for view in views), shown, _VIEWS)
+    rules = [rule for kind in _RULES for rule in _rules(shown, kind, data.pop(kind, []))]
     base = os.path.dirname(os.path.abspath(path))
-    options = {_checked(shown, name, value, known): value for name, value in data.items()}
+    options: dict[str, Any] = {}
+    for key, value in data.items():
+        name = _checked(shown, key, value, known)
+        _expect(name not in options, shown, f"{name} is given twice")
+        options[name] = _placed(base, name, value)
     return Config(
-        {name.replace("-", "_"): _placed(base, name, value) for name, value in options.items()},
+        options,
         tuple((name, os.path.join(base, place)) for name, place in sources.items()),
         tuple(_view(shown, base, view) for view in views),
+        tuple(rules),
+        shown,
     )
 
 
@@ -82,6 +96,8 @@ def _placed(base: str, name: str, value: Any) -> Any:  # noqa: ANN401  # whateve
 _PLACES = ("output-high", "output-low")
 _SOURCES = '[sources] must hold lines like flac = "/music/flac"'
 _VIEWS = 'each [[view]] must hold a line like mountpoint = "/mnt/high"'
+_RULES = ("same", "apart")
+_RULE = 'hold a line like names = ["Beatles, The", "The Beatles"]'
 
 
 def _is_place(value: object) -> bool:
@@ -103,10 +119,38 @@ def _view(shown: str, base: str, view: dict[str, Any]) -> tuple[str, str]:
     return os.path.join(base, str(place)), str(prefer)
 
 
+def _rules(shown: str, kind: str, tables: object) -> Iterator[Rule]:
+    right = isinstance(tables, list) and all(isinstance(table, dict) for table in tables)
+    _expect(right, shown, f"each [[{kind}]] must {_RULE}")
+    for number, table in enumerate(tables, 1):  # type: ignore[arg-type, var-annotated]  # a list, as was just seen
+        label = f"[[{kind}]] {number}"
+        for key in table:
+            _known(f"{shown}: {label}", key, ("names", "in"))
+        names, where = table.get("names"), table.get("in")
+        right = isinstance(names, list) and all(_is_place(name) for name in names)
+        _expect(right, shown, f"{label} must {_RULE}")
+        for name in names:
+            _expect("/" not in name and name not in (".", ".."), shown, f"{label}: {printable(name)} is no name")
+        for name, count in Counter(names).items():
+            _expect(count == 1, shown, f"{label}: {printable(name)} is in it twice")
+        _expect(len(names) > 1, shown, f"{label}: there must be two names at least")
+        _expect(where is None or _is_inner(where), shown, f"{label}: in must be a directory of the view, as 'Artist'")
+        yield Rule(label, kind == "same", tuple(map(str.encode, names)), _trimmed(where))
+
+
+def _is_inner(where: object) -> bool:
+    parts = where.strip("/").split("/") if isinstance(where, str) else [".."]
+    return _is_place(where) and (parts == [""] or not {"", ".", ".."} & set(parts))
+
+
+def _trimmed(where: str | None) -> bytes | None:
+    return where.strip("/").encode() if where is not None else None
+
+
 def _checked(shown: str, name: str, value: object, known: Mapping[str, Kind]) -> str:
     """The long option that a key means; its value is one that the option can have."""
     long = name.replace("_", "-")
-    _known(shown, long, [*known, "sources", "view"])
+    _known(shown, long, [*known, "sources", "view", *_RULES])
     values = value if known[long] is Kind.TEXTS and isinstance(value, list) else [value]
     for one in values:
         _expect(_is_of(known[long], one), shown, f"{long} must be {known[long].value}, not {_said(one)}")

@@ -18,7 +18,7 @@ from mmirrorfs.cli import mountopts
 from mmirrorfs.cli.ask import asked
 from mmirrorfs.cli.checks import check, remove
 from mmirrorfs.cli.complete import answer, directories, is_asked
-from mmirrorfs.cli.config import read
+from mmirrorfs.cli.config import Config, read
 from mmirrorfs.cli.existing import without_links, without_live_views
 from mmirrorfs.cli.helper import arguments, is_helper
 from mmirrorfs.cli.last import check_last
@@ -116,18 +116,30 @@ def run(arguments: list[str]) -> int:
     with command.make_context("mmirrorfs", words + list(arguments)) as context:
         file = context.params["config"]
         config = read(file, kinds) if file is not None else None
-    several = {option.name for option in options if option.multiple}
     defaults = {
-        name: [value] if name in several and isinstance(value, str) else value
-        for name, value in (config.options if config is not None else {}).items()
+        parameter: [value] if known[name].multiple and isinstance(value, str) else value
+        for parameter, (name, value) in (_by_parameter(config, known) if config is not None else {}).items()
     }
     with command.make_context("mmirrorfs", words + list(arguments), default_map=defaults) as context:
         context.meta[_FUSE], context.meta[_CONFIG] = fuse, config
         return int(command.invoke(context) or 0)
 
 
+def _by_parameter(config: Config, known: dict[str, click.Option]) -> dict[str, tuple[str, Any]]:
+    """What a file says of each parameter, as (option, value). Raises Problem where it has two names of one option."""
+    found: dict[str, tuple[str, Any]] = {}
+    for name, value in config.options.items():
+        other, _ = found.setdefault(str(known[name].name), (name, value))
+        if other != name:
+            raise Problem(f"--config {config.shown}: {other} and {name} are the same option: give one of them")
+    return found
+
+
 _ONCE = frozenset(
-    ("status", "follow", "explain", "json", "simulate", "version", "help", "install-helper", "uninstall-helper")
+    (
+        *("status", "follow", "explain", "json", "simulate", "format", "only", "summary"),
+        *("version", "help", "install-helper", "uninstall-helper"),
+    )
 )
 """Options that ask for something once: neither -o nor a file may say them, or a mount would be taken for made."""
 

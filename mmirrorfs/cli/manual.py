@@ -1,8 +1,8 @@
 """The manual page mmirrorfs(8), in roff (man(7)): ``python -m mmirrorfs.cli.manual > mmirrorfs.8``. Pure: text out.
 
 Rule 1: what the program knows is taken from it and not said twice: the options and their help from the command, the
-words of ``-o`` from ``mountopts``, the exit codes from ``problem``. The rest is in ``manual_text`` and
-``manual_sources``.
+words of ``-o`` from ``mountopts``, the exit codes from ``problem``. The rest is in ``manual_text``,
+``manual_sources`` and ``manual_names``.
 Rule 2: no date but the one that SOURCE_DATE_EPOCH gives, so that the same source gives the same page.
 
 Knows nothing of the disk and mounts nothing; called by the scripts that package, and by the tests.
@@ -21,6 +21,7 @@ from mmirrorfs import __version__
 from mmirrorfs.cli import manual_text as prose
 from mmirrorfs.cli import mountopts
 from mmirrorfs.cli.main import command
+from mmirrorfs.cli.manual_names import NAMES
 from mmirrorfs.cli.manual_sources import WATCHING
 from mmirrorfs.cli.options import Grouped
 from mmirrorfs.cli.problem import FAILED, INTERRUPTED, SYSTEM, USAGE
@@ -46,6 +47,7 @@ def page(of: click.Command, version: str, date: str = "") -> str:
         ("MOUNT OPTIONS", prose.MOUNT_OPTIONS + lines(words())),
         ("WATCHED AND POLLED", WATCHING),
         ("CONFIGURATION FILE", prose.CONFIG),
+        ("NAMES", NAMES),
         ("FSTAB", prose.FSTAB),
         ("SYSTEMD", prose.SYSTEMD),
         ("JSON", prose.JSON),

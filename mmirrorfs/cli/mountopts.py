@@ -54,7 +54,6 @@ IGNORED = frozenset(
 IGNORED_OF_FUSE = frozenset(
     [
         "default_permissions",
-        "nonempty",
         "use_ino",
         "readdir_ino",
         "noforget",

@@ -92,6 +92,7 @@ def _option(group: str, *names: str, **how: Any) -> Decorator:  # noqa: ANN401  
 CRAWLS = ("all", "local", "off")
 WATCHES = ("auto", "off")
 ANNOUNCES = ("auto", "off")
+FORMATS = ("text", "tsv", "json", "csv", "html")
 
 FOLLOWS = "\0"
 """The value of --status and --explain where another option stands next: the path comes later. No path is like that."""
@@ -118,7 +119,7 @@ OPTIONS: tuple[Decorator, ...] = (
         help="Mount the view here in which the last source wins. Both may be given: one process each.",
     ),
     _option(
-        _VIEW, "--overwritesymlinks", is_flag=True,
+        _VIEW, "--nonempty", "--overwritesymlinks", "nonempty", is_flag=True,
         help="Mount over a directory that is not empty; what is in it stays untouched underneath.",
     ),
     _option(
@@ -160,18 +161,31 @@ OPTIONS: tuple[Decorator, ...] = (
     ),
     _option(
         _NAMES, "--match", type=click.Choice(MATCHES), default="exact", show_default=True,
-        help="How names are paired, down to the depth: to the byte, by Unicode normal form, or by that and case.",
+        help="How names are paired, down to the depth: to the byte, by Unicode normal form, by that and case, or as "
+        "people spell: without punctuation, articles, marks of format.",
     ),
     _option(
         _NAMES, "--ignore", multiple=True, metavar="REGEX",
         help="What does not count in a name when pairing; may be given again. For instance ' \\[(FLAC|MP3)\\]$'.",
     ),
-    _option(_NAMES, "--followsymlinks", is_flag=True, help="Let symbolic links count as what they point to."),
+    _option(
+        _NAMES, "--follow-symlinks", "--followsymlinks", "follow_symlinks", is_flag=True,
+        help="Let symbolic links count as what they point to.",
+    ),
     _option(
         _NAMES, "--exclude", multiple=True, metavar="GLOB",
         help="Leave out names that match, at every level; may be given again. For instance @eaDir or .DS_Store.",
     ),
     _option(_ASK, "--simulate", is_flag=True, help="Print who would win what, and mount nothing."),
+    _option(
+        _ASK, "--format", type=click.Choice(FORMATS),
+        help="How --simulate prints it: text for people (on a terminal), tsv (in a pipe), csv, json, or html, a page.",
+    ),
+    _option(
+        _ASK, "--only", metavar="both|NAME|near|conflicts", shell_complete=one_of("both", "near", "conflicts"),
+        help="Of --simulate only what several sources have, or only that source, near misses, or conflicts.",
+    ),
+    _option(_ASK, "--summary", is_flag=True, help="Of --simulate only the totals, and what needs a decision."),
     _option(
         _ASK, "--status", metavar="MOUNTPOINT", is_flag=False, flag_value=FOLLOWS, shell_complete=directories,
         help="Print how a live view is; exit 1 where a source is lost or does not answer.",
@@ -181,7 +195,10 @@ OPTIONS: tuple[Decorator, ...] = (
         help="Print why a path in a live view is what it is.",
     ),
     _option(_ASK, "--follow", is_flag=True, help="With --status: wait until the folders have been read ahead."),
-    _option(_ASK, "--json", is_flag=True, help="With --simulate, --status or --explain: print it as JSON."),
+    _option(
+        _ASK, "--json", is_flag=True,
+        help="With --simulate (the same as --format json), --status or --explain: print it as JSON.",
+    ),
     _option(
         _RUN, "--config", metavar="FILE", shell_complete=files,
         help="Read options, sources and views from this TOML file; one command then mounts all views.",

@@ -3,13 +3,16 @@
 import hashlib
 import json
 import os
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
 from mmirrorfs.cli.config import Config
 from mmirrorfs.cli.places import Named, ViewSettings, order_of, places
 from mmirrorfs.cli.problem import Problem
-from mmirrorfs.merge.names import compiled
+from mmirrorfs.merge.names import compiled, matchings
+from mmirrorfs.merge.narrow import PARTS
+from mmirrorfs.merge.settled import Rule
 from mmirrorfs.text import printable
 
 DEEPEST = 200
@@ -28,6 +31,7 @@ class Settings:
     depth: int = 1
     match: str = "exact"
     ignores: tuple[str, ...] = ()
+    rules: tuple[Rule, ...] = ()
     excludes: tuple[str, ...] = ()
     follow: bool = False
     cover: bool = False
@@ -41,7 +45,9 @@ class Settings:
     on_change: str | None = None
     announce: bool = True
     simulate: bool = False
-    json: bool = False
+    format: str | None = None
+    only: str | None = None
+    summary: bool = False
     foreground: bool = False
     verbose: int = 0
     fuse_options: frozenset[str] = field(default_factory=frozenset)
@@ -54,10 +60,9 @@ def settings(given: dict[str, Any], fuse: frozenset[str], config: Config | None)
         raise Problem(f"--depth {given['depth']}: must be from 1 to {DEEPEST}")
     if given["json"] and not given["simulate"]:
         raise Problem("--json goes with --simulate, --status or --explain")
+    _check_what_to_print(given, where.sources)
     if given["follow"]:
         raise Problem("--follow goes with --status")
-    for pattern in given["ignore"]:
-        _check_pattern(pattern)
     for prefer in (view.prefer for view in where.views):
         order_of(prefer, where.sources)
     if given["prefer"] is not None:  # for a simulation too, which needs no view
@@ -68,9 +73,10 @@ def settings(given: dict[str, Any], fuse: frozenset[str], config: Config | None)
         depth=given["depth"],
         match=given["match"],
         ignores=tuple(given["ignore"]),
+        rules=_rules(given, config),
         excludes=tuple(given["exclude"]),
-        follow=given["followsymlinks"],
-        cover=given["overwritesymlinks"],
+        follow=given["follow_symlinks"],
+        cover=given["nonempty"],
         refresh=given["refresh"],
         watch=given["watch"] == "auto",
         recheck=given["recheck"],
@@ -81,7 +87,9 @@ def settings(given: dict[str, Any], fuse: frozenset[str], config: Config | None)
         on_change=given["on_change"] or None,  # an empty one takes back what a configuration file says
         announce=given["announce"] == "auto",
         simulate=given["simulate"],
-        json=given["json"],
+        format="json" if given["json"] else given["format"],
+        only=given["only"],
+        summary=given["summary"],
         foreground=given["foreground"],
         verbose=given["verbose"],
         fuse_options=fuse | {_fsname(where.field), *ALWAYS},
@@ -92,11 +100,36 @@ ALWAYS = frozenset(("subtype=mmirrorfs", "default_permissions", "ro", "nosuid", 
 """libfuse's options of every view, whatever is asked for."""
 
 
-def _check_pattern(pattern: str) -> None:
+def _check_what_to_print(given: dict[str, Any], sources: tuple[Named, ...]) -> None:
+    form, only = given["format"], given["only"]
+    if given["json"] and form not in (None, "json"):
+        raise Problem(f"--json is --format json, not {form}: give one of them")
+    if given["summary"] and (given["json"] or form not in (None, "text")):
+        raise Problem("--summary is for people: it goes with --format text")
+    names = [source.name for source in sources]
+    if only in PARTS and only in names:
+        raise Problem(f"--only {only}: a source is called so too; call it otherwise (NAME=PATH)")
+    if only is not None and only not in (*PARTS, *names):
+        raise Problem(f"--only {printable(only)}: no such source; one of {', '.join((*PARTS, *names))}")
+
+
+def _pattern(text: str) -> re.Pattern[str]:
     try:
-        compiled(pattern)
+        return compiled(text)
     except ValueError as error:
-        raise Problem(f"--ignore {printable(pattern)}: {error}") from None
+        raise Problem(f"--ignore {printable(text)}: {error}") from None
+
+
+def _rules(given: dict[str, Any], config: Config | None) -> tuple[Rule, ...]:
+    """What is settled by hand; it contradicts itself under the match that is given, or not."""
+    ignores = [_pattern(text) for text in given["ignore"]]
+    if config is None:
+        return ()
+    try:
+        matchings(given["match"], ignores, config.rules)
+    except ValueError as error:
+        raise Problem(f"--config {config.shown}: {error}") from None
+    return config.rules
 
 
 def identity(settings: Settings, view: ViewSettings) -> str:
@@ -110,6 +143,7 @@ def identity(settings: Settings, view: ViewSettings) -> str:
         "depth": settings.depth,
         "match": settings.match,
         "ignores": sorted(settings.ignores),
+        "rules": [[rule.is_same, *map(printable, (rule.where or b"", *rule.names))] for rule in settings.rules],
         "excludes": sorted(settings.excludes),
         "follow": settings.follow,
         "refresh": settings.refresh,

@@ -1,103 +1,113 @@
-"""``--simulate``: the plan, as a tree for a person, as lines for a pipe, as JSON for a program.
+"""``--simulate``: the plan of a merge, for a person, for a pipe, for a program, or as a page.
 
-Lines are stable: TYPE, WINNER IN HIGH, WINNER IN LOW, PATH, separated by tabs; remarks and totals go to stderr.
+Lines are stable: TYPE, WINNER IN HIGH, WINNER IN LOW, PATH, separated by tabs; all else goes to stderr then.
 """
 
+import csv
 import json
-import stat
 import sys
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Sequence
+from importlib import import_module
 
-from mmirrorfs.attributes import DIR
-from mmirrorfs.cli.prepare import open_sources, pairing_of, scan
+from mmirrorfs.cli import overview
+from mmirrorfs.cli.counting import counted
+from mmirrorfs.cli.document import document, kind_of
+from mmirrorfs.cli.prepare import matchings_of, open_sources, pairing_of, scan, unknown_names
 from mmirrorfs.cli.settings import Settings
-from mmirrorfs.merge.names import compiled, key_of
-from mmirrorfs.merge.plan import Remark, Row, remarks, rows
-from mmirrorfs.text import json_path, printable
-
-_KINDS = {
-    stat.S_IFREG: "file",
-    stat.S_IFLNK: "link",
-    stat.S_IFIFO: "fifo",
-    stat.S_IFSOCK: "socket",
-    stat.S_IFCHR: "device",
-    stat.S_IFBLK: "device",
-}
+from mmirrorfs.merge.advice import Match
+from mmirrorfs.merge.names import MATCHES
+from mmirrorfs.merge.narrow import narrowed
+from mmirrorfs.merge.near import near_misses
+from mmirrorfs.merge.plan import Plan, Remark, Row, in_several, rows, totals
+from mmirrorfs.merge.remarks import incomplete, remarks
+from mmirrorfs.source.source import Source
+from mmirrorfs.text import printable
 
 
 def simulate(settings: Settings) -> int:
     """Print who would win what. Returns 1 where a source could not be read whole, else 0."""
-    trees = tuple(scan(open_sources(settings)))
-    names = [source.name for source in settings.sources]
-    paired = pairing_of(settings)
-    key = key_of(settings.match, [compiled(pattern) for pattern in settings.ignores])
-    plan, notes = list(rows(trees, paired)), remarks(trees, names, paired, key)
-    if settings.json:
-        json.dump(_document(plan, notes, names), sys.stdout, indent=1)
-        print()
+    plan = planned(settings, open_sources(settings))
+    if settings.only is not None:
+        plan = narrowed(plan, settings.only)
+    form = settings.format or ("text" if settings.summary or sys.stdout.isatty() else "tsv")
+    if form == "text":
+        overview.show(plan, not settings.summary, overview.MOST if settings.only is None else None)
     else:
-        lines = _tree(plan, names) if sys.stdout.isatty() else _lines(plan, names)
-        sys.stdout.writelines(f"{line}\n" for line in lines)
-        for note in notes:
-            print(f"{note.about}: {printable(note.path) or '/'}: {printable(note.text)}", file=sys.stderr)
-        print(_totals(plan, names), file=sys.stderr)
+        _FORMATS[form](plan)
     sys.stdout.flush()
-    return int(any(note.about == "unreadable" for note in notes))
+    return int(any(note.about == "unreadable" for note in plan.remarks))
 
 
-def _kind(row: Row) -> str:
-    if row.kind == DIR:
-        return "merged" if row.high is None else "folder"
-    return _KINDS.get(row.kind, "file")
+def planned(settings: Settings, sources: Sequence[Source]) -> Plan:
+    """Scan the sources, and plan the merge. Raises Problem where one is lost."""
+    trees, paired = tuple(scan(sources)), pairing_of(settings)
+    names = tuple(source.name for source in sources)
+    now = Match(settings.match, settings.ignores, settings.rules)
+    found, notes = counted(list(rows(trees, paired)), sources, settings.crawl)
+    near, groups = near_misses(trees, now)
+    notes += [Remark("unknown name", where, text) for where, text in unknown_names(settings, trees)]
+    notes += [*remarks(trees, names, paired, matchings_of(settings)), *incomplete(found, names)]
+    loose = {"in both with loose": in_several(trees, now.with_match(MATCHES[-1]).pairing)}
+    return Plan(
+        sources=names,
+        depth=settings.depth,
+        match=settings.match,
+        ignores=settings.ignores,
+        rows=found,
+        near=near,
+        groups=groups,
+        remarks=sorted(notes, key=lambda note: (note.path, note.about, note.text)),
+        totals=totals(found, names) | loose,
+    )
 
 
-def _lines(plan: Iterable[Row], names: list[str]) -> Iterator[str]:
-    for row in plan:
-        if row.high is not None and row.low is not None:
-            yield "\t".join((_kind(row), names[row.high], names[row.low], printable(row.path)))
+def _show_json(plan: Plan) -> None:
+    json.dump(document(plan), sys.stdout, indent=1)
+    print()
 
 
-def _tree(plan: Iterable[Row], names: list[str]) -> Iterator[str]:
-    for row in plan:
-        above, _, name = row.path.rpartition(b"/")
-        indent = "  " * (above.count(b"/") + 1 if above else 0)
-        shown = indent + printable(name) + ("/" if row.kind == DIR else "")
-        if row.high is None or row.low is None:
-            yield shown
-        elif row.high == row.low:
-            yield f"{shown:<40} {names[row.high]}"
-        else:
-            yield f"{shown:<40} high: {names[row.high]}, low: {names[row.low]}"
+def _show_page(plan: Plan) -> None:
+    page = import_module("mmirrorfs.cli.page")
+    print(page.html(document(plan)))
 
 
-def _counts(plan: Iterable[Row], names: list[str]) -> dict[str, int]:
-    """How many folders are in more than one source, and how many only in each."""
-    counter = Counter(row.have for row in plan if row.kind == DIR and row.high is not None)
-    counts = {"in several": sum(number for have, number in counter.items() if len(have) > 1)}
-    counts |= {f"only in {name}": sum(n for have, n in counter.items() if have == (i,)) for i, name in enumerate(names)}
-    return counts
+def _show_lines(plan: Plan) -> None:
+    for row, high, low in _winners(plan):
+        print(kind_of(row), high, low, printable(row.path), sep="\t")
+    _remark(plan)
 
 
-def _totals(plan: list[Row], names: list[str]) -> str:
-    counts = _counts(plan, names)
-    several = "both" if len(names) == 2 else "several sources"
-    parts = [f"{counts['in several']:,} in {several}"]
-    parts += [f"{counts[f'only in {name}']:,} only in {name}" for name in names]
-    return f"folders: {', '.join(parts)}"
+def _show_table(plan: Plan) -> None:
+    """A line for a spreadsheet: a name that it would take for a formula stands behind ``./``, and is a path still."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    columns = [f"{what} {name}" for what in ("in", "files in") for name in plan.sources]
+    writer.writerow(["type", "high", "low", "path", *columns])
+    for row, high, low in _winners(plan):
+        path = printable(row.path)
+        has = ["yes" if place is not None else "" for place in row.places]
+        files = ["" if count is None else count for count in row.files] or [""] * len(has)
+        writer.writerow([kind_of(row), high, low, f"./{path}" if path[0] in "=+-@" else path, *has, *files])
+    _remark(plan)
 
 
-def _document(plan: list[Row], notes: Iterable[Remark], names: list[str]) -> dict[str, object]:
-    """Paths are in the form of ``text.json_path``."""
-    entries = [
-        {
-            **json_path(row.path),
-            "type": _kind(row),
-            "sources": [names[rank] for rank in row.have],
-            "high": names[row.high] if row.high is not None else None,
-            "low": names[row.low] if row.low is not None else None,
-        }
-        for row in plan
+def _winners(plan: Plan) -> Sequence[tuple[Row, str, str]]:
+    return [
+        (row, plan.sources[row.high], plan.sources[row.low])
+        for row in plan.rows
+        if row.high is not None and row.low is not None
     ]
-    remarked = [{"about": note.about, **json_path(note.path), "text": note.text} for note in notes]
-    return {"sources": names, "entries": entries, "remarks": remarked, "totals": _counts(plan, names)}
+
+
+def _remark(plan: Plan) -> None:
+    """What is not for the program that reads the lines."""
+    sys.stdout.flush()
+    for line in overview.remarks(plan):
+        print(line, file=sys.stderr)
+
+
+_FORMATS: dict[str, Callable[[Plan], None]] = {
+    "tsv": _show_lines,
+    "json": _show_json,
+    "csv": _show_table,
+    "html": _show_page,
+}

@@ -19,12 +19,13 @@ from mmirrorfs.tree import Child, Directory, Entry, Leaf, Merged, Rank, Trees
 Group = tuple[bytes, tuple[Entry | None, ...], tuple[bytes | None, ...] | None]
 """A name of the view, what the sources have under it by rank, and their own spellings where these differ."""
 
-Pairing = Callable[[Trees], Iterable[Group]]
+Pairing = Callable[[Trees, bytes], Iterable[Group]]
+"""Of the directories of one path of the view, and that path."""
 
 EMPTY: Mapping[bytes, Child] = {}
 
 
-def exact(inputs: Trees) -> Iterator[Group]:
+def exact(inputs: Trees, path: bytes = b"") -> Iterator[Group]:
     """Pair names that are equal to the byte."""
     names: dict[bytes, None] = {}
     for directory in inputs:
@@ -40,9 +41,10 @@ def merge(
     pairing: Pairing = exact,
     before: Merged | None = None,
     now_ns: int = 0,
+    path: bytes = b"",
     names: tuple[bytes | None, ...] | None = None,
 ) -> Merged:
-    """Merge the directories of one name; what did not change since ``before`` is ``before``'s own, shared.
+    """Merge the directories of one path; what did not change since ``before`` is ``before``'s own, shared.
 
     ``order`` lists the ranks from the most to the least preferred, ``now_ns`` is the time that a change is
     shown to have happened at, in nanoseconds since the epoch.
@@ -54,12 +56,13 @@ def merge(
     else:
         children = {}
         old = before.children if before is not None else EMPTY
-        for name, found, own in pairing(inputs):
+        above = path + b"/" if path else b""
+        for name, found, own in pairing(inputs, path):
             directories = tuple([entry if isinstance(entry, Directory) else None for entry in found])
             if any(directories):
                 last = old.get(name)
                 last = last if isinstance(last, Merged) else None
-                children[name] = merge(directories, order, pairing, last, now_ns, own)
+                children[name] = merge(directories, order, pairing, last, now_ns, above + name, own)
             else:
                 children[name] = _winner(found, order, own)
     return _timed(Merged(inputs, children, names), before, now_ns)

@@ -1,4 +1,4 @@
-"""Pairing names that are almost the same: by Unicode normal form, by case, without a part that does not count.
+"""Pairing names that are almost the same: by Unicode normal form, by case, loosely, without what does not count.
 
 Rule 1: the name shown is the highest-ranked source's spelling, whole, whatever the view prefers.
 Rule 2: nothing is ever hidden. Where two names of one source fall together, one is paired (the one spelled as the
@@ -8,33 +8,44 @@ Rule 3: a name that is no UTF-8, or of which nothing would be left, is matched e
 Pure: no I/O, no clock. The result of a name is kept, so a quiet merge does not pay for it again.
 """
 
-import math
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache, partial
-from re import _parser  # type: ignore[attr-defined]
 
 from mmirrorfs.merge.index import Group, Pairing, exact
+from mmirrorfs.merge.loose import joined, loose
+from mmirrorfs.merge.settled import Key, Matching, Matchings, Rule, one_for_each
 from mmirrorfs.tree import Entry, Trees
 
-Key = Callable[[bytes], object]
-"""What two names must have in common to be paired."""
-
-MATCHES = ("exact", "nfc", "casefold")
+MATCHES = ("exact", "nfc", "casefold", "loose")
 KEPT = 1 << 18
 """Keys of names that are kept, some 150 bytes each."""
 
 
-def pairing(match: str, ignore: Sequence[re.Pattern[str]]) -> Pairing:
-    """How names are paired: ``match`` is one of MATCHES, ``ignore`` what does not count in a name."""
-    if match == "exact" and not ignore:
+def pairing(match: str, ignore: Sequence[re.Pattern[str]], rules: Sequence[Rule] = ()) -> Pairing:
+    """How names are paired: ``match`` is one of MATCHES, ``ignore`` what does not count in a name.
+
+    Raises ValueError where the rules contradict each other.
+    """
+    if match == "exact" and not ignore and not rules:
         return exact
-    return partial(_groups, lru_cache(KEPT)(key_of(match, ignore)))
+    return partial(_groups, matchings(match, ignore, rules))
+
+
+def matchings(match: str, ignore: Sequence[re.Pattern[str]], rules: Sequence[Rule] = ()) -> Matchings:
+    """What ``pairing`` goes by. Raises ValueError where the rules contradict each other."""
+    stricter = MATCHES[MATCHES.index(match) :: -1]
+    return Matchings([lru_cache(KEPT)(key_of(match, ignore)), *[key_of(other, ()) for other in stricter]], rules)
 
 
 def key_of(match: str, ignore: Sequence[re.Pattern[str]]) -> Key:
-    """The key of a name under ``match`` and ``ignore``: a text, or the name itself where it matches exactly only."""
+    """The key of a name under ``match`` and ``ignore``: a text, or the name itself where it matches exactly only.
+
+    Under "loose" it may be a ``loose.Title``; which of these are one depends on all names in the directory, and
+    ``keyed`` says it.
+    """
 
     def key(name: bytes) -> object:
         try:
@@ -48,16 +59,19 @@ def key_of(match: str, ignore: Sequence[re.Pattern[str]]) -> Key:
     return key
 
 
-def _folded(text: str, match: str) -> str:
+def _folded(text: str, match: str) -> object:
     if match == "exact":
         return text
     text = unicodedata.normalize("NFC", text)
-    return text if match == "nfc" else unicodedata.normalize("NFC", text.casefold())
+    if match == "nfc":
+        return text
+    text = unicodedata.normalize("NFC", text.casefold())
+    return text if match == "casefold" else loose(text)
 
 
-def _groups(key: Key, inputs: Trees) -> Iterator[Group]:
+def _groups(matchings: Matchings, inputs: Trees, path: bytes) -> Iterator[Group]:
     """The names of several directories, paired; in no particular order."""
-    spellings = [_by_key(directory.entries if directory is not None else (), key) for directory in inputs]
+    spellings = keyed(inputs, matchings.at(path))
     strays: dict[bytes, list[Entry | None]] = {}
     for common in dict.fromkeys(one for spelling in spellings for one in spelling):
         candidates = [spelling.get(common, []) for spelling in spellings]
@@ -73,8 +87,22 @@ def _groups(key: Key, inputs: Trees) -> Iterator[Group]:
         yield name, tuple(entries), None
 
 
+def keyed(inputs: Trees, matching: Matching) -> list[dict[object, list[bytes]]]:
+    """The names of each directory by what pairs them with those of the others, the first of one key first."""
+    spellings = [_by_key(directory.entries if directory is not None else (), matching.key) for directory in inputs]
+    taken = joined(spellings)
+    if matching.same:
+        taken = one_for_each([*taken.items(), *matching.same.items()])
+    if taken:
+        for rank, spelling in enumerate(spellings):
+            again: dict[object, list[bytes]] = {}
+            for own, names in spelling.items():
+                again.setdefault(taken.get(own, own), []).extend(names)
+            spellings[rank] = again
+    return spellings
+
+
 def _by_key(names: Iterable[bytes], key: Key) -> dict[object, list[bytes]]:
-    """The names of one directory by key, those of one key in byte order."""
     found: dict[object, list[bytes]] = {}
     for name in sorted(names):
         found.setdefault(key(name), []).append(name)
@@ -86,66 +114,58 @@ def _entry(inputs: Trees, rank: int, name: bytes | None) -> Entry | None:
     return directory.entries.get(name) if directory is not None and name is not None else None
 
 
-def collisions(inputs: Trees, key: Key) -> Iterator[tuple[int, bytes, bytes]]:
+def collisions(inputs: Trees, matching: Matching) -> Iterator[tuple[int, bytes, bytes]]:
     """(rank, name paired or first, name that stays beside it) where names of one source fall together."""
-    for rank, directory in enumerate(inputs):
-        for names in _by_key(directory.entries if directory is not None else (), key).values():
+    for rank, spelling in enumerate(keyed(inputs, matching)):
+        for names in spelling.values():
             for other in names[1:]:
                 yield rank, names[0], other
+
+
+LONGEST = 200
+"""Characters of a pattern."""
+MOST_WAYS = 1 << 18
+"""In which a pattern may match from one character of a name on: two repeats, and 16 alternatives beside them."""
+
+_LITERAL = re.compile(r"\\[^1-9]|\[\^?\]?(?:\\.|[^\]\\])*\]", re.DOTALL)
+_REFUSED = (
+    (re.compile(r"\\"), r"it refers back to a group, as \1 does"),
+    (re.compile(r"\(\?(?!:|i\))"), "it has a (? that is neither (?: nor (?i)"),
+    (re.compile(r"\)[*+{]"), "it repeats a group; repeat single characters and [classes] only"),
+)
+_REPEAT = re.compile(r"[*+]|\{\d*,\d*\}")
+_INNERMOST = re.compile(r"\((?:\?:|\?i)?([^()]*)\)")
 
 
 def compiled(pattern: str) -> re.Pattern[str]:
     """A pattern for ``ignore``. Raises ValueError for one that is wrong, or may take for ever on some name.
 
-    A repeat or a choice within a repeat, or more than three wide repeats, makes the time grow beyond reason with the
-    length of a hostile name; names have up to LONGEST bytes.
+    A name has 255 bytes at most, so that a repeat matches in 128 ways on the average, a "?" in 2, and alternatives in
+    as many as there are; all of it in no more than their product, as no group is repeated. That makes at most
+    255 * MOST_WAYS steps, about a second.
     """
+    if len(pattern) > LONGEST:
+        raise ValueError(f"it has more than {LONGEST} characters")
     try:
-        made, parsed = re.compile(pattern), _parser.parse(pattern)
+        with warnings.catch_warnings(action="ignore", category=FutureWarning):  # of "[[", which may nest one day
+            made = re.compile(pattern)
     except (re.error, OverflowError, RecursionError) as error:
         raise ValueError(str(error)) from None
+    bare = _LITERAL.sub("x", pattern)
+    for refused, what in _REFUSED:
+        if refused.search(bare):
+            raise ValueError(f"it may take for ever: {what}")
+    if _ways(bare) > MOST_WAYS:
+        raise ValueError("it may take for ever: two of * + {m,n} at most, and 16 alternatives by | and ? beside them")
     if made.search(""):
         raise ValueError("it matches nothing at all, and so everywhere")
-    if re.search(r"\\[1-9]|\(\?P=|\(\?\(", pattern):
-        raise ValueError("it refers back to a group, and may take for ever")
-    if _ways(parsed, False) > MOST_WAYS:
-        raise ValueError("it has repeats within repeats, or too many of them, and may take for ever")
     return made
 
 
-LONGEST = 255
-MOST_WAYS = 1 << 26
-"""Three repeats of anything, and a little more."""
-
-
-def _ways(parsed: "_parser.SubPattern", repeated: bool) -> float:
-    """In how many ways a text may be tried, as an order of magnitude; infinity where they grow with its length.
-
-    Goes by the syntax tree of ``re`` itself, which has no public name: what is not a repeat or a choice there is
-    only looked through.
-    """
-    ways = 1.0
-    for operation, what in parsed:
-        own, again = 1, repeated
-        if str(operation).endswith("_REPEAT"):
-            least, most = what[0], min(int(what[1]), LONGEST)
-            own, again = max(most - least, 0) + 1, repeated or most > 1
-        elif str(operation) == "BRANCH" and not _is_told_by_first_letter(what[1]):
-            own = len(what[1])
-        if repeated and own > 1:
-            return math.inf
-        ways *= own * math.prod(_ways(inner, again) for inner in _patterns_in(what))
-    return ways
-
-
-def _is_told_by_first_letter(choices: "Sequence[_parser.SubPattern]") -> bool:
-    firsts = [choice[0][1] for choice in choices if len(choice) and str(choice[0][0]) == "LITERAL"]
-    return len({chr(first).casefold() for first in firsts}) == len(choices)
-
-
-def _patterns_in(what: object) -> "Iterator[_parser.SubPattern]":
-    if isinstance(what, _parser.SubPattern):
-        yield what
-    elif isinstance(what, tuple | list):
-        for part in what:
-            yield from _patterns_in(part)
+def _ways(bare: str) -> int:
+    """In how many ways a pattern without escapes and classes may match from one character of a name on."""
+    ways = 1
+    while inner := _INNERMOST.search(bare):
+        ways *= _ways(inner[1])
+        bare = bare[: inner.start()] + bare[inner.end() :]
+    return ways * int(128 ** len(_REPEAT.findall(bare)) * 2 ** bare.count("?")) * (1 + bare.count("|"))

@@ -1,26 +1,42 @@
-"""Who would win what, and what needs a person's eye: the merge told as rows instead of an index. Pure."""
+"""Who would win what: the merge told as rows instead of an index, and the values that a plan is made of. Pure."""
 
-import re
-import unicodedata
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from mmirrorfs.attributes import DIR
 from mmirrorfs.merge.index import Pairing, exact, merge
-from mmirrorfs.merge.names import Key, collisions
 from mmirrorfs.tree import Directory, Entry, Leaf, Merged, Rank, Trees
+
+Ranks = tuple[Rank, ...]
+Places = tuple[bytes | None, ...]
+"""A path in each source, by rank; None where a source does not have it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One entry of the views. ``have`` are the ranks of the sources that have it; a merged directory has no winner."""
+    """One entry of the views. A merged directory has no winner.
+
+    ``places`` has only sources that have what is shown: not one whose file a directory takes the place of. ``files``
+    are the numbers of files in a folder by rank, None where they were not counted.
+    """
 
     path: bytes
     kind: int
-    have: tuple[Rank, ...]
+    places: Places
     high: Rank | None
     low: Rank | None
+    files: tuple[int | None, ...] = ()
+
+    @property
+    def have(self) -> Ranks:
+        """The sources that have it."""
+        return tuple(Rank(rank) for rank, place in enumerate(self.places) if place is not None)
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is a directory that is taken whole."""
+        return self.kind == DIR and self.high is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,125 +48,107 @@ class Remark:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Near:
+    """Names in one directory of the view, ``place``, that are not paired and probably mean the same.
+
+    ``names`` come with the sources that have them, and ``places`` are their paths there. ``rule`` is what pairs them:
+    nfc, casefold, loose, ignore or same, and ``advice`` says it in the words of the command line, or of the
+    configuration file for "same".
+    """
+
+    place: bytes
+    names: tuple[tuple[bytes, Ranks], ...]
+    places: tuple[Places, ...]
+    reason: str
+    rule: str
+    advice: str
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Near misses that have the reason, and the advice, in common."""
+
+    count: int
+    text: str
+    advice: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that ``--simulate`` has to say; ``sources`` are the sources' names by rank."""
+
+    sources: tuple[str, ...]
+    depth: int
+    match: str
+    ignores: tuple[str, ...]
+    rows: Sequence[Row]
+    near: Sequence[Near]
+    groups: Sequence[Group]
+    remarks: Sequence[Remark]
+    totals: Mapping[str, int]
+
+
 def rows(trees: Trees, pairing: Pairing = exact) -> Iterator[Row]:
     """All entries down to the depth, each directory followed by what is in it, in byte order."""
     ranks = [Rank(rank) for rank in range(len(trees))]
-    yield from _rows(merge(trees, ranks, pairing), merge(trees, ranks[::-1], pairing), b"", pairing)
+    yield from _rows(
+        merge(trees, ranks, pairing), merge(trees, ranks[::-1], pairing), b"", (b"",) * len(trees), pairing
+    )
 
 
-def _rows(high: Merged, low: Merged, prefix: bytes, pairing: Pairing) -> Iterator[Row]:
-    having = {name: _having(found) for name, found, _ in pairing(high.inputs)}
+def _rows(high: Merged, low: Merged, path: bytes, places: Places, pairing: Pairing) -> Iterator[Row]:
+    found = {name: (entries, own) for name, entries, own in pairing(high.inputs, path)}
     for name in sorted(high.children):
         best, last = high.children[name], low.children[name]
-        path = prefix + name
+        entries, own = found[name]
+        shown = joined(path, name)
         if isinstance(best, Merged) and isinstance(last, Merged):
-            yield Row(path, DIR, having[name], None, None)
-            yield from _rows(best, last, path + b"/", pairing)
+            below = _places(places, name, entries, own, True)
+            yield Row(shown, DIR, below, None, None)
+            yield from _rows(best, last, shown, below, pairing)
         elif isinstance(best, Leaf) and isinstance(last, Leaf):
-            yield Row(path, best.kind, having[name], best.source, last.source)
+            below = _places(places, name, entries, own, best.kind == DIR)
+            yield Row(shown, best.kind, below, best.source, last.source)
 
 
-def _having(inputs: Sequence[object | None]) -> tuple[Rank, ...]:
-    return tuple(Rank(rank) for rank, found in enumerate(inputs) if found is not None)
+def _places(
+    above: Places, name: bytes, entries: Sequence[Entry | None], own: Places | None, directories: bool
+) -> Places:
+    """The paths of what is shown, in the sources that have it: directories, where it is one."""
+    return tuple(
+        joined(place, (own[rank] if own is not None else None) or name)
+        if place is not None and entry is not None and (is_directory(entry) or not directories)
+        else None
+        for rank, (place, entry) in enumerate(zip(above, entries, strict=True))
+    )
 
 
-def remarks(trees: Trees, names: Sequence[str], pairing: Pairing = exact, key: Key = bytes) -> list[Remark]:
-    """What needs a person's eye; ``names`` are the sources' names, by rank, ``key`` is what the pairing goes by.
-
-    Sorted by path.
-    """
-    found: list[Remark] = []
-    queue: list[tuple[bytes, Trees]] = [(b"", trees)]
-    for path, inputs in queue:
-        prefix = path + b"/" if path else b""
-        groups = {name: entries for name, entries, _ in pairing(inputs)}
-        found += _in_directory(path, prefix, inputs, names)
-        found += _in_groups(prefix, groups, names)
-        found += _collisions(prefix, inputs, names, key)
-        for name, entries in groups.items():
-            directories = tuple(entry if isinstance(entry, Directory) else None for entry in entries)
-            if any(directories):
-                queue.append((prefix + name, directories))
-    return sorted(found, key=lambda remark: (remark.path, remark.about))
+def joined(above: bytes, name: bytes) -> bytes:
+    """The path of a name in a directory; that of the root is empty."""
+    return above + b"/" + name if above else name
 
 
-def _in_directory(path: bytes, prefix: bytes, inputs: Trees, names: Sequence[str]) -> Iterator[Remark]:
-    for rank, directory in enumerate(inputs):
-        if directory is not None and directory.errno:
-            yield Remark("unreadable", path, f"cannot be listed in {names[rank]}")
-        for name in directory.links if directory is not None else ():
-            yield Remark("link", prefix + name, f"symbolic link in {names[rank]}, left out")
-
-
-def _in_groups(prefix: bytes, groups: dict[bytes, tuple[Entry | None, ...]], names: Sequence[str]) -> Iterator[Remark]:
-    for name, entries in groups.items():
-        if len({_is_directory(entry) for entry in entries if entry is not None}) == 2:
-            yield Remark("conflict", prefix + name, _conflict(entries, names))
-    yield from _near_misses(prefix, groups, names)
-
-
-def _collisions(prefix: bytes, inputs: Trees, names: Sequence[str], key: Key) -> Iterator[Remark]:
-    for rank, first, other in collisions(inputs, key):
-        text = f"falls together with {first.decode(errors='replace')!r} in {names[rank]}: both are shown"
-        yield Remark("collision", prefix + other, text)
-
-
-def _conflict(entries: Sequence[Entry | None], names: Sequence[str]) -> str:
-    have = [(_is_directory(entry), names[rank]) for rank, entry in enumerate(entries) if entry is not None]
-    folders = ", ".join(name for is_directory, name in have if is_directory)
-    others = ", ".join(name for is_directory, name in have if not is_directory)
-    return f"a directory in {folders}, a file in {others}: the directory is shown"
-
-
-def _is_directory(entry: Entry) -> bool:
+def is_directory(entry: Entry) -> bool:
+    """Whether it is a directory, above the depth or at it."""
     return isinstance(entry, Directory) or entry.kind == DIR
 
 
-_SUFFIX = re.compile(r"\s*[\[({][^\[\](){}]*[\])}]\s*$")
-
-_SUFFIXED = "a bracketed suffix (--ignore pairs them)"
-
-_LIKENESSES: tuple[tuple[str, Callable[[str], str]], ...] = (
-    ("Unicode normal form only (--match nfc pairs them)", lambda text: unicodedata.normalize("NFC", text)),
-    ("case only (--match casefold pairs them)", lambda text: unicodedata.normalize("NFC", text).casefold()),
-    ("outer blanks (--ignore pairs them)", lambda text: unicodedata.normalize("NFC", text).casefold().strip()),
-    (_SUFFIXED, lambda text: _SUFFIX.sub("", unicodedata.normalize("NFC", text).casefold().strip())),
-)
-"""What two names may differ by, from the least to the most; each is blind to all before it too."""
+def totals(plan: Iterable[Row], names: Sequence[str]) -> dict[str, int]:
+    """How many folders there are, how many are in more than one source, and how many only in each."""
+    counter = Counter(row.have for row in plan if row.is_folder)
+    counts = {"folders": counter.total(), "in both": sum(n for have, n in counter.items() if len(have) > 1)}
+    return counts | {f"only in {name}": counter[(Rank(rank),)] for rank, name in enumerate(names)}
 
 
-def _near_misses(prefix: bytes, found: dict[bytes, tuple[Entry | None, ...]], names: Sequence[str]) -> Iterator[Remark]:
-    """Directories of different sources that were not paired though their names are nearly the same."""
-    groups: dict[str, list[bytes]] = defaultdict(list)
-    loosest = _LIKENESSES[-1][1]
-    for name, entries in found.items():
-        text = _text(name)
-        if text is not None and any(entry is not None and _is_directory(entry) for entry in entries):
-            groups[loosest(text) or text].append(name)
-    for alike in groups.values():
-        for name in sorted(alike)[1:]:
-            first = min(alike)
-            one, other = _sources(found[first]), _sources(found[name])
-            if one != other:
-                what = _difference(first.decode(), name.decode())
-                where = f"{_list(one, names)} has another spelling of what {_list(other, names)} has"
-                yield Remark("near miss", prefix + name, f"differs from {first.decode()!r} by {what}: {where}")
-
-
-def _difference(one: str, other: str) -> str:
-    return next(what for what, blind in _LIKENESSES if blind(one) == blind(other) or what == _SUFFIXED)
-
-
-def _text(name: bytes) -> str | None:
-    try:
-        return name.decode()
-    except UnicodeDecodeError:
-        return None
-
-
-def _sources(entries: Sequence[Entry | None]) -> frozenset[int]:
-    return frozenset(rank for rank, entry in enumerate(entries) if entry is not None)
-
-
-def _list(ranks: frozenset[int], names: Sequence[str]) -> str:
-    return ", ".join(names[rank] for rank in sorted(ranks))
+def in_several(trees: Trees, pairing: Pairing) -> int:
+    """How many folders are in more than one source, where names are paired like that."""
+    count, queue = 0, [(b"", trees)]
+    for path, inputs in queue:
+        for name, entries, _ in pairing(inputs, path):
+            directories = tuple(entry if isinstance(entry, Directory) else None for entry in entries)
+            if any(directories):
+                queue.append((joined(path, name), directories))
+            else:
+                count += sum(entry is not None and is_directory(entry) for entry in entries) > 1
+    return count

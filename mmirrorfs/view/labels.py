@@ -69,7 +69,7 @@ class Labels:
 
     def _beside(self, above: Merged, place: MergedNode, name: bytes, leaf: Leaf) -> list[tuple[Rank, bytes]]:
         """The entries of other sources that were paired with it, in the view's order."""
-        group = next(group for group in self._view.pairing(above.inputs) if group[0] == name)
+        group = next(group for group in self._view.pairing(above.inputs, place.path) if group[0] == name)
         own = group[2] or [name] * len(above.inputs)
         others = [rank for rank in self._view.inodes.order if group[1][rank] is not None and rank != leaf.source]
         return [(rank, join(place.path_in(rank), own[rank] or name)) for rank in others]

@@ -1,0 +1,177 @@
+"""What is compared to find near misses: directories that not all sources have, by the directory they are in. Pure."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TypeVar
+
+from mmirrorfs.merge.advice import Match
+from mmirrorfs.merge.alike import base_of, differences
+from mmirrorfs.merge.index import Pairing
+from mmirrorfs.merge.plan import Places, Ranks, is_directory, joined
+from mmirrorfs.merge.settled import Rule
+from mmirrorfs.tree import Directory, Rank, Trees
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Place:
+    """A directory of the view, and the directories that it is in the sources.
+
+    Where it is some only because of a near miss, ``once`` says which, and ``under`` is the match that pairs them; None
+    for one that only the configuration file can have.
+    """
+
+    path: bytes
+    places: Places
+    inputs: Trees
+    once: str = ""
+    under: Match | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidate:
+    """A directory that not all sources have: its name in the view, its paths in them, and what it is in each.
+
+    ``apart`` are the rules by which it is to stay apart from others.
+    """
+
+    name: bytes
+    text: str
+    places: Places
+    directories: Trees
+    apart: frozenset[Rule] = frozenset()
+
+    @property
+    def have(self) -> Ranks:
+        """The sources that have it."""
+        return tuple(Rank(rank) for rank, place in enumerate(self.places) if place is not None)
+
+    @property
+    def titles(self) -> frozenset[str]:
+        """The directories in it, as ``loose`` compares them without years and articles."""
+        names = {name for directory in self.directories if directory is not None for name in directory.entries}
+        return frozenset(base_of(text) for name in names if (text := _text(name)) is not None)
+
+    def may_be(self, other: "Candidate") -> bool:
+        """Whether no source has both, and nobody has said that they are two."""
+        both = any(one is not None and two is not None for one, two in zip(self.places, other.places, strict=True))
+        return not both and self.apart.isdisjoint(other.apart)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cluster:
+    """Candidates that are held for one, the highest source's first; by what they differ, in a few words each.
+
+    ``common`` is how many directories in them have the same name.
+    """
+
+    place: Place
+    members: tuple[Candidate, ...]
+    differs: tuple[str, ...]
+    common: int = 0
+
+    @property
+    def reason(self) -> str:
+        """Why they are held for one."""
+        common = f"have {self.common} folder{'s' if self.common > 1 else ''} in common" if self.common else ""
+        differ = f"differ by {', '.join(self.differs)}" if self.differs else ""
+        once = f", once {self.place.once} are one" if self.place.once else ""
+        return " and ".join(filter(None, (differ, common))) + once
+
+
+def cluster(place: Place, members: Iterable[Candidate], differs: tuple[str, ...], common: int = 0) -> Cluster:
+    """A cluster with its members in order."""
+    return Cluster(place, tuple(sorted(members, key=lambda member: member.have)), differs, common)
+
+
+@dataclass(slots=True, eq=False)
+class Level:
+    """A place, its candidates, and the groups of directories that are paired there already."""
+
+    place: Place
+    candidates: list[Candidate]
+    paired: list[Place]
+
+
+def level(place: Place, now: Match) -> Level:
+    """Look through a place, where names are paired as they are now."""
+    present = sum(directory is not None for directory in place.inputs)
+    found = Level(place, [], [])
+    apart = _apart(place, now)
+    for name, entries, own in now.pairing(place.inputs, place.path):
+        own = own or (name,) * len(entries)
+        places = tuple(
+            joined(above, spelling or name) if entry is not None and above is not None and is_directory(entry) else None
+            for above, spelling, entry in zip(place.places, own, entries, strict=True)
+        )
+        directories = tuple([entry if isinstance(entry, Directory) else None for entry in entries])
+        have = len(places) - places.count(None)
+        if 0 < have < present and (text := _text(name)) is not None:
+            found.candidates.append(Candidate(name, text, places, directories, apart(name)))
+        if sum(directory is not None for directory in directories) > 1:
+            found.paired.append(Place(joined(place.path, name), places, directories, place.once, place.under))
+    if not _meet({candidate.have for candidate in found.candidates}):
+        found.candidates = []
+    return found
+
+
+def _text(name: bytes) -> str | None:
+    try:
+        return name.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _apart(place: Place, now: Match) -> Callable[[bytes], frozenset[Rule]]:
+    """The rules by which a name is to stay apart from others there."""
+    if not now.rules:
+        return lambda name: frozenset()
+    key, _, rules = now.matchings.at(place.path)
+    named = [(rule, {key(name) for name in rule.names}) for rule in rules if not rule.is_same]
+    return lambda name: frozenset(rule for rule, keys in named if key(name) in keys)
+
+
+def _meet(having: Iterable[Ranks]) -> bool:
+    """Whether any two of them have no source in common."""
+    return any(set(one).isdisjoint(other) for one, other in combinations(having, 2))
+
+
+def paired_by(level: Level, loosely: Pairing) -> Iterator[Cluster]:
+    """The candidates that a looser pairing would pair."""
+    if not level.candidates:
+        return
+    own = {place: one for one in level.candidates for place in enumerate(one.places) if place[1] is not None}
+    for name, entries, spellings in loosely(level.place.inputs, level.place.path):
+        spelled_as = spellings or (name,) * len(entries)
+        members: dict[Candidate, None] = {}
+        for rank, (entry, spelling) in enumerate(zip(entries, spelled_as, strict=True)):
+            above = level.place.places[rank]
+            one = own.get((rank, joined(above, spelling or name))) if entry is not None and above is not None else None
+            if one is not None:
+                members[one] = None
+        apart = [one for one in members if all(one.may_be(other) for other in members if other is not one)]
+        if len(apart) > 1:
+            differs = differences(apart[0].text, apart[1].text)
+            yield cluster(level.place, apart, differs, len(apart[0].titles & apart[1].titles))
+
+
+def beneath(clusters: Iterable[tuple[Cluster, Match | None]], levels: Iterable[Level]) -> Iterator[Place]:
+    """Where to look next: in what is paired, and in near misses as if they were, by the match that pairs them."""
+    taken: set[bytes] = set()
+    for found, match in clusters:
+        taken.update(joined(found.place.path, member.name) for member in found.members)
+        directories = _united([member.directories for member in found.members])
+        if sum(directory is not None for directory in directories) > 1:
+            once = " and ".join(f"'{member.text}'" for member in found.members)
+            path = joined(found.place.path, found.members[0].name)
+            yield Place(path, _united([member.places for member in found.members]), directories, once, match)
+    for one in levels:
+        yield from (place for place in one.paired if place.path not in taken)
+
+
+T = TypeVar("T")
+
+
+def _united(values: Iterable[tuple[T | None, ...]]) -> tuple[T | None, ...]:
+    """Of some tuples that have nothing in the same position what any has in each."""
+    return tuple([next((value for value in column if value is not None), None) for column in zip(*values, strict=True)])

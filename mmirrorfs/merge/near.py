@@ -1,0 +1,73 @@
+"""Near misses: directories of different sources that are not paired, and probably are the same.
+
+Level by level: what the loosest match would pair, and what is probably one all the same (``likely``). What is in them
+is compared too, though nothing has paired them yet. Each is given the least advice that works (``trials``).
+
+Rule 1: each name is in one near miss at most, and no source has two names of one.
+Rule 2: a name that is no UTF-8 is compared with none.
+Rule 3: what is advised was tried on these very sources; what nothing pairs is no near miss.
+
+Pure: no I/O, no clock.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+
+from mmirrorfs.merge.advice import Match
+from mmirrorfs.merge.alike import Ratio, ratio
+from mmirrorfs.merge.candidates import Place, beneath, level, paired_by
+from mmirrorfs.merge.likely import likely
+from mmirrorfs.merge.names import MATCHES
+from mmirrorfs.merge.plan import Group, Near
+from mmirrorfs.merge.trials import Advised, Adviser
+from mmirrorfs.tree import Trees
+
+
+def near_misses(trees: Trees, now: Match, ratio: Ratio = ratio) -> tuple[list[Near], list[Group]]:
+    """All of them, sorted by directory and names, and what many have in common; ``now`` is how names are paired."""
+    loosely, adviser = now.with_match(MATCHES[-1]).pairing, Adviser(trees, now)
+    places = [Place(b"", (b"",) * len(trees), trees)]
+    found: list[Advised] = []
+    while places:
+        looked = [level(place, now) for place in places]
+        clusters = [cluster for one in looked for cluster in paired_by(one, loosely)]
+        taken = {member for cluster in clusters for member in cluster.members}
+        left = [(one.place, [name for name in one.candidates if name not in taken]) for one in looked]
+        clusters += likely(left, ratio)
+        advised = adviser.advised(clusters)
+        found += advised
+        places = list(beneath([(one.cluster, one.match) for one in advised], looked))
+    found.sort(key=lambda one: (one.cluster.place.path, [member.name for member in one.cluster.members]))
+    return [_near(one, now) for one in found], list(_groups(found, now))
+
+
+def _near(advised: Advised, now: Match) -> Near:
+    cluster, _, match, hand = advised
+    rule, advice = "ignore" if match.ignores != now.ignores else match.name, match.advice(now)
+    return Near(
+        place=cluster.place.path,
+        names=tuple((member.name, member.have) for member in cluster.members),
+        places=tuple(member.places for member in cluster.members),
+        reason=cluster.reason,
+        rule=rule if hand is None else "same",
+        advice=advice if hand is None else hand.advice,
+    )
+
+
+def _groups(found: Iterable[Advised], now: Match) -> Iterator[Group]:
+    """What many have in common that a command line pairs, the most frequent first."""
+    groups: dict[Match, list[Advised]] = defaultdict(list)
+    for one in found:
+        if one.hand is None:
+            groups[one.match].append(one)
+    for match, some in sorted(groups.items(), key=lambda item: (-len(item[1]), item[0].name, item[0].ignores)):
+        if len(some) > 1:
+            yield Group(len(some), _text(match, some, now), match.advice(now))
+
+
+def _text(match: Match, some: Sequence[Advised], now: Match) -> str:
+    """By what they differ: the affixes that the advice is about, else what is the most frequent."""
+    kinds = Counter(kind for one in some for kind in one.cluster.differs)
+    affixes = {cut.kind: None for one in some for cut in one.cuts if cut.pattern in match.ignores}
+    words = [*affixes, *(["case"] if affixes and match.name != now.name else [])]
+    return ", ".join(words or [kind for kind, _ in kinds.most_common(4)])

@@ -1,0 +1,60 @@
+"""How many files a folder holds: what is no directory, at any level in it, as the view would show it.
+
+Blocking: in a thread that may wait for the source. Raises OSError where not all of it could be listed.
+"""
+
+import os
+import stat
+from collections.abc import Callable
+
+from mmirrorfs.source.reader import CODEC, Reader
+from mmirrorfs.source.walks import join
+
+MOST = 10_000
+"""Files that are counted in a folder; there may be more."""
+
+
+class Elsewhere(OSError):
+    """A part of a local source lies on a filesystem that is not local, and may hang."""
+
+
+def count_files(reader: Reader, folder: bytes, is_local: Callable[[bytes], bool]) -> int:
+    """The number of files in a folder, up to MOST; each directory in it counts once, by (dev, ino)."""
+    count, seen, waiting = 0, set[tuple[int, int]](), [folder]
+    local = is_local(b"")
+    for path in waiting:
+        if local and not is_local(path):
+            raise Elsewhere
+        fd = reader.open_directory(path)
+        try:
+            st = os.fstat(fd)
+            if (st.st_dev, st.st_ino) in seen:
+                continue
+            seen.add((st.st_dev, st.st_ino))
+            files, below = _listed(reader, path, fd)
+        finally:
+            os.close(fd)
+        count += files
+        if count >= MOST:
+            return MOST
+        waiting += below
+    return count
+
+
+def _listed(reader: Reader, path: bytes, fd: int) -> tuple[int, list[bytes]]:
+    """The number of files in an open directory, and the paths of the directories."""
+    files, below = 0, list[bytes]()
+    with os.scandir(fd) as listing:
+        for entry in listing:
+            name = entry.name.encode(CODEC, "surrogateescape")
+            if reader.excluded(name):
+                continue
+            is_directory = entry.is_dir(follow_symlinks=False)
+            if not is_directory and reader.follow and entry.is_symlink():
+                attr = reader.attributes_of(path, name, entry)
+                is_directory = attr is not None and stat.S_ISDIR(attr.mode)
+            if is_directory:
+                below.append(join(path, name))
+            else:
+                files += 1
+    return files, below

@@ -1,0 +1,103 @@
+"""How many files folders hold in a plan: at every level, as the view would show them."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from mmirrorfs.source.count import MOST, count_files
+from mmirrorfs.source.exclude import excluded_by
+from mmirrorfs.source.reader import Reader
+from tests.support.mounts import COMMAND
+from tests.support.running import called
+from tests.support.trees import Link, Tree, grow
+from tests.support.users import NOBODY, WITHOUT_OVERRIDE, needs_root, run
+
+START = ("--simulate", "flac/", "mp3/", "--depth=1")
+
+
+def everywhere(path: bytes) -> bool:
+    return True
+
+
+def count(root: Path, *exclude: str, follow: bool = False) -> int:
+    return count_files(Reader(os.fsencode(root), excluded_by(exclude), follow), b"album", everywhere)
+
+
+def told(place: Path, *words: str) -> tuple[dict[str, dict[str, int]], dict[str, str]]:
+    """The numbers of files by path, and the remarks on folders by path, and what about them."""
+    document = json.loads(called(place, *START, "--json", *words).stdout)
+    files = {entry["path"]: entry["files"] for entry in document["entries"]}
+    return files, {note["path"]: f"{note['about']}: {note['text']}" for note in document["remarks"]}
+
+
+def test_files_are_counted_at_every_level_and_what_is_excluded_is_not(tmp_path: Path) -> None:
+    tree: Tree = {
+        b"1": b"",
+        b"Disc 1": {b"1": b"", b"2": b"", b"@eaDir": {b"x": b""}},
+        b"Disc 2": {},
+        b".DS_Store": b"",
+    }
+    grow(tmp_path / "album", tree)
+    os.mkfifo(tmp_path / "album/fifo")
+    assert count(tmp_path) == 6
+    assert count(tmp_path, "@eaDir", ".DS_Store") == 4
+
+
+def test_a_link_is_a_file_unless_it_is_followed_to_a_directory(tmp_path: Path) -> None:
+    grow(tmp_path, {b"album": {b"1": b"", b"other": Link(b"../other"), b"loop": Link(b".."), b"dead": Link(b"no")}})
+    grow(tmp_path, {b"other": {b"2": b"", b"3": b""}})
+    assert count(tmp_path) == 4
+    assert count(tmp_path, follow=True) == 1 + 2 + 2, "the loop and the dead link are shown as links"
+
+
+def test_counting_ends_where_nobody_cares_any_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    grow(tmp_path, {b"album": {b"%d" % number: {b"1": b"", b"2": b""} for number in range(10)}})
+    assert MOST >= 1000
+    monkeypatch.setattr("mmirrorfs.source.count.MOST", 5)
+    assert count(tmp_path) == 5
+
+
+def test_only_folders_that_several_sources_have_are_counted(tmp_path: Path) -> None:
+    grow(tmp_path / "flac", {b"a": {b"1": b""}, b"b": {b"1": b""}})
+    grow(tmp_path / "mp3", {b"a": {}, b"c": {b"1": b""}})
+    files, notes = told(tmp_path)
+    assert files == {"a": {"flac": 1, "mp3": 0}, "b": {}, "c": {}}
+    assert notes == {"a": "empty: mp3, which wins in the low view, has no file against 1 in flac"}
+    assert told(tmp_path, "--crawl=off") == ({"a": {}, "b": {}, "c": {}}, {})
+
+
+@pytest.mark.parametrize(
+    ("winner", "other", "said"), [(5, 12, True), (6, 12, False), (12, 13, False), (1, 2, False), (1, 3, True)]
+)
+def test_less_than_half_of_the_files_is_remarked(tmp_path: Path, winner: int, other: int, said: bool) -> None:
+    grow(tmp_path / "flac", {b"a": {b"%d" % number: b"" for number in range(winner)}})
+    grow(tmp_path / "mp3", {b"a": {b"%d" % number: b"" for number in range(other)}})
+    assert bool(told(tmp_path)[1]) == said
+
+
+def test_folders_are_counted_under_the_name_that_each_source_has(tmp_path: Path) -> None:
+    grow(tmp_path / "flac", {"Bj\u00f6rk".encode(): {b"1": b""}})
+    grow(tmp_path / "mp3", {"Bjo\u0308rk".encode(): {b"1": b"", b"2": b""}})
+    assert told(tmp_path, "--match=nfc")[0] == {"Bj\u00f6rk": {"flac": 1, "mp3": 2}}
+
+
+@needs_root
+def test_a_folder_that_cannot_be_listed_is_said_and_makes_it_end_with_1(tmp_path: Path) -> None:
+    closed = grow(tmp_path / "flac/a", {b"1": b""})
+    closed.chmod(0o700)
+    os.chown(closed, NOBODY, NOBODY)
+    grow(tmp_path / "mp3", {b"a": {b"1": b""}})
+    done = run("env", "-C", tmp_path, *WITHOUT_OVERRIDE, *COMMAND, *START)
+    assert done.returncode == 1
+    assert b"unreadable: a: cannot be listed in flac: Permission denied" in done.stderr
+
+
+def test_a_folder_that_has_gone_meanwhile_is_not_counted(tmp_path: Path) -> None:
+    grow(tmp_path, {b"album": {b"1": b""}})
+    reader = Reader(os.fsencode(tmp_path))
+    shutil.rmtree(tmp_path / "album")
+    with pytest.raises(FileNotFoundError):
+        count_files(reader, b"album", everywhere)
