@@ -4,6 +4,7 @@ import os
 import tomllib
 import unicodedata
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,8 @@ from tests.support.accessible import contrasts, nameless
 from tests.support.browser import Browser, browsing
 from tests.support.limit import limit
 from tests.support.plans import Document, near_miss, planned
+from tests.support.running import called
+from tests.support.trees import folders, grow
 
 SECONDS = 30.0
 """How long the browser may take to start, and a test to end."""
@@ -378,6 +381,25 @@ def test_a_name_that_is_not_utf8_is_shown_and_said_to_have_no_lines(browser: Bro
     browser.click(".tab", "Near misses")
     assert "Not UTF-8: a configuration file cannot hold this name." in browser.texts(".miss > p")
     assert browser.all(".choice") == []
+
+
+def test_what_is_ticked_on_the_page_of_a_command_is_paired_by_the_next(browser: Browser, tmp_path: Path) -> None:
+    one, other = b'Mira "Q" Lund\\e\t', b'Mira "Q" Lunde\\e\t'
+    grow(tmp_path / "flac", {one: folders("f", "Harbour", "Quay")})
+    grow(tmp_path / "mp3", {other: folders("m", "Harbour", "Quay")})
+    start = ("--simulate", "flac", "mp3", "--depth=2")
+    done = called(tmp_path, *start, "--format=html")
+    assert (done.returncode, done.stderr) == (0, b"")
+    browser.open(done.stdout)
+    assert browser.texts(".figure strong") == ["2", "0", "2"]
+    browser.click(".attend", "1 near miss")
+    tick(browser, 1, "The same")
+    (tmp_path / "settled.toml").write_text(browser.text("#lines"))
+    again = called(tmp_path, *start, "--format=html", "--config=settled.toml")
+    assert (again.returncode, again.stderr) == (0, b"")
+    browser.open(again.stdout)
+    assert browser.texts(".figure strong") == ["0", "2", "0"]
+    assert browser.text("#attention") == "Nothing needs a decision."
 
 
 # --- Names are data ---

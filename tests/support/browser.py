@@ -40,15 +40,19 @@ class Browser:
         self.pages = 0
 
     def open(
-        self, document: Mapping[str, object], width: int = 1280, height: int = 900, clipboard: str | None = None
+        self,
+        plan: Mapping[str, object] | bytes,
+        width: int = 1280,
+        height: int = 900,
+        clipboard: str | None = None,
     ) -> None:
-        """Show a plan in a window of that size, in CSS pixels, with nothing kept of pages before.
+        """Show a plan, or the page of one, in a window of that size, in CSS pixels, with nothing kept of pages before.
 
         Where it is given, ``clipboard`` is what the clipboard has, and the page may use it.
         """
         self.pages += 1
         page = self.place / f"{self.pages}.html"
-        page.write_text(html(document), "ascii")
+        page.write_bytes(plan if isinstance(plan, bytes) else html(plan).encode())
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
         self.driver.get(page.as_uri())
