@@ -534,6 +534,19 @@ def test_a_phone_shows_all_of_it_without_scrolling_sideways(browser: Browser, ta
     assert max(browser.evaluate(edges)) <= 390
 
 
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("count", [2, 3, 12])
+def test_long_names_of_sources_are_cut_and_break_nothing(browser: Browser, width: int, count: int) -> None:
+    names = [f"{rank} {'W' * 200}" for rank in range(count)]
+    browser.open(planned(names, {"A/1": dict.fromkeys(names, 3), "A/2": {names[0]: 1}}), width, 844)
+    assert browser.evaluate("return document.documentElement.scrollWidth") <= width
+    assert browser.evaluate("return document.getElementById('grid').scrollWidth") <= width
+    cramped = (
+        "return [...document.querySelectorAll('button')].filter((one) => one.scrollWidth > one.clientWidth + 1).length"
+    )
+    assert browser.evaluate(cramped) == 0
+
+
 # --- Plans of other shapes ---
 
 

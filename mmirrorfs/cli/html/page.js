@@ -145,7 +145,8 @@ function drawLines() {
 
 function introduce() {
   const { match, ignore } = plan.options;
-  at("title").append(...sources.flatMap((_, rank) => [rank ? make("span", "muted", " + ") : "", source(rank)]));
+  const names = sources.flatMap((_, rank) => [rank ? make("span", "muted", " + ") : "", source(rank)]);
+  at("title").append(...(sources.length > 4 ? [some(sources.length, "sources")] : names));
   document.title = `${at("title").textContent} - mmirrorfs plan`;
   const options = [`--depth ${depth}`, `--match ${match}`, ...ignore.map((pattern) => `--ignore ${pattern}`)];
   at("options").append(...options.flatMap((option) => [make("code", "", named(option)), " "]));
