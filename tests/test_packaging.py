@@ -141,6 +141,7 @@ def test_one_command_builds_what_is_published(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / f"mmirrorfs-{__version__}-py3-none-any.whl") as wheel:
         names = set(wheel.namelist())
     assert {"mmirrorfs/py.typed", "mmirrorfs/cli/manual_text.py", "mmirrorfs/__main__.py"} <= names
+    assert {f"mmirrorfs/cli/html/page.{suffix}" for suffix in ("html", "css", "js")} <= names
     assert {name.partition("/")[0] for name in names} == {"mmirrorfs", f"mmirrorfs-{__version__}.dist-info"}
     with tarfile.open(tmp_path / f"mmirrorfs-{__version__}.tar.gz") as source:
         names = {name.partition("/")[2] for name in source.getnames()}

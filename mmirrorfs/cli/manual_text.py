@@ -279,6 +279,9 @@ EXAMPLES = r"""
 .B mmirrorfs \-\-simulate \-\-depth 2 flac mp3
 Who would win what; nothing is mounted.
 .TP
+.B mmirrorfs \-\-simulate \-\-depth 2 flac mp3 \-\-format html > plan.html
+A page for a browser, on which near misses are ticked; it gives the lines of the configuration file for them.
+.TP
 .B mmirrorfs flac mp3 /mnt/high \-\-prefer high \-\-depth 2
 One view.
 .TP

@@ -7,11 +7,11 @@ import csv
 import json
 import sys
 from collections.abc import Callable, Sequence
-from importlib import import_module
 
 from mmirrorfs.cli import overview
 from mmirrorfs.cli.counting import counted
 from mmirrorfs.cli.document import document, kind_of
+from mmirrorfs.cli.page import html
 from mmirrorfs.cli.prepare import matchings_of, open_sources, pairing_of, scan, unknown_names
 from mmirrorfs.cli.settings import Settings
 from mmirrorfs.merge.advice import Match
@@ -67,8 +67,7 @@ def _show_json(plan: Plan) -> None:
 
 
 def _show_page(plan: Plan) -> None:
-    page = import_module("mmirrorfs.cli.page")
-    print(page.html(document(plan)))
+    print(html(document(plan)))
 
 
 def _show_lines(plan: Plan) -> None:
