@@ -140,6 +140,13 @@ def test_a_table_has_a_column_for_what_each_source_has_and_no_formula(library: P
     assert b"near miss: 5 x suffix ' [MP3]': --ignore ' \\[MP3\\]$'\n" in done.stderr
 
 
+def test_as_html_it_is_a_page(library: Path) -> None:
+    pytest.importorskip("mmirrorfs.cli.page")
+    done = called(library, *START, "--format=html")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.lower().startswith(b"<!doctype html>")
+
+
 def test_on_a_terminal_there_are_colours_unless_somebody_wants_none(library: Path) -> None:
     assert "\x1b[32m--ignore ' \\[MP3\\]$'\x1b[0m" in on_a_terminal(library, *START)
     for environment in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):

@@ -135,7 +135,10 @@ def _same_words(one: Spelling, other: Spelling) -> tuple[float, str] | None:
     if sorted(one.read) != sorted(other.read):
         large = [[word for word in spelling.read if word not in _SMALL] for spelling in (one, other)]
         return (0.9, "small words") if large[0] == large[1] and len(large[0]) > 1 else None
-    return (1.0, "abbreviations, numerals or signs") if one.read == other.read else (0.95, "the order of words")
+    if one.read == other.read:
+        return 1.0, "abbreviations, numerals or signs"
+    numbers = [[word for word in spelling.read if not word.isalpha()] for spelling in (one, other)]
+    return (0.95, "the order of words") if numbers[0] == numbers[1] else None
 
 
 def _outweighs(one: Spelling, other: Spelling, small: Sequence[str]) -> bool:
@@ -172,13 +175,11 @@ def differences(one: str, other: str) -> tuple[str, ...]:
         return ("Unicode form",)
     if folded_of(first) == folded_of(second):
         return ("case",)
+    found = [what for what in _BLIND if _seen(first, what) != _seen(second, what)]
     if _seen(first, "") != _seen(second, ""):
         return ("spelling",)
-    found = [what for what in _BLIND if _seen(first, what) != _seen(second, what)]
-    blanks = [" ".join(text.split()) != text for text in (first, second)]
-    return (*found, *(["blanks"] if any(blanks) and "punctuation or blanks" not in found else [])) or (
-        "several of these",
-    )
+    blanks = any(" ".join(text.split()) != text for text in (first, second)) and "punctuation or blanks" not in found
+    return (*found, "blanks") if blanks else tuple(found) or ("spelling",)
 
 
 def _seen(text: str, but: str) -> str:

@@ -104,8 +104,8 @@ class Adviser:
         for match, hands in under.items():
             self._rules = _consistent(match, self._rules, list(hands.values()))
             settled = match._replace(rules=self._rules)
-            for cluster in self._paired(settled, list(hands)):
-                yield Advised(cluster, (), match, hands[cluster])
+            paired = self._paired(settled, list(hands))
+            yield from (Advised(cluster, (), match, hand) for cluster, hand in hands.items() if cluster in paired)
 
 
 def _consistent(match: Match, rules: tuple[Rule, ...], hands: Sequence[ByHand]) -> tuple[Rule, ...]:
