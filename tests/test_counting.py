@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mmirrorfs.cli.counting import counted
-from mmirrorfs.merge.plan import rows
+from mmirrorfs.plan.rows import rows
 from mmirrorfs.source.count import MOST, count_files
 from mmirrorfs.source.exclude import excluded_by
 from mmirrorfs.source.reader import Reader

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from mmirrorfs.attributes import DIR
 from mmirrorfs.cli.document import document
-from mmirrorfs.merge.plan import Group, Near, Plan, Remark, Row
+from mmirrorfs.plan.rows import Group, Near, Plan, Remark, Row
 from mmirrorfs.tree import Rank
 
 HIGH, LOW = Rank(0), Rank(1)

@@ -10,7 +10,7 @@ import mmirrorfs
 
 PACKAGE = Path(mmirrorfs.__file__).parent
 VALUES = {"attributes": 0, "text": 0, "listing": 1, "difference": 2, "tree": 2}
-LEVELS = {**VALUES, "merge": 3, "source": 3, "view": 4, "serve": 5, "mount": 6, "cli": 7}
+LEVELS = {**VALUES, "merge": 3, "source": 3, "plan": 4, "view": 4, "serve": 5, "mount": 6, "cli": 7}
 OF_THE_WORLD = {"os", "io", "pathlib", "shutil", "time", "datetime", "socket", "threading", "asyncio", "trio", "select"}
 FILES = sorted(PACKAGE.rglob("*.py"), key=str)
 INNER = [path for path in FILES if path.relative_to(PACKAGE).parts[0] not in ("__init__.py", "__main__.py")]
@@ -51,7 +51,7 @@ def test_every_layer_is_there_and_imports_something() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [p for p in INNER if room(p) in ("merge", "tree", "listing", "difference", "attributes")], ids=shown
+    "path", [p for p in INNER if room(p) in ("merge", "plan", "tree", "listing", "difference", "attributes")], ids=shown
 )
 def test_the_merge_and_the_values_do_no_input_or_output(path: Path) -> None:
     assert {name[0] for name in imported(path)} & OF_THE_WORLD == set()

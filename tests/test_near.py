@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmirrorfs.merge.advice import Match
-from mmirrorfs.merge.alike import Ratio, base_of, ratio, slow_ratio
 from mmirrorfs.merge.names import MATCHES, compiled
-from mmirrorfs.merge.near import near_misses
-from mmirrorfs.merge.plan import Group, Near, Places, joined
 from mmirrorfs.merge.settled import Rule as Settled
+from mmirrorfs.plan.advice import Match
+from mmirrorfs.plan.alike import Ratio, base_of, ratio, slow_ratio
+from mmirrorfs.plan.near import near_misses
+from mmirrorfs.plan.rows import Group, Near, Places, joined
 from mmirrorfs.tree import Directory, Trees
 from tests.support.name_pairs import APART, NAME_PAIRS, SAME, UNKNOWN, NamePair
 from tests.support.scanned import Plan
@@ -134,7 +134,7 @@ def test_of_typing_errors_and_of_names_that_are_only_alike_nearly_all_are_told_a
 
 def test_without_rapidfuzz_the_standard_library_finds_the_same(tmp_path: Path) -> None:
     (tmp_path / "rapidfuzz.py").write_text("raise ImportError('hidden')\n")
-    script = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from mmirrorfs.merge import alike; "
+    script = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from mmirrorfs.plan import alike; "
     script += "print(alike.ratio is alike.slow_ratio)"
     assert subprocess.check_output([sys.executable, "-c", script], cwd=Path(__file__).parents[1]) == b"True\n"
 

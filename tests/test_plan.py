@@ -1,8 +1,8 @@
 """What ``--simulate`` says, without a disk: rows for every entry, totals, and remarks on what needs a person's eye."""
 
 from mmirrorfs.merge.names import compiled, matchings, pairing
-from mmirrorfs.merge.plan import Remark, in_several, rows, totals
-from mmirrorfs.merge.remarks import remarks
+from mmirrorfs.plan.remarks import remarks
+from mmirrorfs.plan.rows import Remark, in_several, rows, totals
 from tests.support.scanned import Plan
 from tests.support.scanned import scanned as tree
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from mmirrorfs.cli.prepare import Count, in_threads
-from mmirrorfs.merge.plan import Remark, Row
+from mmirrorfs.plan.rows import Remark, Row
 from mmirrorfs.source.count import Elsewhere, count_files
 from mmirrorfs.source.source import ABSENT, Source
 

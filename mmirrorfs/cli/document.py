@@ -7,7 +7,7 @@ import stat
 from typing import Any
 
 from mmirrorfs.attributes import DIR
-from mmirrorfs.merge.plan import Near, Plan, Row
+from mmirrorfs.plan.rows import Near, Plan, Row
 from mmirrorfs.text import json_path
 
 _KINDS = {

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator, Sequence
 import click
 
 from mmirrorfs.attributes import DIR
-from mmirrorfs.merge.narrow import near_places
-from mmirrorfs.merge.plan import Group, Near, Plan, Remark
+from mmirrorfs.plan.narrow import near_places
+from mmirrorfs.plan.rows import Group, Near, Plan, Remark
 from mmirrorfs.text import printable
 from mmirrorfs.tree import Rank
 

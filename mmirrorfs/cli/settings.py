@@ -11,8 +11,8 @@ from mmirrorfs.cli.config import Config
 from mmirrorfs.cli.places import Named, ViewSettings, order_of, places
 from mmirrorfs.cli.problem import Problem
 from mmirrorfs.merge.names import compiled, matchings
-from mmirrorfs.merge.narrow import PARTS
 from mmirrorfs.merge.settled import Rule
+from mmirrorfs.plan.narrow import PARTS
 from mmirrorfs.text import printable
 
 DEEPEST = 200

@@ -14,12 +14,12 @@ from mmirrorfs.cli.document import document, kind_of
 from mmirrorfs.cli.page import html
 from mmirrorfs.cli.prepare import matchings_of, open_sources, pairing_of, scan, unknown_names
 from mmirrorfs.cli.settings import Settings
-from mmirrorfs.merge.advice import Match
 from mmirrorfs.merge.names import MATCHES
-from mmirrorfs.merge.narrow import narrowed
-from mmirrorfs.merge.near import near_misses
-from mmirrorfs.merge.plan import Plan, Remark, Row, in_several, rows, totals
-from mmirrorfs.merge.remarks import incomplete, remarks
+from mmirrorfs.plan.advice import Match
+from mmirrorfs.plan.narrow import narrowed
+from mmirrorfs.plan.near import near_misses
+from mmirrorfs.plan.remarks import incomplete, remarks
+from mmirrorfs.plan.rows import Plan, Remark, Row, in_several, rows, totals
 from mmirrorfs.source.source import Source
 from mmirrorfs.text import printable
 

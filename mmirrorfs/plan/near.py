@@ -13,13 +13,13 @@ Pure: no I/O, no clock.
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
-from mmirrorfs.merge.advice import Match
-from mmirrorfs.merge.alike import Ratio, ratio
-from mmirrorfs.merge.candidates import Place, beneath, level, paired_by
-from mmirrorfs.merge.likely import likely
 from mmirrorfs.merge.names import MATCHES
-from mmirrorfs.merge.plan import Group, Near
-from mmirrorfs.merge.trials import Advised, Adviser
+from mmirrorfs.plan.advice import Match
+from mmirrorfs.plan.alike import Ratio, ratio
+from mmirrorfs.plan.candidates import Place, beneath, level, paired_by
+from mmirrorfs.plan.likely import likely
+from mmirrorfs.plan.rows import Group, Near
+from mmirrorfs.plan.trials import Advised, Adviser
 from mmirrorfs.tree import Trees
 
 

@@ -7,13 +7,13 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from mmirrorfs.merge.advice import ByHand, Match, by_hand
-from mmirrorfs.merge.affixes import Cut, can_be_ignored, common
-from mmirrorfs.merge.candidates import Cluster
 from mmirrorfs.merge.index import Group
 from mmirrorfs.merge.names import MATCHES
-from mmirrorfs.merge.plan import Places, joined
 from mmirrorfs.merge.settled import Rule
+from mmirrorfs.plan.advice import ByHand, Match, by_hand
+from mmirrorfs.plan.affixes import Cut, can_be_ignored, common
+from mmirrorfs.plan.candidates import Cluster
+from mmirrorfs.plan.rows import Places, joined
 from mmirrorfs.tree import Directory, Trees
 
 MOST_PATTERNS, MOST_TRIALS = 32, 16

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
-from mmirrorfs.merge.affixes import LEAST, Cut, cuts, tells_apart
-from mmirrorfs.merge.alike import Ratio, Spelling, likeness, related, spelled
-from mmirrorfs.merge.candidates import Candidate, Cluster, Place, cluster
+from mmirrorfs.plan.affixes import LEAST, Cut, cuts, tells_apart
+from mmirrorfs.plan.alike import Ratio, Spelling, likeness, related, spelled
+from mmirrorfs.plan.candidates import Candidate, Cluster, Place, cluster
 
 FEW = 50
 """Candidates of which each is compared with each."""

@@ -12,8 +12,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from mmirrorfs.merge.alike import folded_of
 from mmirrorfs.merge.names import compiled
+from mmirrorfs.plan.alike import folded_of
 
 
 class Cut(NamedTuple):

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import TypeVar
 
-from mmirrorfs.merge.advice import Match
-from mmirrorfs.merge.alike import base_of, differences
 from mmirrorfs.merge.index import Pairing
-from mmirrorfs.merge.plan import Places, Ranks, is_directory, joined
 from mmirrorfs.merge.settled import Rule
+from mmirrorfs.plan.advice import Match
+from mmirrorfs.plan.alike import base_of, differences
+from mmirrorfs.plan.rows import Places, Ranks, is_directory, joined
 from mmirrorfs.tree import Directory, Rank, Trees
 
 

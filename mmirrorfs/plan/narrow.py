@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
-from mmirrorfs.merge.plan import Plan, Row
+from mmirrorfs.plan.rows import Plan, Row
 from mmirrorfs.tree import Rank
 
 PARTS = ("both", "near", "conflicts")

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from mmirrorfs.merge.index import Pairing, exact
 from mmirrorfs.merge.names import collisions
-from mmirrorfs.merge.plan import Remark, Row, is_directory, joined
 from mmirrorfs.merge.settled import Matching, Matchings
+from mmirrorfs.plan.rows import Remark, Row, is_directory, joined
 from mmirrorfs.tree import Directory, Entry, Trees
 
 EXACT = Matchings([bytes])
