@@ -14,22 +14,14 @@ from collections.abc import Callable, Mapping
 from mmirrorfs.attributes import DIR, Attributes, Kind
 from mmirrorfs.difference import Difference, Told, differences, is_news, is_other_directory
 from mmirrorfs.listing import Listing
+from mmirrorfs.source.folders import Folders
 from mmirrorfs.source.freshness import NEVER, WATCHED, Freshness
 from mmirrorfs.source.listings import Listings, weight
 from mmirrorfs.source.room import Room
 from mmirrorfs.source.singles import Answer, Singles, is_news_of, is_of_another, listed
 from mmirrorfs.source.trust import Trust
 from mmirrorfs.source.values import Value, Values
-from mmirrorfs.source.walks import (
-    Inode,
-    departures,
-    differing,
-    directories_of,
-    inodes_in,
-    inodes_of,
-    join,
-    untold,
-)
+from mmirrorfs.source.walks import Inode, departures, differing, directories_of, inodes_in, inodes_of, join, untold
 from mmirrorfs.tree import Directory
 
 Changed = Callable[[bytes, list[Difference]], None]
@@ -54,10 +46,12 @@ class Known:
         self._changed = changed
         self.listings = Listings()
         self.trust = Trust()
+        self.folders = Folders(self.trust)
         self._singles = Singles()
         self._values = Values()
         for path, directory in directories_of(tree):
             self.listings.put(path, directory.listing, True)
+            self.folders.update(path, None, directory)
 
     # What is known
 
@@ -207,6 +201,7 @@ class Known:
         gone, come = dict[bytes, Inode](), dict[bytes, Inode]()
         changed: list[tuple[bytes, list[Difference]]] = []
         for path, old, new in differing(before, tree):
+            self.folders.update(path, old, new)
             if path not in self.listings.above:
                 self.forget(path)
             if new is None:

@@ -26,6 +26,7 @@ from mmirrorfs.source.freshness import COARSE
 from mmirrorfs.source.links import stat_following
 from mmirrorfs.source.lists import Asker, of_entries
 from mmirrorfs.source.reader import CODEC, Reader, nothing_excluded
+from mmirrorfs.source.search import DENIED, GONE, Search
 from mmirrorfs.text import printable
 from mmirrorfs.tree import Directory, Entry, Leaf, Rank
 
@@ -34,9 +35,6 @@ log = logging.getLogger(__name__)
 
 Progress = Callable[[int], None]
 """Called now and then with the number of directories and folders found since the last call."""
-
-GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
-DENIED = (errno.EACCES, errno.EPERM)
 
 
 @dataclass(slots=True)
@@ -67,13 +65,20 @@ class _Found:
 
 
 class Scanner:
-    """Scans one source to ``depth`` levels."""
+    """Scans one source to ``depth`` levels; with ``skip_empty`` it searches the folders there for files."""
 
     def __init__(
-        self, reader: Reader, rank: Rank, depth: int, is_local: Callable[[bytes], bool] = lambda path: True
+        self,
+        reader: Reader,
+        rank: Rank,
+        depth: int,
+        is_local: Callable[[bytes], bool] = lambda path: True,
+        skip_empty: bool = False,
     ) -> None:
         self._reader = reader
         self._is_local = is_local
+        self._skip_empty = skip_empty
+        self._search: Search | None = None
         self._depth = depth
         self._rank = rank
         self._leaves: dict[int, Leaf] = {}
@@ -93,15 +98,17 @@ class Scanner:
     ) -> Directory:
         """The tree as it is now; ``old`` itself where nothing moved, and every part of it that did not.
 
-        With ``only`` these directories are looked at, and what is in them; with ``anew`` also those that did not move
-        are listed: what is in them may have other attributes. With ``brief`` directories come without them,
-        which is a third of the work.
+        With ``only`` these directories are looked at, and what is in them, and these folders are searched
+        (``source.search``); with ``anew`` also those that did not move are listed: what is in them may have other
+        attributes. With ``brief`` directories come without them, which is a third of the work.
 
         ``checked`` is asked before a failure inside the source is believed; it raises OSError where the
         source's root is not there. Raises OSError where the root cannot be listed.
         """
         self._checked, self._only, self._anew, self._brief = checked, only, anew, brief
         self._asks = old is not None
+        if self._skip_empty:
+            self._search = Search(self._reader, self._is_local, checked, only, anew)
         self._way = {above for path in only or () for above in _ancestors(path)}
         root = _Visit(b"", b"", old, due=only is None or old is None or b"" in only)
         levels = [[root]]
@@ -120,11 +127,11 @@ class Scanner:
 
     def _look(self, visit: _Visit, level: int) -> None:
         """Find out what one directory holds: its old names where its stamp stands, a new listing otherwise."""
-        if not visit.due:
-            visit.found = visit.old
-            return self._descend(visit) if level < self._depth else None
+        lowest = level >= self._depth
         try:
-            visit.found = self._unmoved(visit) or self._listed(visit, level >= self._depth)
+            visit.found = (self._unmoved(visit) or self._listed(visit, lowest)) if visit.due else visit.old
+            if lowest and self._search is not None and visit.found is not None:
+                visit.found = self._search.searched(visit.path, visit.found, visit.old)
         except OSError as error:
             self._checked()
             if visit.old is not None and visit.path and error.errno not in GONE + DENIED:
@@ -136,20 +143,14 @@ class Scanner:
             else:
                 visit.found = self._unreadable(visit, error)
                 visit.closed = visit.found is None
-        if level < self._depth:
+        if not lowest:
             self._descend(visit)
 
     def _unmoved(self, visit: _Visit) -> Directory | None:
         old = visit.old
         if old is None or not old.settled or old.errno or self._is_wanted(visit.path):
             return None
-        whole = self._reader.root + b"/" + visit.path if visit.path else self._reader.root
-        if len(whole) < 4000 and not self._reader.follow:
-            st = os.stat(whole, follow_symlinks=False)
-            stamp = (st.st_dev, st.st_ino, st.st_mtime_ns, st.st_ctime_ns)
-        else:
-            stamp = self._reader.stat(visit.path).stamp
-        return old if stamp == old.attr.stamp else None
+        return old if self._reader.stat_by_name(visit.path).stamp == old.attr.stamp else None
 
     def _is_wanted(self, path: bytes) -> bool:
         return self._anew or (self._only is not None and path in self._only)
