@@ -33,9 +33,9 @@ UNREPORTED = (b"",)
 class Search:
     """The searches of one scan.
 
-    With ``only`` these folders are searched, and what is new or not reported; else all, with ``anew`` also where the
-    file that was found last is there still. ``checked`` is called before an error is believed: it raises OSError where
-    the source is lost.
+    With ``only`` these folders are searched, and those that are new; else all, with ``anew`` also where the file that
+    was found last is there still. ``checked`` is called before an error is believed: it raises OSError where the source
+    is lost.
     """
 
     def __init__(
@@ -73,10 +73,10 @@ class Search:
         folder = join(path, name)
         if self._anew:
             is_due = True
-        elif self._only is None:
-            is_due = not known.file or not self._is_there(join(folder, known.file))
+        elif self._only is not None and folder not in self._only:
+            is_due = not _is_same(name, old, new)
         else:
-            is_due = folder in self._only or b"" in known.keys or not _is_same(name, old, new)
+            is_due = not known.file or not self._is_there(join(folder, known.file))
         found = self._search(path, folder, known) if is_due else known
         return last if found[:2] == known[:2] else replace(last, evidence=found)
 
