@@ -152,10 +152,11 @@ class Observer:
             return [repr(error)]
 
 
-def becomes(eyes: Observer, view: Path, order: Sequence[Path], depth: int, what: str) -> None:
+def becomes(eyes: Observer, view: Path, order: Sequence[Path], depth: int, what: str, skip_empty: bool = False) -> None:
     """Wait until the view is what the model says of its sources; no longer than was promised."""
-    if not holds(lambda: not eyes.differences(view, order, depth), PROMISE + MARGIN):
-        raise AssertionError(f"{what}: after {PROMISE + MARGIN} s still {eyes.differences(view, order, depth)}")
+    if not holds(lambda: not eyes.differences(view, order, depth, skip_empty), PROMISE + MARGIN):
+        left = eyes.differences(view, order, depth, skip_empty)
+        raise AssertionError(f"{what}: after {PROMISE + MARGIN} s still {left}")
 
 
 @contextmanager
