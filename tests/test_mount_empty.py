@@ -5,6 +5,7 @@ Each change has a tree of its own in one view, so that what is looked at for one
 
 import json
 import os
+import random
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ from tests.support.hanging import freed, hanging
 from tests.support.held import crawled, rested, status
 from tests.support.mounts import View, mounted
 from tests.support.plugs import PASSING, plugged
-from tests.support.polling import poll
+from tests.support.polling import holds, poll
 from tests.support.running import called
 from tests.support.swapping import exchange
 from tests.support.tracing import traced
@@ -388,3 +389,17 @@ def test_what_is_polled_costs_one_stat_a_folder_and_an_empty_one_a_listing(place
             of_roots = Counter(open=roots, statx=roots, faccessat=roots, close=roots, newfstatat=3 * roots)
             of_empty = Counter(open=1, getdents64=2, newfstatat=2, close=2)
             assert quiet() == of_roots + of_empty + Counter(newfstatat=files)
+
+
+def test_albums_that_come_empty_and_are_filled_in_a_moment_all_take_over(place: Path, eyes: Observer) -> None:
+    """What is reported while a new one is searched says nothing to anybody yet."""
+    names, chance = [b"%03d" % number for number in range(100)], random.Random(1)
+    order = [grow(place / "high", {b"A": {}}), grow(place / "low", {b"A": dict.fromkeys(names, FULL)})]
+    with mounted(place / "view", *order, depth=2, options=[SKIP, HOURLY]) as view:
+        rested(view)
+        for name in names:
+            album = order[0] / "A" / os.fsdecode(name)
+            album.mkdir()
+            holds(lambda: False, chance.uniform(0, 0.1))
+            write(album / "new")
+        becomes(eyes, view.mountpoint, order, 2, "the new albums", True)
