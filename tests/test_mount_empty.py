@@ -19,6 +19,8 @@ from tests.support.fresh import PROMISE, REFRESH, Observer, becomes, differences
 from tests.support.hanging import freed, hanging
 from tests.support.held import crawled, rested, status
 from tests.support.mounts import View, mounted
+from tests.support.namespace import namespace
+from tests.support.plain import plain_view
 from tests.support.plugs import PASSING, plugged
 from tests.support.polling import holds, poll
 from tests.support.running import called
@@ -403,3 +405,22 @@ def test_albums_that_come_empty_and_are_filled_in_a_moment_all_take_over(place: 
             holds(lambda: False, chance.uniform(0, 0.1))
             write(album / "new")
         becomes(eyes, view.mountpoint, order, 2, "the new albums", True)
+
+
+@needs_root
+def test_where_inotify_runs_short_the_rest_is_polled_for_it_too(place: Path) -> None:
+    names = [str(number) for number in range(40)]
+    high = grow(place / "high", {name.encode(): {b"a": {}} for name in names})
+    low = grow(place / "low", {name.encode(): FULL for name in names})
+    with namespace(place) as inside:
+        (place / "limit").write_text("128\n")
+        inside.output_of("mount", "--bind", place / "limit", "/proc/sys/fs/inotify/max_user_watches")
+        with plain_view(inside, high, low, options=[SKIP, "--refresh=2"]) as view:
+            poll(lambda: view.status()["sources"][0]["watch"]["how"] == "mixed", "too few watches")
+            assert view.status()["sources"][0]["empty"] == len(names)
+            for name in names:
+                write(high / name / "a/new")
+            poll(lambda: all(view.names(name) == ["a"] for name in names), "all folders that have a file by now")
+            for name in names:
+                (high / name / "a/new").unlink()
+            poll(lambda: all(view.names(name) == ["1"] for name in names), "the others' folders again")

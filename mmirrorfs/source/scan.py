@@ -26,15 +26,11 @@ from mmirrorfs.source.freshness import COARSE
 from mmirrorfs.source.links import stat_following
 from mmirrorfs.source.lists import Asker, of_entries
 from mmirrorfs.source.reader import CODEC, Reader, nothing_excluded
-from mmirrorfs.source.search import DENIED, GONE, Search
+from mmirrorfs.source.search import DENIED, GONE, Progress, Search
 from mmirrorfs.text import printable
 from mmirrorfs.tree import Directory, Entry, Leaf, Rank
 
 log = logging.getLogger(__name__)
-
-
-Progress = Callable[[int], None]
-"""Called now and then with the number of directories and folders found since the last call."""
 
 
 @dataclass(slots=True)
@@ -108,7 +104,7 @@ class Scanner:
         self._checked, self._only, self._anew, self._brief = checked, only, anew, brief
         self._asks = old is not None
         if self._skip_empty:
-            self._search = Search(self._reader, self._is_local, checked, only, anew)
+            self._search = Search(self._reader, self._is_local, checked, progress, only, anew)
         self._way = {above for path in only or () for above in _ancestors(path)}
         root = _Visit(b"", b"", old, due=only is None or old is None or b"" in only)
         levels = [[root]]
@@ -117,7 +113,7 @@ class Scanner:
             for visit in levels[-2]:
                 self._look(visit, len(levels) - 1)
                 levels[-1] += visit.below
-                if progress is not None:
+                if progress is not None and (self._search is None or visit.below):
                     progress(len(visit.found.entries) if visit.found else 0)
         for level in reversed(levels):
             for visit in level:
@@ -195,14 +191,15 @@ class Scanner:
     def _entries(self, fd: int, path: bytes, lowest: bool) -> "_Found":
         """The names in one directory: the loop in which a scan spends its time.
 
-        Directories in the ``lowest`` ones are not scanned themselves, so their attributes are taken here.
+        Directories in the ``lowest`` ones are not scanned themselves, so their attributes are taken here. They may be
+        searched, and then come in the order of inode numbers, that of the disk.
         """
         excluded, codec, folder = self._reader.excluded, CODEC, self._leaf(DIR)
         found = _Found()
         entries, listed, unknown, everything = found.entries, found.listed, bare(DIR), excluded is nothing_excluded
         typed = self._brief or not lowest
         with os.scandir(fd) as listing:
-            for entry in listing:
+            for entry in listing if self._search is None else sorted(listing, key=os.DirEntry.inode):
                 name = entry.name.encode(codec, "surrogateescape")
                 if not everything and excluded(name):
                     continue

@@ -23,6 +23,9 @@ from mmirrorfs.source.reader import CODEC, Reader
 from mmirrorfs.source.walks import join
 from mmirrorfs.tree import Directory, Evidence, Leaf
 
+Progress = Callable[[int], None]
+"""Called now and then with the number of directories and folders found since the last call."""
+
 GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 DENIED = (errno.EACCES, errno.EPERM)
 
@@ -43,12 +46,14 @@ class Search:
         reader: Reader,
         is_local: Callable[[bytes], bool],
         checked: Callable[[], None],
+        progress: Progress | None,
         only: Collection[bytes] | None,
         anew: bool,
     ) -> None:
         self._reader = reader
         self._is_local = is_local
         self._checked = checked
+        self._progress = progress
         self._started = time.monotonic()
         self._only = only
         self._anew = anew
@@ -59,6 +64,8 @@ class Search:
         for name, entry in directory.entries.items():
             if isinstance(entry, Leaf) and entry.kind == DIR:
                 last = old.entries.get(name) if old is not None else None
+                if self._progress is not None:
+                    self._progress(1)
                 if old is None or not isinstance(last, Leaf) or last.evidence is None:
                     entries[name] = replace(entry, evidence=self._search(path, join(path, name), None))
                 else:

@@ -26,7 +26,8 @@ from mmirrorfs.source.filesystems import Locality
 from mmirrorfs.source.mountid import unique_id
 from mmirrorfs.source.pace import Pace, beside
 from mmirrorfs.source.reader import Excluded, Reader, nothing_excluded
-from mmirrorfs.source.scan import Progress, Scanner
+from mmirrorfs.source.scan import Scanner
+from mmirrorfs.source.search import Progress
 from mmirrorfs.source.watch import Watch
 from mmirrorfs.tree import Directory, Rank
 
