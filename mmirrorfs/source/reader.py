@@ -25,9 +25,6 @@ log = logging.getLogger(__name__)
 Excluded = Callable[[bytes], bool]
 """Whether a name is left out."""
 
-_SHORT = 4000
-"""Bytes of a path that the kernel takes at once; it is 4095 (PATH_MAX)."""
-
 CODEC = sys.getfilesystemencoding()
 
 
@@ -106,13 +103,6 @@ class Reader:
         finally:
             os.close(fd)
         return self.shown_link(path, found, cached) if self.follow and _stat.S_ISLNK(found.mode) else found
-
-    def stat_by_name(self, path: bytes) -> Attributes:
-        """The same, mostly by one call: for what is compared and not shown, as links on the way may be followed."""
-        whole = self.root + b"/" + path if path else self.root
-        if len(whole) < _SHORT and not self.follow:
-            return self.shown(os.stat(whole, follow_symlinks=False))
-        return self.stat(path)
 
     def stat_several(self, directory: bytes, names: list[bytes], cached: bool = False) -> list[Attributes | OSError]:
         """For each of some names in one directory its attributes, or the error that asking for them gave."""

@@ -146,7 +146,13 @@ class Scanner:
         old = visit.old
         if old is None or not old.settled or old.errno or self._is_wanted(visit.path):
             return None
-        return old if self._reader.stat_by_name(visit.path).stamp == old.attr.stamp else None
+        whole = self._reader.root + b"/" + visit.path if visit.path else self._reader.root
+        if len(whole) < 4000 and not self._reader.follow:
+            st = os.stat(whole, follow_symlinks=False)
+            stamp = (st.st_dev, st.st_ino, st.st_mtime_ns, st.st_ctime_ns)
+        else:
+            stamp = self._reader.stat(visit.path).stamp
+        return old if stamp == old.attr.stamp else None
 
     def _is_wanted(self, path: bytes) -> bool:
         return self._anew or (self._only is not None and path in self._only)

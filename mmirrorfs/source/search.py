@@ -5,7 +5,7 @@ Rule 2: a folder is empty only if all that is in it could be listed. What may no
 what is not on a local filesystem, where the directory that the folder is in is: one that hangs would hang the scan. Any
 other error is no news: what was found last stands.
 Rule 3: a search ends with the first file that it finds. Where changes are not reported that one is asked for the next
-time, by one stat; who holds none is searched again.
+time; what holds none is searched again.
 Rule 4: a directory has its changes reported from before it is listed on.
 
 Blocking: in the thread of a scan. Raises OSError where the source is lost, and no other.
@@ -90,7 +90,7 @@ class Search:
     def _is_there(self, path: bytes) -> bool:
         self._reader.answered()
         try:
-            return self._reader.stat_by_name(path).kind != DIR
+            return self._reader.stat(path).kind != DIR
         except OSError:
             return False
 
