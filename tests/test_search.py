@@ -2,6 +2,7 @@
 
 import errno
 import os
+import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 
@@ -10,7 +11,11 @@ import pytest
 from mmirrorfs.attributes import Attributes
 from mmirrorfs.source.exclude import excluded_by
 from mmirrorfs.source.folders import Folders
+from mmirrorfs.source.freshness import Freshness
+from mmirrorfs.source.known import Known
+from mmirrorfs.source.look import look
 from mmirrorfs.source.reader import Reader
+from mmirrorfs.source.room import Room
 from mmirrorfs.source.scan import Scanner
 from mmirrorfs.source.trust import Trust
 from mmirrorfs.tree import Directory, Evidence, Leaf, Rank
@@ -352,6 +357,18 @@ def test_folders_are_found_by_the_keys_of_what_is_in_them_for_as_long_as_these_p
     assert (folders.keys.paths(b"1"), folders.keys.paths(b"2"), folders.polled) == ([b"B/z"], [b"B/y"], set())
     folders.update(b"B", renamed, tree())
     assert not folders.keys
+
+
+def test_what_was_known_of_a_folder_that_is_filled_is_not_told_when_it_takes_over(tmp_path: Path) -> None:
+    root, freshness = plant(tmp_path / "root", {"x": {"a": {}}, "y": {"a": {}}}), Freshness.promised(60, time.monotonic)
+    again = scanner(reader := Reader(os.fsencode(root)))
+    known = Known(scan(again), Room(100))
+    for path in (b"x", b"x/a", b"y", b"y/a"):
+        known.apply(path, look(reader, path))
+        assert freshness.is_fresh(known.when(path))
+    (root / "x/a/1").touch()
+    known.install(scan(again, known.tree))
+    assert [freshness.is_fresh(known.when(path)) for path in (b"x", b"x/a", b"y", b"y/a")] == [False, False, True, True]
 
 
 def test_what_was_reported_before_it_was_known_what_it_is_about_is_not_missed() -> None:

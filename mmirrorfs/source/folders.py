@@ -23,13 +23,18 @@ class Folders:
         self.keys = Keys()
         self.polled: set[bytes] = set()
 
-    def update(self, path: bytes, old: Directory | None, new: Directory | None) -> None:
-        """A directory above the depth was looked at."""
+    def update(self, path: bytes, old: Directory | None, new: Directory | None) -> list[bytes]:
+        """A directory above the depth was looked at. Returns the folders in it that held no file and do so now."""
         before, after = (directory.entries if directory is not None else _NOTHING for directory in (old, new))
+        filled = list[bytes]()
         for name in before.keys() | after.keys():
             last, now = before.get(name), after.get(name)
             if last is not now:
-                self._replace(join(path, name), _evidence(last), _evidence(now))
+                folder = join(path, name)
+                self._replace(folder, _evidence(last), _evidence(now))
+                if isinstance(last, Leaf) and last.is_empty and isinstance(now, Leaf) and not now.is_empty:
+                    filled.append(folder)
+        return filled
 
     def _replace(self, folder: bytes, last: Evidence | None, now: Evidence | None) -> None:
         for key in last.keys if last is not None else ():

@@ -201,7 +201,9 @@ class Known:
         gone, come = dict[bytes, Inode](), dict[bytes, Inode]()
         changed: list[tuple[bytes, list[Difference]]] = []
         for path, old, new in differing(before, tree):
-            self.folders.update(path, old, new)
+            for folder in self.folders.update(path, old, new):  # or it would take over as it was: empty
+                for directory in self.listings.subtree(folder):
+                    self.distrust(directory)
             if path not in self.listings.above:
                 self.forget(path)
             if new is None:
