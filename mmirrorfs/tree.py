@@ -5,8 +5,8 @@ made, so any thread may read it, and two trees may share what did not change: ``
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import NewType
+from dataclasses import dataclass, field
+from typing import NamedTuple, NewType
 
 from mmirrorfs.attributes import DIR, Attributes, Kind, bare
 from mmirrorfs.listing import EMPTY, Listing
@@ -15,23 +15,44 @@ Rank = NewType("Rank", int)
 """A source's place in the order given on the command line: 0 is the highest."""
 
 
+class Evidence(NamedTuple):
+    """Whether a folder holds a file, as a search that began at ``taken``, in monotonic seconds, has found.
+
+    ``file`` is None where it is empty; else the path in it of a file, where that has to be looked for again. ``keys``
+    are what the directories that were searched are called where changes are reported; one that is empty stands for
+    those whose changes are not.
+    """
+
+    file: bytes | None
+    keys: tuple[bytes, ...]
+    taken: float
+
+
 @dataclass(frozen=True, slots=True)
 class Leaf:
     """An entry that the index does not look into: a folder at the depth, or anything that is no directory.
 
     ``source`` is the rank of the source that it comes from and ``name`` its name there when the view shows it
-    under another spelling. Leaves without a name are shared: a library has a handful of them.
+    under another spelling. Leaves with neither name nor evidence are shared: a library has a handful of them.
+    ``evidence`` is there of folders, where it matters whether they hold a file; what is shown is the same by it.
     """
 
     source: Rank
     kind: Kind
     name: bytes | None = None
+    evidence: Evidence | None = field(default=None, compare=False)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it is a folder that is known to hold no file."""
+        return self.evidence is not None and self.evidence.file is None
 
 
 @dataclass(slots=True, eq=False)
 class Directory:
     """A directory of one source above the depth, as it was seen by a scan. Never changed once made.
 
+    ``only_folders`` says that there is nothing in it but folders, none of which is known to be empty.
     ``settled`` is false while a later change could still carry the same stamp (see ``source.scan``), and
     ``since`` is the monotonic time, in seconds, at which this stamp was first seen. ``errno`` is the reason why
     it could not be listed, or 0. ``listing`` has what the source gave of its leaves, ``bare`` attributes of the

@@ -1,7 +1,8 @@
-"""The architecture, held by the syntax trees: imports point down, files and functions stay small."""
+"""The architecture, held by the syntax trees: imports point down, and never in a circle."""
 
 import ast
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -67,10 +68,11 @@ def test_fuse_is_known_to_the_serve_and_mount_layers_only(path: Path) -> None:
         assert "pyfuse3" not in {name[0] for name in imported(path)}
 
 
-@pytest.mark.parametrize("path", FILES, ids=shown)
-def test_files_and_functions_stay_small(path: Path) -> None:
-    text = path.read_text()
-    assert len(text.splitlines()) <= 350
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            assert (node.end_lineno or 0) - node.lineno < 50, node.name
+def test_no_module_needs_one_that_needs_it() -> None:
+    """Within a package too."""
+    modules = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): path for path in FILES}
+    needs = {
+        module: {".".join(name[:end]) for name in imported(path) for end in (2, 3)} & (modules.keys() - {module})
+        for module, path in modules.items()
+    }
+    TopologicalSorter(needs).prepare()

@@ -1,4 +1,6 @@
-"""A listener whose descriptor is closed under it says so once, and nothing of its source counts as watched any more."""
+"""What a listener makes of reports, and that it says so once when its descriptor is closed under it: nothing of its
+source counts as watched any more.
+"""
 
 import logging
 import os
@@ -15,7 +17,7 @@ from mmirrorfs.source.freshness import WATCHED, Freshness
 from mmirrorfs.source.known import Known
 from mmirrorfs.source.room import Room
 from mmirrorfs.source.source import Source
-from mmirrorfs.tree import Rank
+from mmirrorfs.tree import Directory, Leaf, Rank
 from tests.support.trees import Tree, grow
 
 TREE: Tree = {b"A": {b"one": {b"1": b"track"}}}
@@ -25,14 +27,17 @@ class Listening:
     """One source that is listened to, and what its listener says."""
 
     def __init__(self, tmp_path: Path) -> None:
-        self.source = Source(Rank(0), "high", os.fsencode(grow(tmp_path / "high", TREE)), 2)
+        self.source = Source(Rank(0), "high", os.fsencode(grow(tmp_path / "high", TREE)), 2, skip_empty=True)
+        self.hinted: list[set[bytes]] = []
         self.known = Known(self.source.scan(None), Room(1000))
         self.freshness = Freshness.promised(3600, time.monotonic)
         self.doubted = 0
         self.fetch = Fetch(self.source, self.known, self.freshness, lambda source: None)
-        self.listener = Listener(
-            self.source, self.fetch, lambda source, where: None, self.doubt, self.freshness.clock, True
-        )
+        self.listener = Listener(self.source, self.fetch, self.hint, self.doubt, self.freshness.clock, True)
+
+    def hint(self, source: Source, where: set[bytes]) -> None:
+        """Something is to be looked at."""
+        self.hinted.append(where)
 
     def doubt(self, source: Source) -> None:
         """Everything is to be looked at again: what a session does first is to begin anew."""
@@ -76,3 +81,36 @@ def test_a_descriptor_that_is_closed_ends_the_watch_and_nothing_else(
     with caplog.at_level(logging.WARNING):
         trio.run(main)
     assert "everything in it is looked at again" in caplog.text
+
+
+@pytest.mark.parametrize("early", [True, False], ids=["before it is known", "once it is known"])
+def test_a_folder_is_to_be_searched_when_something_comes_into_it_at_any_level(tmp_path: Path, early: bool) -> None:
+    async def main() -> None:
+        one = Listening(tmp_path)
+        await one.listener.open()
+        grow(tmp_path / "high/A/empty/a", {})
+        found = one.source.scan(one.known.tree, anew=True)
+        if not early:
+            one.known.install(found)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(one.listener.run)
+            (tmp_path / "high/A/empty/a/1").touch()
+            if early:
+                await one.until(lambda: any(one.known.trust.last_report(key) > 0 for key in keys_of(found, b"empty")))
+                one.known.install(found)
+                assert one.hinted == [], "nobody knew what it is about"
+                one.listener.scanned()
+            await one.until(lambda: {b"A/empty"} in one.hinted)
+            nursery.cancel_scope.cancel()
+
+    trio.run(main)
+
+
+def keys_of(tree: Directory, name: bytes) -> tuple[bytes, ...]:
+    """The keys of the directories in a folder."""
+    artist = tree.entries[b"A"]
+    assert isinstance(artist, Directory)
+    folder = artist.entries[name]
+    assert isinstance(folder, Leaf)
+    assert folder.evidence is not None
+    return folder.evidence.keys

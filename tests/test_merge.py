@@ -7,7 +7,8 @@ import pytest
 
 from mmirrorfs.attributes import DIR, FILE, Attributes, Kind
 from mmirrorfs.merge.index import Change, Group, changes, merge, times
-from mmirrorfs.tree import Directory, Entry, Leaf, Merged, Rank, Trees
+from mmirrorfs.merge.names import pairing
+from mmirrorfs.tree import Directory, Entry, Evidence, Leaf, Merged, Rank, Trees
 
 FIFO = Kind(0o010000)
 Plan = Mapping[bytes, Union["Plan", Kind]]
@@ -18,22 +19,35 @@ def attr(mtime: int = 0, ctime: int = 0, ino: int = 1) -> Attributes:
     return Attributes(DIR | 0o755, 2, 0, 0, 0, 0, 0, 0, mtime, ctime, 1, ino)
 
 
-def directory(rank: int, depth: int, plan: Plan, mtime: int = 0, ctime: int = 0) -> Directory:
-    """What a scan of that plan finds."""
+def folder(rank: int, plan: Plan, searched: bool = False) -> Leaf:
+    """A folder with these things in it."""
+    file = b"" if holds_a_file(plan) else None
+    return Leaf(Rank(rank), DIR, None, Evidence(file, (), 0) if searched else None)
+
+
+def holds_a_file(plan: Plan) -> bool:
+    return any(isinstance(what, int) or holds_a_file(what) for what in plan.values())
+
+
+def only_folders(entries: Mapping[bytes, Entry]) -> bool:
+    return all(isinstance(entry, Leaf) and entry.kind == DIR and not entry.is_empty for entry in entries.values())
+
+
+def directory(rank: int, depth: int, plan: Plan, mtime: int = 0, ctime: int = 0, searched: bool = False) -> Directory:
+    """What a scan of that plan finds; one that searches folders for files, if that is wanted."""
     entries: dict[bytes, Entry] = {}
     for name, what in plan.items():
         if isinstance(what, int):
             entries[name] = Leaf(Rank(rank), Kind(what))
         elif depth > 1:
-            entries[name] = directory(rank, depth - 1, what, mtime, ctime)
+            entries[name] = directory(rank, depth - 1, what, mtime, ctime, searched)
         else:
-            entries[name] = Leaf(Rank(rank), DIR)
-    only_folders = all(isinstance(entry, Leaf) and entry.kind == DIR for entry in entries.values())
-    return Directory(attr(mtime, ctime), entries, only_folders)
+            entries[name] = folder(rank, what, searched)
+    return Directory(attr(mtime, ctime), entries, only_folders(entries))
 
 
-def trees(depth: int, *plans: Plan) -> Trees:
-    return tuple(directory(rank, depth, plan) for rank, plan in enumerate(plans))
+def trees(depth: int, *plans: Plan, searched: bool = False) -> Trees:
+    return tuple(directory(rank, depth, plan, searched=searched) for rank, plan in enumerate(plans))
 
 
 def ranks(*order: int) -> Sequence[Rank]:
@@ -99,6 +113,47 @@ def test_the_worked_example_of_the_design_comes_out(order: tuple[int, int], expe
 )
 def test_the_rules_hold_for_two_sources(depth: int, first: Plan, second: Plan, expected: str) -> None:
     assert shown(merge(trees(depth, first, second), ranks(0, 1))) == expected
+
+
+@pytest.mark.parametrize(
+    ("depth", "first", "second", "expected"),
+    [
+        (1, {b"x": {}}, {b"x": {b"f": FILE}}, "x/1"),
+        (1, {b"x": {b"f": FILE}}, {b"x": {}}, "x/0"),
+        (1, {b"x": {}}, {b"x": {}}, "x/0"),
+        (1, {b"x": {}}, {}, "x/0"),
+        (1, {b"x": {b"a": {}, b"b": {b"c": {}}}}, {b"x": {b"a": {b"b": {b"f": FIFO}}}}, "x/1"),
+        (1, {b"x": {}, b"y": {b"f": FILE}}, {b"x": {b"f": FILE}, b"y": {b"f": FILE}, b"z": {}}, "x/1 y/0 z/1"),
+        (2, {b"A": {b"x": {}, b"y": {}}}, {b"A": {b"x": {b"f": FILE}}, b"B": {}}, "A(x/1 y/0) B()"),
+        # Rule 3: it is a directory still
+        (1, {b"x": {}}, {b"x": FILE}, "x/0"),
+        (1, {b"x": FILE}, {b"x": {}}, "x/1"),
+        (2, {b"A": {b"x": FILE}}, {b"A": {b"x": {}}}, "A(x/1)"),
+        # Above the depth nothing is skipped
+        (2, {b"A": {}}, {b"A": {b"f": FILE}}, "A(f1)"),
+    ],
+)
+def test_a_folder_that_is_known_to_be_empty_wins_only_where_all_are(
+    depth: int, first: Plan, second: Plan, expected: str
+) -> None:
+    assert shown(merge(trees(depth, first, second, searched=True), ranks(0, 1))) == expected
+
+
+def test_of_several_folders_the_first_with_a_file_wins_however_names_are_paired() -> None:
+    three = trees(1, {b"x": {}}, {b"X": {b"f": FILE}}, {b"x": {b"f": FILE}}, searched=True)
+    casefold = pairing("casefold", [])
+    assert merge(three, ranks(0, 1, 2), casefold).children == {b"x": Leaf(Rank(1), DIR, b"X")}
+    assert merge(three, ranks(0, 2, 1), casefold).children == {b"x": Leaf(Rank(2), DIR, b"x")}
+
+
+def test_a_folder_that_gets_its_first_file_takes_over_and_is_no_change_where_it_has_won_already() -> None:
+    full: Plan = {b"x": {b"f": FILE}}
+    before = merge(trees(1, {b"x": {}}, full, searched=True), ranks(0, 1))
+    taken = after(before, *trees(1, full, full, searched=True), now=5)
+    assert list(changes(before, taken))[-1] == Change(b"x", Leaf(Rank(1), DIR), Leaf(Rank(0), DIR))
+    alone = merge(trees(1, {b"x": {}}, {}, searched=True), ranks(0, 1))
+    filled = after(alone, *trees(1, full, {}, searched=True), now=5)
+    assert (list(changes(alone, filled)), filled.touched) == ([], None)
 
 
 def test_the_kind_of_the_winner_is_shown() -> None:

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from mmirrorfs.attributes import DIR, FILE, Kind
 from mmirrorfs.merge.index import changes, merge, times
 from mmirrorfs.tree import Directory, Entry, Leaf, Merged, Rank, Trees
-from tests.test_merge import FIFO, Plan, attr, flat, ranks, trees
+from tests.test_merge import FIFO, Plan, attr, flat, folder, holds_a_file, only_folders, ranks, trees
 
 names = st.sampled_from([b"a", b"b", b"c", b"\xff"])
+CONTENTS: list[Plan] = [{}, {b"a": FILE}, {b"a": {b"b": {}}}, {b"a": {b"b": FIFO}, b"b": {}}]
 plans = st.recursive(
-    st.sampled_from([FILE, FIFO]),
+    st.sampled_from([FILE, FIFO, *CONTENTS]),
     lambda inner: st.dictionaries(names, inner, max_size=4),
     max_leaves=12,
 ).map(lambda made: made if isinstance(made, dict) else {})
@@ -32,7 +33,7 @@ def paths(plan: Plan, depth: int) -> dict[tuple[bytes, ...], Kind]:
     return found
 
 
-def model(plans: list[Plan], order: tuple[int, ...], depth: int) -> dict[bytes, Leaf | None]:
+def model(plans: list[Plan], order: tuple[int, ...], depth: int, skip_empty: bool) -> dict[bytes, Leaf | None]:
     """The design's rules, word for word, for each path by itself; None stands for a merged directory."""
     found = [paths(plan, depth) for plan in plans]
     expected: dict[bytes, Leaf | None] = {}
@@ -42,20 +43,33 @@ def model(plans: list[Plan], order: tuple[int, ...], depth: int) -> dict[bytes, 
         if directories and len(path) < depth:
             expected[b"/".join(path)] = None
         else:
-            winner = (directories or have)[0]
+            full = [rank for rank in directories if skip_empty and holds_a_file(inside(plans[rank], path))]
+            winner = (full or directories or have)[0]
             expected[b"/".join(path)] = Leaf(Rank(winner), found[winner][path])
     return expected
 
 
-@given(several, depths, st.data())
-def test_the_merge_does_what_the_rules_say(plans: list[Plan], depth: int, data: st.DataObject) -> None:
+def inside(plan: Plan, path: tuple[bytes, ...]) -> Plan:
+    """What is in a directory of a source."""
+    for name in path:
+        what = plan[name]
+        assert not isinstance(what, int)
+        plan = what
+    return plan
+
+
+@given(several, depths, st.booleans(), st.data())
+def test_the_merge_does_what_the_rules_say(
+    plans: list[Plan], depth: int, skip_empty: bool, data: st.DataObject
+) -> None:
     order = data.draw(st.permutations(range(len(plans))))
-    assert flat(merge(trees(depth, *plans), ranks(*order))) == model(plans, tuple(order), depth)
+    inputs = trees(depth, *plans, searched=skip_empty)
+    assert flat(merge(inputs, ranks(*order))) == model(plans, tuple(order), depth, skip_empty)
 
 
-@given(st.lists(plans, min_size=2, max_size=4), depths)
-def test_all_orders_show_the_same_names(plans: list[Plan], depth: int) -> None:
-    inputs = trees(depth, *plans)
+@given(st.lists(plans, min_size=2, max_size=4), depths, st.booleans())
+def test_all_orders_show_the_same_names(plans: list[Plan], depth: int, skip_empty: bool) -> None:
+    inputs = trees(depth, *plans, searched=skip_empty)
     shapes = [
         {path: leaf is None or leaf.kind == DIR for path, leaf in flat(merge(inputs, ranks(*order))).items()}
         for order in permutations(range(len(plans)))
@@ -63,31 +77,40 @@ def test_all_orders_show_the_same_names(plans: list[Plan], depth: int) -> None:
     assert all(shape == shapes[0] for shape in shapes)
 
 
-def rescanned(rank: int, depth: int, plan: Plan, old: Directory | None, mtime: int) -> Directory:
+def rescanned(rank: int, depth: int, plan: Plan, old: Directory | None, mtime: int, searched: bool) -> Directory:
     """What a scan finds after another one: what has the same names, all the way down, is the old object."""
     entries: dict[bytes, Entry] = {}
     for name, what in plan.items():
         last = old.entries.get(name) if old is not None else None
-        if isinstance(what, int) or depth == 1:
-            entries[name] = Leaf(Rank(rank), Kind(what) if isinstance(what, int) else DIR)
+        if isinstance(what, int):
+            entries[name] = Leaf(Rank(rank), Kind(what))
+        elif depth == 1:
+            entries[name] = folder(rank, what, searched)
         else:
-            entries[name] = rescanned(rank, depth - 1, what, last if isinstance(last, Directory) else None, mtime)
+            before = last if isinstance(last, Directory) else None
+            entries[name] = rescanned(rank, depth - 1, what, before, mtime, searched)
     own = attr(mtime, mtime)
     if old is not None and leaves(old.entries) == leaves(entries):  # the same names: its own times stand
         own = old.attr
-        if all(new is old.entries[name] or new == old.entries[name] for name, new in entries.items()):
+        if all(is_same(old.entries[name], new) for name, new in entries.items()):
             return old
-    only_folders = all(isinstance(entry, Leaf) and entry.kind == DIR for entry in entries.values())
-    return Directory(own, entries, only_folders)
+    return Directory(own, entries, only_folders(entries))
+
+
+def is_same(old: Entry, new: Entry) -> bool:
+    """Whether a scan finds nothing else."""
+    if not isinstance(old, Leaf) or not isinstance(new, Leaf):
+        return old is new
+    return old == new and old.evidence == new.evidence
 
 
 def leaves(entries: Mapping[bytes, Entry]) -> dict[bytes, Leaf | None]:
     return {name: entry if isinstance(entry, Leaf) else None for name, entry in entries.items()}
 
 
-def later(old: Trees, plans: list[Plan], depth: int, mtimes: list[int]) -> Trees:
+def later(old: Trees, plans: list[Plan], depth: int, mtimes: list[int], searched: bool) -> Trees:
     return tuple(
-        rescanned(rank, depth, plan, before, mtime)
+        rescanned(rank, depth, plan, before, mtime, searched)
         for rank, (plan, before, mtime) in enumerate(zip(plans, old, mtimes, strict=True))
     )
 
@@ -104,11 +127,12 @@ def merged_at(index: Merged, prefix: bytes = b"") -> dict[bytes, Merged]:
 @st.composite
 def histories(draw: st.DrawFn) -> tuple[int, list[tuple[Trees, int]]]:
     """A number of sources, and scans of them one after the other, each with the time at which it was merged."""
-    count, depth = draw(st.integers(2, 3)), draw(depths)
+    count, depth, searched = draw(st.integers(2, 3)), draw(depths), draw(st.booleans())
     trees: Trees = (None,) * count
     steps = []
     for _ in range(draw(st.integers(2, 4))):
-        trees = later(trees, [draw(plans) for _ in range(count)], depth, [draw(moments) for _ in range(count)])
+        mtimes = [draw(moments) for _ in range(count)]
+        trees = later(trees, [draw(plans) for _ in range(count)], depth, mtimes, searched)
         shown = tuple(None if draw(st.integers(0, 9)) == 0 else tree for tree in trees)
         steps.append((shown, draw(moments)))
     return count, steps

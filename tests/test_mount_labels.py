@@ -159,6 +159,7 @@ def test_the_path_is_found_wherever_the_other_options_stand(library: Path) -> No
             "role": "folder",
             "sources": [{"name": "flac", "path": f"{library}/flac/Lund/Harbour"}],
             "hides": [{"path": f"{library}/mp3/Lund/Harbour"}],
+            "skips": [],
         }  # fmt: skip
 
 

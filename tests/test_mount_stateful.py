@@ -19,6 +19,13 @@ from tests.support.polling import holds
 from tests.support.watched import HOURLY
 
 SEEDS = range(1, 1 + int(os.environ.get("MMIRRORFS_SEEDS", "4")))
+SKIP = "--skip-empty"
+OPTIONS = {
+    "by the timer": ["--refresh=0.2"],
+    "by what is reported": [HOURLY],
+    "by polling, without empty folders": ["--refresh=0.2", "--watch=off", SKIP],
+    "by what is reported, without empty folders": [HOURLY, SKIP],
+}
 STEPS = 60
 """Changes in a sequence."""
 AT_ONCE = 4
@@ -34,9 +41,9 @@ class Held:
         self._eyes = eyes
         self._files: list[tuple[int, int, Path]] = []
 
-    def open(self, view: Path, order: list[Path], depth: int, chance: random.Random) -> None:
+    def open(self, view: Path, order: list[Path], depth: int, chance: random.Random, skip_empty: bool) -> None:
         """Open one more."""
-        shown = predict([os.fsencode(source) for source in order], depth)
+        shown = predict([os.fsencode(source) for source in order], depth, skip_empty)
         files = sorted(path for path, what in shown.items() if what.shown.kind == stat.S_IFREG)
         if files:
             path = chance.choice(files)
@@ -63,27 +70,27 @@ class Held:
 
 @pytest.mark.slow
 @pytest.mark.mount(seconds=120)
-@pytest.mark.parametrize("refresh", ["--refresh=0.2", HOURLY], ids=["by the timer", "by what is reported"])
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 @pytest.mark.parametrize("seed", SEEDS)
-def test_after_any_change_the_view_is_what_the_model_says(place: Path, seed: int, refresh: str) -> None:
+def test_after_any_change_the_view_is_what_the_model_says(place: Path, seed: int, options: list[str]) -> None:
     depth = 1 + seed % 3
     sources = [place / name for name in ("one", "two", "three")]
     for source in sources:
         source.mkdir()
     mutator, chance = Mutator([bytes(source) for source in sources], seed), random.Random(seed)
-    view, done = place / "view", list[str]()
+    view, done, skip_empty = place / "view", list[str](), SKIP in options
     for _ in range(100):
         mutator.step()
-    with observer() as eyes, mounted(view, *sources, depth=depth, options=[refresh]):
+    with observer() as eyes, mounted(view, *sources, depth=depth, options=options):
         held = Held(eyes)
 
         def settled() -> bool:
-            return not eyes.differences(view, sources, depth) and not held.differing()
+            return not eyes.differences(view, sources, depth, skip_empty) and not held.differing()
 
         for number in range(STEPS):
             done += [mutator.step() for _ in range(chance.randint(1, AT_ONCE))]
             if not holds(settled, MARGIN):
-                wrong = eyes.differences(view, sources, depth), held.differing()
+                wrong = eyes.differences(view, sources, depth, skip_empty), held.differing()
                 raise AssertionError(f"seed {seed}, step {number}: {wrong}\nafter: {done[-8:]}")
-            held.open(view, sources, depth, chance)
+            held.open(view, sources, depth, chance, skip_empty)
         held.close_all()

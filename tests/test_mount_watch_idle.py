@@ -53,8 +53,13 @@ def wakes(view: View) -> int:
     return total
 
 
-def test_nobody_is_asked_for_what_is_known_though_the_timer_runs(place: Path, sources: list[Path]) -> None:
-    with mounted(place / "view", *sources, depth=2, options=["--refresh=2"]) as view:
+@pytest.mark.parametrize("options", [[], ["--skip-empty"]], ids=["folders as they are", "without empty ones"])
+def test_nobody_is_asked_for_what_is_known_though_the_timer_runs(
+    place: Path, sources: list[Path], options: list[str]
+) -> None:
+    (sources[0] / "A/00/1").unlink()
+    grow(sources[0] / "A/empty", {})
+    with mounted(place / "view", *sources, depth=2, options=["--refresh=2", *options]) as view:
         crawled(view)
         with traced(view.pid, view.mountpoint, sources[0].parent) as trace:
             before = trace.record.stat().st_size

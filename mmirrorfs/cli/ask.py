@@ -74,6 +74,10 @@ def _in_words(where: str, state: dict[str, Any]) -> list[str]:
         path = printable(base64.b64decode(source["path_b64"]) if "path_b64" in source else source["path"])
         lines.append(f"  {source['name']} ({path}): wins {source['wins']:,} folders, {health}")
         lines.append(f"    {_watch_in_words(source['watch'])}")
+        if source.get("empty") is not None:
+            lines.append(
+                f"    {source['empty']:,} of its folders hold no file, and win only where nobody has one that does"
+            )
         lines.append(f"    {in_words(source['crawl'])}")
     ago = max(0.0, time.time() - state["last_refresh"])
     announce = state.get("announce", {"on": False, "why": "it is of an earlier version"})
@@ -105,17 +109,20 @@ def explain(path: str, as_json: bool) -> int:
         raise Problem(f"{printable(whole)} is not there, or the view does not answer", FAILED)
     names = _answer(whole, "source").decode().split("\n")
     reals = _paths(_answer(whole, "path"))
-    hidden = _paths(_answer(whole, "shadowed"))
+    hidden, skipped = _paths(_answer(whole, "shadowed")), _paths(_answer(whole, "skipped"))
     if as_json:
-        print(json.dumps(_document(whole, role, names, reals, hidden), indent=1))
+        print(json.dumps(_document(whole, role, names, reals, hidden, skipped), indent=1))
     else:
-        print("\n".join(_reasons(printable(whole), role, names, [printable(r) for r in reals], hidden)))
+        print("\n".join(_reasons(printable(whole), role, names, [printable(r) for r in reals], hidden, skipped)))
     return 0
 
 
-def _document(whole: bytes, role: str, names: list[str], reals: list[bytes], hidden: list[bytes]) -> dict[str, object]:
+def _document(
+    whole: bytes, role: str, names: list[str], reals: list[bytes], hidden: list[bytes], skipped: list[bytes]
+) -> dict[str, object]:
     sources = [{"name": name, **json_path(real)} for name, real in zip(names, reals, strict=False)]
-    return {**json_path(whole), "role": role, "sources": sources, "hides": [json_path(path) for path in hidden]}
+    others = {"hides": [json_path(path) for path in hidden], "skips": [json_path(path) for path in skipped]}
+    return {**json_path(whole), "role": role, "sources": sources, **others}
 
 
 def _found(path: str) -> bytes:
@@ -153,17 +160,23 @@ def _answer(path: bytes, name: str) -> bytes:
     return table.ask(partial(table.label, path, name))
 
 
-def _reasons(whole: str, role: str, names: list[str], reals: list[str], hidden: list[bytes]) -> list[str]:
+def _reasons(
+    whole: str, role: str, names: list[str], reals: list[str], hidden: list[bytes], skipped: list[bytes]
+) -> list[str]:
     if role == "merged":
         places = [f"  {name}: {real}" for name, real in zip(names, reals, strict=False)]
         return [f"{whole} is above the depth: it shows together what these have.", *places]
     lines = [f"{whole} comes from {names[0]}: {reals[0]}"]
     what = {
-        "folder": "It is a folder at the depth, taken whole from the first source of this view that has it.",
+        "folder": "It is a folder at the depth, taken whole from the first source of this view that has it"
+        + (" with a file in it." if skipped else "."),
         "inside": "It lies in a folder that is taken whole from one source.",
         "loose": "It is no directory, and is taken from the first source of this view that has it.",
     }[role]
     lines.append(what)
     others = ", ".join(printable(path) for path in hidden)
     lines.append(f"It takes the place of {others}" if hidden else "No other source has anything in its place.")
+    if skipped:
+        empty = ", ".join(printable(path) for path in skipped)
+        lines.append(f"Skipped, as there is no file in it: {empty}")
     return lines

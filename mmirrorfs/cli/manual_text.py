@@ -61,7 +61,8 @@ The level of a path is the number of its components below the source.
 A directory above the depth has the names of all the sources that have it.
 .IP 2. 4
 A directory at the depth is a folder.
-It is taken whole from the first source, in the order of the view, that has it.
+It is taken whole from the first source, in the order of the view, that has it; with \fB\-\-skip\-empty\fR, from the
+first that has it with a file in it, if there is one.
 .IP 3. 4
 Anything else down to the depth, a loose file say, is shown too, by the same order.
 A directory beats it, whichever source that is in, so that all views have the same names down to the depth.
@@ -264,7 +265,9 @@ one, or
 (no directory, and in none).
 .TP
 .B user.mmirrorfs.shadowed
-The paths in the other sources that are hidden by this one.
+The paths in the other sources that are hidden by this one;
+.B user.mmirrorfs.skipped
+has those that would win, were there a file in them.
 .TP
 .B user.mmirrorfs.status
 On the root of the view: how it is, as JSON, for monitoring. Which sources are lost, how many folders each of them

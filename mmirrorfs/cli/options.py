@@ -111,6 +111,10 @@ OPTIONS: tuple[Decorator, ...] = (
         help="The level at which folders are taken whole: 1 for Album/, 2 for Artist/Album/.",
     ),
     _option(
+        _VIEW, "--skip-empty", is_flag=True,
+        help="Let a folder without a file in it, at any level, win only where nobody has one with a file.",
+    ),
+    _option(
         _VIEW, "--output-high", "--output_high", metavar="DIR", shell_complete=directories,
         help="Mount the view here in which the first source wins; made if only its last component is missing.",
     ),

@@ -39,7 +39,15 @@ def open_sources(settings: Settings) -> list[Source]:
     excluded = excluded_by(settings.excludes)
     try:
         return [
-            Source(Rank(rank), source.name, source.path, settings.depth, excluded, settings.follow)
+            Source(
+                Rank(rank),
+                source.name,
+                source.path,
+                settings.depth,
+                excluded,
+                settings.follow,
+                skip_empty=settings.skip_empty,
+            )
             for rank, source in enumerate(settings.sources)
         ]
     except OSError as error:

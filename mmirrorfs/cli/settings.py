@@ -29,6 +29,7 @@ class Settings:
     sources: tuple[Named, ...]
     views: tuple[ViewSettings, ...]
     depth: int = 1
+    skip_empty: bool = False
     match: str = "exact"
     ignores: tuple[str, ...] = ()
     rules: tuple[Rule, ...] = ()
@@ -71,6 +72,7 @@ def settings(given: dict[str, Any], fuse: frozenset[str], config: Config | None)
         sources=where.sources,
         views=where.views,
         depth=given["depth"],
+        skip_empty=given["skip_empty"],
         match=given["match"],
         ignores=tuple(given["ignore"]),
         rules=_rules(given, config),
@@ -141,6 +143,7 @@ def identity(settings: Settings, view: ViewSettings) -> str:
     parts = {
         "sources": [printable(os.path.realpath(settings.sources[rank].path)) for rank in order],
         "depth": settings.depth,
+        "skip_empty": settings.skip_empty,
         "match": settings.match,
         "ignores": sorted(settings.ignores),
         "rules": [[rule.is_same, *map(printable, (rule.where or b"", *rule.names))] for rule in settings.rules],

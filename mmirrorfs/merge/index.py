@@ -1,7 +1,8 @@
 """The merge: ranked trees in, one view out.
 
 Rule 1: a directory above the depth that any source has is a merged directory; its children are the union.
-Rule 2: a folder at the depth is taken whole from its winner, the first source in the view's order that has it.
+Rule 2: a folder at the depth is taken whole from its winner, the first source in the view's order that has it; one
+that is known to be empty (``--skip-empty``) wins only where none that has it is anything else.
 Rule 3: anything else is taken from its winner too, but a directory beats a non-directory in whichever source.
 Rule 4: what a change brings always moves the shown times forward, for scanners go by them.
 
@@ -69,7 +70,7 @@ def merge(
 
 
 def _folders(inputs: Trees, order: Sequence[Rank]) -> Mapping[bytes, Child]:
-    """Rule 2 for directories that hold folders and nothing else: a union of mappings, the winner's put in last."""
+    """Rule 2 for directories with nothing but folders, none of them empty: a union of mappings, the winner's last."""
     present = [d.entries for d in (inputs[rank] for rank in reversed(order)) if d is not None]
     if len(present) == 1:
         return present[0]  # type: ignore[return-value]  # only_folders: the values are leaves
@@ -82,7 +83,8 @@ def _folders(inputs: Trees, order: Sequence[Rank]) -> Mapping[bytes, Child]:
 def _winner(found: Sequence[Entry | None], order: Sequence[Rank], names: tuple[bytes | None, ...] | None) -> Leaf:
     """Rules 2 and 3, for a name that is no merged directory."""
     ranked = [entry for entry in (found[rank] for rank in order) if isinstance(entry, Leaf)]
-    best = next((leaf for leaf in ranked if leaf.kind == DIR), ranked[0])
+    folders = [leaf for leaf in ranked if leaf.kind == DIR]
+    best = next((leaf for leaf in folders if not leaf.is_empty), (folders or ranked)[0])
     return Leaf(best.source, best.kind, names[best.source]) if names is not None else best
 
 

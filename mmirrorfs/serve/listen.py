@@ -10,12 +10,13 @@ A task for each source, on the event loop.
 """
 
 import logging
-from collections.abc import Callable
+from collections import ChainMap
+from collections.abc import Callable, Container
 from functools import partial
 
 import trio
 
-from mmirrorfs.source.events import CREATE, DELETE, IGNORED, MOVED_FROM, MOVED_TO, OVERFLOW, UNMOUNT, Event
+from mmirrorfs.source.events import CREATE, DELETE, IGNORED, MOVED_FROM, MOVED_TO, ONDIR, OVERFLOW, UNMOUNT, Event
 from mmirrorfs.source.fetch import Fetch
 from mmirrorfs.source.freshness import NEVER
 from mmirrorfs.source.pace import threaded
@@ -44,8 +45,9 @@ _OVER = {OVERFLOW: "reports were lost", UNMOUNT: "a filesystem in it was unmount
 
 
 class Listener:
-    """Listens to one source. ``hint`` is called with directories above the depth to be looked at, ``doubt`` when
-    everything is; ``fill`` says whether what appears is looked at before anybody asks. Times are those of ``clock``.
+    """Listens to one source. ``hint`` is called with directories above the depth to be looked at, and folders to be
+    searched for files; ``doubt`` when everything is. ``fill`` says whether what appears is looked at before anybody
+    asks. Times are those of ``clock``.
     """
 
     def __init__(
@@ -104,7 +106,7 @@ class Listener:
         while not self._is_deaf:
             try:
                 await trio.lowlevel.wait_readable(descriptor)
-                events, more = self._source.watch.events(self._known.listings.keys, keys)
+                events, more = self._source.watch.events(self._wanted(), keys)
             except OSError as error:
                 self._is_deaf = True
                 self._known.trust.end()
@@ -114,6 +116,11 @@ class Listener:
             keys.clear()
             self._take(events)
             await trio.sleep(0 if more else GATHER)
+
+    def _wanted(self) -> Container[bytes]:
+        """The keys of the directories whose reports are of use."""
+        listings, folders = self._known.listings.keys, self._known.folders.keys
+        return ChainMap(listings, folders) if folders else listings
 
     async def _take_missed(self) -> None:
         async for directory, name in self._known.trust.missed:
@@ -128,8 +135,10 @@ class Listener:
                 return
             if mask & IGNORED or (name and self._source.reader.excluded(name)):
                 continue
-            for directory in self._known.listings.paths(key):
+            for directory in self._known.listings.keys.paths(key):
                 self._note(directory, name, bool(mask & _NAMES), now, hinted)
+            if not name or mask & (_NAMES | ONDIR):
+                hinted.update(self._known.folders.keys.paths(key))
         if hinted:
             self._hinted.update(dict.fromkeys(hinted, now))
             self._hint(self._source, hinted)
@@ -168,6 +177,8 @@ class Listener:
 
     def scanned(self) -> None:
         """The source was scanned: rule 4, for what was hinted at."""
+        if missed := self._known.folders.missed():
+            self._hint(self._source, missed)
         hinted, self._hinted = self._hinted, {}
         for directory, since in hinted.items():
             self._fill_in(directory, since)

@@ -95,7 +95,7 @@ class Refresher:
         self._wake[source.rank].set()
 
     def hint(self, source: Source, directories: set[bytes]) -> None:
-        """Look at some directories of a source: it reported that something in them changed."""
+        """Look at some directories of a source, or search folders: it reported that something in them changed."""
         self._hints[source.rank] |= directories
         self._wake[source.rank].set()
 
@@ -163,7 +163,7 @@ class Refresher:
             return partial(source.scan, old, anew=source.brief) if scan or hints else source.check_root
         if asked:
             return partial(source.scan, old, anew=True)
-        only = hints | (known.listings.polled() if scan else set())
+        only = hints | (known.listings.polled() | known.folders.polled if scan else set())
         return partial(source.scan, old, only=only) if only else source.check_root
 
     async def _look(self, source: Source, scan: bool, asked: bool) -> None:

@@ -11,8 +11,9 @@ from mmirrorfs.attributes import DIR
 from mmirrorfs.serve.refresh import Refresher
 from mmirrorfs.serve.watched import Watched
 from mmirrorfs.source.crawler import Progress
+from mmirrorfs.source.walks import directories_of
 from mmirrorfs.text import json_path
-from mmirrorfs.tree import Merged
+from mmirrorfs.tree import Directory, Leaf, Merged
 from mmirrorfs.view.directories import Directories
 from mmirrorfs.view.view import View
 
@@ -26,7 +27,8 @@ def status(
 ) -> dict[str, Any]:
     """Sources and which of them are lost or hang, folders, winners by source, the last look and how long it took.
 
-    ``last_refresh``, and ``looked`` of each source, are in seconds since the epoch, ``took`` in seconds.
+    ``empty`` is how many folders of a source hold no file, None where that does not matter. ``last_refresh``, and
+    ``looked`` of each source, are in seconds since the epoch, ``took`` in seconds.
     """
     winners = folders_by_source(view)
     return {
@@ -38,11 +40,12 @@ def status(
                 "lost": source.lost,
                 "hangs": source.pace.hung,
                 "wins": winners[source.rank],
+                "empty": empty_folders(known.tree) if source.skip_empty else None,
                 "looked": refresher.looks[source.rank],
                 "crawl": asdict(crawl),
                 "watch": watch._asdict(),
             }
-            for source, crawl, watch in zip(view.sources, crawls, watches, strict=True)
+            for source, known, crawl, watch in zip(view.sources, view.known, crawls, watches, strict=True)
         ],
         "order": [view.sources[rank].name for rank in view.inodes.order],
         "folders": sum(winners.values()),
@@ -60,6 +63,12 @@ def summary(view: View, refresher: Refresher) -> str:
     sources = ", ".join(source.name + (" (LOST)" if source.lost else "") for source in view.sources)
     when = time.strftime("%H:%M:%S", time.localtime(max(refresher.looks)))
     return f"{sum(folders_by_source(view).values())} folders from {sources}; last looked at {when}"
+
+
+def empty_folders(tree: Directory) -> int:
+    """How many folders of a source are known to hold no file."""
+    leaves = (entry for _, directory in directories_of(tree) for entry in directory.entries.values())
+    return sum(1 for leaf in leaves if isinstance(leaf, Leaf) and leaf.is_empty)
 
 
 def folders_by_source(view: View) -> Counter[int]:

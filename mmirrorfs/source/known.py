@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from mmirrorfs.attributes import DIR, Attributes, Kind
 from mmirrorfs.difference import Difference, Told, differences, is_news, is_other_directory
 from mmirrorfs.listing import Listed, Listing
+from mmirrorfs.source.folders import Folders
 from mmirrorfs.source.freshness import NEVER, WATCHED, Freshness
 from mmirrorfs.source.listings import Listings, weight
 from mmirrorfs.source.room import Room
@@ -55,10 +56,12 @@ class Known:
         self._changed = changed
         self.listings = Listings()
         self.trust = Trust()
+        self.folders = Folders(self.trust)
         self._singles = Singles()
         self._values = Values()
         for path, directory in directories_of(tree):
             self.listings.put(path, directory.listing, True)
+            self.folders.update(path, None, directory)
 
     # What is known
 
@@ -210,6 +213,9 @@ class Known:
         gone, come = dict[bytes, Inode](), dict[bytes, Inode]()
         changed: list[tuple[bytes, list[Difference]]] = []
         for path, old, new in differing(before, tree):
+            for folder in self.folders.update(path, old, new):  # or it would take over as it was: empty
+                for directory in self.listings.subtree(folder):
+                    self.distrust(directory)
             if path not in self.listings.above:
                 self.forget(path)
             if new is None:

@@ -4,9 +4,8 @@ Above the depth they stay; below it the one that was not used for longest comes 
 takes 80 bytes a directory less than an ordered one. Event loop's thread only; no I/O.
 """
 
-from collections.abc import Container
-
 from mmirrorfs.listing import Listing
+from mmirrorfs.source.keys import Keys
 from mmirrorfs.source.walks import join
 
 
@@ -16,18 +15,8 @@ class Listings:
     def __init__(self) -> None:
         self.above: dict[bytes, Listing] = {}
         self.below: dict[bytes, Listing] = {}
-        self._paths: dict[bytes, bytes] = {}
-        self._others: dict[bytes, list[bytes]] = {}
-
-    @property
-    def keys(self) -> Container[bytes]:
-        """What the watched ones are called where changes are reported."""
-        return self._paths
-
-    def paths(self, key: bytes) -> list[bytes]:
-        """The paths of a watched one: several where it is mounted a second time, or is being renamed."""
-        path = self._paths.get(key)
-        return [path, *self._others.get(key, ())] if path is not None else []
+        self.keys = Keys()
+        """Of those that are watched."""
 
     def polled(self) -> set[bytes]:
         """The directories above the depth whose changes are not reported."""
@@ -37,7 +26,7 @@ class Listings:
         """One that somebody asks for."""
         found = self.above.get(path)
         if found is None and (found := self.below.pop(path, None)) is not None:
-            known = self._paths.get(found.key)
+            known = self.keys.get(found.key)
             self.below[known if known == path else path] = found  # one path object, not two
         return found
 
@@ -58,8 +47,8 @@ class Listings:
         """Have a listing at a path, as the one that was used last."""
         self.pop(path)
         (self.above if above else self.below)[path] = listing
-        if listing.key and self._paths.setdefault(listing.key, path) != path:
-            self._others.setdefault(listing.key, []).append(path)
+        if listing.key:
+            self.keys.add(listing.key, path)
 
     def replace(self, path: bytes, listing: Listing) -> None:
         """Another value of the same key in the place of one; none where there is none."""
@@ -72,19 +61,8 @@ class Listings:
         found = self.above.pop(path, None)
         found = self.below.pop(path, None) if found is None else found
         if found is not None and found.key:
-            self._release(found.key, path)
+            self.keys.release(found.key, path)
         return found
-
-    def _release(self, key: bytes, path: bytes) -> None:
-        others = self._others.pop(key, [])
-        if self._paths.get(key) != path:
-            others.remove(path)
-        elif others:
-            self._paths[key] = others.pop(0)
-        else:
-            del self._paths[key]
-        if others:
-            self._others[key] = others
 
 
 def weight(listing: Listing | None) -> int:

@@ -26,17 +26,11 @@ from mmirrorfs.source.freshness import COARSE
 from mmirrorfs.source.links import stat_following
 from mmirrorfs.source.lists import Asker, of_entries
 from mmirrorfs.source.reader import CODEC, Reader, nothing_excluded
+from mmirrorfs.source.search import DENIED, GONE, Progress, Search
 from mmirrorfs.text import printable
 from mmirrorfs.tree import Directory, Entry, Leaf, Rank
 
 log = logging.getLogger(__name__)
-
-
-Progress = Callable[[int], None]
-"""Called now and then with the number of directories and folders found since the last call."""
-
-GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
-DENIED = (errno.EACCES, errno.EPERM)
 
 
 @dataclass(slots=True)
@@ -67,13 +61,20 @@ class _Found:
 
 
 class Scanner:
-    """Scans one source to ``depth`` levels."""
+    """Scans one source to ``depth`` levels; with ``skip_empty`` it searches the folders there for files."""
 
     def __init__(
-        self, reader: Reader, rank: Rank, depth: int, is_local: Callable[[bytes], bool] = lambda path: True
+        self,
+        reader: Reader,
+        rank: Rank,
+        depth: int,
+        is_local: Callable[[bytes], bool] = lambda path: True,
+        skip_empty: bool = False,
     ) -> None:
         self._reader = reader
         self._is_local = is_local
+        self._skip_empty = skip_empty
+        self._search: Search | None = None
         self._depth = depth
         self._rank = rank
         self._leaves: dict[int, Leaf] = {}
@@ -93,15 +94,17 @@ class Scanner:
     ) -> Directory:
         """The tree as it is now; ``old`` itself where nothing moved, and every part of it that did not.
 
-        With ``only`` these directories are looked at, and what is in them; with ``anew`` also those that did not move
-        are listed: what is in them may have other attributes. With ``brief`` directories come without them,
-        which is a third of the work.
+        With ``only`` these directories are looked at, and what is in them, and these folders are searched
+        (``source.search``); with ``anew`` also those that did not move are listed: what is in them may have other
+        attributes. With ``brief`` directories come without them, which is a third of the work.
 
         ``checked`` is asked before a failure inside the source is believed; it raises OSError where the
         source's root is not there. Raises OSError where the root cannot be listed.
         """
         self._checked, self._only, self._anew, self._brief = checked, only, anew, brief
         self._asks = old is not None
+        if self._skip_empty:
+            self._search = Search(self._reader, self._is_local, checked, progress, only, anew)
         self._way = {above for path in only or () for above in _ancestors(path)}
         root = _Visit(b"", b"", old, due=only is None or old is None or b"" in only)
         levels = [[root]]
@@ -110,7 +113,7 @@ class Scanner:
             for visit in levels[-2]:
                 self._look(visit, len(levels) - 1)
                 levels[-1] += visit.below
-                if progress is not None:
+                if progress is not None and (self._search is None or visit.below):
                     progress(len(visit.found.entries) if visit.found else 0)
         for level in reversed(levels):
             for visit in level:
@@ -120,11 +123,11 @@ class Scanner:
 
     def _look(self, visit: _Visit, level: int) -> None:
         """Find out what one directory holds: its old names where its stamp stands, a new listing otherwise."""
-        if not visit.due:
-            visit.found = visit.old
-            return self._descend(visit) if level < self._depth else None
+        lowest = level >= self._depth
         try:
-            visit.found = self._unmoved(visit) or self._listed(visit, level >= self._depth)
+            visit.found = (self._unmoved(visit) or self._listed(visit, lowest)) if visit.due else visit.old
+            if lowest and self._search is not None and visit.found is not None:
+                visit.found = self._search.searched(visit.path, visit.found, visit.old)
         except OSError as error:
             self._checked()
             if visit.old is not None and visit.path and error.errno not in GONE + DENIED:
@@ -136,7 +139,7 @@ class Scanner:
             else:
                 visit.found = self._unreadable(visit, error)
                 visit.closed = visit.found is None
-        if level < self._depth:
+        if not lowest:
             self._descend(visit)
 
     def _unmoved(self, visit: _Visit) -> Directory | None:
@@ -194,14 +197,15 @@ class Scanner:
     def _entries(self, fd: int, path: bytes, lowest: bool) -> "_Found":
         """The names in one directory: the loop in which a scan spends its time.
 
-        Directories in the ``lowest`` ones are not scanned themselves, so their attributes are taken here.
+        Directories in the ``lowest`` ones are not scanned themselves, so their attributes are taken here. They may be
+        searched, and then come in the order of inode numbers, that of the disk.
         """
         excluded, codec, folder = self._reader.excluded, CODEC, self._leaf(DIR)
         found = _Found()
         entries, listed, unknown, everything = found.entries, found.listed, bare(DIR), excluded is nothing_excluded
         typed = self._brief or not lowest
         with os.scandir(fd) as listing:
-            for entry in listing:
+            for entry in listing if self._search is None else sorted(listing, key=os.DirEntry.inode):
                 name = entry.name.encode(codec, "surrogateescape")
                 if not everything and excluded(name):
                     continue

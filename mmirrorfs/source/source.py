@@ -26,7 +26,8 @@ from mmirrorfs.source.filesystems import Locality
 from mmirrorfs.source.mountid import unique_id
 from mmirrorfs.source.pace import Pace, beside
 from mmirrorfs.source.reader import Excluded, Reader, nothing_excluded
-from mmirrorfs.source.scan import Progress, Scanner
+from mmirrorfs.source.scan import Scanner
+from mmirrorfs.source.search import Progress
 from mmirrorfs.source.watch import Watch
 from mmirrorfs.tree import Directory, Rank
 
@@ -68,7 +69,8 @@ class Source:
 
     ``lost`` is the reason why the source counts as lost, or None. Only whoever refreshes clears it. ``brief`` says that
     the first scan took names and types alone; it is cleared when all is known that is above the depth. ``locality``
-    says which parts of it are local; ``local``, if given, that all of it is or that nothing is.
+    says which parts of it are local; ``local``, if given, that all of it is or that nothing is. With ``skip_empty`` its
+    folders are searched for files (``source.search``).
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class Source:
         excluded: Excluded = nothing_excluded,
         follow: bool = False,
         local: bool | None = None,
+        skip_empty: bool = False,
     ) -> None:
         """Raises OSError where the root is missing or cannot be read."""
         self.rank = rank
@@ -90,6 +93,7 @@ class Source:
         self.is_local: Callable[[bytes], bool] = self.locality.of if local is None else lambda path: local
         self.pace = Pace()
         self.watch = Watch()
+        self.skip_empty = skip_empty
         self.reader = Reader(self.root, excluded, follow, self._answered, self.watch.mark)
         self.lost: str | None = None
         self.told_lost = False
@@ -99,7 +103,7 @@ class Source:
             self._identity = _identity(fd)
             self.mounts = self._unique_ids(fd)
             """Of the mounts that the root is on and that are inside: others may have all their numbers."""
-        self._scanner = Scanner(self.reader, rank, depth, lambda path: self.is_local(path))
+        self._scanner = Scanner(self.reader, rank, depth, lambda path: self.is_local(path), skip_empty)
 
     @property
     def local(self) -> bool:

@@ -58,11 +58,15 @@ class Trust:
             self._reported.clear()
             self._floor = now
 
+    def last_report(self, key: bytes) -> float:
+        """When something was last reported of a directory; it may have been earlier where much was reported since."""
+        return max(self._floor, self._reported.get(key, NEVER))
+
     def arrive(self, directory: bytes, listing: Listing) -> None:
         """Rule 3, for a look that came in."""
         if not listing.key or listing.taken < self.since:
             return
-        last = max(self._floor, self._reported.get(listing.key, NEVER))
+        last = self.last_report(listing.key)
         if last >= listing.taken:
             self.miss(directory, last)
 

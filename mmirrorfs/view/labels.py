@@ -1,9 +1,9 @@
 """What a view says about itself, as extended attributes: where things come from, and how the view is.
 
-``user.mmirrorfs.source`` (the source's name), ``.path`` (the real path) and ``.shadowed`` (what it hides) on
-everything, one a line where there are several, and ``.role`` (merged, folder, loose or inside);
-``.status`` and ``.identity`` on the root. None of them is listed, so
-that copying tools do not copy them. Answered from memory; event loop's thread only.
+``user.mmirrorfs.source`` (the source's name), ``.path`` (the real path), ``.shadowed`` (what it hides) and ``.skipped``
+(what of that would have won, were it not empty) on everything, one a line where there are several, and ``.role``
+(merged, folder, loose or inside); ``.status`` and ``.identity`` on the root. None of them is listed, so that copying
+tools do not copy them. Answered from memory; event loop's thread only.
 """
 
 import json
@@ -39,7 +39,9 @@ class Labels:
         if name == b"role":
             return _role(node)
         if name == b"shadowed":
-            return b"\n".join(self._real(rank, path) for rank, path in self._shadowed(node)) or None
+            return b"\n".join(self._real(rank, path) for rank, path, _ in self._shadowed(node)) or None
+        if name == b"skipped":
+            return b"\n".join(self._real(rank, path) for rank, path, skipped in self._shadowed(node) if skipped) or None
         return None
 
     def _real(self, rank: Rank, path: bytes) -> bytes:
@@ -53,8 +55,10 @@ class Labels:
         assert isinstance(node, FileNode)
         return [(node.source.rank, node.inner)]
 
-    def _shadowed(self, node: Node) -> list[tuple[Rank, bytes]]:
-        """What the folder, or the loose file, that the node is or lies in takes the place of."""
+    def _shadowed(self, node: Node) -> list[tuple[Rank, bytes, bool]]:
+        """What the folder, or the loose file, that the node is or lies in takes the place of, and whether that is a
+        folder that was skipped, being empty.
+        """
         found: Merged | Leaf | None = self._view.inodes.index
         place: MergedNode | None = self._view.inodes.root
         for name in node.path.split(b"/") if node.path else ():
@@ -67,12 +71,17 @@ class Labels:
             found, place = child, inner if isinstance(inner, MergedNode) else None
         return []
 
-    def _beside(self, above: Merged, place: MergedNode, name: bytes, leaf: Leaf) -> list[tuple[Rank, bytes]]:
+    def _beside(self, above: Merged, place: MergedNode, name: bytes, leaf: Leaf) -> list[tuple[Rank, bytes, bool]]:
         """The entries of other sources that were paired with it, in the view's order."""
         group = next(group for group in self._view.pairing(above.inputs, place.path) if group[0] == name)
         own = group[2] or [name] * len(above.inputs)
-        others = [rank for rank in self._view.inodes.order if group[1][rank] is not None and rank != leaf.source]
-        return [(rank, join(place.path_in(rank), own[rank] or name)) for rank in others]
+        order, found = self._view.inodes.order, list[tuple[Rank, bytes, bool]]()
+        for number, rank in enumerate(order):
+            entry = group[1][rank]
+            if entry is not None and rank != leaf.source:
+                skipped = isinstance(entry, Leaf) and entry.is_empty and leaf.source in order[number:]
+                found.append((rank, join(place.path_in(rank), own[rank] or name), skipped))
+        return found
 
 
 def _role(node: Node) -> bytes:

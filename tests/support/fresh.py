@@ -46,9 +46,9 @@ def stays(condition: Callable[[], object], what: str, seconds: float = 1.2 * PRO
     assert not holds(lambda: not condition(), seconds), f"it did not stay: {what}"
 
 
-def differences(view: Path, order: Sequence[Path], depth: int) -> list[str]:
+def differences(view: Path, order: Sequence[Path], depth: int, skip_empty: bool = False) -> list[str]:
     """In what a view, looked at from here, differs from what the model says of the sources as they are now."""
-    expected = predict([os.fsencode(source) for source in order], depth)
+    expected = predict([os.fsencode(source) for source in order], depth, skip_empty)
     found = walk(os.fsencode(view))
     wrong = [f"missing: {path!r}" for path in expected.keys() - found.keys()]
     if figures(view)[:3] != figures(order[0])[:3]:
@@ -144,18 +144,19 @@ class Observer:
         """Read the rest of an open directory."""
         return cast(list[str], self._ask("readdir", key))
 
-    def differences(self, view: Path, order: Sequence[Path], depth: int) -> list[str]:
+    def differences(self, view: Path, order: Sequence[Path], depth: int, skip_empty: bool = False) -> list[str]:
         """In what the view differs from the model, seen from there; and what could not be looked at."""
         try:
-            return cast(list[str], self._ask("differences", view, list(order), depth))
+            return cast(list[str], self._ask("differences", view, list(order), depth, skip_empty))
         except (OSError, AssertionError) as error:
             return [repr(error)]
 
 
-def becomes(eyes: Observer, view: Path, order: Sequence[Path], depth: int, what: str) -> None:
+def becomes(eyes: Observer, view: Path, order: Sequence[Path], depth: int, what: str, skip_empty: bool = False) -> None:
     """Wait until the view is what the model says of its sources; no longer than was promised."""
-    if not holds(lambda: not eyes.differences(view, order, depth), PROMISE + MARGIN):
-        raise AssertionError(f"{what}: after {PROMISE + MARGIN} s still {eyes.differences(view, order, depth)}")
+    if not holds(lambda: not eyes.differences(view, order, depth, skip_empty), PROMISE + MARGIN):
+        left = eyes.differences(view, order, depth, skip_empty)
+        raise AssertionError(f"{what}: after {PROMISE + MARGIN} s still {left}")
 
 
 @contextmanager
@@ -219,8 +220,8 @@ class _Eyes:
         else:
             os.close(number)
 
-    def differences(self, view: Path, order: list[Path], depth: int) -> list[str]:
-        return differences(view, order, depth)
+    def differences(self, view: Path, order: list[Path], depth: int, skip_empty: bool) -> list[str]:
+        return differences(view, order, depth, skip_empty)
 
     def _keep(self, thing: object) -> int:
         self._last -= 1

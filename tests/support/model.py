@@ -1,7 +1,8 @@
 """The merge a second time, as simply as it can be said, straight from the rules. Imports nothing of mmirrorfs.
 
 Rule 1: a directory above the depth that any source has is merged: its names are the union over the sources.
-Rule 2: a directory at the depth is taken whole from the first source in the view's order that has it.
+Rule 2: a directory at the depth is taken whole from the first source in the view's order that has it; where empty ones
+are skipped, from the first that has one with anything but directories in it, at any level, if any has.
 Rule 3: anything else down to the depth comes from the first source that has it, and a directory beats it anywhere.
 Rule 4: symbolic links are left out down to the depth, and shown as links below it.
 """
@@ -32,25 +33,36 @@ class Predicted:
     merged: bool
 
 
-def predict(order: Sequence[bytes], depth: int) -> dict[bytes, Predicted]:
+def predict(order: Sequence[bytes], depth: int, skip_empty: bool = False) -> dict[bytes, Predicted]:
     """Everything that a view shows, by path relative to its root, from sources in the order in which it asks them."""
     found: dict[bytes, Predicted] = {}
-    _merge(found, b"", list(order), 1, depth)
+    _merge(found, b"", list(order), 1, depth, skip_empty)
     return found
 
 
-def _merge(found: dict[bytes, Predicted], prefix: bytes, directories: list[bytes], level: int, depth: int) -> None:
+def _merge(
+    found: dict[bytes, Predicted], prefix: bytes, directories: list[bytes], level: int, depth: int, skip_empty: bool
+) -> None:
     for name in {name for directory in directories for name in os.listdir(directory)}:
         paths = [directory + b"/" + name for directory in directories]
         paths = [path for path in paths if os.path.lexists(path) and not os.path.islink(path)]
         below = [path for path in paths if os.path.isdir(path)]
         if below and level < depth:
             found[prefix + name] = Predicted(Shown(stat.S_IFDIR), below[0], True)
-            _merge(found, prefix + name + b"/", below, level + 1, depth)
+            _merge(found, prefix + name + b"/", below, level + 1, depth, skip_empty)
         elif below:
-            _take(found, prefix + name, below[0])
+            full = [path for path in below if not skip_empty or _holds_a_file(path)]
+            _take(found, prefix + name, (full or below)[0])
         elif paths:
             _take(found, prefix + name, paths[0])
+
+
+def _holds_a_file(directory: bytes) -> bool:
+    for name in os.listdir(directory):
+        path = directory + b"/" + name
+        if os.path.islink(path) or not os.path.isdir(path) or _holds_a_file(path):
+            return True
+    return False
 
 
 def _take(found: dict[bytes, Predicted], path: bytes, winner: bytes) -> None:
