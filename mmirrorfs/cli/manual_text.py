@@ -309,8 +309,10 @@ or
 .B \-\-ignore
 says otherwise: two spellings of one artist are two artists.
 .PP
-A change in a source is not told to programs that watch the view with
-.BR inotify (7).
+Programs that watch the view with
+.BR inotify (7)
+are told of changes in it where root mounts it, and by no other user's view; a rename is told as a removal and an
+arrival.
 .PP
 A mountpoint may not be inside a source, nor a source inside a mountpoint.
 .PP
