@@ -122,9 +122,12 @@ class Browser:
         poll(lambda: self.text(selector) == text, f"{selector} says {text!r}")
 
     def complaints(self) -> list[object]:
-        """What the console has said, and the addresses that were asked for, but for the page's own, since last time."""
+        """What the console has said, and the addresses that were asked for, since last time.
+
+        But for the page's own, and those of the browser's: it is busy with its first tab still.
+        """
         said: list[object] = [entry["message"] for entry in self._log("browser")]
-        return said + [url for url in self._asked() if not url.startswith((self.place.as_uri(), "data:"))]
+        return said + [url for url in self._asked() if not url.startswith((self.place.as_uri(), "data:", "chrome://"))]
 
     def _log(self, kind: str) -> list[dict[str, Any]]:
         log: list[dict[str, Any]] = self.driver.get_log(kind)  # type: ignore[no-untyped-call]

@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import sqlite3
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,8 +23,6 @@ _BROWSE = """<?xml version="1.0"?>
 </u:Browse></s:Body></s:Envelope>"""
 _ACTION = '"urn:schemas-upnp-org:service:ContentDirectory:1#Browse"'
 _SCANNED = re.compile(r"Scanning .* finished|Finished parsing playlists")
-TRIES = 5
-"""Requests before a closed connection is an error."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +47,12 @@ class Server:
     """The server, as a player on the network sees it."""
 
     port: int
+    database: Path
+
+    def files(self) -> set[str]:
+        """The paths of all that is in its database, without asking it: 1.3.0 may crash when it is busy, and asked."""
+        with contextlib.closing(sqlite3.connect(f"{self.database.as_uri()}?mode=ro", uri=True)) as database:
+            return {path for (path,) in database.execute("SELECT PATH FROM DETAILS WHERE PATH IS NOT NULL")}
 
     def objects(self, container: str = FOLDERS, above: str = "") -> dict[str, Object]:
         """All that can be played, by the directory that it is in and the title in its tags."""
@@ -75,12 +80,8 @@ class Server:
 
 
 def _open(request: urllib.request.Request) -> "urllib.request._UrlopenRet":
-    """Without any proxy that the environment names. A server that is busy with its files may close the connection."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    for _ in range(TRIES - 1):
-        with contextlib.suppress(ConnectionError):
-            return opener.open(request, timeout=20)
-    return opener.open(request, timeout=20)
+    """Without any proxy that the environment names."""
+    return urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=20)
 
 
 @contextlib.contextmanager
@@ -107,4 +108,4 @@ def scanned(place: Path, media: Path, *, again: bool = False, watches: bool = Fa
 
     words: list[Word] = ["-S", "-f", place / "minidlna.conf", "-P", place / "pid", *(["-r"] if again else [])]
     with serving(place, is_scanned, "minidlnad", *words):
-        yield Server(port)
+        yield Server(port, place / "database/files.db")
