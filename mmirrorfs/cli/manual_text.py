@@ -266,6 +266,9 @@ one, or
 .B user.mmirrorfs.shadowed
 The paths in the other sources that are hidden by this one.
 .TP
+.B user.mmirrorfs.explain
+All of that, and by which rule, as JSON.
+.TP
 .B user.mmirrorfs.status
 On the root of the view: how it is, as JSON, for monitoring. Which sources are lost, how many folders each of them
 gives, when they were looked at last, how they are watched and why.

@@ -178,7 +178,7 @@ OPTIONS: tuple[Decorator, ...] = (
     ),
     _option(
         _ASK, "--explain", metavar="PATH", is_flag=False, flag_value=FOLLOWS, shell_complete=files,
-        help="Print why a path in a live view is what it is.",
+        help="Print why a path of a live view, or of a source of one, is shown or is not.",
     ),
     _option(_ASK, "--follow", is_flag=True, help="With --status: wait until the folders have been read ahead."),
     _option(_ASK, "--json", is_flag=True, help="With --simulate, --status or --explain: print it as JSON."),

@@ -6,12 +6,15 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
+from mmirrorfs.cli.line import line
 from mmirrorfs.cli.places import ViewSettings, order_of
 from mmirrorfs.cli.problem import FAILED, Problem
 from mmirrorfs.cli.settings import Settings, identity
+from mmirrorfs.merge.explain import Choices
 from mmirrorfs.merge.index import Pairing, merge
-from mmirrorfs.merge.names import compiled, pairing
+from mmirrorfs.merge.names import MATCHES, compiled, pairing
 from mmirrorfs.mount.clone import why_not
 from mmirrorfs.mount.session import Plan
 from mmirrorfs.source.crawl import Plan as CrawlPlan
@@ -108,6 +111,18 @@ def _plan(settings: Settings, view: ViewSettings, sources: list[Source], trees: 
         on_change=settings.on_change,
         identity=identity(settings, view),
         silent=silent,
+        choices=_choices(settings),
+        line=tuple(line(settings, view)),
+    )
+
+
+def _choices(settings: Settings) -> Choices:
+    """What could have been said about names, from the strictest pairing on, and what was said."""
+    others = [match for match in MATCHES if MATCHES.index(match) > MATCHES.index(settings.match)]
+    return Choices(
+        settings.excludes,
+        {f"--match {match}": pairing_of(replace(settings, match=match)) for match in others},
+        lambda pattern: pairing_of(replace(settings, ignores=(*settings.ignores, pattern))),
     )
 
 

@@ -99,6 +99,32 @@ def _check_pattern(pattern: str) -> None:
         raise Problem(f"--ignore {printable(pattern)}: {error}") from None
 
 
+def told(settings: Settings, view: ViewSettings) -> dict[str, Any]:
+    """What a view was told, by the names of the long options, but for where, and for what changes nothing in it."""
+    return {
+        "prefer": view.prefer,
+        "depth": settings.depth,
+        "match": settings.match,
+        "ignore": list(settings.ignores),
+        "exclude": list(settings.excludes),
+        "followsymlinks": settings.follow,
+        "refresh": settings.refresh,
+        "watch": "auto" if settings.watch else "off",
+        "recheck": settings.recheck,
+        "on-missing": "fallback" if settings.fallback else "keep",
+        "remember": settings.remember,
+        "crawl": settings.crawl,
+        "timeout": settings.timeout,
+        "on-change": settings.on_change,
+        "announce": "auto" if settings.announce else "off",
+        "o": sorted(str(word) for word in settings.fuse_options if word not in ALWAYS and not _is_name(word)),
+    }
+
+
+def _is_name(word: str) -> bool:
+    return word.startswith("fsname=")
+
+
 def identity(settings: Settings, view: ViewSettings) -> str:
     """What makes a view this one and no other: equal for two commands that would mount the same.
 
@@ -106,22 +132,10 @@ def identity(settings: Settings, view: ViewSettings) -> str:
     """
     order = order_of(view.prefer, settings.sources)
     parts = {
-        "sources": [printable(os.path.realpath(settings.sources[rank].path)) for rank in order],
-        "depth": settings.depth,
-        "match": settings.match,
-        "ignores": sorted(settings.ignores),
-        "excludes": sorted(settings.excludes),
-        "follow": settings.follow,
-        "refresh": settings.refresh,
-        "watch": settings.watch,
-        "recheck": settings.recheck,
-        "fallback": settings.fallback,
-        "remember": settings.remember,
-        "crawl": settings.crawl,
-        "timeout": settings.timeout,
-        "on_change": settings.on_change,
-        "announce": settings.announce,
-        "fuse": sorted(str(option) for option in settings.fuse_options if not option.startswith("fsname=")),
+        **told(settings, view),
+        "prefer": [printable(os.path.realpath(settings.sources[rank].path)) for rank in order],
+        "ignore": sorted(settings.ignores),
+        "exclude": sorted(settings.excludes),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

@@ -12,14 +12,17 @@ import os
 import select
 import signal
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import pyfuse3
 import trio
 
+from mmirrorfs.merge.explain import Choices
 from mmirrorfs.mount import requestloop, stacks, table
+from mmirrorfs.mount.questions import answering, paths_in
 from mmirrorfs.mount.systemd import listens, notify
 from mmirrorfs.serve.announce import Announcers
+from mmirrorfs.serve.explain import Explainer
 from mmirrorfs.serve.hook import Hook
 from mmirrorfs.serve.listen import Listener
 from mmirrorfs.serve.notifier import Notifier
@@ -60,7 +63,8 @@ class Plan:
     gets EIO after ``timeout`` seconds (0: never). With ``watch`` the sources' changes are listened to, and what is
     known by that is looked at every ``recheck`` seconds (0: never). ``on_change`` is the user's command, and
     ``identity`` is what a second mount of the same is known by. ``silent`` says why changes are not announced to those
-    who watch the view; "" where they are.
+    who watch the view; "" where they are. ``choices`` are for those who ask why something is not shown, and ``line`` is
+    the command that mounts the view.
     """
 
     mountpoint: bytes
@@ -74,6 +78,8 @@ class Plan:
     on_change: str | None = None
     identity: str = ""
     silent: str = ""
+    choices: Choices = field(default_factory=Choices)
+    line: tuple[str, ...] = ()
 
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
@@ -110,11 +116,13 @@ class Session:
             for source, known in zip(state.sources, state.known, strict=True)
         ]
         self._directories = Directories(self._view)
-        finder, labels = Finder(self._view, self._is_crawling), Labels(self._view, plan.identity, self._status)
+        self._explainer = Explainer(self._view, plan.mountpoint, self._refresher, self._progress, plan.choices)
+        finder = Finder(self._view, self._is_crawling)
+        labels = Labels(self._view, plan.identity, self._status, self._explainer.outline)
         self.operations = Operations(self._view, self._directories, finder, labels, stage, plan.timeout)
 
-    async def run(self, probe: tuple[int, int]) -> None:
-        """Serve until unmounted or told to end."""
+    async def run(self, probe: tuple[int, int], device: str | None) -> None:
+        """Serve until unmounted or told to end; ``device`` is the number of the view's."""
         self._notifier.start()
         self.announcers.start()
         requestloop.install()
@@ -125,6 +133,8 @@ class Session:
             tasks = [self._refresher.run, self._publish.run, self._end, self._notice_cut]
             for task in (*tasks, *([self._hook.run] if self._hook is not None else [])):
                 nursery.start_soon(task)
+            if device is not None:
+                nursery.start_soon(answering, device, self._answer)
             nursery.start_soon(self._say_ready, probe)
             with self._requests:
                 await pyfuse3.main(max_tasks=TASKS)
@@ -137,6 +147,14 @@ class Session:
         """End the threads that call the kernel; False where one is stuck in it after ``seconds``."""
         over = [self.announcers.stop(seconds), self._notifier.stop(seconds)]
         return all(over)
+
+    async def _answer(self, question: dict[str, object]) -> dict[str, object] | None:
+        """What is asked over the socket: "status", or to "explain" the first of some paths that is any of ours."""
+        if question.get("ask") == "status":
+            return self._status()
+        if question.get("ask") == "explain":
+            return await self._explainer.explain(paths_in(question))
+        return None
 
     def _status(self) -> dict[str, object]:
         """How the view is, for monitoring: see ``serve.status``."""

@@ -78,6 +78,8 @@ class Refresher:
         self._merging = trio.Lock()
         self.looks = [time.time() for _ in state.sources]
         """When each source was last looked at, in seconds since the epoch."""
+        self.lost_since: list[float | None] = [None for _ in state.sources]
+        """The same for when a source was found to be lost; None where it is not."""
         self.last_took = 0.0
 
     def refresh(self) -> None:
@@ -204,6 +206,7 @@ class Refresher:
         self._state.known[source.rank].trust.end()
         if not source.told_lost:
             source.told_lost = True
+            self.lost_since[source.rank] = time.time()
             what = (
                 "its folders fall back to the other sources"
                 if self._fallback
@@ -223,6 +226,7 @@ class Refresher:
             self.doubt(source)
         if source.told_lost:
             source.told_lost = False
+            self.lost_since[source.rank] = None
             log.warning("source %s (%s) is back", source.name, printable(source.path))
 
     def _present(self) -> Trees:

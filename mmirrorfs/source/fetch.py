@@ -286,6 +286,7 @@ class Fetch:
                 self.known.offer(one, listing)
         except OSError as error:
             under_way.error = error
+            self.source.failed(path, error)
         finally:
             self._over(path, under_way)
 
@@ -306,6 +307,7 @@ class Fetch:
 
     def _looked(self, path: bytes, listing: Listing, told: Told | None, under_way: _Look) -> None:
         self.known.apply(path, listing, told)
+        self.source.failures.clear(path)
         under_way.listing = listing
         self._over(path, under_way)
 

@@ -104,7 +104,7 @@ class Pace:
     def __init__(self, threads: int = THREADS, clock: Callable[[], float] = perf_counter) -> None:
         self._limiter = trio.CapacityLimiter(threads)
         self._clock = clock
-        self._under_way: set[object] = set()
+        self._under_way: dict[object, float] = {}
         self._answered = 0.0
 
     @property
@@ -123,6 +123,11 @@ class Pace:
     def hung(self) -> bool:
         """Rule 3."""
         return not self.patience
+
+    def waits(self) -> list[float]:
+        """For how many seconds each call that is under way has been waited for, the longest first."""
+        now = self._clock()
+        return sorted((now - begun for begun in list(self._under_way.values())), reverse=True)
 
     def answered(self) -> None:
         """The source has answered: for calls that ask it many things before they return. Any thread may call this."""
@@ -148,11 +153,11 @@ class Pace:
         turn = object()
         if not self._under_way:
             self.answered()
-        self._under_way.add(turn)  # one step under the interpreter's lock, as a count would not be
+        self._under_way[turn] = self._clock()  # one step under the interpreter's lock, as a count would not be
         try:
             return call()
         finally:
-            self._under_way.discard(turn)
+            self._under_way.pop(turn, None)
             self.answered()
 
     def close(self, fd: int, local: bool) -> None:

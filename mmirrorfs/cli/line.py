@@ -1,0 +1,40 @@
+"""The command that mounts a view, whole: without the file, the directory or the other views that it was given with."""
+
+import os
+import re
+import shutil
+import sys
+from dataclasses import replace
+
+from mmirrorfs.cli.helper import NAME
+from mmirrorfs.cli.places import ViewSettings, named
+from mmirrorfs.cli.settings import Settings, told
+
+
+def line(settings: Settings, view: ViewSettings) -> list[str]:
+    """Its words, the program first. Options that are as they would be anyhow are left out."""
+    paths = [os.fsdecode(os.path.abspath(source.path)) for source in settings.sources]
+    names = [source.name for source in settings.sources]
+    if [source.name for source in named(paths)] != names and all(re.fullmatch(r"[\w.-]+", name) for name in names):
+        paths = [f"{name}={path}" for name, path in zip(names, paths, strict=True)]
+    usual = told(Settings(settings.sources, settings.views), replace(view, prefer="high"))
+    words = [*_program(), *paths, os.fsdecode(view.mountpoint)]
+    for name, value in told(settings, view).items():
+        if value != usual[name]:
+            words += _option(name, value)
+    words += ["--overwritesymlinks"] if settings.cover else []
+    return [*words, *(["-" + "v" * settings.verbose] if settings.verbose else [])]
+
+
+def _program() -> list[str]:
+    return [NAME] if shutil.which(NAME) else [sys.executable, "-m", NAME]
+
+
+def _option(name: str, value: object) -> list[str]:
+    if name == "o" and isinstance(value, list):
+        return ["-o", ",".join(value)]
+    if isinstance(value, bool):
+        return [f"--{name}"]
+    if isinstance(value, list):
+        return [f"--{name}={one}" for one in value]
+    return [f"--{name}={value:g}" if isinstance(value, float) else f"--{name}={value}"]
