@@ -23,6 +23,7 @@ def line(settings: Settings, view: ViewSettings) -> list[str]:
         if value != usual[name]:
             words += _option(name, value)
     words += ["--overwritesymlinks"] if settings.cover else []
+    words += [f"--log={os.fsdecode(settings.log)}"] if settings.log is not None else []
     return [*words, *(["-" + "v" * settings.verbose] if settings.verbose else [])]
 
 

@@ -94,7 +94,7 @@ def _mount(wanted: Settings, lock: Lock) -> int:
         if wanted.foreground:
             code = in_foreground(lambda: plans(wanted), lock)
         else:
-            code = in_background(lambda: plans(wanted), wanted.verbose, lock, _guarded)
+            code = in_background(lambda: plans(wanted), lock, _guarded)
     finally:
         if code:
             remove(made)

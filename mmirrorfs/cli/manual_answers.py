@@ -35,3 +35,45 @@ is called nearly the same in another source, and what would pair the two.
 Root and the user who mounted the view are answered by the daemon itself.
 Others are answered through the view: for what is there, as far as they may enter.
 """
+
+LOGGING = r"""
+In the foreground messages go to standard error.
+In the background, and in both with
+.BR \-\-log ,
+they go, once the view can be used, to the first of these that there is:
+.IP \(bu 4
+the file of
+.BR \-\-log ,
+which nobody but its user and group may read when it is made here, and which may not be inside a source or a view.
+It may be renamed at any time, by
+.BR logrotate (8)
+say; a new one is begun with the next message.
+.IP \(bu 4
+The journal.
+Messages have the fields
+.BR MMIRRORFS_VIEW ,
+.B MMIRRORFS_EVENT
+(scan, added, removed, changed, lost, back, hung, answers, crawl, unreadable)
+and, by the event,
+.BR MMIRRORFS_SOURCE ,
+.BR MMIRRORFS_PATH ,
+.B MMIRRORFS_ENTRIES
+and the like.
+.IP \(bu 4
+Syslog, as a daemon.
+.IP \(bu 4
+A file in
+.IR /run/mmirrorfs ,
+or in
+.I $XDG_RUNTIME_DIR/mmirrorfs
+of a plain user, which
+.B \-\-status
+names. It has a MiB at the most, and the one before it is kept; both go when the view ends in order.
+.PP
+Without
+.B \-v
+there are warnings alone: what is lost and back, what cannot be read, what is not as it should be.
+Of messages of one kind only so many are said in a minute; those that are left out are counted, and the number is said.
+.B \-\-status \-\-json
+has the last 50 warnings.
+"""

@@ -72,7 +72,7 @@ Modes, owners and access control lists of the sources hold in the view.
 Inode numbers are the view\(aqs own, the same after a remount.
 .PP
 The program returns when the view can be used, and goes on in the background, with a process for each view.
-Messages of the background go to syslog.
+Where messages go then is said under LOGGING.
 A source may be given as
 .IB NAME = PATH\fR;
 otherwise its name is that of its directory.

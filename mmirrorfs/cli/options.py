@@ -189,7 +189,14 @@ OPTIONS: tuple[Decorator, ...] = (
     _option(_RUN, "-o", "options", multiple=True, metavar="OPT,...",
             help="Options as mount(8) and fstab write them: any long one as name=value, and allow_other."),
     _option(_RUN, "-f", "--foreground", is_flag=True, help="Stay in the foreground and log to stderr."),
-    _option(_RUN, "-v", "--verbose", count=True, help="Say what happens; -vv: everything."),
+    _option(
+        _RUN, "-v", "--verbose", count=True,
+        help="Log each scan, change, loss and return; -vv: each fetch and event too; -vvv: what pyfuse3 does as well.",
+    ),
+    _option(
+        _RUN, "--log", metavar="FILE", shell_complete=files,
+        help="Log to this file once the view can be used; it may be renamed at any time, for rotation.",
+    ),
     _option(
         _RUN, "--install-helper", is_flag=True, is_eager=True, expose_value=False, callback=_install,
         help="Let mount(8) find this program: make /sbin/mount.fuse.mmirrorfs and /sbin/mount.mmirrorfs.",

@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import os
 import sys
 import threading
 import time
@@ -113,6 +114,7 @@ def _plan(settings: Settings, view: ViewSettings, sources: list[Source], trees: 
         silent=silent,
         choices=_choices(settings),
         line=tuple(line(settings, view)),
+        log=os.path.realpath(settings.log) if settings.log is not None else None,
     )
 
 

@@ -44,6 +44,7 @@ class Settings:
     json: bool = False
     foreground: bool = False
     verbose: int = 0
+    log: bytes | None = None
     fuse_options: frozenset[str] = field(default_factory=frozenset)
 
 
@@ -84,6 +85,7 @@ def settings(given: dict[str, Any], fuse: frozenset[str], config: Config | None)
         json=given["json"],
         foreground=given["foreground"],
         verbose=given["verbose"],
+        log=os.path.abspath(os.fsencode(given["log"])) if given["log"] else None,
         fuse_options=fuse | {_fsname(where.field), *ALWAYS},
     )
 

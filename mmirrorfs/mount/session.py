@@ -18,10 +18,13 @@ import pyfuse3
 import trio
 
 from mmirrorfs.merge.explain import Choices
+from mmirrorfs.merge.index import Change
+from mmirrorfs.mount import log as logs
 from mmirrorfs.mount import requestloop, stacks, table
 from mmirrorfs.mount.questions import answering, paths_in
 from mmirrorfs.mount.systemd import listens, notify
 from mmirrorfs.serve.announce import Announcers
+from mmirrorfs.serve.changelog import Changelog
 from mmirrorfs.serve.explain import Explainer
 from mmirrorfs.serve.hook import Hook
 from mmirrorfs.serve.listen import Listener
@@ -38,7 +41,7 @@ from mmirrorfs.source.crawl import Plan as CrawlPlan
 from mmirrorfs.source.crawler import Crawl, Progress
 from mmirrorfs.source.known import Known
 from mmirrorfs.source.source import Source
-from mmirrorfs.text import printable
+from mmirrorfs.text import fields, printable
 from mmirrorfs.view.directories import Directories
 from mmirrorfs.view.finder import Finder
 from mmirrorfs.view.labels import Labels
@@ -63,8 +66,8 @@ class Plan:
     gets EIO after ``timeout`` seconds (0: never). With ``watch`` the sources' changes are listened to, and what is
     known by that is looked at every ``recheck`` seconds (0: never). ``on_change`` is the user's command, and
     ``identity`` is what a second mount of the same is known by. ``silent`` says why changes are not announced to those
-    who watch the view; "" where they are. ``choices`` are for those who ask why something is not shown, and ``line`` is
-    the command that mounts the view.
+    who watch the view; "" where they are. ``choices`` are for those who ask why something is not shown, ``line`` is the
+    command that mounts the view, and ``log`` the file that it says what happens in.
     """
 
     mountpoint: bytes
@@ -80,6 +83,7 @@ class Plan:
     silent: str = ""
     choices: Choices = field(default_factory=Choices)
     line: tuple[str, ...] = ()
+    log: bytes | None = None
 
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
@@ -103,9 +107,9 @@ class Session:
         self._requests = trio.CancelScope()
         self._told_to_end = trio.Event()
         self._hook = Hook(plan.on_change, plan.mountpoint) if plan.on_change is not None else None
-        changed = self._hook.changed if self._hook is not None else _ignored
         state = plan.state
-        self._publish = Publish(state, self._notifier, changed, self.announcers)
+        self._changelog = Changelog(state.sources)
+        self._publish = Publish(state, self._notifier, self._changed, self.announcers)
         self._refresher = Refresher(state, self._publish, plan.fallback, self._looked, self._again)
         parts = zip(plan.crawls, state.sources, state.known, strict=True)
         self._crawls = [self._crawl(*part) for part in parts]
@@ -148,10 +152,15 @@ class Session:
         over = [self.announcers.stop(seconds), self._notifier.stop(seconds)]
         return all(over)
 
+    def _changed(self, changes: Sequence[Change]) -> None:
+        self._changelog.changed(changes)
+        if self._hook is not None:
+            self._hook.changed(changes)
+
     async def _answer(self, question: dict[str, object]) -> dict[str, object] | None:
         """What is asked over the socket: "status", or to "explain" the first of some paths that is any of ours."""
         if question.get("ask") == "status":
-            return self._status()
+            return {**self._status(), "log": logs.place(), "warnings": logs.warnings()}
         if question.get("ask") == "explain":
             return await self._explainer.explain(paths_in(question))
         return None
@@ -242,7 +251,7 @@ class Session:
             self._is_ready = True
             self._view.freshness.forgets = self._notifier.everything()
             self._tell_systemd()
-            log.info("%s is mounted", printable(self._plan.mountpoint))
+            log.info("%s is mounted", printable(self._plan.mountpoint), extra=fields("mounted"))
             if self.announcers.silent:
                 log.info("who watches it is not told of changes: %s", self.announcers.silent)
             self._ready()
@@ -305,10 +314,6 @@ def _device() -> int:
     if not found:
         raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
     return found[0]
-
-
-def _ignored(changes: object) -> None:
-    """Nobody wants to hear of them."""
 
 
 def _answered(probe: tuple[int, int]) -> bool:

@@ -9,7 +9,7 @@ import time
 from errno import EACCES, EIO, EPERM
 from typing import NamedTuple
 
-from mmirrorfs.text import printable
+from mmirrorfs.text import fields, printable
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,8 @@ class Failures:
         if len(self._found) > KEPT:
             del self._found[next(iter(self._found))]
         level = logging.INFO if code in (EACCES, EPERM) else logging.WARNING  # whoever asks may be one who may not
-        log.log(level, "%s cannot be read: %s", printable(self._root + b"/" + path), os.strerror(code))
+        shown, why = printable(self._root + b"/" + path), os.strerror(code)
+        log.log(level, "%s cannot be read: %s", shown, why, extra=fields("unreadable", path=shown, why=why))
 
     def clear(self, path: bytes) -> None:
         """It could be read."""

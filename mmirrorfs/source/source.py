@@ -89,7 +89,7 @@ class Source:
         self.root = os.path.realpath(self.path)
         self.locality = Locality(self.root)
         self.is_local: Callable[[bytes], bool] = self.locality.of if local is None else lambda path: local
-        self.pace = Pace()
+        self.pace = Pace(name=name)
         self.watch = Watch()
         self.failures = Failures(self.root)
         self.reader = Reader(self.root, excluded, follow, self._answered, self.watch.mark)
