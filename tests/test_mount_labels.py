@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 from pathlib import Path
 
 import pytest
@@ -94,29 +93,6 @@ def test_the_attributes_are_hidden_from_those_who_list_or_copy(library: Path) ->
         assert output_of(*words, view.mountpoint / "Lund/Harbour") == os.fsencode(library / "flac/Lund/Harbour")
         output_of("cp", "-a", view.mountpoint / "Lund/Harbour", library / "copy")
         assert os.listxattr(library / "copy") == ["user.own"]
-
-
-def test_status_tells_in_words_and_as_json_how_a_view_is(library: Path) -> None:
-    with mounted(library / "view", library / "flac", library / "mp3", depth=2):
-        assert called(library, "--status", "view/", "--follow").returncode == 0
-        done = called(library, "--status", "view/")
-        lines = done.stdout.decode().splitlines()
-        assert (done.returncode, done.stderr) == (0, b"")
-        assert lines[0].startswith(f"{library}/view: 3 folders, mmirrorfs ")
-        assert lines[1] == f"  flac ({library}/flac): wins 2 folders, there"
-        assert re.match("    changes are reported by|    polled: ", lines[2])
-        assert re.fullmatch(r"    \d+ entries in its folders read ahead", lines[3])
-        assert lines[4] == f"  mp3 ({library}/mp3): wins 1 folders, there"
-        assert re.fullmatch(r"    \d+ entries in its folders read ahead", lines[6])
-        assert re.fullmatch("  who watches it is told (of changes|nothing: only root may)", lines[7])
-        assert lines[8] == "  asked in the order flac, mp3"
-        assert re.fullmatch(r"  last looked at \d+ s ago, which took \d+\.\d{3} s", lines[9])
-        state = json.loads(called(library, "--status", "view", "--json").stdout)
-        assert [(s["name"], s["wins"], s["lost"], s["hangs"]) for s in state["sources"]] == [
-            ("flac", 2, None, False),
-            ("mp3", 1, None, False),
-        ]
-        assert (state["folders"], state["order"]) == (3, ["flac", "mp3"])
 
 
 def test_status_ends_with_1_while_a_source_is_lost(library: Path) -> None:

@@ -4,11 +4,10 @@ import os
 import re
 import shutil
 import sys
-from dataclasses import replace
 
 from mmirrorfs.cli.helper import NAME
 from mmirrorfs.cli.places import ViewSettings, named
-from mmirrorfs.cli.settings import Settings, told
+from mmirrorfs.cli.settings import Settings, told, usual
 
 
 def line(settings: Settings, view: ViewSettings) -> list[str]:
@@ -17,10 +16,9 @@ def line(settings: Settings, view: ViewSettings) -> list[str]:
     names = [source.name for source in settings.sources]
     if [source.name for source in named(paths)] != names and all(re.fullmatch(r"[\w.-]+", name) for name in names):
         paths = [f"{name}={path}" for name, path in zip(names, paths, strict=True)]
-    usual = told(Settings(settings.sources, settings.views), replace(view, prefer="high"))
     words = [*_program(), *paths, os.fsdecode(view.mountpoint)]
     for name, value in told(settings, view).items():
-        if value != usual[name]:
+        if value != usual()[name]:
             words += _option(name, value)
     words += ["--overwritesymlinks"] if settings.cover else []
     words += [f"--log={os.fsdecode(settings.log)}"] if settings.log is not None else []

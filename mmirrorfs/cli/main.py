@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 import click
+from click.core import ParameterSource as SOURCE
 
 from mmirrorfs.cli import mountopts
 from mmirrorfs.cli.ask import asked
@@ -46,7 +47,8 @@ def command(context: click.Context, /, **given: Any) -> int:  # noqa: ANN401  # 
     preferred. Nothing is written, neither to the sources nor beside them, and what changes in a source shows in
     the view by itself. Unmount with umount, or with fusermount3 -u as a plain user.
     """
-    if (question := asked(given)) is not None:
+    said = [name for name in given if context.get_parameter_source(name) in (SOURCE.COMMANDLINE, SOURCE.DEFAULT_MAP)]
+    if (question := asked(given, said)) is not None:
         return question()
     wanted = settings(given, context.meta[_FUSE], context.meta[_CONFIG])
     logs.to_stderr(wanted.verbose)

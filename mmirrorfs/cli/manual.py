@@ -21,7 +21,7 @@ from mmirrorfs import __version__
 from mmirrorfs.cli import manual_text as prose
 from mmirrorfs.cli import mountopts
 from mmirrorfs.cli.main import command
-from mmirrorfs.cli.manual_answers import EXPLAINING, LOGGING
+from mmirrorfs.cli.manual_answers import ASKING, EXPLAINING, LOGGING
 from mmirrorfs.cli.manual_sources import WATCHING
 from mmirrorfs.cli.options import Grouped
 from mmirrorfs.cli.problem import FAILED, INTERRUPTED, SYSTEM, USAGE
@@ -51,6 +51,7 @@ def page(of: click.Command, version: str, date: str = "") -> str:
         ("MOUNT OPTIONS", prose.MOUNT_OPTIONS + lines(words())),
         ("WATCHED AND POLLED", WATCHING),
         ("WHY SOMETHING IS SHOWN OR NOT", EXPLAINING),
+        ("HOW A VIEW IS", ASKING),
         ("LOGGING", LOGGING),
         ("CONFIGURATION FILE", prose.CONFIG),
         ("FSTAB", prose.FSTAB),

@@ -77,3 +77,27 @@ Of messages of one kind only so many are said in a minute; those that are left o
 .B \-\-status \-\-json
 has the last 50 warnings.
 """
+
+ASKING = r"""
+.B \-\-status
+of a view says what it was told, who serves it and since when, and of each source how many folders it has and how many
+of them are shown, whether it is there, how its changes are found and why so, how far reading ahead is, and what is
+stuck in it; the last change, what is open, where messages go, and the last warnings.
+.B \-\-json
+has it all:
+.B options
+are those that the view has, by their names,
+.B warnings
+the last 50, and times are in seconds since the epoch.
+Options that stand beside
+.B \-\-status
+are compared with the view\(aqs, and what differs is said
+.RB ( differs ).
+.PP
+Without a mountpoint all views of this machine are listed, a line each, or as a list in JSON; one that nothing serves
+any more has the
+.B state
+.IR dead .
+.PP
+Root may ask a view of any user; a plain user his own, and others that let him in, of which he is told less.
+"""

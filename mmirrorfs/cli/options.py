@@ -173,8 +173,9 @@ OPTIONS: tuple[Decorator, ...] = (
     ),
     _option(_ASK, "--simulate", is_flag=True, help="Print who would win what, and mount nothing."),
     _option(
-        _ASK, "--status", metavar="MOUNTPOINT", is_flag=False, flag_value=FOLLOWS, shell_complete=directories,
-        help="Print how a live view is; exit 1 where a source is lost or does not answer.",
+        _ASK, "--status", metavar="[MOUNTPOINT]", is_flag=False, flag_value=FOLLOWS, shell_complete=directories,
+        help="Print how a live view is, or all of this machine; exit 1 where one is dead, or a source is lost or does "
+        "not answer. Options beside it are compared with the view's.",
     ),
     _option(
         _ASK, "--explain", metavar="PATH", is_flag=False, flag_value=FOLLOWS, shell_complete=files,

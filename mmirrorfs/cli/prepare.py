@@ -12,7 +12,7 @@ from dataclasses import replace
 from mmirrorfs.cli.line import line
 from mmirrorfs.cli.places import ViewSettings, order_of
 from mmirrorfs.cli.problem import FAILED, Problem
-from mmirrorfs.cli.settings import Settings, identity
+from mmirrorfs.cli.settings import Settings, identity, told
 from mmirrorfs.merge.explain import Choices
 from mmirrorfs.merge.index import Pairing, merge
 from mmirrorfs.merge.names import MATCHES, compiled, pairing
@@ -114,6 +114,7 @@ def _plan(settings: Settings, view: ViewSettings, sources: list[Source], trees: 
         silent=silent,
         choices=_choices(settings),
         line=tuple(line(settings, view)),
+        told=told(settings, view),
         log=os.path.realpath(settings.log) if settings.log is not None else None,
     )
 

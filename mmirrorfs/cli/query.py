@@ -18,10 +18,12 @@ from mmirrorfs.mount import runtime, table
 from mmirrorfs.mount.questions import Silent, ask
 from mmirrorfs.mount.reference import DEAD
 from mmirrorfs.source.filesystems import VIEW_TYPE, Mount, mounts, unescaped
-from mmirrorfs.text import printable
+from mmirrorfs.text import json_path, printable
 
 Values = dict[str, Any]
 
+LOST = 1
+"""Exit code where a source is lost or does not answer, or nothing serves the view any more."""
 SECONDS = 10
 """That a daemon has to answer: it asks its sources for some of them."""
 LABEL = 5
@@ -35,6 +37,17 @@ class Dead(Exception):
         super().__init__(mount.where)
         self.where = mount.where
         self.start = _start(mount)
+
+    def document(self, path: bytes) -> Values:
+        """The answer to a question about a path."""
+        return {**json_path(path), "view": json_path(self.where), "state": "dead", "start": self.start}
+
+    def words(self) -> list[str]:
+        """The same for a person."""
+        return [
+            f"{printable(self.where)} is dead: nothing serves it any more, all that is asked of it is an error.",
+            f"Start it again: {self.start or 'as it was started; a dead view is replaced by that'}",
+        ]
 
 
 def views() -> list[Mount]:

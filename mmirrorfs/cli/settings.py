@@ -123,6 +123,11 @@ def told(settings: Settings, view: ViewSettings) -> dict[str, Any]:
     }
 
 
+def usual() -> dict[str, Any]:
+    """What a view is told by those who give no options."""
+    return told(Settings((), ()), ViewSettings(b"", "high"))
+
+
 def _is_name(word: str) -> bool:
     return word.startswith("fsname=")
 

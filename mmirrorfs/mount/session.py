@@ -11,7 +11,7 @@ import logging
 import os
 import select
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import pyfuse3
@@ -67,7 +67,7 @@ class Plan:
     known by that is looked at every ``recheck`` seconds (0: never). ``on_change`` is the user's command, and
     ``identity`` is what a second mount of the same is known by. ``silent`` says why changes are not announced to those
     who watch the view; "" where they are. ``choices`` are for those who ask why something is not shown, ``line`` is the
-    command that mounts the view, and ``log`` the file that it says what happens in.
+    command that mounts the view, ``log`` the file that it says what happens in, and ``told`` its options, by name.
     """
 
     mountpoint: bytes
@@ -84,6 +84,7 @@ class Plan:
     choices: Choices = field(default_factory=Choices)
     line: tuple[str, ...] = ()
     log: bytes | None = None
+    told: Mapping[str, object] = field(default_factory=dict)
 
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
@@ -160,7 +161,7 @@ class Session:
     async def _answer(self, question: dict[str, object]) -> dict[str, object] | None:
         """What is asked over the socket: "status", or to "explain" the first of some paths that is any of ours."""
         if question.get("ask") == "status":
-            return {**self._status(), "log": logs.place(), "warnings": logs.warnings()}
+            return self._whole_status()
         if question.get("ask") == "explain":
             return await self._explainer.explain(paths_in(question))
         return None
@@ -171,6 +172,12 @@ class Session:
         watches = [report.now() for report in self._reports]
         found = status(self._view, self._directories, self._refresher, crawls, watches)
         return {**found, "announce": self.announcers.report()}
+
+    def _whole_status(self) -> dict[str, object]:
+        """With what is not for everybody who may enter the view."""
+        changes = {"changes": self._changelog.count, "last_change": self._changelog.last}
+        own = {"options": self._plan.told, "log": logs.place(), "warnings": logs.warnings()}
+        return {**self._status(), **changes, **own}
 
     def _progress(self, source: Source) -> Progress:
         """Nothing is done before the attributes are known of what the first scan took the names of."""

@@ -1,5 +1,6 @@
 """How a view is, in a form for monitoring."""
 
+import os
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -11,10 +12,16 @@ from mmirrorfs.attributes import DIR
 from mmirrorfs.serve.refresh import Refresher
 from mmirrorfs.serve.watched import Watched
 from mmirrorfs.source.crawler import Progress
+from mmirrorfs.source.pace import HUNG
+from mmirrorfs.source.source import Source
+from mmirrorfs.source.walks import directories_of
 from mmirrorfs.text import json_path
-from mmirrorfs.tree import Merged
+from mmirrorfs.tree import Directory, Leaf, Merged
 from mmirrorfs.view.directories import Directories
 from mmirrorfs.view.view import View
+
+STARTED = time.time()
+"""When this process began, or soon after."""
 
 
 def status(
@@ -26,18 +33,24 @@ def status(
 ) -> dict[str, Any]:
     """Sources and which of them are lost or hang, folders, winners by source, the last look and how long it took.
 
-    ``last_refresh``, and ``looked`` of each source, are in seconds since the epoch, ``took`` in seconds.
+    Times are in seconds since the epoch, ``took`` and ``longest`` in seconds.
     """
     winners = folders_by_source(view)
     return {
         "version": __version__,
+        "pid": os.getpid(),
+        "started": STARTED,
         "sources": [
             {
                 "name": source.name,
                 **json_path(source.path),
                 "lost": source.lost,
+                "lost_since": refresher.lost_since[source.rank],
                 "hangs": source.pace.hung,
+                "waiting": _waiting(source),
                 "wins": winners[source.rank],
+                "folders": _folders_in(view.known[source.rank].tree),
+                "entries": view.known[source.rank].used,
                 "looked": refresher.looks[source.rank],
                 "crawl": asdict(crawl),
                 "watch": watch._asdict(),
@@ -53,6 +66,19 @@ def status(
         "open_directories": len(directories),
         "remembered": sum(len(known) for known in view.known),
     }
+
+
+def _waiting(source: Source) -> dict[str, float]:
+    """What waits for a source: how many calls, how many of them are stuck, and the longest wait."""
+    waits = source.pace.waits()
+    stuck = sum(wait > HUNG for wait in waits)
+    return {"calls": len(waits), "stuck": stuck, "longest": round(max(waits, default=0.0), 3)}
+
+
+def _folders_in(tree: Directory) -> int:
+    """How many folders a source has at the depth."""
+    found = (entry for _, directory in directories_of(tree) for entry in directory.entries.values())
+    return sum(isinstance(entry, Leaf) and entry.kind == DIR for entry in found)
 
 
 def summary(view: View, refresher: Refresher) -> str:
