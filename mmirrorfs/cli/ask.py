@@ -26,7 +26,7 @@ def asked(given: Values, said: Collection[str]) -> Callable[[], int] | None:
 
     ``said`` are the names of the parameters that were given: a view is compared with them.
     """
-    names = [name for name in ("status", "explain", "simulate") if given[name] not in (None, False)]
+    names = [name for name in ("status", "explain", "doctor", "simulate") if given[name] not in (None, False)]
     if names in ([], ["simulate"]):
         return None
     if len(names) > 1:
@@ -34,7 +34,9 @@ def asked(given: Values, said: Collection[str]) -> Callable[[], int] | None:
     (name,) = names
     if given["follow"] and name != "status":
         raise Problem("--follow goes with --status")
-    words = [*([] if given[name] == FOLLOWS else [given[name]]), *given["paths"]]
+    words = [*([] if given[name] in (FOLLOWS, True) else [given[name]]), *given["paths"]]
+    if name == "doctor":
+        return _doctor(given)
     if name == "status" and not words and not given["follow"]:
         return partial(show_all, given["json"])
     if len(words) != 1 or not words[0]:
@@ -43,6 +45,14 @@ def asked(given: Values, said: Collection[str]) -> Callable[[], int] | None:
         return partial(explain, words[0], given["json"])
     wanted = {option: given[key] for key in said if (option := key.replace("_", "-")) in usual()}
     return partial(_status, words[0], given["json"], given["follow"], wanted)
+
+
+def _doctor(given: Values) -> Callable[[], int]:
+    if given["paths"]:
+        raise Problem("--doctor takes no path: it looks at the machine, and at all views")
+    from mmirrorfs.cli.doctor import doctor
+
+    return partial(doctor, given["json"])
 
 
 def _status(mountpoint: str, as_json: bool, wait: bool, wanted: Values) -> int:

@@ -18,7 +18,12 @@ def in_words(answer: Values) -> list[str]:
 
 def text(path: Values) -> str:
     """A path in the form of ``text.json_path``, for a person."""
-    return printable(base64.b64decode(path["path_b64"]) if "path_b64" in path else path["path"])
+    return printable(path_of(path))
+
+
+def path_of(path: Values) -> bytes:
+    """The path itself."""
+    return base64.b64decode(path["path_b64"]) if "path_b64" in path else path["path"].encode("utf-8", "surrogateescape")
 
 
 def plain(lines: str) -> str:

@@ -26,6 +26,7 @@ from mmirrorfs.cli.last import check_last
 from mmirrorfs.cli.options import Command, kind_of, with_options
 from mmirrorfs.cli.problem import INTERRUPTED, SYSTEM, USAGE, Problem
 from mmirrorfs.cli.settings import Settings, settings
+from mmirrorfs.cli.versions import REINSTALL
 from mmirrorfs.mount import log as logs
 from mmirrorfs.mount.lock import Lock, locked
 from mmirrorfs.text import printable
@@ -129,8 +130,11 @@ def run(arguments: list[str]) -> int:
 
 
 _ONCE = frozenset(
-    ("status", "follow", "explain", "json", "simulate", "version", "help", "install-helper", "uninstall-helper")
-)
+    (
+        "status", "follow", "explain", "doctor", "json", "simulate",
+        "version", "help", "install-helper", "uninstall-helper",
+    )
+)  # fmt: skip
 """Options that ask for something once: neither -o nor a file may say them, or a mount would be taken for made."""
 
 
@@ -170,14 +174,9 @@ def _guarded(call: Callable[[], int]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return SYSTEM
     except ImportError as error:
-        return _say(f"{error}: pyfuse3 or libfuse is missing, or they do not fit; {_REINSTALL}", SYSTEM)
+        return _say(f"{error}: pyfuse3 or libfuse is missing, or they do not fit; {REINSTALL}", SYSTEM)
     except OSError as error:
         return _say(os.strerror(error.errno or errno.EIO), SYSTEM)
-
-
-_REINSTALL = (
-    "install fuse3 and libfuse3-dev, then pip install --force-reinstall --no-cache-dir --no-binary pyfuse3 pyfuse3"
-)
 
 
 def _say(message: str, code: int) -> int:

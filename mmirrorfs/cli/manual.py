@@ -21,7 +21,7 @@ from mmirrorfs import __version__
 from mmirrorfs.cli import manual_text as prose
 from mmirrorfs.cli import mountopts
 from mmirrorfs.cli.main import command
-from mmirrorfs.cli.manual_answers import ASKING, EXPLAINING, LOGGING
+from mmirrorfs.cli.manual_answers import ASKING, DOCTOR, EXPLAINING, LOGGING
 from mmirrorfs.cli.manual_sources import WATCHING
 from mmirrorfs.cli.options import Grouped
 from mmirrorfs.cli.problem import FAILED, INTERRUPTED, SYSTEM, USAGE
@@ -30,8 +30,8 @@ EXITS = (
     (0, "The view can be used; it is mounted already, with the same sources and options; or it has ended in order."),
     (
         USAGE,
-        "A mistake in the command line; or --status found a source lost, --simulate one that could not be read; "
-        "or the view that was asked is dead.",
+        "A mistake in the command line; or --status found a source lost, --simulate one that could not be read, "
+        "--doctor something wrong; or the view that was asked is dead.",
     ),
     (SYSTEM, "Something of the system's is missing or refused, pyfuse3 or libfuse for instance."),
     (INTERRUPTED, "Interrupted from the keyboard."),
@@ -52,6 +52,7 @@ def page(of: click.Command, version: str, date: str = "") -> str:
         ("WATCHED AND POLLED", WATCHING),
         ("WHY SOMETHING IS SHOWN OR NOT", EXPLAINING),
         ("HOW A VIEW IS", ASKING),
+        ("WHAT IS WRONG", DOCTOR),
         ("LOGGING", LOGGING),
         ("CONFIGURATION FILE", prose.CONFIG),
         ("FSTAB", prose.FSTAB),

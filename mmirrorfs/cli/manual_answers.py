@@ -101,3 +101,27 @@ any more has the
 .PP
 Root may ask a view of any user; a plain user his own, and others that let him in, of which he is told less.
 """
+
+DOCTOR = r"""
+.B \-\-doctor
+looks at what views need of this machine (libfuse, /dev/fuse, who may mount and for whom, the kernel, fanotify and the
+inotify watches that are left,
+.BR mount (8)\(aqs
+way to the program, where messages go), at the lines of fstab, and at all views: dead ones, views over views, sources
+that are lost or do not answer, and sources and views that lie in each other.
+Each is a line that begins with
+.BR ok ,
+.B note
+(it could be better) or
+.B bad
+(it does not work), and what to do stands below it.
+Nothing is changed.
+.PP
+Whoever misses something asks
+.B \-\-doctor
+first,
+.B \-\-status
+of the view next, and then
+.B \-\-explain
+of the path.
+"""

@@ -29,9 +29,10 @@ SYNOPSIS = r"""
 .BI \-\-config\~ FILE
 .br
 .B mmirrorfs
-.BI \-\-status\~ MOUNTPOINT
+.BI \-\-status\~ [MOUNTPOINT]\fR
 |
-.BI \-\-explain\~ PATH
+.BI \-\-explain\~ PATH\fR
+| \fB\-\-doctor\fR
 """
 
 DESCRIPTION = r"""

@@ -181,8 +181,12 @@ OPTIONS: tuple[Decorator, ...] = (
         _ASK, "--explain", metavar="PATH", is_flag=False, flag_value=FOLLOWS, shell_complete=files,
         help="Print why a path of a live view, or of a source of one, is shown or is not.",
     ),
+    _option(
+        _ASK, "--doctor", is_flag=True,
+        help="Check what views need of this machine, and those that are mounted; exit 1 where anything is wrong.",
+    ),
     _option(_ASK, "--follow", is_flag=True, help="With --status: wait until the folders have been read ahead."),
-    _option(_ASK, "--json", is_flag=True, help="With --simulate, --status or --explain: print it as JSON."),
+    _option(_ASK, "--json", is_flag=True, help="With --simulate, --status, --explain or --doctor: print it as JSON."),
     _option(
         _RUN, "--config", metavar="FILE", shell_complete=files,
         help="Read options, sources and views from this TOML file; one command then mounts all views.",

@@ -11,7 +11,7 @@ import os
 import pwd
 import shlex
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from mmirrorfs.cli.problem import FAILED, Problem
 from mmirrorfs.mount import runtime, table
@@ -131,7 +131,7 @@ def _start(mount: Mount) -> str | None:
     words, unit = note.get("line"), note.get("unit")
     if isinstance(unit, str):
         found = ["systemctl", "restart", unit]
-    elif mount.where in _fstab():
+    elif mount.where in [line.mountpoint for line in fstab_lines()]:
         found = ["mount", os.fsdecode(mount.where)]
     elif isinstance(words, list) and all(isinstance(word, str) for word in words):
         found = words
@@ -142,10 +142,19 @@ def _start(mount: Mount) -> str | None:
     return printable(shlex.join(found))
 
 
-def _fstab() -> set[bytes]:
-    """The mountpoints of views in /etc/fstab."""
+class Line(NamedTuple):
+    """A line of fstab: the sources as one field, the mountpoint without links, the options."""
+
+    sources: bytes
+    mountpoint: bytes
+    options: bytes
+
+
+def fstab_lines() -> list[Line]:
+    """The views in /etc/fstab."""
     with contextlib.suppress(OSError), open("/etc/fstab", "rb") as file:
         lines = [line.split() for line in file if not line.lstrip().startswith(b"#")]
         own = [words for words in lines if len(words) > 2 and words[2] in (VIEW_TYPE, b"mmirrorfs")]
-        return {table.resolved(unescaped(words[1])) for words in own}
-    return set()
+        fields = [[unescaped(word) for word in words] for words in own]
+        return [Line(what, table.resolved(where), b"".join(rest[:1])) for what, where, _, *rest in fields]
+    return []

@@ -54,7 +54,7 @@ def settings(given: dict[str, Any], fuse: frozenset[str], config: Config | None)
     if not 1 <= given["depth"] <= DEEPEST:
         raise Problem(f"--depth {given['depth']}: must be from 1 to {DEEPEST}")
     if given["json"] and not given["simulate"]:
-        raise Problem("--json goes with --simulate, --status or --explain")
+        raise Problem("--json goes with --simulate, --status, --explain or --doctor")
     if given["follow"]:
         raise Problem("--follow goes with --status")
     for pattern in given["ignore"]:

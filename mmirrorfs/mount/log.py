@@ -116,6 +116,11 @@ def place() -> dict[str, str]:
     return _out.place() if _out is not None else {"to": "journal" if _is_native() else "stderr"}
 
 
+def background_place(mountpoint: bytes) -> dict[str, str]:
+    """The same for a view in the background, if one was mounted there."""
+    return _Background(mountpoint).place()
+
+
 def to_stderr(verbose: int) -> None:
     """Log to stderr, or to the journal where that is stderr: warnings, with -v what happens, with -vv everything."""
     handler: logging.Handler = logging.StreamHandler()
