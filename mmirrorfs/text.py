@@ -3,6 +3,14 @@
 import base64
 import os
 
+STACKS = "stacks"
+"""The event of messages that somebody has asked for: all of them are said."""
+
+
+def fields(event: str, **about: str | int | float) -> dict[str, object]:
+    """What a log message is about, for ``extra``: the event, and what belongs to it, as names and values."""
+    return {"event": event, "fields": {"event": event, **about}}
+
 
 def printable(name: bytes | str) -> str:
     """A name that cannot do anything to a terminal or a log: control characters and odd bytes as escapes."""
