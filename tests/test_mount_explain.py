@@ -136,7 +136,7 @@ def test_what_is_excluded_is_told_with_the_pattern(library: Path, view: View, pa
 def test_a_link_is_told_with_what_would_follow_it(library: Path, view: View) -> None:
     said = words(library, "view/Lund/linked")
     assert "view/Lund/linked is not shown: a symbolic link is in the way." in said
-    assert "flac/Lund/linked is a symbolic link to ../Other; links are left out down to the depth, --followsym" in said
+    assert "flac/Lund/linked is a symbolic link to ../Other; links are left out down to the depth, --follow-sy" in said
     assert "flac/Lund/linked is a symbolic link" in words(library, "flac/Lund/linked/inside")
     said = words(library, "view/Lund/Harbour/live/x")
     assert "flac/Lund/Harbour/live is a symbolic link to /elsewhere: the view shows it as a link" in said
@@ -158,6 +158,28 @@ def test_a_near_namesake_is_told_with_what_would_pair_it(library: Path, view: Vi
     said = words(library, "view/Bjork")
     assert "It is not paired with view/bjork, of mp3: --match casefold pairs them." in said
     assert "view/Bjork, of flac: --match casefold" in words(library, "view/bjork")
+
+
+def test_what_only_the_configuration_file_pairs_or_keeps_apart_is_told(place: Path) -> None:
+    sources = [grow(place / "flac", folders("f", "Harbour Lights", "Moon")), grow(place / "mp3", folders("m", "Moon!"))]
+    grow(place / "mp3", folders("m", "Harbor Lights"))
+    file = place / "views.toml"
+    file.write_text('match = "loose"\ndepth = 7\n[[apart]]\nnames = ["Moon", "Moon!"]\nin = "/"\n')
+    with mounted(place / "view", *sources, depth=1, options=[f"--config={file}"]) as view:
+        said = words(place, "view/Harbour Lights")
+        assert "It is not paired with view/Harbor Lights, of mp3: these lines in the configuration file pair them." in said
+        assert '[[same]] names = ["Harbour Lights", "Harbor Lights"] in = "/"' in said
+        assert "view/Moon!, of mp3: [[apart]] 1 in the configuration file keeps them apart." in words(place, "view/Moon")
+        assert b" --match=loose [[apart]] Moon and Moon! in / " in called(place, "--status", "view").stdout
+        dead(view)
+        line = shlex.split(json.loads(called(place, "--explain", "view/Moon", "--json").stdout)["start"])
+        at = line.index(str(sources[0]))
+        assert f"--config={file}" in line[at:]
+        assert run(*COMMAND, *line[at:]).returncode == 0
+        assert sorted(os.listdir(view.mountpoint)) == ["Harbor Lights", "Harbour Lights", "Moon", "Moon!"]
+        run("umount", view.mountpoint)
+        poll(lambda: not view.is_mounted, "the end")
+        view.process = None
 
 
 def test_another_spelling_is_told_under_the_name_that_is_shown(library: Path) -> None:

@@ -30,7 +30,17 @@ These are the words of
 in JSON.
 .PP
 Besides it says what cannot be read, since when, and by which error; which source is lost or does not answer; and what
-is called nearly the same in another source, and what would pair the two.
+is called nearly the same in another source, and what would pair the two
+.RB ( \-\-match ,
+.B \-\-ignore
+or a
+.B [[same]]
+of the configuration file), or which
+.B [[apart]]
+keeps them apart; and which folders were skipped, being empty
+.RB ( \-\-skip\-empty ;
+in JSON
+.BR skips ).
 .PP
 Root and the user who mounted the view are answered by the daemon itself.
 Others are answered through the view: for what is there, as far as they may enter.
@@ -81,7 +91,9 @@ has the last 50 warnings.
 ASKING = r"""
 .B \-\-status
 of a view says what it was told, who serves it and since when, and of each source how many folders it has and how many
-of them are shown, whether it is there, how its changes are found and why so, how far reading ahead is, and what is
+of them are shown or empty
+.RB ( \-\-skip\-empty ),
+whether it is there, how its changes are found and why so, how far reading ahead is, and what is
 stuck in it; the last change, what is open, where messages go, and the last warnings.
 .B \-\-json
 has it all:
