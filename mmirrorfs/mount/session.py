@@ -135,7 +135,7 @@ class Session:
             await nursery.start(self._obey_signals)
             for source in self._plan.state.sources:
                 nursery.start_soon(self._follow, source)
-            tasks = [self._refresher.run, self._publish.run, self._end, self._notice_cut]
+            tasks = [self._refresher.run, self._publish.run, self._changelog.run, self._end, self._notice_cut]
             for task in (*tasks, *([self._hook.run] if self._hook is not None else [])):
                 nursery.start_soon(task)
             if device is not None:
