@@ -143,10 +143,12 @@ def syslog(place: Path) -> Iterator[socket.socket]:
         yield listener
 
 
-def heard(listener: socket.socket, pattern: str) -> None:
-    """Wait for a message that matches. Raises TimeoutError where none comes."""
-    while not re.fullmatch(pattern, listener.recv(4096).decode().rstrip("\0")):
-        pass
+def heard(listener: socket.socket, *patterns: str) -> None:
+    """Wait for a message that matches each pattern, in any order. Raises TimeoutError where one does not come."""
+    left = set(patterns)
+    while left:
+        said = listener.recv(4096).decode().rstrip("\0")
+        left = {pattern for pattern in left if not re.fullmatch(pattern, said)}
 
 
 ALONE = ("--watch=off", "--crawl=off")
@@ -161,8 +163,7 @@ def test_log_goes_to_syslog_under_the_programs_name_with_its_priority(place: Pat
         pid = inside.daemon()
         (place / "low").rename(place / "elsewhere")
         name = rf"mmirrorfs\[{pid}\]"
-        for source in ("high", "low"):
-            heard(listener, f"<30>{name}: source {source} is polled: --watch=off")
+        heard(listener, *[f"<30>{name}: source {source} is polled: --watch=off" for source in ("high", "low")])
         heard(listener, rf"<28>{name}: source low \({place}/low\) is lost: .*")
         (place / "elsewhere").rename(place / "low")
         heard(listener, rf"<28>{name}: source low \({place}/low\) is back after \d+ s")
