@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.fresh import MARGIN, REFRESH, becomes, observer
-from tests.support.held import IDLE, RESTING, descriptors, held, resident, status, threads
+from tests.support.held import IDLE, RESTING, at_rest, descriptors, held, resident, status, threads
 from tests.support.mounts import View, mounted
 from tests.support.mutator import Mutator
 from tests.support.polling import poll
@@ -72,7 +72,7 @@ def test_two_views_of_sources_that_never_rest(place: Path) -> None:
         observer() as eyes,
     ):
         views = [(best, sources), (small, sources[::-1])]
-        before = {view.pid: descriptors(view) for view, _ in views}
+        before = {view.pid: at_rest(view).descriptors for view, _ in views}
         assert not under_stress(SECONDS / 4, 10, sources, [view.mountpoint for view, _ in views])
         warm = {view.pid: resident(view) for view, _ in views}
         assert not under_stress(SECONDS * 3 / 4, 20, sources, [view.mountpoint for view, _ in views])

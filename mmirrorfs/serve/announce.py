@@ -35,8 +35,8 @@ TRIES = 5
 """Times that one is tried: whoever asks for the name between two calls has the kernel know better than is announced."""
 AGAIN = frozenset((errno.ENOENT, errno.ESTALE, errno.ENOTDIR, errno.EISDIR, errno.EEXIST))
 """What that looks like."""
-_OVER = frozenset((errno.ECONNABORTED, errno.ENOTCONN))
-"""The view was unmounted."""
+_OVER = frozenset((errno.ECONNABORTED, errno.ENOTCONN, errno.ENODEV))
+"""The view was unmounted, or something else is mounted in its place."""
 PAUSE = 0.002
 """Seconds between two tries."""
 FILES = 2000

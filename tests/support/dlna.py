@@ -22,6 +22,8 @@ _BROWSE = """<?xml version="1.0"?>
 </u:Browse></s:Body></s:Envelope>"""
 _ACTION = '"urn:schemas-upnp-org:service:ContentDirectory:1#Browse"'
 _SCANNED = re.compile(r"Scanning .* finished|Finished parsing playlists")
+TRIES = 5
+"""Requests before a closed connection is an error."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,12 @@ class Server:
 
 
 def _open(request: urllib.request.Request) -> "urllib.request._UrlopenRet":
-    """Without any proxy that the environment names."""
-    return urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=20)
+    """Without any proxy that the environment names. A server that is busy with its files may close the connection."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    for _ in range(TRIES - 1):
+        with contextlib.suppress(ConnectionError):
+            return opener.open(request, timeout=20)
+    return opener.open(request, timeout=20)
 
 
 @contextlib.contextmanager
