@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
+from mmirrorfs.cli.differing import as_text
 from mmirrorfs.cli.line import line
 from mmirrorfs.cli.places import ViewSettings, order_of
 from mmirrorfs.cli.problem import FAILED, Problem
@@ -114,7 +115,7 @@ def _plan(settings: Settings, view: ViewSettings, sources: list[Source], trees: 
         silent=silent,
         choices=_choices(settings),
         line=tuple(line(settings, view)),
-        told=told(settings, view),
+        told=as_text(told(settings, view)),
         log=os.path.realpath(settings.log) if settings.log is not None else None,
     )
 
@@ -124,7 +125,7 @@ def _choices(settings: Settings) -> Choices:
     others = [match for match in MATCHES if MATCHES.index(match) > MATCHES.index(settings.match)]
     return Choices(
         settings.excludes,
-        {f"--match {match}": pairing_of(replace(settings, match=match)) for match in others},
+        lambda: {f"--match {match}": pairing_of(replace(settings, match=match)) for match in others},
         lambda pattern: pairing_of(replace(settings, ignores=(*settings.ignores, pattern))),
     )
 
