@@ -2,15 +2,20 @@
 
 import json
 import os
+import random
 import re
 import shlex
 import signal
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mmirrorfs.mount import table
+from mmirrorfs.mount.questions import about, ask
+from mmirrorfs.text import path_of
 from tests.support.disks import disk
 from tests.support.hanging import freed, hanging
 from tests.support.mounts import COMMAND, View, mounted
@@ -207,6 +212,7 @@ def test_what_is_nowhere_is_told_with_the_nearest_names(library: Path, view: Vie
 def test_what_was_not_scanned_yet_is_told_so(library: Path) -> None:
     options = ["--watch=off", "--refresh=3600"]
     with mounted(library / "view", library / "flac", library / "mp3", depth=2, options=options) as view:
+        poll(lambda: view.text().count(" scanned: ") == 2, "the scan that follows the mount")
         grow(library / "flac/Lund/Quay", {b"1": b""})
         said = words(library, "view/Lund/Quay")
         assert "view/Lund/Quay is not shown yet. It is there: flac: flac/Lund/Quay flac was last scanned" in said
@@ -357,3 +363,79 @@ def test_a_view_is_found_by_way_of_a_link(library: Path, view: View) -> None:
     assert words(library, "music/Lund/notes").startswith("view/Lund/notes comes from flac")
     assert words(library, "music").startswith("view is above the depth")
     assert words(library, "other/Lund/notes").startswith("flac/Lund/notes is shown as view/Lund/notes")
+
+
+class Shape:
+    """Random trees of few names, so that much meets: at every level files, directories, links and what is left out."""
+
+    NAMES = ("a", "A", "b", "@eaDir", "c\n", "\udcff")
+
+    def __init__(self, seed: int) -> None:
+        self._dice = random.Random(seed)
+
+    def grow(self, top: Path, levels: int = 4) -> None:
+        """Make one."""
+        top.mkdir()
+        for name in self.NAMES:
+            what = self._dice.random()
+            if what < 0.45 and levels:
+                self.grow(top / name, levels - 1)
+            elif what < 0.6:
+                (top / name).write_text("")
+            elif what < 0.7:
+                (top / name).symlink_to(self._dice.choice(self.NAMES))
+
+
+@pytest.mark.parametrize("options", [(), ("--followsymlinks",), ("--match=casefold",)], ids=["plain", "links", "match"])
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.mount(seconds=120)
+def test_what_is_said_to_be_shown_is_there_and_nothing_else_is(
+    place: Path, seed: int, options: tuple[str, ...]
+) -> None:
+    sources = [place / name for name in ("high", "low", "last")]
+    shape = Shape(seed)
+    for source in sources:
+        shape.grow(source)
+    inner = {os.path.relpath(path, source) for source in sources for path in walked(source)}
+    words = [*options, "--exclude=@eaDir", "--watch=off", "--refresh=3600"]
+    with mounted(place / "view", *sources, prefer="low", depth=2, options=words) as view:
+        mount = table.view_at(view.where)
+        assert mount is not None
+
+        def asked(path: str) -> Any:  # noqa: ANN401  # JSON
+            return ask(mount.device, os.geteuid(), {"ask": "explain", **about(os.fsencode(path))}, 20)
+
+        for path in sorted({*inner, "a/none", "none", "a/b/none/none"}, key=os.fsencode):
+            answer, there = asked(f"{view.mountpoint}/{path}"), os.path.lexists(f"{view.mountpoint}/{path}")
+            if notes(answer, "spelled") and answer["state"] == "shown":
+                there = os.path.lexists(path_of(answer["at"]))
+            assert (answer["state"] == "shown") == there, (path, answer)
+            assert answer["state"] not in ("unknown", "lost", "unseen"), (path, answer)
+            if there and answer["role"] != "merged":
+                (source,) = answer["sources"]
+                assert os.path.lexists(path_of(source))
+                assert "followsymlinks" in str(options) or same(path_of(source), path_of(answer["at"]))
+            for source in sources:
+                own = f"{source}/{path}"
+                told_of = asked(own)
+                if told_of["state"] == "shown":
+                    assert os.path.lexists(own)
+                    assert os.path.lexists(path_of(told_of["at"])), (own, told_of)
+                    assert os.fsencode(own) in map(path_of, told_of["sources"]), (own, told_of)
+                elif "@eaDir" in path.split("/"):
+                    assert told_of["state"] in ("excluded", "link"), (own, told_of)
+                else:
+                    expected = ("hidden", "link") if os.path.lexists(own) else ("absent", "link")
+                    assert told_of["state"] in expected, (own, told_of)
+
+
+def same(one: bytes, other: bytes) -> bool:
+    """Whether two paths have something of one type and time."""
+    first, second = os.lstat(one), os.lstat(other)
+    return (stat.S_IFMT(first.st_mode), first.st_mtime_ns) == (stat.S_IFMT(second.st_mode), second.st_mtime_ns)
+
+
+def walked(top: Path) -> Iterator[str]:
+    """All paths in a tree."""
+    for above, directories, files in os.walk(top):
+        yield from (os.path.join(above, name) for name in (*directories, *files))

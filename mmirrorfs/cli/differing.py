@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmirrorfs.cli.settings import as_said
-from mmirrorfs.text import printable
+from mmirrorfs.text import printable, whole_text
 
 
 def differing(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
@@ -16,9 +16,21 @@ def differing(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def as_text(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as they are told in JSON."""
+    return {name: _text(value) for name, value in told.items()}
+
+
+def _text(value: object) -> object:
+    if isinstance(value, list | tuple):
+        return list(map(_text, value))
+    return whole_text(value) if isinstance(value, str) else value
+
+
 def _plain(value: object) -> object:
     """What is compared: the order of patterns means nothing."""
-    return sorted(value) if isinstance(value, list | tuple) else value
+    found = _text(value)
+    return sorted(found) if isinstance(found, list) else found
 
 
 def _said(value: object) -> str:

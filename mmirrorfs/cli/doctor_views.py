@@ -7,14 +7,14 @@ from functools import partial
 from typing import Any
 
 from mmirrorfs.cli import mountopts
-from mmirrorfs.cli.explained import path_of, when
+from mmirrorfs.cli.explained import when
 from mmirrorfs.cli.finding import BAD, NOTE, OK, Finding
 from mmirrorfs.cli.places import named
 from mmirrorfs.cli.problem import Problem
 from mmirrorfs.cli.query import Dead, fstab_lines, put_or_read, views
 from mmirrorfs.mount import table
 from mmirrorfs.source.filesystems import VIEW_TYPE, mounts
-from mmirrorfs.text import printable
+from mmirrorfs.text import path_of, printable
 
 Values = dict[str, Any]
 

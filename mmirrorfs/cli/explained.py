@@ -1,11 +1,10 @@
 """``--explain`` for a person: an answer of a view (``serve.explain``) in words. Pure but for the local time."""
 
-import base64
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from mmirrorfs.text import printable
+from mmirrorfs.text import path_of, printable
 
 Values = dict[str, Any]
 
@@ -19,11 +18,6 @@ def in_words(answer: Values) -> list[str]:
 def text(path: Values) -> str:
     """A path in the form of ``text.json_path``, for a person."""
     return printable(path_of(path))
-
-
-def path_of(path: Values) -> bytes:
-    """The path itself."""
-    return base64.b64decode(path["path_b64"]) if "path_b64" in path else path["path"].encode("utf-8", "surrogateescape")
 
 
 def plain(lines: str) -> str:
@@ -179,6 +173,10 @@ _NOTES: dict[str, Callable[[Values], list[str]]] = {
         f"Source {note['name']} ({text(note)}) is lost since {when(note['since'])}: {note['why']}; "
         "what is told of it was known before."
     ],
+    "slow": lambda note: [
+        f"Source {note['name']} ({text(note)}) did not answer within {ago(note['seconds'])}; "
+        "what is told of it was known before."
+    ],
     "hung": lambda note: [
         f"Source {note['name']} ({text(note)}) has not answered for {ago(note['seconds'])}; "
         "what is told of it was known before."
@@ -188,7 +186,7 @@ _NOTES: dict[str, Callable[[Values], list[str]]] = {
     "excluded": lambda note: [f"{printable(note['name'])} matches --exclude '{printable(note['by'] or '?')}'."],
     "link": _note_link,
     "unseen": _note_unseen,
-    "spelled": lambda note: [f"It is shown under another spelling: {text(note)}"],
+    "spelled": lambda note: [f"Its place is under another spelling: {text(note)}"],
     "file": lambda note: [f"{text(note)} is no directory: nothing is in it."],
     "namesake": _note_namesake,
     "nearest": lambda note: [f"Nearest to it: {', '.join(map(text, note['paths']))}"],

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
+from mmirrorfs.cli.differing import as_text
 from mmirrorfs.cli.line import line
 from mmirrorfs.cli.places import ViewSettings, order_of
 from mmirrorfs.cli.problem import FAILED, Problem
@@ -160,7 +161,7 @@ def _plan(settings: Settings, view: ViewSettings, sources: list[Source], trees: 
         silent=silent,
         choices=Choices(settings.excludes, Match(settings.match, settings.ignores, settings.rules)),
         line=tuple(line(settings, view)),
-        told=told(settings, view),
+        told=as_text(told(settings, view)),
         log=os.path.realpath(settings.log) if settings.log is not None else None,
     )
 

@@ -93,6 +93,8 @@ def _label(mount: Mount, path: bytes, name: str) -> Values:
             raise Dead(mount) from None
         if error.errno == errno.EACCES:
             what = f"the view on {shown} lets nobody in but {user}, who mounted it without allow_other: ask as {user}"
+        elif error.errno == errno.ENODATA:
+            what = f"the view on {shown} is of an earlier version, and cannot be asked that: mount it again"
         elif os.geteuid() in (0, table.owner_of(mount)):
             what = f"the view on {shown} cannot be asked: {error.strerror}"
         else:

@@ -11,7 +11,11 @@ import json
 import logging
 import os
 import re
+import stat
 from typing import Any
+
+from mmirrorfs.source.filesystems import mounts
+from mmirrorfs.text import json_path, path_of
 
 log = logging.getLogger(__name__)
 
@@ -46,11 +50,33 @@ def keep(mountpoint: bytes, values: Values) -> None:
     if path is None:
         return
     try:
-        made(os.path.dirname(path))
+        place = os.path.dirname(path)
+        made(place)
+        _tidy(place)
         with open(path, "w", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW, 0o600)) as file:
-            json.dump({**values, "pid": os.getpid()}, file)
+            json.dump({**values, **json_path(mountpoint), "pid": os.getpid()}, file)
     except OSError as error:
         log.debug("no note of the view in %r: %s", path, error.strerror)
+
+
+def _tidy(place: bytes) -> None:
+    """Take away what is left of views that are not mounted any more, and were not ended in order."""
+    there = {mount.where for mount in mounts()}
+    for name in os.listdir(place):
+        path = os.path.join(place, name)
+        note = _read(path, os.geteuid()) if name.endswith(b".json") else None
+        if note is not None and "path" in note and path_of(note) not in there and not _lives(note):
+            _remove(path[: -len(b".json")])
+
+
+def _lives(note: Values) -> bool:
+    return os.path.exists(f"/proc/{note.get('pid')}")
+
+
+def _remove(path: bytes) -> None:
+    for kind in (b".json", b".log", b".log.1"):
+        with contextlib.suppress(OSError):
+            os.unlink(path + kind)
 
 
 def made(place: bytes) -> None:
@@ -65,13 +91,17 @@ def made(place: bytes) -> None:
 def kept(mountpoint: bytes, uid: int) -> Values | None:
     """The note of a view that user ``uid`` mounted; None where there is none, or it is nobody's business."""
     path = file_of(mountpoint, uid, b".json")
+    return _read(path, uid) if path is not None else None
+
+
+def _read(path: bytes, uid: int) -> Values | None:
     with contextlib.suppress(OSError, ValueError, RecursionError):
-        if path is not None:
-            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-            with open(fd, "rb") as file:
-                if os.fstat(fd).st_uid == uid:
-                    values = json.loads(file.read(LARGEST))
-                    return values if isinstance(values, dict) else None
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(fd, "rb") as file:
+            st = os.fstat(fd)
+            if st.st_uid == uid and stat.S_ISREG(st.st_mode):
+                values = json.loads(file.read(LARGEST))
+                return values if isinstance(values, dict) else None
     return None
 
 
@@ -80,9 +110,7 @@ def forget(mountpoint: bytes) -> None:
     note = kept(mountpoint, os.geteuid())
     if note is None or note.get("pid") != os.getpid():
         return
-    for kind in (b".json", b".log", b".log.1"):
-        path = file_of(mountpoint, os.geteuid(), kind)
-        with contextlib.suppress(OSError):
-            os.unlink(path or b"")
+    path = file_of(mountpoint, os.geteuid(), b"") or b""
+    _remove(path)
     with contextlib.suppress(OSError):  # others may have notes in there
-        os.rmdir(os.path.dirname(path or b""))
+        os.rmdir(os.path.dirname(path))

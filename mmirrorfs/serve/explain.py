@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import trio
+
 from mmirrorfs.attributes import DIR
 from mmirrorfs.merge.explain import (
     Claim,
@@ -38,7 +40,7 @@ from mmirrorfs.source.crawler import Progress
 from mmirrorfs.source.pace import threaded
 from mmirrorfs.source.source import Source
 from mmirrorfs.source.walks import join
-from mmirrorfs.text import json_path
+from mmirrorfs.text import json_path, whole_text
 from mmirrorfs.tree import Leaf, Merged, Rank
 from mmirrorfs.view.view import View
 
@@ -46,6 +48,8 @@ Values = dict[str, Any]
 
 _WORTH = ("excluded", "link", "lost", "unseen", "unknown", "absent")
 """Of several sources' answers the one that is told."""
+THINKING = 4.0
+"""Seconds for which similar names are looked for: of 100,000 in one directory it takes one."""
 
 
 @dataclass(slots=True)
@@ -55,6 +59,10 @@ class _Asked:
     path: bytes
     own: bytes
     rank: Rank | None = None
+
+    def is_of(self, claim: Claim) -> bool:
+        """Whether it is about what a source has there, in the source's own spelling."""
+        return (self.rank, self.own) == (claim.rank, claim.path)
 
 
 @dataclass(slots=True)
@@ -158,6 +166,15 @@ class Explainer:
     def _in_view(self, path: bytes) -> dict[str, str]:
         return json_path(join(self._mountpoint, path) if path else self._mountpoint)
 
+    def _placed(self, rank: Rank, own: bytes) -> bytes | None:
+        """Where in the view something is that a source has, or what hides it, if the index has it. In a thread."""
+        index, order, pairing = self._view.inodes.index, self._view.inodes.order, self._view.pairing
+        path = in_view(index, pairing, rank, own)
+        place = place_of(index, order, pairing, path)
+        if place.rest and isinstance(place.found, Merged):
+            return None
+        return path if (rank, own) in [(claim.rank, place.inside(claim)) for claim in place.claims] else None
+
     # What the index has
 
     async def _at(self, asked: _Asked, place: Place) -> _Answer:
@@ -171,9 +188,9 @@ class Explainer:
             answer.note(await self._probe.listed(place.shown[0].rank, place.shown[0].path))
         else:
             answer.note(self._probe.opened(place.shown[0].rank, place.shown[0].path))
-        if asked.rank is not None and all(claim.rank != asked.rank for claim in place.shown):
+        if asked.rank is not None and not any(map(asked.is_of, place.shown)):
             answer.state = "hidden"
-            if all(claim.rank != asked.rank for claim in place.claims):
+            if not any(map(asked.is_of, place.claims)):
                 answer.state = self._taken(answer, asked.rank, await self._probe.find(asked.rank, asked.own))
         elif place.above is not None:
             await self._note_namesakes(answer, place, place.above)
@@ -185,30 +202,30 @@ class Explainer:
         answer = _Answer("", place.shown, [], "folder" if leaf.kind == DIR else "loose", place.path)
         if leaf.kind != DIR:
             answer.note([{"about": "file", **self._in_view(place.path)}])
-        own = join(winner.path, place.rest)
+        own = place.inside(winner)
         found = await self._probe.find(winner.rank, own, winner.path)
+        inside = Claim(winner.rank, own, leaf.kind, True)
         if found.state == "there":
-            inside = Claim(winner.rank, own, leaf.kind, True)
             answer.shown, answer.hides, answer.role = [inside], folders, "inside"
             answer.at = join(place.path, place.rest)
             answer.note(self._probe.opened(winner.rank, own))
-        if asked.rank in (None, winner.rank):
+        if asked.rank is None or asked.is_of(inside):
             answer.state = "shown" if found.state == "there" else self._taken(answer, winner.rank, found)
-            if answer.state in ("absent", "unknown"):
-                answer.hides = await self._having(folders, place.rest)
+            if asked.rank is None and answer.state in ("absent", "unknown"):
+                answer.hides = await self._having(folders, place)
                 answer.state = "hidden" if answer.hides and answer.state == "absent" else answer.state
-        elif asked.rank is not None:
+        else:
             other = await self._probe.find(asked.rank, asked.own)
             answer.state = "hidden" if other.state == "there" else self._taken(answer, asked.rank, other)
         if answer.state in ("absent", "unknown"):
             self._suggest_inside(answer, winner, place)
         return answer
 
-    async def _having(self, folders: list[Claim], rest: bytes) -> list[Claim]:
+    async def _having(self, folders: list[Claim], place: Place) -> list[Claim]:
         """What of other sources' folders has it."""
         found = []
         for claim in folders:
-            path = join(claim.path, rest)
+            path = place.inside(claim)
             if (await self._probe.find(claim.rank, path, claim.path)).state == "there":
                 found.append(Claim(claim.rank, path, claim.kind, False))
         return found
@@ -224,11 +241,15 @@ class Explainer:
             above = place.path_in(rank)
             path = asked.own if asked.rank is not None else join(above if above is not None else place.path, place.rest)
             found = await self._probe.find(rank, path, above if asked.rank is None and above is not None else b"")
+            place_there = await threaded(partial(self._placed, rank, path)) if found.state == "there" else None
+            if place_there is not None:
+                answer.note([{"about": "spelled", **self._in_view(place_there)}])
+                continue
             states.append(self._taken(answer, rank, found))
             if found.there:
                 answer.hides.append(Claim(rank, path, DIR, False))
         self._note_unreadable(answer, merged)
-        answer.state = min(states, key=_WORTH.index)
+        answer.state = min(states, key=_WORTH.index, default="absent")
         if answer.state == "absent" and any(note["about"] == "unreadable" for note in answer.notes):
             answer.state = "unknown"
         if answer.state in ("absent", "unknown"):
@@ -254,7 +275,9 @@ class Explainer:
 
     async def _note_namesakes(self, answer: _Answer, place: Place, above: Merged) -> None:
         above_path, _, name = place.path.rpartition(b"/")
-        found: list[Namesake] = await threaded(partial(namesakes, above.inputs, above_path, name, self._match))
+        found: list[Namesake] = []
+        with trio.move_on_after(THINKING):
+            found = await threaded(partial(namesakes, above.inputs, above_path, name, self._match))
         answer.note(
             [
                 {
@@ -262,7 +285,7 @@ class Explainer:
                     **self._in_view(join(above_path, one.name)),
                     "sources": [self._view.sources[rank].name for rank in one.have],
                     "rule": one.rule,
-                    "advice": one.advice,
+                    "advice": whole_text(one.advice),
                 }
                 for one in found
             ]
@@ -270,7 +293,8 @@ class Explainer:
 
     async def _suggest(self, answer: _Answer, place: Place, merged: Merged) -> None:
         name, _, rest = place.rest.partition(b"/")
-        self._note_paths(answer, "nearest", place.path, await threaded(partial(nearest, name, merged.children)))
+        with trio.move_on_after(THINKING):
+            self._note_paths(answer, "nearest", place.path, await threaded(partial(nearest, name, merged.children)))
         if not rest:
             self._note_paths(answer, "elsewhere", b"", elsewhere(self._view.inodes.index, name))
 

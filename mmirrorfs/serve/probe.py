@@ -83,8 +83,9 @@ class Probe:
             here = join(directory, name)
             if source.reader.excluded(name):
                 there = isinstance(await self._answer(rank, here), Attributes)
-                by = excluding(self._choices.excludes, name)
-                return Finding("excluded", [{"about": "excluded", "name": json_path(name)["path"], "by": by}], there)
+                by = os.fsencode(excluding(self._choices.excludes, name) or "")
+                note = {"about": "excluded", "name": json_path(name)["path"], "by": json_path(by)["path"]}
+                return Finding("excluded", [note], there)
             above = directory_at(store.tree, directory)
             if above is not None and name in above.links:
                 return Finding("link", [await self._link(rank, here, left_out=True)], True)
@@ -154,7 +155,9 @@ class Probe:
     def _why(self, rank: Rank, path: bytes, error: OSError) -> list[Values]:
         """Why it cannot be told whether something is there."""
         directory = path.rpartition(b"/")[0]
-        notes = []
+        notes: list[Values] = []
+        if isinstance(error, TimeoutError) and not self._view.sources[rank].pace.hung:
+            notes.append({"about": "slow", **self.place(rank, b""), "seconds": PATIENCE})
         failure = self._view.sources[rank].failures.get(directory)
         if failure is not None:
             notes.append(self.unreadable(rank, directory, *failure))
