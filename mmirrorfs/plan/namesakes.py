@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from mmirrorfs.merge.explain import names_of, nearest
 from mmirrorfs.merge.index import Group
 from mmirrorfs.merge.names import MATCHES, compiled, matchings, pairing
+from mmirrorfs.merge.settled import Rule
 from mmirrorfs.plan.advice import Match, by_hand
 from mmirrorfs.plan.affixes import Cut, can_be_ignored, tells_apart
 from mmirrorfs.plan.alike import likeness, spelled
@@ -61,13 +62,21 @@ class _Directory:
         now = self._now
         for group in self._joined(now._replace(rules=tuple(rule for rule in now.rules if rule.is_same))):
             self._take(group, "apart", self._keeping_apart(group[0]))
-        for match in (now.with_match(name) for name in MATCHES[MATCHES.index(now.name) + 1 :]):
-            self._try(match, match.name, match.advice(now))
+        self._by_match()
         for pattern in sorted({pattern for other in self._left() if (pattern := _affix(self._name, other[0]))}):
-            match = now.with_ignores([pattern])
-            self._try(match, "ignore", match.advice(now))
+            self._try(now.with_ignores([pattern]), "ignore")
         self._by_hand()
         return self._found.values()
+
+    def _by_match(self) -> None:
+        """What the loosest match pairs, by the least that does: what that leaves alone no other one pairs."""
+        names = MATCHES[MATCHES.index(self._now.name) + 1 :]
+        looser = [match for match in map(self._now.with_match, names) if _is_consistent(match)]
+        loosely = list(self._joined(looser[-1])) if looser else []
+        for match in looser[:-1] if loosely else ():
+            self._try(match, match.name)
+        for group in loosely:
+            self._take(group, looser[-1].name, looser[-1].advice(self._now))
 
     def _by_hand(self) -> None:
         """Names that are spelled alike, of directories that no source has both of."""
@@ -83,10 +92,10 @@ class _Directory:
                 kept = (rule for rule in self._now.rules if rule not in hand.replaced)
                 self._try(self._now._replace(rules=(*kept, hand.rule)), "same", hand.advice)
 
-    def _try(self, match: Match, rule: str, advice: str) -> None:
-        with suppress(ValueError):  # what is settled by hand would contradict itself
+    def _try(self, match: Match, rule: str, advice: str = "") -> None:
+        if _is_consistent(match):
             for group in self._joined(match):
-                self._take(group, rule, advice)
+                self._take(group, rule, advice or match.advice(self._now))
 
     def _take(self, group: Group, rule: str, advice: str) -> None:
         self._found.setdefault(group[0], Namesake(group[0], _have(group), rule, advice))
@@ -98,7 +107,7 @@ class _Directory:
 
     def _paired(self, match: Match) -> Iterable[Group]:
         """The groups under a match; no more than this directory is kept of what that takes."""
-        return pairing(match.name, [compiled(text) for text in match.ignores], match.rules)(self._inputs, self._path)
+        return pairing(*_settings(match))(self._inputs, self._path)
 
     def _joined(self, match: Match) -> Iterator[Group]:
         """The groups that a match pairs with the own one."""
@@ -113,11 +122,22 @@ class _Directory:
 
     def _keeping_apart(self, other: bytes) -> str:
         """The rules that do, by their labels."""
-        now = self._now
-        key, _, rules = matchings(now.name, [compiled(text) for text in now.ignores], now.rules).at(self._path)
+        key, _, rules = matchings(*_settings(self._now)).at(self._path)
         both = {key(self._name), key(other)}
         labels = [rule.label for rule in rules if not rule.is_same and both <= {key(name) for name in rule.names}]
         return " and ".join(labels) or "[[apart]]"
+
+
+def _settings(match: Match) -> tuple[str, list[re.Pattern[str]], tuple[Rule, ...]]:
+    return match.name, [compiled(text) for text in match.ignores], match.rules
+
+
+def _is_consistent(match: Match) -> bool:
+    """Whether what is settled by hand does not contradict itself under it."""
+    with suppress(ValueError):
+        matchings(*_settings(match))
+        return True
+    return False
 
 
 def _spellings(group: Group) -> Iterator[Spelling]:
