@@ -290,7 +290,7 @@ def dead(view: View) -> None:
 
 def test_a_dead_view_is_told_with_the_line_that_starts_it_again(library: Path) -> None:
     sources = (library / "flac", library / "mp3")
-    options = ("--exclude=it's", "--refresh=5")
+    options = ("--exclude=it's", r"--ignore= \[MP3\]$", "--refresh=5")
     with mounted(library / "view", *sources, prefer="low", depth=2, options=options) as view:
         dead(view)
         for option in ("--explain", "--status"):
@@ -301,8 +301,9 @@ def test_a_dead_view_is_told_with_the_line_that_starts_it_again(library: Path) -
         document = json.loads(called(library, "--explain", "view/Lund", "--json").stdout)
         line = shlex.split(document["start"])
         assert second == f"Start it again: {document['start']}"
-        assert line[-8:] == [
-            *map(str, sources), f"{library}/view", "--prefer=low", "--depth=2", "--exclude=it's", "--refresh=5", "-v",
+        assert line[-9:] == [
+            *map(str, sources), f"{library}/view", "--prefer=low", "--depth=2", r"--ignore= \[MP3\]$", "--exclude=it's",
+            "--refresh=5", "-v",
         ]  # fmt: skip
         at = line.index(str(sources[0]))
         done = run(*COMMAND, *line[at:])

@@ -13,7 +13,7 @@ from mmirrorfs.cli.differing import differing
 from mmirrorfs.cli.explained import ago, plain, text, when
 from mmirrorfs.cli.follow import in_words, until_crawled
 from mmirrorfs.cli.problem import Problem
-from mmirrorfs.cli.query import LOST, Dead, put_or_read, views
+from mmirrorfs.cli.query import LOST, Dead, put_or_read, quoted, views
 from mmirrorfs.cli.settings import usual
 from mmirrorfs.source.filesystems import Mount
 from mmirrorfs.text import json_path, printable
@@ -151,8 +151,8 @@ def _options(told: Values) -> Iterator[str]:
     for name, value in told.items():
         if name in ALWAYS or value != usual().get(name):
             for one in value if isinstance(value, list) else [value]:
-                shown = f"{one:g}" if isinstance(one, float) else printable(str(one))
-                yield f"--{name}" if one is True else f"--{name}={shown}" if name != "o" else f"-o {shown}"
+                shown = f"{one:g}" if isinstance(one, float) else str(one)
+                yield f"--{name}" if one is True else quoted(f"--{name}={shown}" if name != "o" else f"-o{shown}")
 
 
 def _log_in_words(state: Values) -> Iterator[str]:
