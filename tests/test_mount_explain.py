@@ -1,5 +1,6 @@
 """``--explain``: each kind of answer, of paths of a view and of its sources, there or not, by the real command."""
 
+import itertools
 import json
 import os
 import random
@@ -121,6 +122,18 @@ def test_a_path_of_a_source_is_told_for_each_view_that_has_the_source(library: P
         ]  # fmt: skip
 
 
+def test_a_view_that_does_not_answer_keeps_no_other_one_from_it(library: Path, view: View) -> None:
+    with mounted(library / "low", library / "flac", library / "mp3", depth=2, prefer="low") as other:
+        other.send(signal.SIGSTOP)
+        try:
+            done = called(library, "--explain", "mp3/Lund/Harbour", "--json")
+        finally:
+            other.send(signal.SIGCONT)
+        assert [answer["view"]["path"] for answer in json.loads(done.stdout)] == [f"{library}/view"]
+        said = f"mmirrorfs: the view on {library}/low does not answer: process {other.pid} is stopped"
+        assert said in done.stderr.decode()
+
+
 def test_a_track_of_a_folder_that_is_hidden_is_told_of(library: Path, view: View) -> None:
     assert words(library, "view/Lund/Harbour/cover.jpg") == (
         "view/Lund/Harbour/cover.jpg is not shown. view/Lund/Harbour is taken whole from flac: flac/Lund/Harbour "
@@ -210,17 +223,22 @@ def test_what_is_nowhere_is_told_with_the_nearest_names(library: Path, view: Vie
 
 
 def test_what_was_not_scanned_yet_is_told_so(library: Path) -> None:
+    """A mount anywhere on the machine has the sources scanned: so it is tried with one new album after the other."""
     options = ["--watch=off", "--refresh=3600"]
+    names = (f"Quay {number}" for number in itertools.count())
     with mounted(library / "view", library / "flac", library / "mp3", depth=2, options=options) as view:
-        poll(lambda: view.text().count(" scanned: ") == 2, "the scan that follows the mount")
-        grow(library / "flac/Lund/Quay", {b"1": b""})
-        said = words(library, "view/Lund/Quay")
-        assert "view/Lund/Quay is not shown yet. It is there: flac: flac/Lund/Quay flac was last scanned" in said
-        assert told(library, "flac/Lund/Quay")[0]["state"] == "unseen"
-        grow(library / "flac/Lund/Harbour", {b"03.flac": b""})
-        assert told(library, "view/Lund/Harbour/03.flac")["state"] in ("shown", "absent")
+        for top in ("view", "flac"):
+
+            def unseen(top: str = top) -> bool:
+                name = next(names)
+                grow(library / "flac/Lund" / name, {b"1": b""})
+                said = words(library, f"{top}/Lund/{name}")
+                found = f"It is there: flac: flac/Lund/{name} flac was last scanned"
+                return said.startswith(f"{top}/Lund/{name} is not shown yet. {found}")
+
+            poll(unseen, f"one in {top} that is not scanned yet", 20)
         view.send(signal.SIGHUP)
-        poll(lambda: told(library, "view/Lund/Quay")["state"] == "shown", "it is scanned")
+        poll(lambda: told(library, "view/Lund/Quay 0")["state"] == "shown", "it is scanned")
 
 
 @needs_root
@@ -306,7 +324,7 @@ def dead(view: View) -> None:
 
 def test_a_dead_view_is_told_with_the_line_that_starts_it_again(library: Path) -> None:
     sources = (library / "flac", library / "mp3")
-    options = ("--exclude=it's", "--refresh=5")
+    options = ("--exclude=it's", r"--ignore= \[MP3\]$", "--refresh=5")
     with mounted(library / "view", *sources, prefer="low", depth=2, options=options) as view:
         dead(view)
         for option in ("--explain", "--status"):
@@ -317,8 +335,9 @@ def test_a_dead_view_is_told_with_the_line_that_starts_it_again(library: Path) -
         document = json.loads(called(library, "--explain", "view/Lund", "--json").stdout)
         line = shlex.split(document["start"])
         assert second == f"Start it again: {document['start']}"
-        assert line[-8:] == [
-            *map(str, sources), f"{library}/view", "--prefer=low", "--depth=2", "--exclude=it's", "--refresh=5", "-v",
+        assert line[-9:] == [
+            *map(str, sources), f"{library}/view", "--prefer=low", "--depth=2", r"--ignore= \[MP3\]$", "--exclude=it's",
+            "--refresh=5", "-v",
         ]  # fmt: skip
         at = line.index(str(sources[0]))
         done = run(*COMMAND, *line[at:])

@@ -6,6 +6,7 @@ import re
 import shlex
 import signal
 import socket
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -220,3 +221,34 @@ def test_what_pyfuse3_does_is_said_only_when_asked_for(
         poll(lambda: view.mountpoint.joinpath("Both/track").read_text() == "other", "it is seen")
         said = view.text() + log.read_text()
         assert bool(re.search("worker|pyfuse", said)) == bool(loggers)
+
+
+@needs_root
+def test_a_service_tells_the_journal_with_fields_too(place: Path, sources: tuple[Path, Path]) -> None:
+    """Its standard error is a socket of the journal's, which systemd names."""
+    with inside_of(place) as inside, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        (place / "view").mkdir()
+        inside.output_of("mkdir", "-p", "/run/systemd/journal")
+        listener.bind(str(inside.seen(Path("/run/systemd/journal/socket"))))
+        listener.settimeout(20)
+        stream, own = socket.socketpair()
+        with stream, own:
+            st = os.fstat(own.fileno())
+            environment = {**os.environ, "JOURNAL_STREAM": f"{st.st_dev}:{st.st_ino}"}
+            command = inside.words(*COMMAND, *sources, place / "view", "-f", "-v")
+            process = subprocess.Popen(command, stderr=own.fileno(), env=environment)
+            try:
+                entry: dict[str, str] = {}
+                while entry.get("MMIRRORFS_EVENT") != "mounted":
+                    entry = parsed(listener.recv(1 << 16))
+                assert (entry["MESSAGE"], entry["PRIORITY"]) == (f"{place}/view is mounted", "6")
+                while entry["MMIRRORFS_EVENT"] != "scan":
+                    entry = parsed(listener.recv(1 << 16))
+                assert entry["MMIRRORFS_VIEW"] == f"{place}/view"
+                inside.output_of("umount", place / "view")
+                assert process.wait(20) == 0
+            finally:
+                process.kill()
+                process.wait(20)
+            own.close()
+            assert stream.recv(100) == b"", "it is said once"

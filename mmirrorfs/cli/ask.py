@@ -1,8 +1,8 @@
 """What a command line asks live views, and ``--explain``. Asks with a time limit, never longer."""
 
-import contextlib
 import json
 import os
+import sys
 from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any
@@ -93,11 +93,21 @@ def _answers(paths: list[bytes]) -> Values | list[Values]:
         mount = mount_under(path)
         if mount is not None and mount.type == VIEW_TYPE:
             return put_or_read(mount, question, path)
-    found = []
+    found: list[Values | None] = []
+    silent: list[Problem] = []
     for mount in views():
-        with contextlib.suppress(ConnectionError):
+        try:
             found.append(put(mount, question))
-    return [answer for answer in found if answer is not None]
+        except ConnectionError:
+            continue
+        except Problem as problem:
+            silent.append(problem)
+    answers = [answer for answer in found if answer is not None]
+    if silent and not answers:
+        raise silent[0]
+    for one in silent:  # it may have nothing to do with the path
+        print(f"mmirrorfs: {one}", file=sys.stderr)
+    return answers
 
 
 def _resolved(path: bytes) -> list[bytes]:

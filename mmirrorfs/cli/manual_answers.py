@@ -28,6 +28,11 @@ with the line that starts it again.
 These are the words of
 .B state
 in JSON.
+The line is noted in
+.IR /run/mmirrorfs ,
+or in
+.I $XDG_RUNTIME_DIR/mmirrorfs
+of a plain user, for as long as the view is mounted; nobody else may read it.
 .PP
 Besides it says what cannot be read, since when, and by which error; which source is lost or does not answer; and what
 is called nearly the same in another source, and what would pair the two

@@ -141,7 +141,19 @@ def _start(mount: Mount) -> str | None:
         return None
     if owner != os.geteuid():  # he may have written the note himself: nobody else is to run what it says
         found = ["sudo", *([] if owner == 0 else ["-u", f"#{owner}"]), *found]
-    return printable(shlex.join(found))
+    return " ".join(map(quoted, found))
+
+
+def quoted(word: str) -> str:
+    """A word for a shell, with nothing in it that could do anything to a terminal."""
+    if word.isprintable():
+        return shlex.quote(word)
+    plain = [char if char.isprintable() and char not in "\\'" else _bytes(char) for char in word]
+    return f"$'{''.join(plain)}'"
+
+
+def _bytes(char: str) -> str:
+    return "".join(f"\\x{byte:02x}" for byte in os.fsencode(char))
 
 
 class Line(NamedTuple):

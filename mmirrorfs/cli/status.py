@@ -13,8 +13,8 @@ from mmirrorfs.cli.differing import differing
 from mmirrorfs.cli.explained import ago, plain, text, when
 from mmirrorfs.cli.follow import in_words, until_crawled
 from mmirrorfs.cli.problem import Problem
-from mmirrorfs.cli.query import LOST, Dead, put_or_read, views
-from mmirrorfs.cli.settings import as_said, usual
+from mmirrorfs.cli.query import LOST, Dead, put_or_read, quoted, views
+from mmirrorfs.cli.settings import SETTLED, as_said, usual
 from mmirrorfs.source.filesystems import Mount
 from mmirrorfs.text import json_path, printable
 
@@ -153,9 +153,12 @@ def _options(told: Values) -> Iterator[str]:
     for name, value in told.items():
         if name in ALWAYS or value != usual().get(name):
             for one in value if isinstance(value, list) else [value]:
-                shown = f"{one:g}" if isinstance(one, float) else printable(str(one))
+                shown = f"{one:g}" if isinstance(one, float) else str(one)
                 said = as_said(name)
-                yield said if one is True else f"{said}{'=' if said.startswith('--') else ' '}{shown}"
+                if name in SETTLED:
+                    yield f"{said} {shown}"
+                else:
+                    yield said if one is True else quoted(f"{said}{'' if name == 'o' else '='}{shown}")
 
 
 def _log_in_words(state: Values) -> Iterator[str]:

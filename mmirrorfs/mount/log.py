@@ -158,6 +158,8 @@ def settle(mountpoint: bytes, file: bytes | None, background: bool) -> None:
     elif background:
         _out = _Background(mountpoint)
         _install(_out)
+    elif _is_native():
+        _install(Journal(IDENT, printable(mountpoint)))
 
 
 def finish() -> None:
