@@ -56,8 +56,19 @@ def _names(pid: int, mountpoint: str) -> bool:
 def mounts_under(directory: str) -> list[str]:
     """The mountpoints below a directory, the latest first."""
     with open("/proc/self/mountinfo") as file:
-        paths = [re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), line.split(" ")[4]) for line in file]
+        paths = [_unescaped(line.split(" ")[4]) for line in file]
     return [path for path in reversed(paths) if path.startswith(directory + "/")]
+
+
+def device_at(mountpoint: str) -> str:
+    """The device number, as MAJOR:MINOR, of what is mounted there last, without touching it."""
+    with open("/proc/self/mountinfo") as file:
+        found = [fields[2] for fields in (line.split(" ") for line in file) if _unescaped(fields[4]) == mountpoint]
+    return found[-1]
+
+
+def _unescaped(path: str) -> str:
+    return re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), path)
 
 
 def filesystem_of(path: str) -> str:
