@@ -45,7 +45,8 @@ def _parts(text: str) -> tuple[str, str]:
 def short(header: Mapping[str, str], rows: Sequence[Row]) -> str:
     """What users know, beside tuned mergerfs and the plain folders, as times faster or slower."""
     known = [row for row in rows if row.state in BY_NAME[row.run].known and row.ratios is not None]
-    heads = [(peer, condition) for peer in (TUNED_PEER, BARE) for condition in _conditions(rows)]
+    measured = {(row.peer, row.condition) for row in known}
+    heads = [(peer, condition) for peer in _COLUMNS for condition in _conditions(rows) if (peer, condition) in measured]
     lines = [("", *(f"{_COLUMNS[peer]}, wake-ups {condition}" for peer, condition in heads))]
     for title in dict.fromkeys(row.title for row in known):
         found = {(row.peer, row.condition): row for row in known if row.title == title}

@@ -2,9 +2,9 @@
 
 What this program takes for a request no filesystem on pyfuse3 can better; what mmirrorfs takes more is its own. It has
 mmirrorfs' request loop and tuning of the mount, and nothing else of it. Names, attributes and listings are built before
-the mount is there, files of up to SMALL bytes are in memory, larger ones are read by ``pread`` of a descriptor that is
-open already. The kernel may keep everything for an hour, absent names too. Of several trees it shows the union down to
-two levels, then each directory from the first tree that has it.
+the mount is there, files of up to SMALL bytes are in memory, larger ones are read by ``preadv`` of a descriptor that is
+open already, into one buffer. The kernel may keep everything for an hour, absent names too. Of several trees it shows
+the union down to two levels, then each directory from the first tree that has it.
 
 ``--delay SECONDS`` makes it a slow disk: each read takes so long, one after the other.
 """
@@ -14,6 +14,7 @@ import errno
 import os
 import stat
 from collections.abc import Sequence
+from typing import Any
 
 import pyfuse3
 import trio
@@ -25,6 +26,9 @@ from mmirrorfs.mount import requestloop, tuning
 DEPTH = 2
 KEEP = 3600.0
 SMALL = 1 << 20
+LARGEST = 1 << 20
+"""Bytes that one read may ask for."""
+NOTHING = memoryview(b"")
 
 
 class Floor(pyfuse3.Operations):
@@ -35,11 +39,12 @@ class Floor(pyfuse3.Operations):
         self._attributes = [EntryAttributes()]
         self._entries: list[list[tuple[FileNameT, EntryAttributes]]] = [[]]
         self._numbers: list[dict[bytes, EntryAttributes]] = [{}]
-        self._contents: list[bytes | int] = [b""]
+        self._contents: list[memoryview | int] = [NOTHING]
         self._infos: list[FileInfo] = [FileInfo()]
         self._absent = EntryAttributes()
         self._absent.st_ino = InodeT(0)
         self._absent.entry_timeout = KEEP
+        self._scratch = memoryview(bytearray(LARGEST))
         self._delay, self._arm = delay, trio.Lock()
         self._add([os.fsencode(tree) for tree in trees], 0)
 
@@ -49,7 +54,7 @@ class Floor(pyfuse3.Operations):
         self._attributes.append(attributes)
         self._entries.append([])
         self._numbers.append({})
-        self._contents.append(b"")
+        self._contents.append(NOTHING)
         self._infos.append(FileInfo(fh=FileHandleT(number), keep_cache=True))
         if stat.S_ISREG(attributes.st_mode):
             self._contents[number] = _contents(paths[0])
@@ -85,12 +90,14 @@ class Floor(pyfuse3.Operations):
     async def open(self, inode: InodeT, flags: FlagT, ctx: RequestContext) -> FileInfo:
         return self._infos[inode]
 
-    async def read(self, fh: FileHandleT, off: int, size: int) -> bytes:
+    async def read(self, fh: FileHandleT, off: int, size: int) -> Any:  # noqa: ANN401  # any buffer will do
         if self._delay:
             async with self._arm:
                 await trio.sleep(self._delay)
         content = self._contents[fh]
-        return os.pread(content, size, off) if isinstance(content, int) else content[off : off + size]
+        if not isinstance(content, int):
+            return content[off : off + size]
+        return self._scratch[: os.preadv(content, [self._scratch[:size]], off)]
 
     async def flush(self, fh: FileHandleT) -> None:
         raise FUSEError(errno.ENOSYS)  # once: the kernel then never asks again
@@ -110,12 +117,12 @@ def _attributes(path: bytes, number: int) -> EntryAttributes:
     return entry
 
 
-def _contents(path: bytes) -> bytes | int:
+def _contents(path: bytes) -> memoryview | int:
     descriptor = os.open(path, os.O_RDONLY)
     if os.fstat(descriptor).st_size > SMALL:
         return descriptor
     with open(descriptor, "rb", buffering=0) as file:
-        return file.read()
+        return memoryview(file.read())
 
 
 def main() -> None:

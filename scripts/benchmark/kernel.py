@@ -15,7 +15,7 @@ END = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Daemon:
-    """The processes that serve one mount."""
+    """The processes that serve one mount, and some that they may have just been starting: those that end count 0."""
 
     pids: tuple[int, ...]
 
@@ -30,14 +30,17 @@ class Daemon:
 
 def _cpu(pid: int) -> float:
     """The living threads by the process's own clock, which counts in ns; of children /proc knows ticks of 10 ms."""
-    with open(f"/proc/{pid}/stat", "rb") as file:
-        fields = file.read().rpartition(b")")[2].split()
-    return time.clock_gettime((~pid << 3) | 2) + (int(fields[13]) + int(fields[14])) / TICK
+    with contextlib.suppress(OSError):
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+        return time.clock_gettime((~pid << 3) | 2) + (int(fields[13]) + int(fields[14])) / TICK
+    return 0
 
 
 def _status(pid: int, field: str) -> int:
-    with open(f"/proc/{pid}/status") as file:
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/status") as file:
         return next((int(line.split()[1]) * 1024 for line in file if line.startswith(field + ":")), 0)
+    return 0
 
 
 def daemon_of(mountpoint: str) -> Daemon:

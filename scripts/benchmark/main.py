@@ -18,6 +18,8 @@ from benchmark.rounds import Plan, Sample, samples
 from benchmark.words import words
 
 Report = dict[str, object]
+INCOMPLETE = "INCOMPLETE"
+"""The line of the header that says why not all was measured."""
 
 COLD = {
     "mount": "the first run on a fresh mount: nothing in the mount's own caches (of the file that is read they are "
@@ -63,22 +65,19 @@ def _say() -> Callable[[str], None]:
 @contextlib.contextmanager
 def _shown(options: argparse.Namespace, header: dict[str, str], show: Callable[[], Report]) -> Iterator[None]:
     """Show what was measured when the block ends; marked as incomplete where it ends early."""
-    stopped: BaseException | None = None
     try:
         yield
-    except (Stopped, BenchmarkError) as error:
-        stopped = error
-        header["INCOMPLETE"] = str(error)
+    except BaseException as error:
+        header[INCOMPLETE] = str(error) or type(error).__name__
         raise
     finally:
-        if stopped is not None or sys.exc_info()[0] is None:
-            _say()("")
-            _print_header(header)
-            report = {"incomplete": stopped is not None, "header": header, **show()}
-            sys.stdout.flush()
-            if options.json:
-                with open(options.json, "w") as file:
-                    json.dump(report, file, indent=1)
+        _say()("")
+        _print_header(header)
+        report = {"incomplete": INCOMPLETE in header, "header": header, **show()}
+        sys.stdout.flush()
+        if options.json:
+            with open(options.json, "w") as file:
+                json.dump(report, file, indent=1)
 
 
 def _compare(options: argparse.Namespace, place: str) -> None:
@@ -94,17 +93,17 @@ def _compare(options: argparse.Namespace, place: str) -> None:
     present, left_out = peers.available(wanted, made, place)
     possible, not_possible = runs.available([run for run in runs.RUNS if run.name in options.only], place)
     left_out.update(not_possible)
-    header.update(versions(present))
+    programs = {peer.program: peer.version for peer in present if peer.program}
+    header.update(versions({**programs, **{run.name: run.version for run in possible if run.version}}))
     header["library"] = _described(made)
     header["cold"] = COLD[options.cold]
     header["caches run out"] = f"in {options.idle} s without a request"
     header["crawl"] = "over before each run" if options.crawl == "over" else "under way in the first run on each mount"
     header["request loop"] = "polls first" if options.fast_path == "on" else "plain (--fast-path off)"
-    header["rounds"] = str(options.rounds)
     header.update({f"left out: {name}": why for name, why in left_out.items()})
     taken: list[Sample] = []
     disk, settled = options.cold == "disk", options.crawl == "over"
-    plan = Plan(possible, present, conditions, options.rounds, disk, settled, options.idle, place)
+    plan = Plan(possible, present, conditions, options.rounds, options.within, disk, settled, options.idle, place)
     with (
         _shown(options, header, lambda: _show_rows(options, header, left_out, taken)),
         wakeups.changing(conditions, say) as bring_about,
@@ -112,6 +111,7 @@ def _compare(options: argparse.Namespace, place: str) -> None:
     ):
         for sample in measured:
             taken.append(sample)
+            header["rounds"] = str(sample.round + 1)
 
 
 def _show_rows(
@@ -125,7 +125,7 @@ def _show_rows(
         print(f"\n{title}:")
         for line in lines:
             print(textwrap.fill(line, 118, initial_indent="  ", subsequent_indent="    "))
-    if options.docs and "INCOMPLETE" not in header:
+    if options.docs and INCOMPLETE not in header:
         docs.write(options.docs, header, rows)
     return {"left_out": left_out, "rows": [asdict(row) for row in rows]}
 
@@ -156,7 +156,7 @@ def _knowing(options: argparse.Namespace, place: str) -> None:
 def _scale(options: argparse.Namespace, place: str) -> None:
     say = _say()
     header = machine(place)
-    header.update(versions([]))
+    header.update(versions({}))
     header["cold"] = "after drop_caches 2" if scale.can_drop() else "left out: only root can have the kernel forget"
     header["rounds"] = str(options.rounds)
     scales: list[scale.Scale] = []

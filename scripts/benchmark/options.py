@@ -10,6 +10,8 @@ from benchmark.wakeups import CHOICES
 RUN_NAMES = tuple(run.name for run in RUNS)
 LARGEST = 100_000_000
 """Of any number that is given."""
+MOST, WITHIN = 5, 450.0
+"""Rounds, and seconds in which they have to end, where nobody says how many there are to be."""
 PEER_NAMES = tuple(name for name in NAMES if name != OURS)
 
 
@@ -20,7 +22,12 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     usual = [run.name for run in RUNS if run.usual]
     add = parser.add_argument
-    add("--rounds", type=_number, default=3, metavar="N", help="rounds (default 3)")
+    add(
+        "--rounds",
+        type=_number,
+        metavar="N",
+        help=f"rounds (default: as many as can be had in {WITHIN / 60:g} minutes, one at least and {MOST} at most)",
+    )
     add("--only", type=_names(RUN_NAMES), default=usual, metavar="RUN,...", help=_listed(RUN_NAMES, usual))
     add(
         "--peers",
@@ -77,6 +84,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     found = parser.parse_args(arguments)
     if not found.only:
         parser.error("--only: name a run")
+    found.within = float("inf") if found.rounds else WITHIN
+    found.rounds = found.rounds or MOST
     return found
 
 

@@ -38,13 +38,14 @@ class Sample:
 class Plan:
     """What to measure, how often, and where. ``disk`` has the kernel forget everything before each cold run,
     ``settled`` has each view at rest before its first. ``idle`` is how many seconds a mount lies idle before what comes
-    late.
+    late. There are fewer rounds than ``rounds`` where the next one would not end ``within`` so many seconds.
     """
 
     runs: Sequence[Run]
     peers: Sequence[Peer]
     conditions: Sequence[Condition]
     rounds: int
+    within: float
     disk: bool
     settled: bool
     idle: float
@@ -61,7 +62,7 @@ class Step:
     peer: Peer
 
     def __str__(self) -> str:
-        return f"round {self.round + 1}, wake-ups {self.condition.name}: {self.run.title}: {self.peer.name}"
+        return f"wake-ups {self.condition.name}: {self.run.title}: {self.peer.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,25 +109,34 @@ def samples(
 
     What has a late state is begun first in each round, and the other runs fill the time that its mounts lie idle.
     """
-    rounds = [(list(_steps(plan, number, True)), list(_steps(plan, number, False))) for number in range(plan.rounds)]
-    progress = _Progress(bring_about, say, sum(2 * len(late) + len(others) for late, others in rounds))
-    for late, others in rounds:
-        with contextlib.ExitStack() as stack:
-            idle: list[tuple[Session, float]] = []
-            for step in late:
-                with progress.at(step):
-                    session = stack.enter_context(_session(plan, step, library))
-                    yield from session.measured(step.run.states)
-                    idle.append((session, time.monotonic() + plan.idle))
-            for step in others:
-                with progress.at(step), _session(plan, step, library) as session:
-                    yield from session.measured(step.run.states)
-            for session, until in idle:
-                if (seconds := until - time.monotonic()) > 0:
-                    say(f"waiting {seconds:.0f} s, for caches to run out")
-                    time.sleep(seconds)
-                with progress.at(session.step):
-                    yield from session.measured([session.step.run.late or ""])
+    started = time.monotonic()
+    for number in range(plan.rounds):
+        if number and (time.monotonic() - started) * (number + 1) / number > plan.within:
+            return
+        yield from _round(plan, number, library, bring_about, say)
+
+
+def _round(
+    plan: Plan, number: int, library: Library, bring_about: Callable[[Condition], None], say: Say
+) -> Iterator[Sample]:
+    late, others = list(_steps(plan, number, True)), list(_steps(plan, number, False))
+    progress = _Progress(bring_about, say, 2 * len(late) + len(others))
+    with contextlib.ExitStack() as stack:
+        idle: list[tuple[Session, float]] = []
+        for step in late:
+            with progress.at(step):
+                session = stack.enter_context(_session(plan, step, library))
+                yield from session.measured(step.run.states)
+                idle.append((session, time.monotonic() + plan.idle))
+        for step in others:
+            with progress.at(step), _session(plan, step, library) as session:
+                yield from session.measured(step.run.states)
+        for session, until in idle:
+            if (seconds := until - time.monotonic()) > 0:
+                say(f"waiting {seconds:.0f} s, for caches to run out")
+                time.sleep(seconds)
+            with progress.at(session.step):
+                yield from session.measured([session.step.run.late or ""])
 
 
 def _steps(plan: Plan, number: int, late: bool) -> Iterator[Step]:
@@ -163,7 +173,7 @@ def _session(plan: Plan, step: Step, library: Library) -> Iterator[Session]:
 
 
 class _Progress:
-    """Says which step it is at, and how long all that are left may take; sees to its condition."""
+    """Says which step it is at, and how long the rest of the round may take; sees to its condition."""
 
     def __init__(self, bring_about: Callable[[Condition], None], say: Say, steps: int) -> None:
         self._bring_about = bring_about
@@ -176,7 +186,7 @@ class _Progress:
         if self._done:
             seconds = (time.monotonic() - self._started) / self._done * (self._steps - self._done)
             left = f", about {int(seconds) // 60}:{int(seconds) % 60:02} left"
-        self._say(f"{self._done + 1} of {self._steps}{left}: {step}")
+        self._say(f"round {step.round + 1}, {self._done + 1} of {self._steps}{left}: {step}")
         self._bring_about(step.condition)
         try:
             yield

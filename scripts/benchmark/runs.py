@@ -22,6 +22,8 @@ RANDOM_READS = 2048
 STREAMS = 16
 OPENED = 10_000
 """Times that cached files are opened; there are some hundred of them."""
+TAGGED = 4000
+"""Files whose tags are read, where there are more."""
 SYSTEM_PYTHON = "/usr/bin/python3"
 """Has mutagen, where Debian's package is installed."""
 
@@ -44,8 +46,8 @@ class Run:
 
     The jobs are done once for each of ``states``, on one mount; and once more, for ``late``, when that mount has lain
     idle for a while. ``whole`` says that everything that the view shows has to be found. ``stage`` prepares the
-    sources, for peers that unite them only; ``lacking`` says why it cannot be done here. The states in ``known`` are
-    what users know, and what the README shows.
+    sources, for peers that unite them only; ``lacking`` says why it cannot be done here, ``version`` is a command. The
+    states in ``known`` are what users know, and what the README shows.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Run:
     worker: Sequence[str] = WORKER
     stage: Stage | None = None
     lacking: Callable[[str], str | None] = _nothing
+    version: Sequence[str] = ()
     known: tuple[str, ...] = ()
     usual: bool = True
 
@@ -93,7 +96,7 @@ def _tags(processes: int) -> Jobs:
     """Each process has a stretch of the library of its own; the names come from the sources, not from the view."""
 
     def jobs(subject: Subject, library: Library) -> list[Job]:
-        paths = [f"{subject.top}/{track}" for track in subject.contents.tracks]
+        paths = [f"{subject.top}/{track}" for track in subject.contents.tracks[:TAGGED]]
         return [{"kind": "tags", "paths": part} for part in _parts(paths, processes)]
 
     return jobs
@@ -140,8 +143,9 @@ def _parts(things: Sequence[T], count: int) -> list[Sequence[T]]:
 
 
 def _find(subject: Subject, library: Library) -> list[Job]:
-    """Of files newer than all there are: none is found, and each has to be asked for its time."""
-    words = ["find", *_links(subject), subject.top, "-newer", f"{os.path.dirname(library.first)}/{STAMP}"]
+    """For files newer than all there are: none is found, and everything has to be asked for its time."""
+    stamp = f"{os.path.dirname(library.first)}/{STAMP}"
+    words = ["find", *_links(subject), subject.top, "-newer", stamp, "-type", "f"]
     return [_command(words, 0, subject.contents.entries + 1)]
 
 
@@ -168,7 +172,7 @@ def _command(words: list[str], lines: int, amount: int) -> Job:
 
 def _mutagen(subject: Subject, library: Library) -> list[Job]:
     name, value = TAGS[0]
-    paths = [f"{subject.top}/{track}" for track in subject.contents.tracks]
+    paths = [f"{subject.top}/{track}" for track in subject.contents.tracks[:TAGGED]]
     return [{"kind": "mutagen", "paths": paths, "tag": name.lower(), "value": value}]
 
 
@@ -193,6 +197,7 @@ RUNS = (
         states=(RESCAN, UPDATE),
         late=IDLE_UPDATE,
         lacking=partial(_program, "mpd"),
+        version=("mpd", "--version"),
         known=(RESCAN, UPDATE, IDLE_UPDATE),
     ),
     Run("mount", "mount, until usable", "mount", None, states=(COLD,)),
@@ -201,7 +206,15 @@ RUNS = (
     Run("walk8", "walk with stat, 8 processes", "entry", _walk(8), whole=True),
     Run("find", "find -newer", "entry", _find, known=(COLD, WARM)),
     Run("du", "du", "entry", _du, known=(WARM,)),
-    Run("rsync", "rsync -an", "entry", _rsync, lacking=partial(_program, "rsync"), known=(COLD, WARM)),
+    Run(
+        "rsync",
+        "rsync -an",
+        "entry",
+        _rsync,
+        lacking=partial(_program, "rsync"),
+        version=("rsync", "--version"),
+        known=(COLD, WARM),
+    ),
     Run(
         "mutagen",
         "tags read by mutagen",
@@ -209,6 +222,7 @@ RUNS = (
         _mutagen,
         worker=(SYSTEM_PYTHON, "-I", WORKER[-1]),
         lacking=_mutagen_is_lacking,
+        version=(SYSTEM_PYTHON, "-I", "-c", "import mutagen; print(mutagen.version_string)"),
         known=(COLD, WARM),
     ),
     Run("tags", "tag scan", "file", _tags(1)),
