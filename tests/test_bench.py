@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.kernel import detach, mounted_under, view_at
 from tests.support.polling import poll
-from tests.support.users import output_of
+from tests.support.users import needs_root, output_of
 
 pytestmark = [pytest.mark.mount(seconds=180), pytest.mark.slow]
 
@@ -273,6 +273,17 @@ def test_a_peer_that_is_not_installed_is_named_and_left_out(place: Path, monkeyp
     for name in ("mergerfs", "mpd"):
         assert re.search(rf"^left out: {name} +{name} is not installed", printed, re.MULTILINE)
     assert "plain (--fast-path off)" in printed
+
+
+@needs_root
+def test_a_mountpoint_of_somebody_else_that_is_no_utf_8_is_in_nobodys_way(place: Path, tmp_path: Path) -> None:
+    odd = os.fsencode(tmp_path) + b"/\xff \n"
+    os.mkdir(odd)
+    output_of("mount", "-t", "tmpfs", "none", odd)
+    try:
+        bench(place, *SMALL, "--only=open", "--peers=floor")
+    finally:
+        output_of("umount", odd)
 
 
 def test_growth_is_measured_at_each_size(place: Path) -> None:

@@ -58,29 +58,31 @@ def _names(pid: int, mountpoint: str) -> bool:
 
 def mounts_under(directory: str) -> list[str]:
     """The mountpoints below a directory, the latest first."""
-    with open("/proc/self/mountinfo") as file:
-        paths = [_unescaped(line.split(" ")[4]) for line in file]
-    return [path for path in reversed(paths) if path.startswith(directory + "/")]
+    return [where for where, _, _ in reversed(_mounts()) if where.startswith(directory + "/")]
 
 
 def device_at(mountpoint: str) -> str:
     """The device number, as MAJOR:MINOR, of what is mounted there last, without touching it."""
-    with open("/proc/self/mountinfo") as file:
-        found = [fields[2] for fields in (line.split(" ") for line in file) if _unescaped(fields[4]) == mountpoint]
-    return found[-1]
-
-
-def _unescaped(path: str) -> str:
-    return re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), path)
+    return next(device for where, device, _ in reversed(_mounts()) if where == mountpoint)
 
 
 def filesystem_of(path: str) -> str:
     """The type of the filesystem that a path is on."""
     device = os.stat(path).st_dev
-    wanted = f"{os.major(device)}:{os.minor(device)}"
-    with open("/proc/self/mountinfo") as file:
-        types = {line.split(" ")[2]: line.partition(" - ")[2].split(" ")[0] for line in file}
-    return types.get(wanted, "unknown")
+    types = {device: kind for _, device, kind in _mounts()}
+    return types.get(f"{os.major(device)}:{os.minor(device)}", "unknown")
+
+
+def _mounts() -> list[tuple[str, str, str]]:
+    """Mountpoint, device number and type of the filesystem, of all that is mounted."""
+    with open("/proc/self/mountinfo", errors="surrogateescape") as file:
+        return [_mount(line) for line in file]
+
+
+def _mount(line: str) -> tuple[str, str, str]:
+    fields, _, rest = line.partition(" - ")
+    _, _, device, _, where, *_ = fields.split(" ")
+    return re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), where), device, rest.split(" ")[0]
 
 
 def take_down(mountpoint: str) -> None:

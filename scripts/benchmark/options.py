@@ -107,7 +107,7 @@ def _names(known: Sequence[str]) -> Callable[[str], list[str]]:
     def names(text: str) -> list[str]:
         given = [name for name in text.split(",") if name]
         if unknown := [name for name in given if name not in known]:
-            raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: not one of {', '.join(known)}")
+            raise argparse.ArgumentTypeError(f"{', '.join(map(repr, unknown))}: not one of {', '.join(known)}")
         return given
 
     return names

@@ -18,6 +18,8 @@ from benchmark.peers import mounted
 
 DELAY = 0.02
 """Seconds for each read, one after the other: a disk that seeks."""
+READ_AHEAD_KB = 128
+"""That the disk reads at a time at the most, in a file that is read from one end to the other."""
 MIB = 96
 ARTISTS, ALBUMS, FILES = 4, 4, 16
 FILE_BYTES = 256 << 10
@@ -31,22 +33,28 @@ def lacking(place: str) -> str | None:
     if shutil.which("mkfs.ext4") is None:
         return "mkfs.ext4 is not installed"
     try:
-        _made(place)
-    except BenchmarkError as error:
+        with _disk(place):
+            return None
+    except (BenchmarkError, OSError) as error:
         return str(error)
-    return None
 
 
 @contextlib.contextmanager
 def beside(library: Library, place: str) -> Iterator[Library]:
     """A library of two sources: the slow disk, and the first source of ``library``, whose contents come first."""
+    with _disk(place) as disk:
+        yield replace(library, first=disk, second=library.first, both=library.alone, alone=_contents())
+
+
+@contextlib.contextmanager
+def _disk(place: str) -> Iterator[str]:
     image = _made(place)
     serve = [sys.executable, "-m", "benchmark.floor", "--delay", str(DELAY), os.path.dirname(image), "MOUNTPOINT"]
     with mounted(serve, place, NOTHING, {}) as blocks:
         with open(f"/sys/class/bdi/{device_at(blocks.top)}/read_ahead_kb", "w") as file:
-            file.write("128")
+            file.write(str(READ_AHEAD_KB))
         with _looped(f"{blocks.top}/{os.path.basename(image)}", place, "ro") as disk:
-            yield replace(library, first=disk, second=library.first, both=library.alone, alone=_contents())
+            yield disk
 
 
 def _contents() -> Contents:
