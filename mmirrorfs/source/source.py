@@ -33,22 +33,30 @@ from mmirrorfs.tree import Directory, Rank
 T = TypeVar("T")
 A = TypeVarTuple("A")
 
-DOUBTFUL = frozenset(
+ABSENT = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ELOOP))
+"""Errors that a root which stands where it was leaves no doubt about."""
+FAILING = frozenset(
     (
-        errno.ENOENT,
-        errno.EACCES,
-        errno.ENOTDIR,
-        errno.ELOOP,
-        errno.ESTALE,
         errno.EIO,
-        errno.ENOTCONN,
+        errno.ESTALE,
         errno.ENODEV,
         errno.ENXIO,
+        errno.EREMOTEIO,
+        errno.ENOTCONN,
+        errno.ESHUTDOWN,
+        errno.ETIMEDOUT,
+        errno.ECONNREFUSED,
+        errno.ECONNRESET,
+        errno.ECONNABORTED,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+        errno.ENETDOWN,
+        errno.ENETUNREACH,
     )
 )
+"""Errors that tell nothing of what was asked for: what was known of it is known still."""
+DOUBTFUL = ABSENT | FAILING | {errno.EACCES}
 """Errors that a source gives when it is lost, and also when it is not."""
-ABSENT = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ELOOP))
-"""Those of them that a root which stands where it was leaves no doubt about."""
 PAUSE = 0.5
 """Seconds between looks at whether a source hangs still that has to be waited for."""
 SHORTAGE = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM))
@@ -244,7 +252,7 @@ class Source:
         raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
 
     async def patiently(self, otherwise: Callable[[], T | None], call: Callable[[*A], T], *args: *A) -> tuple[T, bool]:
-        """The same; where the source hangs, what ``otherwise`` returns, if that is not None, and False.
+        """The same; where the source hangs or fails, what ``otherwise`` returns, if that is not None, and False.
 
         What is asked of a source that hangs and cannot be had otherwise is waited for. Raises OSError as ``run``.
         """
@@ -268,9 +276,12 @@ class Source:
                 await answered.wait()
             if not answers and self.pace.hung and (last := otherwise()) is not None:
                 return last, False
-        if isinstance(answers[0], OSError):
-            raise answers[0]
-        return answers[0], True
+        error = answers[0]
+        if not isinstance(error, OSError):
+            return error, True
+        if error.errno in FAILING and not isinstance(error, SourceLost) and (last := otherwise()) is not None:
+            return last, False
+        raise error
 
     def stat_several(self, directory: bytes, names: list[bytes], cached: bool = False) -> list[Attributes | OSError]:
         """As the reader's, with rule 2: for ``cached`` and ``run``."""
