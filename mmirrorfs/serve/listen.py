@@ -4,7 +4,8 @@ Rule 1: the first report after a quiet time is acted on at once; a flood is gath
 after a pause that grows with the time that the look took.
 Rule 2: what was reported is not told as known any longer, until it was looked at.
 Rule 3: where reports were lost, or the mark itself, everything is polled again until it is proved: one way for all.
-Rule 4: a directory that appears is looked at too, so that what is in it is reported from then on.
+Rule 4: a directory that appears is looked at too, so that what is in it is reported from then on. Where the one above
+the depth that it is in is polled, a scan tells of it, and of known ones whose times moved.
 
 A task for each source, on the event loop.
 """
@@ -15,13 +16,16 @@ from functools import partial
 
 import trio
 
+from mmirrorfs.attributes import DIR
+from mmirrorfs.difference import differences
+from mmirrorfs.listing import EMPTY, Listing
 from mmirrorfs.source.events import CREATE, DELETE, IGNORED, MOVED_FROM, MOVED_TO, OVERFLOW, UNMOUNT, Event
 from mmirrorfs.source.fetch import Fetch
 from mmirrorfs.source.freshness import NEVER
 from mmirrorfs.source.pace import threaded
 from mmirrorfs.source.source import ABSENT, Source
 from mmirrorfs.source.trust import ALL
-from mmirrorfs.source.walks import join
+from mmirrorfs.source.walks import differing, join
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +71,7 @@ class Listener:
         self._hinted: dict[bytes, float] = {}
         self._due: dict[bytes, float] = {}
         self._names: dict[bytes, set[bytes]] = {}
+        self._tree = fetch.known.tree
         self._rested: dict[bytes, float] = {}
         self._something = trio.Event()
         self._is_deaf = False
@@ -167,10 +172,26 @@ class Listener:
             await trio.sleep(BREAK)
 
     def scanned(self) -> None:
-        """The source was scanned: rule 4, for what was hinted at."""
+        """The source was scanned: rule 4, for what was hinted at, and for what is polled."""
         hinted, self._hinted = self._hinted, {}
         for directory, since in hinted.items():
             self._fill_in(directory, since)
+        before, self._tree = self._tree, self._known.tree
+        for path, old, new in differing(before, self._tree):
+            if new is not None and not new.listing.key:
+                self._polled(path, old.listing if old is not None else EMPTY, new.listing)
+
+    def _polled(self, directory: bytes, old: Listing, new: Listing) -> None:
+        """A directory above the depth has other names in it, or others' times. Numbers may be given out anew."""
+        for name, before, after in differences(old, new):
+            inner = join(directory, name)
+            if after is None or after.kind != DIR or inner in self._known.listings.above:
+                continue
+            if self._known.listings.peek(inner) is None:
+                if self._fill and before is None:
+                    self._ask(inner, ALL, new.taken)
+            elif before is not None and before.is_known and before.stamp[2:] != after.stamp[2:]:
+                self._known.trust.miss(inner, self._clock())
 
     # Looking
 

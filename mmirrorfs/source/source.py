@@ -76,7 +76,7 @@ class Source:
 
     ``lost`` is the reason why the source counts as lost, or None. Only whoever refreshes clears it. ``brief`` says that
     the first scan took names and types alone; it is cleared when all is known that is above the depth. ``locality``
-    says which parts of it are local; ``local``, if given, that all of it is or that nothing is.
+    says which parts of it are local; ``local``, if given, that all of it is or that nothing is. ``stable``: see Known.
     """
 
     def __init__(
@@ -96,6 +96,7 @@ class Source:
         self.root = os.path.realpath(self.path)
         self.locality = Locality(self.root)
         self.is_local: Callable[[bytes], bool] = self.locality.of if local is None else lambda path: local
+        self.stable = self.locality.stable if local is None else local
         self.pace = Pace()
         self.watch = Watch()
         self.reader = Reader(self.root, excluded, follow, self._answered, self.watch.mark)
