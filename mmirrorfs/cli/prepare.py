@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import math
 import sys
 import threading
 import time
@@ -33,11 +34,14 @@ def plans(settings: Settings) -> list[Plan]:
 
 
 def open_sources(settings: Settings) -> list[Source]:
-    """The sources as they are now. The views share them until their processes part."""
-    excluded = excluded_by(settings.excludes)
+    """The sources as they are now. The views share them until their processes part.
+
+    Who has waited for half of ``--timeout`` gets what is known, so that only what is not known fails by it.
+    """
+    excluded, limit = excluded_by(settings.excludes), settings.timeout / 2 or math.inf
     try:
         return [
-            Source(Rank(rank), source.name, source.path, settings.depth, excluded, settings.follow)
+            Source(Rank(rank), source.name, source.path, settings.depth, excluded, settings.follow, limit=limit)
             for rank, source in enumerate(settings.sources)
         ]
     except OSError as error:

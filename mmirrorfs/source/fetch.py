@@ -5,9 +5,8 @@ Rule 2: who asks waits, for as long as the source takes: slow is neither hung no
 what was last known answers; what never was is waited for.
 Rule 3: a lost source is not asked. What was known of it answers: a name that was not in the listing is absent, what
 was never listed is an I/O error. An error that tells nothing of what was asked for (FAILING) is no news either.
-Rule 4: where one directory after the other is wanted, the next ones are looked at too: who lists one album lists its
-neighbours next. On a local source that is done in the same call, on any other by calls of their own, all under way at
-once. A local source is asked for whole directories; on any other a name is asked for by itself.
+Rule 4: where one directory after the other is wanted, the next ones are looked at too: on a local source in the same
+call, on any other all at once. A local source is asked for whole directories; on any other a name is asked for alone.
 Rule 5: an access list that cannot be had is an error, never "none": that would open what it closes.
 
 Event loop's thread only. Functions raise OSError.
@@ -30,7 +29,7 @@ from mmirrorfs.source.lists import PREFIX
 from mmirrorfs.source.look import look
 from mmirrorfs.source.pace import beside
 from mmirrorfs.source.singles import Answer
-from mmirrorfs.source.source import ABSENT, FAILING, PAUSE, Source, SourceLost
+from mmirrorfs.source.source import ABSENT, FAILING, Source, SourceLost
 from mmirrorfs.source.values import Value
 from mmirrorfs.source.walks import join
 
@@ -46,12 +45,13 @@ def failure(code: int) -> OSError:
 
 
 class _Look:
-    """A look at a directory that is under way: when it is over, and what it found or how it failed. What is looked at
-    ``ahead`` of those who ask takes no room from anything.
+    """A look at a directory that is under way: since when, when it is over, and what it found or how it failed.
+
+    What is looked at ``ahead`` of those who ask takes no room from anything.
     """
 
-    def __init__(self, ahead: bool = False) -> None:
-        self.ahead = ahead
+    def __init__(self, since: float, ahead: bool = False) -> None:
+        self.since, self.ahead = since, ahead
         self.over = trio.Event()
         self.listing: Listing | None = None
         self.error: OSError | None = None
@@ -241,8 +241,7 @@ class Fetch:
     async def _prove_by_itself(self, directory: bytes, name: bytes, answer: Answer | None) -> Answer | None:
         source = self.source
         known = answer.attr if answer is not None else None  # an old listing proves no absence
-        found: Attributes | None = None
-        asked = self._freshness.clock()
+        found, asked = None, self._freshness.clock()
         try:
             found, fresh = await source.patiently(lambda: known, source.reader.stat, join(directory, name))
         except SourceLost:
@@ -261,30 +260,32 @@ class Fetch:
 
     async def _look(self, path: bytes) -> Listing | None:
         """Have a directory looked at; all who want the same one wait for one look. None where it hangs, or is lost, or
-        where that told nothing and something is known.
+        where that told nothing, or was waited for long enough, and something is known.
         """
+        pace, known = self.source.pace, self.known.listing
+        if pace.rests and path not in self._looks and known(path) is not None:
+            return None
         under_way = self._looks.get(path) or self._begin(path)
-        pace = self.source.pace
         while not under_way.over.is_set():
-            with trio.move_on_after(pace.patience or PAUSE):
-                await under_way.over.wait()
-            if not under_way.over.is_set() and pace.hung and self.known.listing(path) is not None:
+            if pace.is_enough(under_way.since) and known(path) is not None:
                 return None
+            with trio.move_on_after(pace.pause(under_way.since)):
+                await under_way.over.wait()
         error = under_way.error
         if isinstance(error, SourceLost):
             self._report_lost(self.source)
-        elif error is not None and (error.errno not in FAILING or self.known.listing(path) is None):
+        elif error is not None and (error.errno not in FAILING or known(path) is None):
             raise error
         return under_way.listing
 
     def _begin(self, path: bytes) -> _Look:
         """Begin to look at a directory, and at those that come next (rule 4)."""
-        local, ahead = self.source.is_local(path), self._ahead.of(path)
-        under_way = self._looks[path] = _Look()
+        local, ahead, now = self.source.is_local(path), self._ahead.of(path), self.source.pace.now
+        under_way = self._looks[path] = _Look(now)
         beside(self._run, path, ahead if local else [], under_way)
         for one in ahead if not local else []:
             if one not in self._looks and len(self._looks) <= MOST:
-                self._looks[one] = _Look(ahead=True)
+                self._looks[one] = _Look(now, ahead=True)
                 beside(self._run, one, [], self._looks[one])
         return under_way
 
