@@ -151,7 +151,7 @@ def test_the_tables_are_written_where_they_belong(place: Path, tmp_path: Path) -
         assert text.endswith(f"\n\n{END}\nbelow\n")
         assert "before that" not in text
     short = tables(paths["README.md"])
-    assert short[0] == ["beside the plain folders, wake-ups as found"]
+    assert short[0] == ["plain folders, wake-ups as found"]
     for line, state in zip(short[2:], ("cold", "warm"), strict=True):
         ratio = rows["find", state, "bare"]["ratios"][0]
         expected = f"{max(ratio, 1 / ratio):.1f} x {'faster' if ratio < 1 else 'slower'}"

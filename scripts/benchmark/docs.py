@@ -85,4 +85,4 @@ def _conditions(rows: Sequence[Row]) -> list[str]:
     return list(dict.fromkeys(row.condition for row in rows))
 
 
-_COLUMNS = {TUNED_PEER: "beside mergerfs, tuned", BARE: "beside the plain folders"}
+_COLUMNS = {TUNED_PEER: "mergerfs, tuned", BARE: "plain folders"}

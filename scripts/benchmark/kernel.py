@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 TICK = os.sysconf("SC_CLK_TCK")
 END = 10.0
-"""Seconds that an unmount, and then the end of the process behind it, may take before force is used."""
+"""Seconds that an unmount may take before force is used."""
+LINGER = 3.0
+"""The same, of the process behind it: a mount namespace that somebody made meanwhile keeps that alive for long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ def take_down(mountpoint: str) -> None:
     if not _unmounted(mountpoint, [["umount"], ["fusermount3", "-u"], ["fusermount", "-u"]], END):
         _kill(daemon.pids)
         _unmounted(mountpoint, [["umount", "-l"], ["fusermount3", "-uz"], ["fusermount", "-uz"]], END)
-    deadline = time.monotonic() + END
+    deadline = time.monotonic() + LINGER
     while (left := daemon_of(mountpoint).pids) and time.monotonic() < deadline:
         time.sleep(0.005)
     _kill(left)
