@@ -259,9 +259,7 @@ class Fetch:
         return Answer(found, now)
 
     async def _look(self, path: bytes) -> Listing | None:
-        """Have a directory looked at; all who want the same one wait for one look. None where it hangs, or is lost, or
-        where that told nothing, or was waited for long enough, and something is known.
-        """
+        """Have a directory looked at, once for all who want it. None if what is known will have to do, or if lost."""
         pace, known = self.source.pace, self.known.listing
         if pace.rests and path not in self._looks and known(path) is not None:
             return None
