@@ -18,11 +18,11 @@ from tests.support.trees import Link, Tree
 from tests.support.users import needs_root
 
 pytestmark = [
-    pytest.mark.mount,
+    pytest.mark.mount(seconds=120),
     pytest.mark.clients,
     needs_root,
     pytest.mark.skipif(
-        not all(map(shutil.which, (*PROGRAMS, "ip"))),
+        not all(map(shutil.which, PROGRAMS)),
         reason="GlusterFS is needed: apt install glusterfs-server glusterfs-client iproute2",
     ),
 ]

@@ -10,11 +10,19 @@ import pytest
 
 from tests.support.hosts import Host, Hosts, Side, hosts, shown
 from tests.support.polling import poll
-from tests.support.remote import PROGRAMS, SLOW, serve
+from tests.support.remote import KINDS, PROGRAMS, SLOW, serve
 from tests.support.trees import Tree, grow
 from tests.support.users import needs_root, output_of
 
-pytestmark = [pytest.mark.mount, pytest.mark.clients, needs_root]
+pytestmark = [
+    pytest.mark.mount(seconds=120),
+    pytest.mark.clients,
+    needs_root,
+    pytest.mark.skipif(
+        not all(map(shutil.which, PROGRAMS)),
+        reason="sshfs, sshd and rclone are needed: apt install sshfs openssh-server rclone iproute2",
+    ),
+]
 
 LIBRARY: Tree = {
     b"flac": {
@@ -46,7 +54,7 @@ def remote() -> Iterator[Remote]:
         yield Remote(made, library, serve(made, library))
 
 
-@pytest.fixture(params=PROGRAMS)
+@pytest.fixture(params=KINDS)
 def side(request: pytest.FixtureRequest, remote: Remote, place: Path) -> Iterator[Side]:
     """A client with the library and a view of it; all of it read once. ``place`` is the test's, for its time limit."""
     client, where = remote.hosts.clients[0], remote.hosts.place / request.param

@@ -9,7 +9,7 @@ from tests.support.hosts import SERVER, Hosts
 from tests.support.polling import poll
 from tests.support.users import Word
 
-PROGRAMS = ("glusterd", "gluster", "glusterfs", "mount.glusterfs")
+PROGRAMS = ("glusterd", "gluster", "glusterfs", "mount.glusterfs", "ip")
 PATIENCE = 3
 """Seconds until a client gives up on a server that does not answer (network.ping-timeout; 42 where nobody sets it)."""
 SLOW = 40.0

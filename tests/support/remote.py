@@ -6,8 +6,8 @@ from pathlib import Path
 from tests.support.hosts import SERVER, Host, Hosts
 from tests.support.users import need, output_of
 
-PROGRAMS = {"sshfs": ("sshfs", "sshd", "ssh-keygen"), "rclone": ("rclone", "fusermount3")}
-"""What each kind needs."""
+PROGRAMS = ("sshfs", "sshd", "ssh-keygen", "rclone", "fusermount3", "ip")
+KINDS = ("sshfs", "rclone")
 KEEPS = 1
 """Seconds for which sshfs and rclone keep what they were told: they are told so (20, and 300, where nobody does)."""
 PATIENCE = 2
