@@ -7,6 +7,7 @@ import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -285,6 +286,25 @@ def test_no_such_file_is_not_believed_at_once_of_a_root_that_is_gone(source: Sou
         source.reader.stat(b"A")
     with pytest.raises(BlockingIOError):
         source.cached(source.stat_several, b"", [b"A", b"B"])
+
+
+def test_a_root_that_cannot_be_asked_whether_it_may_be_entered_says_why(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """access(2) is answered by the source, too, and os.access tells no error."""
+    stat = os.stat
+
+    def failing(path: bytes | str, **words: Any) -> os.stat_result:  # noqa: ANN401  # os.stat's own
+        if path == b".":
+            raise OSError(errno.EHOSTDOWN, os.strerror(errno.EHOSTDOWN))
+        return stat(path, **words)
+
+    monkeypatch.setattr(os, "access", lambda *args, **words: False)
+    with pytest.raises(SourceLost, match="Permission denied"):
+        source.check_root()
+    monkeypatch.setattr(os, "stat", failing)
+    with pytest.raises(SourceLost, match="Host is down"):
+        source.check_root()
 
 
 # Slow, and hung

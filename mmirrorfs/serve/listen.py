@@ -16,13 +16,13 @@ from functools import partial
 
 import trio
 
-from mmirrorfs.attributes import DIR
+from mmirrorfs.attributes import DIR, Attributes
 from mmirrorfs.difference import differences
 from mmirrorfs.listing import EMPTY, Listing
 from mmirrorfs.source.events import CREATE, DELETE, IGNORED, MOVED_FROM, MOVED_TO, OVERFLOW, UNMOUNT, Event
-from mmirrorfs.source.fetch import Fetch
+from mmirrorfs.source.fetch import LARGE, Fetch
 from mmirrorfs.source.freshness import NEVER
-from mmirrorfs.source.pace import threaded
+from mmirrorfs.source.pace import beside, threaded
 from mmirrorfs.source.source import ABSENT, Source
 from mmirrorfs.source.trust import ALL
 from mmirrorfs.source.walks import differing, join
@@ -177,21 +177,33 @@ class Listener:
         for directory, since in hinted.items():
             self._fill_in(directory, since)
         before, self._tree = self._tree, self._known.tree
-        for path, old, new in differing(before, self._tree):
-            if new is not None and not new.listing.key:
-                self._polled(path, old.listing if old is not None else EMPTY, new.listing)
+        polled = [
+            (path, old.listing if old is not None else EMPTY, new.listing)
+            for path, old, new in differing(before, self._tree)
+            if new is not None and not new.listing.key
+        ]
+        if polled:
+            beside(self._take_polled, polled)
 
-    def _polled(self, directory: bytes, old: Listing, new: Listing) -> None:
-        """A directory above the depth has other names in it, or others' times. Numbers may be given out anew."""
-        for name, before, after in differences(old, new):
-            inner = join(directory, name)
-            if after is None or after.kind != DIR or inner in self._known.listings.above:
-                continue
-            if self._known.listings.peek(inner) is None:
-                if self._fill and before is None:
-                    self._ask(inner, ALL, new.taken)
-            elif before is not None and before.is_known and before.stamp[2:] != after.stamp[2:]:
-                self._known.trust.miss(inner, self._clock())
+    async def _take_polled(self, polled: list[tuple[bytes, Listing, Listing]]) -> None:
+        """Directories above the depth have other names in them, or others' times. Of large ones in a thread."""
+        for directory, old, new in polled:
+            compare = partial(differences, old, new)
+            found = await threaded(compare) if len(new) >= LARGE else compare()
+            for start in range(0, len(found), LARGE):
+                await trio.lowlevel.checkpoint()
+                for one in found[start : start + LARGE]:
+                    self._changed(join(directory, one.name), one.before, one.after)
+
+    def _changed(self, path: bytes, before: Attributes | None, after: Attributes | None) -> None:
+        """Something at the depth is new, or another. Not by its number: that may have been given out anew."""
+        if after is None or after.kind != DIR or path in self._known.listings.above:
+            return
+        if self._known.listings.peek(path) is None:
+            if self._fill and before is None:
+                self._ask(path, ALL, self._clock())
+        elif before is not None and before.is_known and before.stamp[2:] != after.stamp[2:]:
+            self._known.trust.miss(path, self._clock())
 
     # Looking
 
