@@ -346,14 +346,14 @@ def test_whatever_a_file_holds_it_is_taken_or_refused_in_one_line(lines: dict[st
         ("--config= a b c", "--config: an empty word"),
         ("a b --output-high=", "--output-high: an empty word"),
         ("a b m --output-high=m", "m is an output already: beside --output-high"),
-        ("--status", "--status takes one path"),
-        ("--status --json", "--status takes one path"),
+        ("--status --follow", "--status takes one path"),
+        ("--explain", "--explain takes one path"),
         ("--status a b", "--status takes one path"),
         ("--status=", "--status takes one path"),
         ("--explain --json a b", "--explain takes one path"),
         ("--status a --explain b", "--status and --explain are asked one at a time"),
         ("--simulate --status a", "--status and --simulate are asked one at a time"),
-        ("a b c --json", "--json goes with --simulate, --status or --explain"),
+        ("a b c --json", "--json goes with --simulate, --status, --explain or --doctor"),
     ],
 )
 def test_what_a_command_line_says_wrongly_is_named(words: str, names: str, asked: list[Settings]) -> None:

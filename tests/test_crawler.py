@@ -124,7 +124,7 @@ async def test_children_that_bring_nothing_new_are_given_up(
     root: Path, quick: None, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.WARNING):
         assert await crawled(plan(root), Taken()) == "failed"
     assert [record.getMessage() for record in caplog.records] == [
         "source: the process that crawls it ended early (exit code 1); starting another one",

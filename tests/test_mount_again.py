@@ -76,17 +76,18 @@ def test_same_view_again_succeeds_and_stacks_nothing(place: Path, sources: tuple
         check_one(view)
 
 
-OTHERS: dict[str, tuple[str, str]] = {
-    "another order": ("low high", ""),
-    "another source": ("high other", ""),
-    "one source more": ("high low other", ""),
-    "another winner": ("high low", "--prefer=low"),
-    "another depth": ("high low", "--depth=2"),
-    "another way to be watched": ("high low", "--watch=off"),
-    "another time to recheck": ("high low", "--recheck=0"),
-    "another promise": ("high low", "--refresh=5"),
-    "something left out": ("high low", "--exclude=*.jpg"),
-    "everybody": ("high low", "-oallow_other"),
+SOURCES = "its sources are {place}/high and {place}/low"
+OTHERS: dict[str, tuple[str, str, str]] = {
+    "another order": ("low high", "", SOURCES),
+    "another source": ("high other", "", SOURCES),
+    "one source more": ("high low other", "", SOURCES),
+    "another winner": ("high low", "--prefer=low", "--prefer is high, not low"),
+    "another depth": ("high low", "--depth=2", "--depth is 1, not 2"),
+    "another way to be watched": ("high low", "--watch=off", "--watch is auto, not off"),
+    "another time to recheck": ("high low", "--recheck=0", "--recheck is 3600, not 0"),
+    "another promise": ("high low", "--refresh=5", "--refresh is 60, not 5"),
+    "something left out": ("high low", "--exclude=*.jpg", "--exclude is nothing, not *.jpg"),
+    "everybody": ("high low", "-oallow_other", "-o is nothing, not allow_other"),
 }
 
 
@@ -96,11 +97,11 @@ def test_another_view_in_the_place_is_refused_and_the_one_there_goes_on(
 ) -> None:
     grow(place / "other", folders("o", "2"))
     with mounted(place / "view", *sources) as view:
-        for what, (names, option) in OTHERS.items():
+        for what, (names, option, differs) in OTHERS.items():
             done = again(*[place / name for name in names.split()], view.mountpoint, *option.split())
             assert (done.returncode, done.stdout) == (32, b""), what
-            said = f"mmirrorfs: another view is mounted on {view.mountpoint}: unmount it first (umount)\n"
-            assert done.stderr.decode() == said, what
+            where = f"{view.mountpoint} ({differs.format(place=place)})"
+            assert done.stderr.decode() == f"mmirrorfs: another view is mounted on {where}: unmount it first (umount)\n"
         check_one(view)
 
 
@@ -182,9 +183,10 @@ def test_of_two_views_neither_is_mounted_where_another_is_in_the_place_of_one(
     with pair(place, sources) as both:
         run("fusermount3", "-u", both.high)
         poll(lambda: len(serving(place)) == 1, "the end of the high view")
-        for depth in ("--depth=2", "-d3"):
-            done = again(*both.words, depth)
-            said = f"mmirrorfs: another view is mounted on {both.low}: unmount it first (umount)\n"
+        for depth in ("2", "3"):
+            done = again(*both.words, f"-d{depth}")
+            where = f"{both.low} (--depth is 1, not {depth})"
+            said = f"mmirrorfs: another view is mounted on {where}: unmount it first (umount)\n"
             assert (done.returncode, done.stderr.decode()) == (32, said)
         assert serving(place) == [both.pids[both.low]]
         assert view_at(os.fsencode(both.high)) is None
@@ -203,9 +205,8 @@ def test_a_live_view_that_only_its_owner_may_enter_is_not_taken_for_a_dead_one(
         before = inside.daemon()
         done = inside.run(*COMMAND, *sources, place / "view")
         assert (done.returncode, done.stdout) == (32, b"")
-        assert (
-            done.stderr == f"mmirrorfs: another view is mounted on {place}/view: unmount it first (umount)\n".encode()
-        )
+        said = f"mmirrorfs: another view is mounted on {place}/view: unmount it first (umount)\n"
+        assert done.stderr.decode() == said, "it differs in nothing but in whose it is"
         assert inside.daemon() == before
         assert inside.run_as_nobody("cat", place / "view/2/track").stdout == b"h2"
         inside.unmount(place / "view")

@@ -350,7 +350,13 @@ def test_a_view_says_what_was_skipped(place: Path) -> None:
             f"Skipped, as there is no file in it: {high}/A/x",
         ]
         told = json.loads(called(place, "--explain", "view/A/x", "--json").stdout)
-        assert told["skips"] == told["hides"] == [{"path": f"{high}/A/x"}]
+        assert told["skips"] == told["hides"] == [{"name": "high", "path": f"{high}/A/x"}]
+        assert told["rule"] == "filled"
+        words = called(place, "--explain", "high/A/x").stdout.decode().splitlines()
+        assert words[2:] == [
+            "That is the first source of this view that has it with a file in it.",
+            f"Skipped, as there is no file in it: {high}/A/x",
+        ]
         assert "Skipped" not in called(place, "--explain", "view/A/y").stdout.decode()
         assert os.getxattr(view.mountpoint / "A/x/1", "user.mmirrorfs.skipped") == os.fsencode(high / "A/x")
         with pytest.raises(OSError, match=r"user|No data"):

@@ -3,6 +3,7 @@
 import json
 import mmap
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,7 +64,7 @@ def lines_of(text: str, *words: str) -> list[str]:
 def logged(view: View, line: str) -> None:
     """Wait for a line in the log that is there once."""
     poll(lambda: line in view.text(), line, SOON)
-    assert view.text().count("source high") == 1, view.text()
+    assert len(re.findall("source high(?! scanned| was read)", view.text())) == 1, view.text()
 
 
 def in_words(view: View) -> list[str]:

@@ -81,11 +81,11 @@ class World:
             nursery.cancel_scope.cancel()
 
     def _counting(self, source: Source, scan: Callable[..., Directory]) -> Callable[..., Directory]:
-        def counted(old: Directory, **how: object) -> Directory:
+        def counted(old: Directory, seen: Callable[[int], None], **how: object) -> Directory:
             self.looks[source.rank] += 1
             self.whole[source.rank] += bool(how.get("anew"))
             self.gates[source.rank].wait()
-            return scan(old, **how)
+            return scan(old, seen, **how)
 
         return counted
 

@@ -14,7 +14,8 @@ from mmirrorfs.cli.places import Named, ViewSettings
 from mmirrorfs.cli.problem import FAILED, Problem
 from mmirrorfs.cli.settings import Settings
 from mmirrorfs.mount import table
-from mmirrorfs.source.filesystems import parents
+from mmirrorfs.mount.log import open_log
+from mmirrorfs.source.filesystems import VIEW_TYPE, mount_under, parents
 from mmirrorfs.source.reader import names_in
 from mmirrorfs.text import printable
 
@@ -34,6 +35,7 @@ def check(settings: Settings) -> list[bytes]:
     if settings.simulate:
         return made
     _check_views_apart(settings.views)
+    _check_log(settings, roots)
     try:
         for view in settings.views:
             if view.make and not os.path.lexists(view.mountpoint):
@@ -106,6 +108,31 @@ def _warn_of_hidden_parents(settings: Settings, roots: list[bytes]) -> None:
         if closed is not None:
             text = "%s is closed to other users, but what is under it in %s becomes readable for them through the view"
             log.warning(text, printable(closed), printable(root))
+
+
+def _check_log(settings: Settings, roots: list[bytes]) -> None:
+    """The log must not be in what a view shows: each message would be a change. It is made where it is missing."""
+    if settings.log is None:
+        return
+    shown = printable(settings.log)
+    try:
+        whole = table.finish_probe(table.start_probe(partial(os.path.realpath, settings.log)), table.ANSWER_TIME)
+        mount = mount_under(whole)
+        places = [*roots, *(os.path.realpath(view.mountpoint) for view in settings.views)]
+        if any(_is_inside(whole, place) for place in places) or (mount is not None and mount.type == VIEW_TYPE):
+            raise Problem(f"--log {shown} is inside a source or a view: choose another place", FAILED)
+        table.finish_probe(table.start_probe(partial(_is_log, whole)), table.ANSWER_TIME)
+    except TimeoutError:
+        raise Problem(f"--log {shown} cannot be written: what it is on does not answer", FAILED) from None
+    except OSError as error:
+        what = "it is no regular file" if error.errno in (errno.ENODEV, errno.ENXIO) else _reason(error)
+        raise Problem(f"--log {shown} cannot be written: {what}", FAILED) from None
+
+
+def _is_log(path: bytes) -> bytes:
+    """A question: whether it can be written."""
+    os.close(open_log(os.fsdecode(path)))
+    return b"1"
 
 
 def _make(mountpoint: bytes) -> list[bytes]:

@@ -93,7 +93,7 @@ def _placed(base: str, name: str, value: Any) -> Any:  # noqa: ANN401  # whateve
     return os.path.join(base, value) if name in _PLACES else value
 
 
-_PLACES = ("output-high", "output-low")
+_PLACES = ("output-high", "output-low", "log")
 _SOURCES = '[sources] must hold lines like flac = "/music/flac"'
 _VIEWS = 'each [[view]] must hold a line like mountpoint = "/mnt/high"'
 _RULES = ("same", "apart")

@@ -4,14 +4,18 @@ A view that is there already is left alone, also one that does not answer; a dea
 can take its place.
 """
 
+import contextlib
 import logging
 import os
 from dataclasses import replace
 from functools import partial
 
+from mmirrorfs.cli.differing import differing
+from mmirrorfs.cli.explained import plain, text
 from mmirrorfs.cli.places import ViewSettings
 from mmirrorfs.cli.problem import FAILED, Problem
-from mmirrorfs.cli.settings import Settings, identity
+from mmirrorfs.cli.query import put
+from mmirrorfs.cli.settings import Settings, identity, told
 from mmirrorfs.mount import table
 from mmirrorfs.mount.claims import is_claimed
 from mmirrorfs.mount.reference import DEAD, Reference, reference
@@ -49,10 +53,23 @@ def _is_live(settings: Settings, view: ViewSettings) -> bool:
                     continue
                 return False
         if not same:
-            raise Problem(f"another view is mounted on {shown}: unmount it first (umount)", FAILED)
+            differs = _differing(mount, settings, view)
+            raise Problem(f"another view is mounted on {shown}{differs}: unmount it first (umount)", FAILED)
         log.info("%s is mounted already", shown)
         return True
     return False
+
+
+def _differing(mount: Mount, settings: Settings, view: ViewSettings) -> str:
+    """What differs, in words, where its daemon can be asked."""
+    with contextlib.suppress(Problem, ConnectionError):
+        state = put(mount, {"ask": "status"}) or {}
+        found = differing(state.get("options", {}), told(settings, view))
+        places = [text(source) for source in state.get("sources", ())]
+        if places != [printable(os.path.abspath(source.path)) for source in settings.sources]:
+            found = [f"its sources are {' and '.join(places)}", *found]
+        return plain(f" ({', '.join(found)})") if found and places else ""
+    return ""
 
 
 def _is_same(mount: Mount, there: Reference | None, wanted: str) -> bool:

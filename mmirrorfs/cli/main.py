@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 import click
+from click.core import ParameterSource as SOURCE
 
 from mmirrorfs.cli import mountopts
 from mmirrorfs.cli.ask import asked
@@ -25,6 +26,7 @@ from mmirrorfs.cli.last import check_last
 from mmirrorfs.cli.options import Command, kind_of, with_options
 from mmirrorfs.cli.problem import INTERRUPTED, SYSTEM, USAGE, Problem
 from mmirrorfs.cli.settings import Settings, settings
+from mmirrorfs.cli.versions import REINSTALL
 from mmirrorfs.mount import log as logs
 from mmirrorfs.mount.lock import Lock, locked
 from mmirrorfs.text import printable
@@ -46,7 +48,8 @@ def command(context: click.Context, /, **given: Any) -> int:  # noqa: ANN401  # 
     preferred. Nothing is written, neither to the sources nor beside them, and what changes in a source shows in
     the view by itself. Unmount with umount, or with fusermount3 -u as a plain user.
     """
-    if (question := asked(given)) is not None:
+    said = [name for name in given if context.get_parameter_source(name) in (SOURCE.COMMANDLINE, SOURCE.DEFAULT_MAP)]
+    if (question := asked(given, said)) is not None:
         return question()
     wanted = settings(given, context.meta[_FUSE], context.meta[_CONFIG])
     logs.to_stderr(wanted.verbose)
@@ -94,7 +97,7 @@ def _mount(wanted: Settings, lock: Lock) -> int:
         if wanted.foreground:
             code = in_foreground(lambda: plans(wanted), lock)
         else:
-            code = in_background(lambda: plans(wanted), wanted.verbose, lock, _guarded)
+            code = in_background(lambda: plans(wanted), lock, _guarded)
     finally:
         if code:
             remove(made)
@@ -137,7 +140,7 @@ def _by_parameter(config: Config, known: dict[str, click.Option]) -> dict[str, t
 
 _ONCE = frozenset(
     (
-        *("status", "follow", "explain", "json", "simulate", "format", "only", "summary"),
+        *("status", "follow", "explain", "doctor", "json", "simulate", "format", "only", "summary"),
         *("version", "help", "install-helper", "uninstall-helper"),
     )
 )
@@ -180,14 +183,9 @@ def _guarded(call: Callable[[], int]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return SYSTEM
     except ImportError as error:
-        return _say(f"{error}: pyfuse3 or libfuse is missing, or they do not fit; {_REINSTALL}", SYSTEM)
+        return _say(f"{error}: pyfuse3 or libfuse is missing, or they do not fit; {REINSTALL}", SYSTEM)
     except OSError as error:
         return _say(os.strerror(error.errno or errno.EIO), SYSTEM)
-
-
-_REINSTALL = (
-    "install fuse3 and libfuse3-dev, then pip install --force-reinstall --no-cache-dir --no-binary pyfuse3 pyfuse3"
-)
 
 
 def _say(message: str, code: int) -> int:

@@ -2,7 +2,7 @@
 
 Rule 1: what the program knows is taken from it and not said twice: the options and their help from the command, the
 words of ``-o`` from ``mountopts``, the exit codes from ``problem``. The rest is in ``manual_text``,
-``manual_sources`` and ``manual_names``.
+``manual_sources``, ``manual_names`` and ``manual_answers``.
 Rule 2: no date but the one that SOURCE_DATE_EPOCH gives, so that the same source gives the same page.
 
 Knows nothing of the disk and mounts nothing; called by the scripts that package, and by the tests.
@@ -21,6 +21,7 @@ from mmirrorfs import __version__
 from mmirrorfs.cli import manual_text as prose
 from mmirrorfs.cli import mountopts
 from mmirrorfs.cli.main import command
+from mmirrorfs.cli.manual_answers import ASKING, DOCTOR, EXPLAINING, LOGGING
 from mmirrorfs.cli.manual_names import NAMES
 from mmirrorfs.cli.manual_sources import WATCHING
 from mmirrorfs.cli.options import Grouped
@@ -28,7 +29,11 @@ from mmirrorfs.cli.problem import FAILED, INTERRUPTED, SYSTEM, USAGE
 
 EXITS = (
     (0, "The view can be used; it is mounted already, with the same sources and options; or it has ended in order."),
-    (USAGE, "A mistake in the command line; or --status found a source lost, --simulate one that could not be read."),
+    (
+        USAGE,
+        "A mistake in the command line; or --status found a source lost, --simulate one that could not be read, "
+        "--doctor something wrong; or the view that was asked is dead.",
+    ),
     (SYSTEM, "Something of the system's is missing or refused, pyfuse3 or libfuse for instance."),
     (INTERRUPTED, "Interrupted from the keyboard."),
     (FAILED, "The mount could not be made: a source, the mountpoint, or FUSE. Nothing stays behind."),
@@ -46,6 +51,10 @@ def page(of: click.Command, version: str, date: str = "") -> str:
         ("OPTIONS", lines(options(of))),
         ("MOUNT OPTIONS", prose.MOUNT_OPTIONS + lines(words())),
         ("WATCHED AND POLLED", WATCHING),
+        ("WHY SOMETHING IS SHOWN OR NOT", EXPLAINING),
+        ("HOW A VIEW IS", ASKING),
+        ("WHAT IS WRONG", DOCTOR),
+        ("LOGGING", LOGGING),
         ("CONFIGURATION FILE", prose.CONFIG),
         ("NAMES", NAMES),
         ("FSTAB", prose.FSTAB),

@@ -29,9 +29,10 @@ SYNOPSIS = r"""
 .BI \-\-config\~ FILE
 .br
 .B mmirrorfs
-.BI \-\-status\~ MOUNTPOINT
+.BI \-\-status\~ [MOUNTPOINT]\fR
 |
-.BI \-\-explain\~ PATH
+.BI \-\-explain\~ PATH\fR
+| \fB\-\-doctor\fR
 """
 
 DESCRIPTION = r"""
@@ -73,7 +74,7 @@ Modes, owners and access control lists of the sources hold in the view.
 Inode numbers are the view\(aqs own, the same after a remount.
 .PP
 The program returns when the view can be used, and goes on in the background, with a process for each view.
-Messages of the background go to syslog.
+Where messages go then is said under LOGGING.
 A source may be given as
 .IB NAME = PATH\fR;
 otherwise its name is that of its directory.
@@ -268,6 +269,9 @@ one, or
 The paths in the other sources that are hidden by this one;
 .B user.mmirrorfs.skipped
 has those that would win, were there a file in them.
+.TP
+.B user.mmirrorfs.explain
+All of that, and by which rule, as JSON.
 .TP
 .B user.mmirrorfs.status
 On the root of the view: how it is, as JSON, for monitoring. Which sources are lost, how many folders each of them

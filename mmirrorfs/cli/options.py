@@ -191,17 +191,22 @@ OPTIONS: tuple[Decorator, ...] = (
     ),
     _option(_ASK, "--summary", is_flag=True, help="Of --simulate only the totals, and what needs a decision."),
     _option(
-        _ASK, "--status", metavar="MOUNTPOINT", is_flag=False, flag_value=FOLLOWS, shell_complete=directories,
-        help="Print how a live view is; exit 1 where a source is lost or does not answer.",
+        _ASK, "--status", metavar="[MOUNTPOINT]", is_flag=False, flag_value=FOLLOWS, shell_complete=directories,
+        help="Print how a live view is, or all of this machine; exit 1 where one is dead, or a source is lost or does "
+        "not answer. Options beside it are compared with the view's.",
     ),
     _option(
         _ASK, "--explain", metavar="PATH", is_flag=False, flag_value=FOLLOWS, shell_complete=files,
-        help="Print why a path in a live view is what it is.",
+        help="Print why a path of a live view, or of a source of one, is shown or is not.",
+    ),
+    _option(
+        _ASK, "--doctor", is_flag=True,
+        help="Check what views need of this machine, and those that are mounted; exit 1 where anything is wrong.",
     ),
     _option(_ASK, "--follow", is_flag=True, help="With --status: wait until the folders have been read ahead."),
     _option(
         _ASK, "--json", is_flag=True,
-        help="With --simulate (the same as --format json), --status or --explain: print it as JSON.",
+        help="With --simulate (the same as --format json), --status, --explain or --doctor: print it as JSON.",
     ),
     _option(
         _RUN, "--config", metavar="FILE", shell_complete=files,
@@ -210,7 +215,14 @@ OPTIONS: tuple[Decorator, ...] = (
     _option(_RUN, "-o", "options", multiple=True, metavar="OPT,...",
             help="Options as mount(8) and fstab write them: any long one as name=value, and allow_other."),
     _option(_RUN, "-f", "--foreground", is_flag=True, help="Stay in the foreground and log to stderr."),
-    _option(_RUN, "-v", "--verbose", count=True, help="Say what happens; -vv: everything."),
+    _option(
+        _RUN, "-v", "--verbose", count=True,
+        help="Log each scan, change, loss and return; -vv: each fetch and event too; -vvv: what pyfuse3 does as well.",
+    ),
+    _option(
+        _RUN, "--log", metavar="FILE", shell_complete=files,
+        help="Log to this file once the view can be used; it may be renamed at any time, for rotation.",
+    ),
     _option(
         _RUN, "--install-helper", is_flag=True, is_eager=True, expose_value=False, callback=_install,
         help="Let mount(8) find this program: make /sbin/mount.fuse.mmirrorfs and /sbin/mount.mmirrorfs.",

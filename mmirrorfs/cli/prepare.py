@@ -2,19 +2,24 @@
 
 import gc
 import logging
+import os
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 
+from mmirrorfs.cli.differing import as_text
+from mmirrorfs.cli.line import line
 from mmirrorfs.cli.places import ViewSettings, order_of
 from mmirrorfs.cli.problem import FAILED, Problem
-from mmirrorfs.cli.settings import Settings, identity
+from mmirrorfs.cli.settings import Settings, identity, told
 from mmirrorfs.merge.index import Pairing, merge
 from mmirrorfs.merge.names import compiled, matchings, pairing
 from mmirrorfs.merge.settled import Matchings
 from mmirrorfs.mount.clone import why_not
 from mmirrorfs.mount.session import Plan
+from mmirrorfs.plan.advice import Match
+from mmirrorfs.serve.probe import Choices
 from mmirrorfs.source.crawl import Plan as CrawlPlan
 from mmirrorfs.source.exclude import excluded_by
 from mmirrorfs.source.freshness import Freshness
@@ -154,6 +159,10 @@ def _plan(settings: Settings, view: ViewSettings, sources: list[Source], trees: 
         on_change=settings.on_change,
         identity=identity(settings, view),
         silent=silent,
+        choices=Choices(settings.excludes, Match(settings.match, settings.ignores, settings.rules)),
+        line=tuple(line(settings, view)),
+        told=as_text(told(settings, view)),
+        log=os.path.realpath(settings.log) if settings.log is not None else None,
     )
 
 

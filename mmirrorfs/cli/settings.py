@@ -23,7 +23,7 @@ DEEPEST = 200
 class Settings:
     """Everything that one command was told. ``refresh``, ``recheck`` and ``timeout`` are in seconds.
 
-    ``remember`` is in entries.
+    ``remember`` is in entries; ``rules_in`` is the file that has the ``rules``.
     """
 
     sources: tuple[Named, ...]
@@ -33,6 +33,7 @@ class Settings:
     match: str = "exact"
     ignores: tuple[str, ...] = ()
     rules: tuple[Rule, ...] = ()
+    rules_in: bytes | None = None
     excludes: tuple[str, ...] = ()
     follow: bool = False
     cover: bool = False
@@ -51,6 +52,7 @@ class Settings:
     summary: bool = False
     foreground: bool = False
     verbose: int = 0
+    log: bytes | None = None
     fuse_options: frozenset[str] = field(default_factory=frozenset)
 
 
@@ -60,7 +62,7 @@ def settings(given: dict[str, Any], fuse: frozenset[str], config: Config | None)
     if not 1 <= given["depth"] <= DEEPEST:
         raise Problem(f"--depth {given['depth']}: must be from 1 to {DEEPEST}")
     if given["json"] and not given["simulate"]:
-        raise Problem("--json goes with --simulate, --status or --explain")
+        raise Problem("--json goes with --simulate, --status, --explain or --doctor")
     _check_what_to_print(given, where.sources)
     if given["follow"]:
         raise Problem("--follow goes with --status")
@@ -76,6 +78,7 @@ def settings(given: dict[str, Any], fuse: frozenset[str], config: Config | None)
         match=given["match"],
         ignores=tuple(given["ignore"]),
         rules=_rules(given, config),
+        rules_in=os.path.abspath(os.fsencode(given["config"])) if config is not None and config.rules else None,
         excludes=tuple(given["exclude"]),
         follow=given["follow_symlinks"],
         cover=given["nonempty"],
@@ -94,6 +97,7 @@ def settings(given: dict[str, Any], fuse: frozenset[str], config: Config | None)
         summary=given["summary"],
         foreground=given["foreground"],
         verbose=given["verbose"],
+        log=os.path.abspath(os.fsencode(given["log"])) if given["log"] else None,
         fuse_options=fuse | {_fsname(where.field), *ALWAYS},
     )
 
@@ -134,6 +138,57 @@ def _rules(given: dict[str, Any], config: Config | None) -> tuple[Rule, ...]:
     return config.rules
 
 
+def told(settings: Settings, view: ViewSettings) -> dict[str, Any]:
+    """What a view was told, by the names of the long options, but for where, and for what changes nothing in it.
+
+    What is settled by hand is there too, by the names of its tables (SETTLED).
+    """
+    return {
+        "prefer": view.prefer,
+        "depth": settings.depth,
+        "skip-empty": settings.skip_empty,
+        "match": settings.match,
+        "ignore": list(settings.ignores),
+        "same": [_in_words(rule) for rule in settings.rules if rule.is_same],
+        "apart": [_in_words(rule) for rule in settings.rules if not rule.is_same],
+        "exclude": list(settings.excludes),
+        "follow-symlinks": settings.follow,
+        "refresh": settings.refresh,
+        "watch": "auto" if settings.watch else "off",
+        "recheck": settings.recheck,
+        "on-missing": "fallback" if settings.fallback else "keep",
+        "remember": settings.remember,
+        "crawl": settings.crawl,
+        "timeout": settings.timeout,
+        "on-change": settings.on_change,
+        "announce": "auto" if settings.announce else "off",
+        "o": sorted(str(word) for word in settings.fuse_options if word not in ALWAYS and not _is_name(word)),
+    }
+
+
+SETTLED = ("same", "apart")
+"""What a view is told by a configuration file alone."""
+
+
+def as_said(name: str) -> str:
+    """How a person says the name of what a view was told."""
+    return f"[[{name}]]" if name in SETTLED else "-o" if name == "o" else f"--{name}"
+
+
+def _in_words(rule: Rule) -> str:
+    where = f" in {printable(rule.where) or '/'}" if rule.where is not None else ""
+    return " and ".join(map(printable, rule.names)) + where
+
+
+def usual() -> dict[str, Any]:
+    """What a view is told by those who give no options."""
+    return told(Settings((), ()), ViewSettings(b"", "high"))
+
+
+def _is_name(word: str) -> bool:
+    return word.startswith("fsname=")
+
+
 def identity(settings: Settings, view: ViewSettings) -> str:
     """What makes a view this one and no other: equal for two commands that would mount the same.
 
@@ -141,24 +196,13 @@ def identity(settings: Settings, view: ViewSettings) -> str:
     """
     order = order_of(view.prefer, settings.sources)
     parts = {
-        "sources": [printable(os.path.realpath(settings.sources[rank].path)) for rank in order],
-        "depth": settings.depth,
-        "skip_empty": settings.skip_empty,
-        "match": settings.match,
-        "ignores": sorted(settings.ignores),
+        **told(settings, view),
+        "prefer": [printable(os.path.realpath(settings.sources[rank].path)) for rank in order],
+        "ignore": sorted(settings.ignores),
+        "exclude": sorted(settings.excludes),
+        "same": [],
+        "apart": [],
         "rules": [[rule.is_same, *map(printable, (rule.where or b"", *rule.names))] for rule in settings.rules],
-        "excludes": sorted(settings.excludes),
-        "follow": settings.follow,
-        "refresh": settings.refresh,
-        "watch": settings.watch,
-        "recheck": settings.recheck,
-        "fallback": settings.fallback,
-        "remember": settings.remember,
-        "crawl": settings.crawl,
-        "timeout": settings.timeout,
-        "on_change": settings.on_change,
-        "announce": settings.announce,
-        "fuse": sorted(str(option) for option in settings.fuse_options if not option.startswith("fsname=")),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

@@ -7,6 +7,11 @@ from importlib.metadata import PackageNotFoundError, version
 
 from mmirrorfs import __version__
 
+REINSTALL = (
+    "install fuse3 and libfuse3-dev, then pip install --force-reinstall --no-cache-dir --no-binary pyfuse3 pyfuse3"
+)
+"""What to do where pyfuse3 and libfuse do not fit."""
+
 
 def versions() -> str:
     """One line each for mmirrorfs, pyfuse3, libfuse, trio and Python."""

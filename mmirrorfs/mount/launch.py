@@ -59,8 +59,8 @@ def in_foreground(build: Build, lock: Lock) -> int:
 
     plans = build()
     if len(plans) == 1:
-        return _serve(plans[0], ready)
-    family = _Family(plans, None, lock)
+        return _serve(plans[0], lambda: _settled(plans[0], ready))
+    family = _Family(plans, False, lock)
     code = family.await_ready()
     if code == OK:
         ready()
@@ -68,7 +68,7 @@ def in_foreground(build: Build, lock: Lock) -> int:
     return code
 
 
-def in_background(build: Build, verbose: int, lock: Lock, guard: Guard) -> int:
+def in_background(build: Build, lock: Lock, guard: Guard) -> int:
     """Scan, mount and serve in the background; returns when all mounts answer, or with the exit code of what failed.
 
     The lock is released when all mounts answer; where that fails the caller has it still.
@@ -80,7 +80,7 @@ def in_background(build: Build, verbose: int, lock: Lock, guard: Guard) -> int:
         os.setsid()
         close_others([2, writable, *lock.descriptors()])
         word = _Word(writable)
-        _leave(word, lambda: guard(lambda: _built(build, word, verbose, lock)))
+        _leave(word, lambda: guard(lambda: _built(build, word, lock)))
     os.close(writable)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -97,12 +97,12 @@ def _interrupt(number: int, frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def _built(build: Build, word: _Word, verbose: int, lock: Lock) -> int:
+def _built(build: Build, word: _Word, lock: Lock) -> int:
     """The child: scans; then it serves the only view, or gives each view a process and goes away when all answer."""
     plans = build()
     if len(plans) == 1:
-        return _serve(plans[0], lambda: _to_background(word, verbose, lock.release))
-    code = _Family(plans, verbose, lock).await_ready()
+        return _serve(plans[0], lambda: _to_background(plans[0], word, lock.release))
+    code = _Family(plans, True, lock).await_ready()
     if code == OK:
         lock.release()
         word.say(OK)
@@ -144,13 +144,21 @@ def _serve(plan: Plan, ready: Callable[[], None]) -> int:
     except MountFailed as error:
         print(f"mmirrorfs: cannot mount on {printable(plan.mountpoint)}: {error}", file=sys.stderr)
         return FAILED
+    finally:
+        logs.finish()
     return OK
 
 
-def _to_background(word: _Word, verbose: int, unlock: Callable[[], None]) -> None:
+def _settled(plan: Plan, ready: Callable[[], None]) -> None:
+    """The mount answers, in the foreground."""
+    logs.settle(plan.mountpoint, plan.log, background=False)
+    ready()
+
+
+def _to_background(plan: Plan, word: _Word, unlock: Callable[[], None]) -> None:
     """The mount answers: leave the caller's terminal and let it go on."""
     unlock()
-    logs.to_syslog(verbose)
+    logs.settle(plan.mountpoint, plan.log, background=True)
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)
@@ -159,9 +167,9 @@ def _to_background(word: _Word, verbose: int, unlock: Callable[[], None]) -> Non
 
 
 class _Family:
-    """One process for each view; ``verbose`` is None in the foreground."""
+    """One process for each view."""
 
-    def __init__(self, plans: Sequence[Plan], verbose: int | None, lock: Lock) -> None:
+    def __init__(self, plans: Sequence[Plan], background: bool, lock: Lock) -> None:
         self._children: dict[int, Plan] = {}
         self._reports: list[int] = []
         self._ending = False
@@ -173,7 +181,7 @@ class _Family:
             if child == 0:
                 os.close(readable)
                 word = _Word(writable)
-                _leave(word, partial(_member, plan, word, verbose, lock))
+                _leave(word, partial(_member, plan, word, background, lock))
             os.close(writable)
             self._children[child] = plan
             self._reports.append(readable)
@@ -214,7 +222,7 @@ class _Family:
                 os.kill(child, number)
 
 
-def _member(plan: Plan, word: _Word, verbose: int | None, lock: Lock) -> int:
+def _member(plan: Plan, word: _Word, background: bool, lock: Lock) -> int:
     """One process of a family. It shares the lock until its own mount answers; the family has it until all do."""
 
     def ready() -> None:
@@ -223,4 +231,6 @@ def _member(plan: Plan, word: _Word, verbose: int | None, lock: Lock) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, signal.SIG_DFL)
-    return _serve(plan, ready if verbose is None else lambda: _to_background(word, verbose, lock.drop))
+    if background:
+        return _serve(plan, lambda: _to_background(plan, word, lock.drop))
+    return _serve(plan, lambda: _settled(plan, ready))

@@ -12,12 +12,13 @@ from functools import partial
 import pyfuse3
 import trio
 
-from mmirrorfs.mount import table, tuning
+from mmirrorfs.mount import runtime, table, tuning
 from mmirrorfs.mount.claims import claim
 from mmirrorfs.mount.clone import let_write, writable
 from mmirrorfs.mount.reasons import explained, listening
 from mmirrorfs.mount.reference import Reference, reference
 from mmirrorfs.mount.session import GRACE, SIGNALS, Plan, Session
+from mmirrorfs.mount.systemd import unit
 from mmirrorfs.serve.announce import Announcers
 from mmirrorfs.source import capabilities
 from mmirrorfs.text import printable
@@ -41,12 +42,14 @@ def serve(plan: Plan, ready: Callable[[], None]) -> None:
     try:
         if own is not None:
             claim(own, plan.identity)
+            runtime.keep(plan.mountpoint, {"line": plan.line, "unit": unit()})
             tuning.tune(own.device)
             _announce(own, session.announcers)
         capabilities.keep(capabilities.DAC_OVERRIDE)
         tuning.settle_memory()
         probe = table.start_probe(partial(table.is_alive, plan.mountpoint))
-        trio.run(session.run, probe, restrict_keyboard_interrupt_to_checkpoints=True)
+        device = own.device if own is not None else None
+        trio.run(session.run, probe, device, restrict_keyboard_interrupt_to_checkpoints=True)
         if session.failed:
             raise MountFailed("the mount does not answer")
     finally:
@@ -74,6 +77,7 @@ def _close(own: Reference | None, session: Session) -> None:
     ended = session.stop(GRACE)
     if own is not None and not own.detach(force=not ended):
         log.error("%s could not be unmounted", printable(own.where))
+    runtime.forget(own.where if own is not None else b"")
     if ended or session.stop(GRACE):
         pyfuse3.close(unmount=False)
 

@@ -11,19 +11,25 @@ import logging
 import os
 import select
 import signal
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import pyfuse3
 import trio
 
+from mmirrorfs.merge.index import Change
+from mmirrorfs.mount import log as logs
 from mmirrorfs.mount import requestloop, stacks, table
+from mmirrorfs.mount.questions import answering, paths_in
 from mmirrorfs.mount.systemd import listens, notify
 from mmirrorfs.serve.announce import Announcers
+from mmirrorfs.serve.changelog import Changelog
+from mmirrorfs.serve.explain import Explainer
 from mmirrorfs.serve.hook import Hook
 from mmirrorfs.serve.listen import Listener
 from mmirrorfs.serve.notifier import Notifier
 from mmirrorfs.serve.operations import Operations
+from mmirrorfs.serve.probe import Choices
 from mmirrorfs.serve.publish import Publish
 from mmirrorfs.serve.recheck import recheck
 from mmirrorfs.serve.refresh import Refresher
@@ -35,7 +41,7 @@ from mmirrorfs.source.crawl import Plan as CrawlPlan
 from mmirrorfs.source.crawler import Crawl, Progress
 from mmirrorfs.source.known import Known
 from mmirrorfs.source.source import Source
-from mmirrorfs.text import printable
+from mmirrorfs.text import fields, printable
 from mmirrorfs.view.directories import Directories
 from mmirrorfs.view.finder import Finder
 from mmirrorfs.view.labels import Labels
@@ -60,7 +66,8 @@ class Plan:
     gets EIO after ``timeout`` seconds (0: never). With ``watch`` the sources' changes are listened to, and what is
     known by that is looked at every ``recheck`` seconds (0: never). ``on_change`` is the user's command, and
     ``identity`` is what a second mount of the same is known by. ``silent`` says why changes are not announced to those
-    who watch the view; "" where they are.
+    who watch the view; "" where they are. ``choices`` are for those who ask why something is not shown, ``line`` is the
+    command that mounts the view, ``log`` the file that it says what happens in, and ``told`` its options, by name.
     """
 
     mountpoint: bytes
@@ -74,6 +81,10 @@ class Plan:
     on_change: str | None = None
     identity: str = ""
     silent: str = ""
+    choices: Choices = field(default_factory=Choices)
+    line: tuple[str, ...] = ()
+    log: bytes | None = None
+    told: Mapping[str, object] = field(default_factory=dict)
 
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
@@ -97,9 +108,9 @@ class Session:
         self._requests = trio.CancelScope()
         self._told_to_end = trio.Event()
         self._hook = Hook(plan.on_change, plan.mountpoint) if plan.on_change is not None else None
-        changed = self._hook.changed if self._hook is not None else _ignored
         state = plan.state
-        self._publish = Publish(state, self._notifier, changed, self.announcers)
+        self._changelog = Changelog(state.sources)
+        self._publish = Publish(state, self._notifier, self._changed, self.announcers)
         self._refresher = Refresher(state, self._publish, plan.fallback, self._looked, self._again)
         parts = zip(plan.crawls, state.sources, state.known, strict=True)
         self._crawls = [self._crawl(*part) for part in parts]
@@ -110,11 +121,13 @@ class Session:
             for source, known in zip(state.sources, state.known, strict=True)
         ]
         self._directories = Directories(self._view)
-        finder, labels = Finder(self._view, self._is_crawling), Labels(self._view, plan.identity, self._status)
+        self._explainer = Explainer(self._view, plan.mountpoint, self._refresher, self._progress, plan.choices)
+        finder = Finder(self._view, self._is_crawling)
+        labels = Labels(self._view, plan.identity, self._status, self._explainer.outline)
         self.operations = Operations(self._view, self._directories, finder, labels, stage, plan.timeout)
 
-    async def run(self, probe: tuple[int, int]) -> None:
-        """Serve until unmounted or told to end."""
+    async def run(self, probe: tuple[int, int], device: str | None) -> None:
+        """Serve until unmounted or told to end; ``device`` is the number of the view's."""
         self._notifier.start()
         self.announcers.start()
         requestloop.install()
@@ -122,9 +135,11 @@ class Session:
             await nursery.start(self._obey_signals)
             for source in self._plan.state.sources:
                 nursery.start_soon(self._follow, source)
-            tasks = [self._refresher.run, self._publish.run, self._end, self._notice_cut]
+            tasks = [self._refresher.run, self._publish.run, self._changelog.run, self._end, self._notice_cut]
             for task in (*tasks, *([self._hook.run] if self._hook is not None else [])):
                 nursery.start_soon(task)
+            if device is not None:
+                nursery.start_soon(answering, device, self._answer)
             nursery.start_soon(self._say_ready, probe)
             with self._requests:
                 await pyfuse3.main(max_tasks=TASKS)
@@ -138,12 +153,31 @@ class Session:
         over = [self.announcers.stop(seconds), self._notifier.stop(seconds)]
         return all(over)
 
+    def _changed(self, changes: Sequence[Change]) -> None:
+        self._changelog.changed(changes)
+        if self._hook is not None:
+            self._hook.changed(changes)
+
+    async def _answer(self, question: dict[str, object]) -> dict[str, object] | None:
+        """What is asked over the socket: "status", or to "explain" the first of some paths that is any of ours."""
+        if question.get("ask") == "status":
+            return self._whole_status()
+        if question.get("ask") == "explain":
+            return await self._explainer.explain(paths_in(question))
+        return None
+
     def _status(self) -> dict[str, object]:
         """How the view is, for monitoring: see ``serve.status``."""
         crawls = [self._progress(source) for source in self._plan.state.sources]
         watches = [report.now() for report in self._reports]
         found = status(self._view, self._directories, self._refresher, crawls, watches)
         return {**found, "announce": self.announcers.report()}
+
+    def _whole_status(self) -> dict[str, object]:
+        """With what is not for everybody who may enter the view."""
+        changes = {"changes": self._changelog.count, "last_change": self._changelog.last}
+        own = {"options": self._plan.told, "log": logs.place(), "warnings": logs.warnings()}
+        return {**self._status(), **changes, **own}
 
     def _progress(self, source: Source) -> Progress:
         """Nothing is done before the attributes are known of what the first scan took the names of."""
@@ -224,7 +258,7 @@ class Session:
             self._is_ready = True
             self._view.freshness.forgets = self._notifier.everything()
             self._tell_systemd()
-            log.info("%s is mounted", printable(self._plan.mountpoint))
+            log.info("%s is mounted", printable(self._plan.mountpoint), extra=fields("mounted"))
             if self.announcers.silent:
                 log.info("who watches it is not told of changes: %s", self.announcers.silent)
             self._ready()
@@ -287,10 +321,6 @@ def _device() -> int:
     if not found:
         raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
     return found[0]
-
-
-def _ignored(changes: object) -> None:
-    """Nobody wants to hear of them."""
 
 
 def _answered(probe: tuple[int, int]) -> bool:

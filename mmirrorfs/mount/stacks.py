@@ -6,6 +6,8 @@ import traceback
 
 import trio
 
+from mmirrorfs.text import STACKS, fields
+
 log = logging.getLogger(__name__)
 
 
@@ -13,12 +15,12 @@ def dump() -> None:
     """Log all stacks."""
     for ident, frame in sys._current_frames().items():
         stack = "".join(traceback.format_stack(frame))
-        log.warning("thread %d\n%s", ident, stack)
+        log.warning("thread %d\n%s", ident, stack, extra=fields(STACKS))
     for task in _tasks(trio.lowlevel.current_root_task()):
         where = [
             f"  {frame.f_code.co_filename}:{line} {frame.f_code.co_name}" for frame, line in task.iter_await_frames()
         ]
-        log.warning("task %s\n%s", task.name, "\n".join(where))
+        log.warning("task %s\n%s", task.name, "\n".join(where), extra=fields(STACKS))
 
 
 def _tasks(root: trio.lowlevel.Task | None) -> list[trio.lowlevel.Task]:

@@ -22,8 +22,9 @@ import trio
 
 from mmirrorfs.attributes import DIR, FILE, LINK
 from mmirrorfs.merge.index import Change
+from mmirrorfs.serve.changelog import is_directory_that_stayed
 from mmirrorfs.text import json_path
-from mmirrorfs.tree import Child, Leaf, Merged
+from mmirrorfs.tree import Child, Leaf
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ class Hook:
     def changed(self, changes: Iterable[Change]) -> None:
         """Tell of changes; a path that changed twice is told as one change."""
         for change in changes:
-            if not _is_directory_that_stayed(change):
+            if not is_directory_that_stayed(change):
                 earlier = self._waiting.get(change.path)
                 before = earlier.before if earlier is not None else change.before
                 self._waiting[change.path] = Change(change.path, before, change.after, change.attributes)
@@ -148,12 +149,3 @@ def _is_news(change: Change) -> bool:
 
 def _kind(child: Child | None) -> int:
     return child.kind if isinstance(child, Leaf) else DIR
-
-
-def _is_directory_that_stayed(change: Change) -> bool:
-    if isinstance(change.before, Merged) and isinstance(change.after, Merged):
-        return True
-    before, after = change.attributes or (None, None)
-    if before is None or after is None or not before.kind == after.kind == DIR:
-        return False
-    return (before.dev, before.ino) == (after.dev, after.ino)

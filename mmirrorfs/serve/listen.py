@@ -23,6 +23,7 @@ from mmirrorfs.source.pace import threaded
 from mmirrorfs.source.source import ABSENT, Source
 from mmirrorfs.source.trust import ALL
 from mmirrorfs.source.walks import join
+from mmirrorfs.text import printable
 
 log = logging.getLogger(__name__)
 
@@ -136,6 +137,9 @@ class Listener:
             if mask & IGNORED or (name and self._source.reader.excluded(name)):
                 continue
             for directory in self._known.listings.keys.paths(key):
+                if log.isEnabledFor(logging.DEBUG):
+                    shown = printable(join(directory, name)) or "/"
+                    log.debug("source %s reports %#x of %s", self._source.name, mask, shown)
                 self._note(directory, name, bool(mask & _NAMES), now, hinted)
             if not name or mask & (_NAMES | ONDIR):
                 hinted.update(self._known.folders.keys.paths(key))

@@ -27,7 +27,7 @@ from mmirrorfs.source.freshness import NEVER
 from mmirrorfs.source.pace import threaded
 from mmirrorfs.source.singles import Answer
 from mmirrorfs.source.source import Source, SourceLost
-from mmirrorfs.text import printable
+from mmirrorfs.text import fields, printable
 from mmirrorfs.tree import Directory, Merged, Trees
 from mmirrorfs.view.files import OpenFile
 from mmirrorfs.view.nodes import FileNode, is_same
@@ -78,6 +78,8 @@ class Refresher:
         self._merging = trio.Lock()
         self.looks = [time.time() for _ in state.sources]
         """When each source was last looked at, in seconds since the epoch."""
+        self.lost_since: list[float | None] = [None for _ in state.sources]
+        """The same for when a source was found to be lost; None where it is not."""
         self.last_took = 0.0
 
     def refresh(self) -> None:
@@ -151,27 +153,29 @@ class Refresher:
             try:
                 await self._look(source, scan=asked or period is not None, asked=asked)
             except (OSError, MemoryError) as error:  # a shortage here is no news of the source: everything stays
-                log.warning("source %s (%s) could not be looked at: %s", source.name, printable(source.path), error)
+                shown, about = printable(source.path), fields("shortage", source=source.name)
+                log.warning("source %s (%s) could not be looked at: %s", source.name, shown, error, extra=about)
             rested = trio.current_time() + (PAUSE if period is None else min(PAUSE, period / 2))
 
     def _how(
-        self, source: Source, old: Directory, hints: set[bytes], scan: bool, asked: bool
+        self, source: Source, old: Directory, hints: set[bytes], scan: bool, asked: bool, seen: Callable[[int], None]
     ) -> Callable[[], Directory | None]:
         """What is looked at: of what is watched that of which something was reported, and of the rest all of it."""
         known = self._state.known[source.rank]
         if not known.trust.is_begun or source.lost is not None:
-            return partial(source.scan, old, anew=source.brief) if scan or hints else source.check_root
+            return partial(source.scan, old, seen, anew=source.brief) if scan or hints else source.check_root
         if asked:
-            return partial(source.scan, old, anew=True)
+            return partial(source.scan, old, seen, anew=True)
         only = hints | (known.listings.polled() | known.folders.polled if scan else set())
-        return partial(source.scan, old, only=only) if only else source.check_root
+        return partial(source.scan, old, seen, only=only) if only else source.check_root
 
     async def _look(self, source: Source, scan: bool, asked: bool) -> None:
         """Look at one source; without ``scan`` only at whether it is there."""
         known, started = self._state.known[source.rank], time.perf_counter()
         old = known.tree
         hints, self._hints[source.rank] = self._hints[source.rank], set()
-        look, is_over = self._how(source, old, hints, scan, asked), False
+        seen = list[int]()
+        look, is_over = self._how(source, old, hints, scan, asked, seen.append), False
         try:
             found = None
             if look != source.check_root or not self._stands(source):
@@ -184,6 +188,7 @@ class Refresher:
             is_over = known.tree is old  # else something was found gone meanwhile: it is scanned again
             if found is not None and is_over:
                 known.install(found)
+                _log_scan(source, sum(seen), time.perf_counter() - started, found is not old)
         finally:
             if not is_over and hints:
                 self.hint(source, hints)
@@ -204,6 +209,7 @@ class Refresher:
         self._state.known[source.rank].trust.end()
         if not source.told_lost:
             source.told_lost = True
+            self.lost_since[source.rank] = time.time()
             what = (
                 "its folders fall back to the other sources"
                 if self._fallback
@@ -212,7 +218,8 @@ class Refresher:
                     "folders of it that were never listed show as unreadable"
                 )
             )
-            log.warning("source %s (%s) is lost: %s; %s", source.name, printable(source.path), reason, what)
+            shown, about = printable(source.path), fields("lost", source=source.name, why=reason)
+            log.warning("source %s (%s) is lost: %s; %s", source.name, shown, reason, what, extra=about)
 
     def _note_back(self, source: Source) -> None:
         is_other = self._mounts[source.rank] not in (None, source.mounts)
@@ -223,7 +230,10 @@ class Refresher:
             self.doubt(source)
         if source.told_lost:
             source.told_lost = False
-            log.warning("source %s (%s) is back", source.name, printable(source.path))
+            gone = round(time.time() - (self.lost_since[source.rank] or time.time()))
+            self.lost_since[source.rank] = None
+            about = fields("back", source=source.name, seconds=gone)
+            log.warning("source %s (%s) is back after %d s", source.name, printable(source.path), gone, extra=about)
 
     def _present(self) -> Trees:
         """What there is to be merged: compared with what was merged last, as others too find out that one is lost."""
@@ -288,6 +298,12 @@ class Refresher:
                 if node.opened:  # it may have been closed meanwhile
                     node.held = Answer(attr, self._state.freshness.clock())
                 self._publish.contents(node)
+
+
+def _log_scan(source: Source, entries: int, took: float, changed: bool) -> None:
+    about = fields("scan", source=source.name, entries=entries, took=took, changed=int(changed))
+    what = "something changed" if changed else "nothing changed"
+    log.info("source %s scanned: %d entries in %.3f s, %s", source.name, entries, took, what, extra=about)
 
 
 def _together(started: float, wait: float | None) -> float:

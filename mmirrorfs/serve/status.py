@@ -1,5 +1,6 @@
 """How a view is, in a form for monitoring."""
 
+import os
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -11,11 +12,16 @@ from mmirrorfs.attributes import DIR
 from mmirrorfs.serve.refresh import Refresher
 from mmirrorfs.serve.watched import Watched
 from mmirrorfs.source.crawler import Progress
+from mmirrorfs.source.pace import HUNG
+from mmirrorfs.source.source import Source
 from mmirrorfs.source.walks import directories_of
 from mmirrorfs.text import json_path
 from mmirrorfs.tree import Directory, Leaf, Merged
 from mmirrorfs.view.directories import Directories
 from mmirrorfs.view.view import View
+
+STARTED = time.time()
+"""When this process began, or soon after."""
 
 
 def status(
@@ -27,20 +33,25 @@ def status(
 ) -> dict[str, Any]:
     """Sources and which of them are lost or hang, folders, winners by source, the last look and how long it took.
 
-    ``empty`` is how many folders of a source hold no file, None where that does not matter. ``last_refresh``, and
-    ``looked`` of each source, are in seconds since the epoch, ``took`` in seconds.
+    ``empty`` is how many folders of a source hold no file, None where that does not matter. Times are in seconds since
+    the epoch, ``took`` and ``longest`` in seconds.
     """
     winners = folders_by_source(view)
     return {
         "version": __version__,
+        "pid": os.getpid(),
+        "started": STARTED,
         "sources": [
             {
                 "name": source.name,
                 **json_path(source.path),
                 "lost": source.lost,
+                "lost_since": refresher.lost_since[source.rank],
                 "hangs": source.pace.hung,
+                "waiting": _waiting(source),
                 "wins": winners[source.rank],
-                "empty": empty_folders(known.tree) if source.skip_empty else None,
+                **_folders_in(known.tree, source.skip_empty),
+                "entries": known.used,
                 "looked": refresher.looks[source.rank],
                 "crawl": asdict(crawl),
                 "watch": watch._asdict(),
@@ -58,17 +69,25 @@ def status(
     }
 
 
+def _waiting(source: Source) -> dict[str, float]:
+    """What waits for a source: how many calls, how many of them are stuck, and the longest wait."""
+    waits = source.pace.waits()
+    stuck = sum(wait > HUNG for wait in waits)
+    return {"calls": len(waits), "stuck": stuck, "longest": round(max(waits, default=0.0), 3)}
+
+
+def _folders_in(tree: Directory, searched: bool) -> dict[str, int | None]:
+    """How many folders a source has at the depth and, if they are searched, how many of these hold no file."""
+    found = (entry for _, directory in directories_of(tree) for entry in directory.entries.values())
+    folders = [entry for entry in found if isinstance(entry, Leaf) and entry.kind == DIR]
+    return {"folders": len(folders), "empty": sum(one.is_empty for one in folders) if searched else None}
+
+
 def summary(view: View, refresher: Refresher) -> str:
     """The same in one line, for ``systemctl status``."""
     sources = ", ".join(source.name + (" (LOST)" if source.lost else "") for source in view.sources)
     when = time.strftime("%H:%M:%S", time.localtime(max(refresher.looks)))
     return f"{sum(folders_by_source(view).values())} folders from {sources}; last looked at {when}"
-
-
-def empty_folders(tree: Directory) -> int:
-    """How many folders of a source are known to hold no file."""
-    leaves = (entry for _, directory in directories_of(tree) for entry in directory.entries.values())
-    return sum(1 for leaf in leaves if isinstance(leaf, Leaf) and leaf.is_empty)
 
 
 def folders_by_source(view: View) -> Counter[int]:

@@ -28,6 +28,7 @@ from mmirrorfs.source.crawl import BATCH, CONTROL, HEADER, LISTS, Plan, Word
 from mmirrorfs.source.lists import Read
 from mmirrorfs.source.marker import Met
 from mmirrorfs.source.pace import threaded
+from mmirrorfs.text import fields
 
 log = logging.getLogger(__name__)
 
@@ -116,9 +117,16 @@ class Crawl:
         """Crawl, and again whenever that is asked for. Until cancelled."""
         while True:
             self._again = trio.Event()
+            started = time.monotonic()
             with trio.CancelScope() as self._scope:
                 self._state = await self._crawled()
+                self._log(time.monotonic() - started)
             await self._again.wait()
+
+    def _log(self, took: float) -> None:
+        about = fields("crawl", source=self._name, state=self._state, entries=self._entries, took=took)
+        what = (self._name, self._state, self._directories, self._entries, took)
+        log.info("source %s was read ahead (%s): %d directories, %d entries in %.1f s", *what, extra=about)
 
     async def _crawled(self) -> str:
         """One crawl, with as many children as it takes; returns how it ended."""

@@ -15,3 +15,8 @@ def excluded_by(globs: Iterable[str]) -> Excluded:
         return nothing_excluded
     matches = re.compile(whole).match
     return lambda name: matches(name) is not None
+
+
+def excluding(globs: Iterable[str], name: bytes) -> str | None:
+    """The first of the shell patterns that matches a name."""
+    return next((glob for glob in globs if excluded_by([glob])(name)), None)

@@ -13,6 +13,7 @@ Event loop's thread only. Functions raise OSError.
 """
 
 import errno
+import logging
 import os
 from collections.abc import Callable, Collection
 
@@ -32,6 +33,9 @@ from mmirrorfs.source.singles import Answer
 from mmirrorfs.source.source import ABSENT, PAUSE, Source, SourceLost
 from mmirrorfs.source.values import Value
 from mmirrorfs.source.walks import join
+from mmirrorfs.text import printable
+
+log = logging.getLogger(__name__)
 
 BRIEFLY = 0.3
 """Seconds that is waited for what a directory above the depth can do without."""
@@ -252,6 +256,8 @@ class Fetch:
         if not fresh or (listing is not None and listing.taken > asked):  # the whole directory was looked at meanwhile
             return None
         now = self._freshness.clock()
+        there = "there" if found is not None else "not there"
+        log.debug("source %s: %s is %s", self.source.name, printable(join(directory, name)), there)
         self.known.amend(directory, name, found, now, asked)
         return Answer(found, now)
 
@@ -284,8 +290,10 @@ class Fetch:
         try:
             for one, listing in await self.source.run(self._looked_at, path, self.known.listing(path), ahead, tell):
                 self.known.offer(one, listing)
+                log.debug("source %s: %s read ahead, %d entries", self.source.name, printable(one), len(listing))
         except OSError as error:
             under_way.error = error
+            self.source.failed(path, error)
         finally:
             self._over(path, under_way)
 
@@ -306,6 +314,8 @@ class Fetch:
 
     def _looked(self, path: bytes, listing: Listing, told: Told | None, under_way: _Look) -> None:
         self.known.apply(path, listing, told)
+        self.source.failures.clear(path)
+        log.debug("source %s: %s read, %d entries", self.source.name, printable(path) or "/", len(listing))
         under_way.listing = listing
         self._over(path, under_way)
 

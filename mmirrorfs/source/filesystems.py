@@ -38,10 +38,11 @@ def _parsed(line: bytes) -> Mount:
     fields, _, rest = line.partition(b" - ")
     number, _, device, _, where, *_ = fields.split(b" ")
     kind, what, *_ = rest.split(b" ")
-    return Mount(int(number), device.decode(), _unescaped(where), kind, _unescaped(what))
+    return Mount(int(number), device.decode(), unescaped(where), kind, unescaped(what))
 
 
-def _unescaped(text: bytes) -> bytes:
+def unescaped(text: bytes) -> bytes:
+    """A field of mountinfo or fstab as it is meant."""
     return re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), text)
 
 

@@ -22,6 +22,8 @@ from typing import Generic, TypeVar, TypeVarTuple
 
 import trio
 
+from mmirrorfs.text import fields
+
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -99,13 +101,15 @@ class _Turn(Generic[T]):
 
 
 class Pace:
-    """How one source is asked, and how it answers."""
+    """How one source, which is called ``name`` in the log, is asked, and how it answers."""
 
-    def __init__(self, threads: int = THREADS, clock: Callable[[], float] = perf_counter) -> None:
+    def __init__(self, threads: int = THREADS, clock: Callable[[], float] = perf_counter, name: str = "") -> None:
         self._limiter = trio.CapacityLimiter(threads)
         self._clock = clock
-        self._under_way: set[object] = set()
+        self._under_way: dict[object, float] = {}
         self._answered = 0.0
+        self._name = name
+        self._told_hung = False
 
     @property
     def busy(self) -> bool:
@@ -117,16 +121,31 @@ class Pace:
         """Seconds for which an answer may still be waited for; 0 where the source hangs (rule 3)."""
         if not self._under_way:
             return HUNG
-        return max(0.0, self._answered + HUNG - self._clock())
+        left = max(0.0, self._answered + HUNG - self._clock())
+        if not left and not self._told_hung:
+            self._told_hung = True
+            about = fields("hung", source=self._name)
+            log.info("source %s has not answered for %.0f s", self._name, HUNG, extra=about)
+        return left
 
     @property
     def hung(self) -> bool:
         """Rule 3."""
         return not self.patience
 
+    def waits(self) -> list[float]:
+        """For how many seconds each call that is under way has been waited for, the longest first."""
+        now = self._clock()
+        return sorted((now - begun for begun in list(self._under_way.values())), reverse=True)
+
     def answered(self) -> None:
         """The source has answered: for calls that ask it many things before they return. Any thread may call this."""
-        self._answered = self._clock()
+        last, self._answered = self._answered, self._clock()
+        if self._told_hung:
+            self._told_hung = False
+            waited = self._answered - last
+            about = fields("answers", source=self._name, seconds=round(waited, 3))
+            log.info("source %s answers again, after %.1f s", self._name, waited, extra=about)
 
     async def in_thread(self, call: Callable[[], T], limiter: trio.CapacityLimiter | None = None) -> T:
         """Call it in one of the source's threads; a cancelled caller leaves the thread to itself."""
@@ -148,11 +167,11 @@ class Pace:
         turn = object()
         if not self._under_way:
             self.answered()
-        self._under_way.add(turn)  # one step under the interpreter's lock, as a count would not be
+        self._under_way[turn] = self._clock()  # one step under the interpreter's lock, as a count would not be
         try:
             return call()
         finally:
-            self._under_way.discard(turn)
+            self._under_way.pop(turn, None)
             self.answered()
 
     def close(self, fd: int, local: bool) -> None:

@@ -292,7 +292,7 @@ class Scanner:
         if old is not None and old.errno == code and old.attr.stamp == own.stamp:
             return old
         log.warning("%s cannot be listed: %s", printable(self._reader.root + b"/" + visit.path), os.strerror(code))
-        return Directory(own, {}, errno=code)
+        return Directory(own, {}, since=time.monotonic(), errno=code)
 
 
 def _equal(old: Directory, new: Directory) -> bool:

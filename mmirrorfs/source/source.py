@@ -22,10 +22,11 @@ import trio
 
 from mmirrorfs.attributes import Attributes
 from mmirrorfs.source.beneath import DIRECTORY, PATH_ONLY, open_beneath
+from mmirrorfs.source.failures import Failures
 from mmirrorfs.source.filesystems import Locality
 from mmirrorfs.source.mountid import unique_id
 from mmirrorfs.source.pace import Pace, beside
-from mmirrorfs.source.reader import Excluded, Reader, nothing_excluded
+from mmirrorfs.source.reader import Excluded, NotAFile, Reader, nothing_excluded
 from mmirrorfs.source.scan import Scanner
 from mmirrorfs.source.search import Progress
 from mmirrorfs.source.watch import Watch
@@ -91,9 +92,10 @@ class Source:
         self.root = os.path.realpath(self.path)
         self.locality = Locality(self.root)
         self.is_local: Callable[[bytes], bool] = self.locality.of if local is None else lambda path: local
-        self.pace = Pace()
+        self.pace = Pace(name=name)
         self.watch = Watch()
         self.skip_empty = skip_empty
+        self.failures = Failures(self.root)
         self.reader = Reader(self.root, excluded, follow, self._answered, self.watch.mark)
         self.lost: str | None = None
         self.told_lost = False
@@ -226,20 +228,29 @@ class Source:
             self.lost = lost.reason
             raise
 
+    def failed(self, path: bytes, error: OSError) -> None:
+        """Take note of what could not be read, if that tells of it and not of us, or of what is gone."""
+        if error.errno not in ABSENT | SHORTAGE and not isinstance(error, SourceLost | NotAFile):
+            self.failures.note(path, error)
+
     async def open_content(self, path: bytes) -> tuple[int, Attributes]:
         """A descriptor to read a regular file with, and its attributes. Raises OSError as ``run``, and NotAFile.
 
         From memory where that will do. What arrives when nobody waits for it any more is closed.
         """
         try:
-            return self.cached(self.reader.open_content, path)
-        except BlockingIOError:
-            pass
-        try:
-            return await self.pace.owned(partial(self._asked, self.reader.open_content, path), _close)
+            try:
+                found = self.cached(self.reader.open_content, path)
+            except BlockingIOError:
+                found = await self.pace.owned(partial(self._asked, self.reader.open_content, path), _close)
         except SourceLost as lost:
             self.lost = lost.reason
             raise
+        except OSError as error:
+            self.failed(path, error)
+            raise
+        self.failures.clear(path)
+        return found
 
     async def within(self, seconds: float, call: Callable[[*A], T], *args: *A) -> T:
         """The same with a bound: TimeoutError after ``seconds``, or at once while the source hangs."""

@@ -21,6 +21,15 @@ def directories_of(tree: Directory) -> Iterator[tuple[bytes, Directory]]:
                 waiting.append((join(path, name), entry))
 
 
+def directory_at(tree: Directory, path: bytes) -> Directory | None:
+    """The directory above the depth that is at a path."""
+    found: Directory | None = tree
+    for name in path.split(b"/") if path else ():
+        entry = found.entries.get(name) if found is not None else None
+        found = entry if isinstance(entry, Directory) else None
+    return found
+
+
 def differing(before: Directory, after: Directory) -> Iterator[tuple[bytes, Directory | None, Directory | None]]:
     """The directories above the depth that are not the same values in both trees."""
     waiting: list[tuple[bytes, Directory | None, Directory | None]] = [(b"", before, after)]

@@ -29,13 +29,13 @@ class Extras:
             raise failure(errno.ENODATA)
         node = self._view.inodes.node(ino)
         if name.startswith(PREFIX):
-            return self._label(node, name[len(PREFIX) :])
+            return await self._label(node, name[len(PREFIX) :])
         source, inner, merged = self._winner(node)
         return await self._view.fetch[source.rank].value(inner, name, briefly=merged)
 
-    def _label(self, node: Node, name: bytes) -> bytes:
+    async def _label(self, node: Node, name: bytes) -> bytes:
         """What the view says of itself: no source has a say in that."""
-        value = self._labels.get(node, name)
+        value = await self._labels.explained(node) if name == b"explain" else self._labels.get(node, name)
         if value is None:
             raise failure(errno.ENODATA)
         return value

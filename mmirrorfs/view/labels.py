@@ -2,16 +2,18 @@
 
 ``user.mmirrorfs.source`` (the source's name), ``.path`` (the real path), ``.shadowed`` (what it hides) and ``.skipped``
 (what of that would have won, were it not empty) on everything, one a line where there are several, and ``.role``
-(merged, folder, loose or inside); ``.status`` and ``.identity`` on the root. None of them is listed, so that copying
-tools do not copy them. Answered from memory; event loop's thread only.
+(merged, folder, loose or inside); ``.explain`` has all of that, and why, as JSON; ``.status`` and ``.identity`` are on
+the root. None of them is listed, so that copying tools do not copy them. Answered from memory, but for ``.explain``;
+event loop's thread only.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from mmirrorfs.attributes import DIR
+from mmirrorfs.merge.explain import Claim, Place, place_of
 from mmirrorfs.source.walks import join
-from mmirrorfs.tree import Leaf, Merged, Rank
+from mmirrorfs.tree import Merged, Rank
 from mmirrorfs.view.nodes import FileNode, MergedNode, Node
 from mmirrorfs.view.view import View
 
@@ -19,12 +21,25 @@ PREFIX = b"user.mmirrorfs."
 
 
 class Labels:
-    """The attributes of one view. ``identity`` tells views apart; ``status`` gives what monitoring asks for."""
+    """The attributes of one view. ``identity`` tells views apart; ``status`` gives what monitoring asks for, and
+    ``explain`` why something is at a path of the view.
+    """
 
-    def __init__(self, view: View, identity: str = "", status: Callable[[], dict[str, object]] = dict) -> None:
+    def __init__(
+        self,
+        view: View,
+        identity: str = "",
+        status: Callable[[], dict[str, object]] = dict,
+        explain: Callable[[bytes], Awaitable[dict[str, object]]] | None = None,
+    ) -> None:
         self._view = view
         self._identity = identity
         self._status = status
+        self._explain = explain
+
+    async def explained(self, node: Node) -> bytes | None:
+        """The value of ``.explain``: the sources are asked, for a moment."""
+        return json.dumps(await self._explain(node.path)).encode() if self._explain is not None else None
 
     def get(self, node: Node, name: bytes) -> bytes | None:
         """The value of one of our attributes (without PREFIX); None where the node has none of that name."""
@@ -39,9 +54,9 @@ class Labels:
         if name == b"role":
             return _role(node)
         if name == b"shadowed":
-            return b"\n".join(self._real(rank, path) for rank, path, _ in self._shadowed(node)) or None
+            return self._paths(place.hidden) if (place := self._place(node)) is not None else None
         if name == b"skipped":
-            return b"\n".join(self._real(rank, path) for rank, path, skipped in self._shadowed(node) if skipped) or None
+            return self._paths(place.skipped) if (place := self._place(node)) is not None else None
         return None
 
     def _real(self, rank: Rank, path: bytes) -> bytes:
@@ -55,33 +70,14 @@ class Labels:
         assert isinstance(node, FileNode)
         return [(node.source.rank, node.inner)]
 
-    def _shadowed(self, node: Node) -> list[tuple[Rank, bytes, bool]]:
-        """What the folder, or the loose file, that the node is or lies in takes the place of, and whether that is a
-        folder that was skipped, being empty.
-        """
-        found: Merged | Leaf | None = self._view.inodes.index
-        place: MergedNode | None = self._view.inodes.root
-        for name in node.path.split(b"/") if node.path else ():
-            if not isinstance(found, Merged) or place is None:
-                break
-            child = found.children.get(name)
-            if isinstance(child, Leaf):
-                return self._beside(found, place, name, child)
-            inner = self._view.inodes.child(place, name, child) if child is not None else None
-            found, place = child, inner if isinstance(inner, MergedNode) else None
-        return []
+    def _place(self, node: Node) -> Place | None:
+        """Where in the index it is, or the folder that it lies in; None where that is gone."""
+        inodes = self._view.inodes
+        place = place_of(inodes.index, inodes.order, self._view.pairing, node.path)
+        return None if place.rest and isinstance(place.found, Merged) else place
 
-    def _beside(self, above: Merged, place: MergedNode, name: bytes, leaf: Leaf) -> list[tuple[Rank, bytes, bool]]:
-        """The entries of other sources that were paired with it, in the view's order."""
-        group = next(group for group in self._view.pairing(above.inputs, place.path) if group[0] == name)
-        own = group[2] or [name] * len(above.inputs)
-        order, found = self._view.inodes.order, list[tuple[Rank, bytes, bool]]()
-        for number, rank in enumerate(order):
-            entry = group[1][rank]
-            if entry is not None and rank != leaf.source:
-                skipped = isinstance(entry, Leaf) and entry.is_empty and leaf.source in order[number:]
-                found.append((rank, join(place.path_in(rank), own[rank] or name), skipped))
-        return found
+    def _paths(self, claims: Iterable[Claim]) -> bytes | None:
+        return b"\n".join(self._real(claim.rank, claim.path) for claim in claims) or None
 
 
 def _role(node: Node) -> bytes:
