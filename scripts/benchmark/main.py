@@ -5,18 +5,21 @@ import contextlib
 import json
 import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 
-from benchmark import figures, knowing, library, peers, scale
+from benchmark import docs, figures, knowing, library, peers, runs, scale, wakeups
 from benchmark.crew import BenchmarkError
 from benchmark.machine import machine, versions
 from benchmark.options import parse
 from benchmark.place import Stopped, workplace
 from benchmark.rounds import Plan, Sample, samples
-from benchmark.runs import RUNS
+from benchmark.words import words
 
 Report = dict[str, object]
+INCOMPLETE = "INCOMPLETE"
+"""The line of the header that says why not all was measured."""
 
 COLD = {
     "mount": "the first run on a fresh mount: nothing in the mount's own caches (of the file that is read they are "
@@ -29,8 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run it; returns the exit code."""
     options = parse(arguments)
     try:
-        if options.cold == "disk" and not scale.can_drop():
-            raise BenchmarkError("--cold disk: only root can have the kernel forget what it read")
+        _check(options)
         with workplace(options.directory) as place:
             (_knowing if options.knowing else _scale if options.scale else _compare)(options, place)
     except (BenchmarkError, OSError) as error:
@@ -40,6 +42,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"bench: {stop}", file=sys.stderr)
         return stop.code
     return 0
+
+
+def _check(options: argparse.Namespace) -> None:
+    """What would be found out too late. Raises BenchmarkError, OSError."""
+    if options.cold == "disk" and not scale.can_drop():
+        raise BenchmarkError("--cold disk: only root can have the kernel forget what it read")
+    if options.docs:
+        docs.check(options.docs)
+    if options.json:
+        open(options.json, "a").close()
 
 
 def _say() -> Callable[[str], None]:
@@ -53,53 +65,69 @@ def _say() -> Callable[[str], None]:
 @contextlib.contextmanager
 def _shown(options: argparse.Namespace, header: dict[str, str], show: Callable[[], Report]) -> Iterator[None]:
     """Show what was measured when the block ends; marked as incomplete where it ends early."""
-    stopped: BaseException | None = None
     try:
         yield
-    except (Stopped, BenchmarkError) as error:
-        stopped = error
-        header["INCOMPLETE"] = str(error)
+    except BaseException as error:
+        header[INCOMPLETE] = str(error) or type(error).__name__
         raise
     finally:
-        if stopped is not None or sys.exc_info()[0] is None:
-            _say()("")
-            _print_header(header)
-            report = {"incomplete": stopped is not None, "header": header, **show()}
-            sys.stdout.flush()
-            if options.json:
-                with open(options.json, "w") as file:
-                    json.dump(report, file, indent=1)
+        _say()("")
+        _print_header(header)
+        report = {"incomplete": INCOMPLETE in header, "header": header, **show()}
+        sys.stdout.flush()
+        if options.json:
+            with open(options.json, "w") as file:
+                json.dump(report, file, indent=1)
 
 
 def _compare(options: argparse.Namespace, place: str) -> None:
     say = _say()
     header = machine(place)
+    conditions = wakeups.conditions(options.wake_ups)
+    header["wake-ups"] = "; ".join(map(str, conditions))
     say("making the library")
     size = library.Size(options.artists, options.albums, options.files, options.file_kib << 10, options.large_mib << 20)
     made = library.make(place, size)
     say("trying the peers")
     wanted = [peer for peer in peers.everybody(options.fast_path == "on") if peer.name in (peers.OURS, *options.peers)]
     present, left_out = peers.available(wanted, made, place)
-    header.update(versions(present))
+    possible, not_possible = runs.available([run for run in runs.RUNS if run.name in options.only], place)
+    left_out.update(not_possible)
+    programs = {peer.program: peer.version for peer in present if peer.program}
+    header.update(versions({**programs, **{run.name: run.version for run in possible if run.version}}))
     header["library"] = _described(made)
     header["cold"] = COLD[options.cold]
+    header["caches run out"] = f"in {options.idle} s without a request"
     header["crawl"] = "over before each run" if options.crawl == "over" else "under way in the first run on each mount"
     header["request loop"] = "polls first" if options.fast_path == "on" else "plain (--fast-path off)"
-    header["rounds"] = str(options.rounds)
     header.update({f"left out: {name}": why for name, why in left_out.items()})
-    runs = [run for run in RUNS if run.name in options.only]
-    plan = Plan(runs, present, options.rounds, options.cold == "disk", options.crawl == "over", place)
     taken: list[Sample] = []
-
-    def show() -> Report:
-        rows = list(figures.rows(taken))
-        print(figures.markdown(rows) if options.markdown else figures.table(rows))
-        print("\nours/peer: times, within each round, the median of the rounds; below 1 mmirrorfs is the faster one.")
-        return {"left_out": left_out, "rows": [asdict(row) for row in rows]}
-
-    with _shown(options, header, show):
-        for sample in samples(plan, made, say):
+    disk, settled = options.cold == "disk", options.crawl == "over"
+    plan = Plan(possible, present, conditions, options.rounds, options.within, disk, settled, options.idle, place)
+    with (
+        _shown(options, header, lambda: _show_rows(options, header, left_out, taken)),
+        wakeups.changing(conditions, say) as bring_about,
+        contextlib.closing(samples(plan, made, bring_about, say)) as measured,
+    ):
+        for sample in measured:
             taken.append(sample)
+            header["rounds"] = str(sample.round + 1)
+
+
+def _show_rows(
+    options: argparse.Namespace, header: dict[str, str], left_out: dict[str, str], taken: Sequence[Sample]
+) -> Report:
+    rows = list(figures.rows(taken))
+    for condition in dict.fromkeys(row.condition for row in rows):
+        print(f"Wake-ups {condition}\n\n{figures.table([row for row in rows if row.condition == condition])}\n")
+    print("ours/peer: times, within each round, the median of the rounds; below 1 mmirrorfs is the faster one.")
+    for title, lines in words(rows):
+        print(f"\n{title}:")
+        for line in lines:
+            print(textwrap.fill(line, 118, initial_indent="  ", subsequent_indent="    "))
+    if options.docs and INCOMPLETE not in header:
+        docs.write(options.docs, header, rows)
+    return {"left_out": left_out, "rows": [asdict(row) for row in rows]}
 
 
 def _described(made: library.Library) -> str:
@@ -128,7 +156,7 @@ def _knowing(options: argparse.Namespace, place: str) -> None:
 def _scale(options: argparse.Namespace, place: str) -> None:
     say = _say()
     header = machine(place)
-    header.update(versions([]))
+    header.update(versions({}))
     header["cold"] = "after drop_caches 2" if scale.can_drop() else "left out: only root can have the kernel forget"
     header["rounds"] = str(options.rounds)
     scales: list[scale.Scale] = []

@@ -23,9 +23,9 @@ TUNED = (
     "cache.files=auto-full,category.search=ff,cache.attr=60,cache.entry=60,cache.negative_entry=60,cache.readdir=true"
 )
 
-OURS = "mmirrorfs"
-OPTIONAL = ("mmirrorfs-plain",)
-"""Measured only when asked for by name."""
+OURS, FLOOR, TUNED_PEER, BARE = "mmirrorfs", "floor", "mergerfs-tuned", "bare"
+DEFAULT = (FLOOR, TUNED_PEER, BARE)
+"""Measured beside ours where nobody asks for others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +57,18 @@ View = contextlib.AbstractContextManager[Subject]
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """``view(library, place)`` makes a fresh view in ``place``; ``program`` is what must be installed for it."""
+    """``view(library, place)`` makes a fresh view in ``place``; ``program`` is what must be installed for it.
+
+    ``unites`` says that it shows both sources, and reads from them what it is asked for; ``starts``, that the time
+    until it can be used is of interest.
+    """
 
     name: str
     view: Callable[[Library, str], View]
     program: str | None = None
     version: Sequence[str] = field(default=())
+    unites: bool = True
+    starts: bool = True
 
 
 _numbers = itertools.count()
@@ -137,6 +143,11 @@ def _bindfs(library: Library, place: str) -> View:
     return mounted(["bindfs", library.first, "MOUNTPOINT"], place, library.alone, {})
 
 
+def _floor(library: Library, place: str) -> View:
+    command = [sys.executable, "-m", "benchmark.floor", library.first, library.second, "MOUNTPOINT"]
+    return mounted(command, place, library.both, {})
+
+
 @contextlib.contextmanager
 def _symlinks(library: Library, place: str) -> Iterator[Subject]:
     """What a script would make: a directory for each artist, and in it a link to each folder's winner."""
@@ -168,12 +179,13 @@ def everybody(fast_path: bool) -> tuple[Peer, ...]:
     return (
         Peer(OURS, _ours(plain=not fast_path)),
         Peer("mmirrorfs-plain", _ours(plain=True)),
+        Peer(FLOOR, _floor, unites=False, starts=False),
+        Peer(TUNED_PEER, _union("mergerfs", "-o", TUNED, sources), "mergerfs", ("mergerfs", "-V")),
         Peer("mergerfs", _union("mergerfs", sources), "mergerfs", ("mergerfs", "-V")),
-        Peer("mergerfs-tuned", _union("mergerfs", "-o", TUNED, sources), "mergerfs"),
         Peer("unionfs-fuse", _union("unionfs-fuse", "FIRST=RO:SECOND=RO"), "unionfs-fuse", ("unionfs-fuse", "-V")),
-        Peer("bindfs", _bindfs, "bindfs", ("bindfs", "-V")),
+        Peer("bindfs", _bindfs, "bindfs", ("bindfs", "-V"), unites=False),
         Peer("symlinks", _symlinks),
-        Peer("bare", _bare),
+        Peer(BARE, _bare, unites=False, starts=False),
     )
 
 

@@ -1,6 +1,6 @@
 """The worker that looks from the inside: builds and refreshes an index as the product does, without a mount.
 
-The only place of the benchmark that imports mmirrorfs. Speaks as worker.py does.
+With floor.py the only place of the benchmark that imports mmirrorfs. Speaks as worker.py does.
 """
 
 import os

@@ -1,24 +1,29 @@
-"""The rounds: in each, every run is made with every peer in turn, on a fresh mount, first cold and then warm."""
+"""The rounds: in each, every run is made with every peer in turn, on a fresh mount, under each condition."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+import contextlib
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from benchmark.crew import BenchmarkError, Crew
 from benchmark.kernel import drop_caches
 from benchmark.library import LARGE, Library, read_through
 from benchmark.peers import Peer, Subject
-from benchmark.runs import Run
+from benchmark.runs import COLD, Run
+from benchmark.wakeups import Condition
 
-COLD, WARM = "cold", "warm"
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One measurement: ``amount`` entries, MB or mounts took ``seconds``, and the daemon ``cpu`` seconds of its time.
+    """One measurement: ``amount`` of what the run counts took ``seconds``, and the daemon ``cpu`` seconds of its time.
 
-    ``memory`` is the most, in bytes, that the daemon ever had; both are None where there is none.
+    ``condition`` is its name. ``memory`` is the most, in bytes, that the daemon ever had; both are None where there is
+    none.
     """
 
+    condition: str
     run: str
     state: str
     peer: str
@@ -32,58 +37,159 @@ class Sample:
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What to measure, how often, and where. ``disk`` has the kernel forget everything before each cold run,
-    ``settled`` has each view at rest before its first.
+    ``settled`` has each view at rest before its first. ``idle`` is how many seconds a mount lies idle before what comes
+    late. There are fewer rounds than ``rounds`` where the next one would not end ``within`` so many seconds.
     """
 
     runs: Sequence[Run]
     peers: Sequence[Peer]
+    conditions: Sequence[Condition]
     rounds: int
+    within: float
     disk: bool
     settled: bool
+    idle: float
     place: str
 
 
-def samples(plan: Plan, library: Library, say: Callable[[str], None]) -> Iterator[Sample]:
-    """Measure. The order of the peers is another one in each round and run. Raises BenchmarkError."""
-    step, steps = 0, plan.rounds * len(plan.runs) * len(plan.peers)
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One run with one peer under one condition, in one round."""
+
+    round: int
+    condition: Condition
+    run: Run
+    peer: Peer
+
+    def __str__(self) -> str:
+        return f"wake-ups {self.condition.name}: {self.run.title}: {self.peer.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A step under way: the view is there, and the workers are ready."""
+
+    plan: Plan
+    step: Step
+    subject: Subject
+    crew: Crew | None
+
+    def measured(self, states: Sequence[str]) -> Iterator[Sample]:
+        """Measure once for each state. Raises BenchmarkError."""
+        for state in states:
+            if state == COLD and self.plan.disk and self.crew is not None:
+                drop_caches(3)
+            before = self.subject.daemon.cpu() if self.subject.daemon is not None else None
+            seconds, amount = self._ran()
+            yield self._sample(state, seconds, amount, before)
+
+    def _ran(self) -> tuple[float, float]:
+        if self.crew is None:
+            assert self.subject.seconds is not None
+            return self.subject.seconds, 1
+        seconds, amount = self.crew.run()
+        if self.step.run.whole and amount != self.subject.contents.entries:
+            raise BenchmarkError(f"{amount:.0f} entries were found, not {self.subject.contents.entries}")
+        return seconds, amount
+
+    def _sample(self, state: str, seconds: float, amount: float, before: float | None) -> Sample:
+        step, daemon = self.step, self.subject.daemon
+        sample = Sample(
+            step.condition.name, step.run.name, state, step.peer.name, step.round, seconds, amount, None, None
+        )
+        if daemon is None or before is None:
+            return sample
+        return replace(sample, cpu=daemon.cpu() - (before if self.crew else 0), memory=daemon.memory("VmHWM"))
+
+
+def samples(
+    plan: Plan, library: Library, bring_about: Callable[[Condition], None], say: Say
+) -> Generator[Sample, None, None]:
+    """Measure; ``bring_about`` changes the condition. Raises BenchmarkError.
+
+    What has a late state is begun first in each round, and the other runs fill the time that its mounts lie idle.
+    """
+    started = time.monotonic()
     for number in range(plan.rounds):
+        if number and (time.monotonic() - started) * (number + 1) / number > plan.within:
+            return
+        yield from _round(plan, number, library, bring_about, say)
+
+
+def _round(
+    plan: Plan, number: int, library: Library, bring_about: Callable[[Condition], None], say: Say
+) -> Iterator[Sample]:
+    late, others = list(_steps(plan, number, True)), list(_steps(plan, number, False))
+    progress = _Progress(bring_about, say, 2 * len(late) + len(others))
+    with contextlib.ExitStack() as stack:
+        idle: list[tuple[Session, float]] = []
+        for step in late:
+            with progress.at(step):
+                session = stack.enter_context(_session(plan, step, library))
+                yield from session.measured(step.run.states)
+                idle.append((session, time.monotonic() + plan.idle))
+        for step in others:
+            with progress.at(step), _session(plan, step, library) as session:
+                yield from session.measured(step.run.states)
+        for session, until in idle:
+            if (seconds := until - time.monotonic()) > 0:
+                say(f"waiting {seconds:.0f} s, for caches to run out")
+                time.sleep(seconds)
+            with progress.at(session.step):
+                yield from session.measured([session.step.run.late or ""])
+
+
+def _steps(plan: Plan, number: int, late: bool) -> Iterator[Step]:
+    """Of one round. The order of peers and conditions is another one in each round and run."""
+    for condition in plan.conditions[:: -1 if number % 2 else 1]:
         for position, run in enumerate(plan.runs):
-            turn = (number + position) % len(plan.peers)
-            for peer in [*plan.peers[turn:], *plan.peers[:turn]]:
-                step += 1
-                say(f"{step} of {steps}: round {number + 1} of {plan.rounds}: {run.title}: {peer.name}")
-                try:
-                    yield from _measured(plan, run, peer, number, library)
-                except BenchmarkError as error:
-                    raise BenchmarkError(f"{run.name}, {peer.name}: {error}") from error
+            if (run.late is not None) == late:
+                turn = (number + position) % len(plan.peers)
+                for peer in [*plan.peers[turn:], *plan.peers[:turn]]:
+                    if _fits(run, peer):
+                        yield Step(number, condition, run, peer)
 
 
-def _measured(plan: Plan, run: Run, peer: Peer, number: int, library: Library) -> Iterator[Sample]:
-    if run.per == "MB" and not plan.disk:
-        read_through(f"{library.first}/{LARGE}")
-    with peer.view(library, plan.place) as subject:
+def _fits(run: Run, peer: Peer) -> bool:
+    return (peer.starts or run.jobs is not None) and (peer.unites or run.stage is None)
+
+
+@contextlib.contextmanager
+def _session(plan: Plan, step: Step, library: Library) -> Iterator[Session]:
+    run = step.run
+    with contextlib.ExitStack() as stack:
+        if run.stage is not None:
+            library = stack.enter_context(run.stage(library, plan.place))
+        if run.per == "MB" and not plan.disk:
+            read_through(f"{library.first}/{LARGE}")
+        subject = stack.enter_context(step.peer.view(library, plan.place))
         if run.jobs is None:
-            if subject.seconds is not None:
-                cpu, memory = _cpu(subject), _memory(subject)
-                yield Sample(run.name, COLD, peer.name, number, subject.seconds, 1, cpu, memory)
+            yield Session(plan, step, subject, None)
             return
         if plan.settled:
             subject.settle()
-        with Crew(run.jobs(subject, library)) as crew:
-            for state in (COLD, WARM):
-                if state == COLD and plan.disk:
-                    drop_caches(3)
-                before = _cpu(subject)
-                seconds, amount = crew.run()
-                if run.whole and amount != subject.contents.entries:
-                    raise BenchmarkError(f"{amount:.0f} entries were found, not {subject.contents.entries}")
-                cpu = None if before is None else (_cpu(subject) or 0) - before
-                yield Sample(run.name, state, peer.name, number, seconds, amount, cpu, _memory(subject))
+        crew = stack.enter_context(Crew(run.jobs(subject, library), run.worker))
+        yield Session(plan, step, subject, crew)
 
 
-def _cpu(subject: Subject) -> float | None:
-    return subject.daemon.cpu() if subject.daemon is not None else None
+class _Progress:
+    """Says which step it is at, and how long the rest of the round may take; sees to its condition."""
 
+    def __init__(self, bring_about: Callable[[Condition], None], say: Say, steps: int) -> None:
+        self._bring_about = bring_about
+        self._say, self._steps = say, steps
+        self._done, self._started = 0, time.monotonic()
 
-def _memory(subject: Subject) -> int | None:
-    return subject.daemon.memory("VmHWM") if subject.daemon is not None else None
+    @contextlib.contextmanager
+    def at(self, step: Step) -> Iterator[None]:
+        left = ""
+        if self._done:
+            seconds = (time.monotonic() - self._started) / self._done * (self._steps - self._done)
+            left = f", about {int(seconds) // 60}:{int(seconds) % 60:02} left"
+        self._say(f"round {step.round + 1}, {self._done + 1} of {self._steps}{left}: {step}")
+        self._bring_about(step.condition)
+        try:
+            yield
+        except BenchmarkError as error:
+            raise BenchmarkError(f"{step.run.name}, {step.peer.name}: {error}") from error
+        self._done += 1

@@ -2,15 +2,21 @@
 
 It reads a job (one line of JSON), prepares, says that it is ready, and then works once for each further line.
 Each answer is one line of JSON; ``start`` and ``end`` are of the monotonic clock, in ns, which all processes share.
-Standard library only, so that it starts without a site-packages; only the kinds of work are here, no judgement.
+Standard library only (but for mutagen), so that it starts without a site-packages; only the kinds of work are here, no
+judgement.
 """
 
 import ctypes
+import importlib
+import itertools
 import json
 import os
 import signal
+import socket
 import stat
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 
@@ -19,6 +25,7 @@ Work = Callable[[], Result]
 
 TAG = 4096
 """Bytes of a file that a tag scan reads."""
+DAY = 86400
 
 
 def walk(top: str, follow: bool, part: int, parts: int) -> Work:
@@ -45,18 +52,24 @@ def walk(top: str, follow: bool, part: int, parts: int) -> Work:
     return work
 
 
-def tags(paths: list[str]) -> Work:
-    """Open each file, read its beginning, close it."""
+def tags(paths: list[str], prepared: bool = False) -> Work:
+    """Open each file, read its beginning, close it; where ``prepared``, once before anybody counts."""
 
     def work() -> Result:
         for path in paths:
-            descriptor = os.open(path, os.O_RDONLY)
-            if not os.read(descriptor, TAG):
-                raise ValueError(f"{path} is empty")
-            os.close(descriptor)
+            _beginning(path)
         return {"amount": len(paths)}
 
+    if prepared:
+        work()
     return work
+
+
+def _beginning(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    if not os.read(descriptor, TAG):
+        raise ValueError(f"{path} is empty")
+    os.close(descriptor)
 
 
 def read(path: str, block: int, offsets: list[int], forget: bool) -> Work:
@@ -150,8 +163,138 @@ def pauses(path: str) -> Work:
     return work
 
 
+def command(words: list[str], lines: int, amount: int) -> Work:
+    """Run a program, its start included, and see that it prints so many lines."""
+
+    def work() -> Result:
+        printed = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=True).stdout
+        if printed.count(b"\n") != lines:
+            raise ValueError(f"{words[0]} printed {printed.count(10)} lines, not {lines}")
+        return {"amount": amount}
+
+    return work
+
+
+def mutagen(paths: list[str], tag: str, value: str) -> Work:
+    """Read all tags of each file, as taggers that are written in Python do."""
+    read = importlib.import_module("mutagen").File
+
+    def work() -> Result:
+        for path in paths:
+            if read(path)[tag] != [value]:
+                raise ValueError(f"{path}: {tag} is not {value}")
+        return {"amount": len(paths)}
+
+    return work
+
+
+def mpd(top: str, place: str, songs: int) -> Work:
+    """Have MPD rescan the whole, and then update it each further time.
+
+    The view is a link in MPD's music directory, which was empty when MPD read it at its start.
+    """
+    directory = tempfile.mkdtemp(prefix="mpd-", dir=place)
+    os.mkdir(f"{directory}/music")
+    address = f"@{os.path.basename(place)}-{os.path.basename(directory)}"
+    lines = [f'music_directory "{directory}/music"', f'bind_to_address "{address}"', f'db_file "{directory}/database"']
+    lines += [f'log_file "{directory}/log"', f'connection_timeout "{DAY}"', 'auto_update "no"']
+    lines += ['audio_output {\n type "null"\n name "nothing"\n}']
+    null = subprocess.DEVNULL
+    with open(f"{directory}/mpd.conf", "w") as file:
+        file.write("\n".join(lines) + "\n")
+    server = subprocess.Popen(["mpd", "--no-daemon", f"{directory}/mpd.conf"], stdin=null, stderr=null)
+    connection, deadline = socket.socket(socket.AF_UNIX), time.monotonic() + 20
+    while connection.connect_ex("\0" + address[1:]):
+        if server.poll() is not None or time.monotonic() > deadline:
+            raise ValueError(f"mpd does not listen; its log is\n{_text(f'{directory}/log')}")
+        time.sleep(0.01)
+    stream = connection.makefile("rw", newline="\n")
+    stream.readline()
+
+    def said(order: str) -> dict[str, str]:
+        stream.write(order + "\n")
+        stream.flush()
+        answer = {}
+        while (line := stream.readline()) != "OK\n":
+            if not line or line.startswith("ACK"):
+                raise ValueError(f"mpd: {order}: {line.strip() or 'it has ended'}")
+            name, _, answer[name] = line.rstrip("\n").partition(": ")
+        return answer
+
+    def until_done() -> None:
+        while "updating_db" in said("status"):
+            said("idle update")
+
+    until_done()
+    os.symlink(top, f"{directory}/music/view")
+    orders = itertools.chain(["rescan"], itertools.repeat("update"))
+
+    def work() -> Result:
+        said(next(orders))
+        until_done()
+        if (found := int(said("stats")["songs"])) != songs:
+            raise ValueError(f"mpd has {found} songs, not {songs}; its log is\n{_text(f'{directory}/log')}")
+        return {"amount": songs}
+
+    return work
+
+
+def _text(path: str) -> str:
+    with open(path) as file:
+        return file.read()[-2000:]
+
+
+def beside(fast: list[str], slow: list[str], count: int) -> Work:
+    """Open, read and close cached files ``count`` times; each second time another process reads slow ones meanwhile.
+
+    The longest that one of them took is what counts.
+    """
+    for path in fast:
+        _beginning(path)
+    others = itertools.cycle((False, True))
+
+    def work() -> Result:
+        reader = _reader(slow) if next(others) else None
+        try:
+            longest, last = 0.0, time.perf_counter()
+            for path in itertools.islice(itertools.cycle(fast), count):
+                _beginning(path)
+                now = time.perf_counter()
+                longest, last = max(longest, now - last), now
+            if reader is not None and os.waitpid(reader, os.WNOHANG) != (0, 0):
+                reader = None
+                raise ValueError("the slow files cannot be read")
+        finally:
+            if reader is not None:
+                os.kill(reader, signal.SIGKILL)
+                os.waitpid(reader, 0)
+        return {"amount": 1, "seconds": longest}
+
+    return work
+
+
+def _reader(paths: list[str]) -> int:
+    """A process that reads these files, whole, again and again, and has begun; its id."""
+    begun, begins = os.pipe()
+    if child := os.fork():
+        os.close(begins)
+        os.read(begun, 1)
+        os.close(begun)
+        return child
+    try:
+        for number, path in enumerate(itertools.cycle(paths)):
+            if number == 1:
+                os.write(begins, b".")
+            with open(path, "rb", buffering=0) as file:
+                while file.read(1 << 16):
+                    pass
+    finally:
+        os._exit(1)
+
+
 KINDS: dict[str, Callable[..., Work]] = {
-    kind.__name__: kind for kind in (walk, tags, read, missing, usable, latency, listing, pauses)
+    kind.__name__: kind
+    for kind in (walk, tags, read, missing, usable, latency, listing, pauses, command, mutagen, mpd, beside)
 }
 
 
