@@ -182,8 +182,8 @@ class Listing:
         return zip(self.names(), (packed[at : at + size] for at in range(0, len(packed), size)), strict=True)
 
     def folders_after(self, name: bytes, most: int) -> list[bytes]:
-        """Up to ``most`` names of directories that come after one that is in it; none where it is not."""
-        position = self._position(name, self._places())
+        """The directories among ``most`` entries after one; from the first on after b"", none where it is not there."""
+        position = self._position(name, self._places()) if name else -1
         if position is None:
             return []
         return [name for name, attr in self.entries(position + 1, most) if attr.kind == DIR]

@@ -2,7 +2,6 @@
 
 import contextlib
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,22 +10,12 @@ import pytest
 from tests.support.disks import disk
 from tests.support.fresh import REFRESH, shows
 from tests.support.mounts import mounted
-from tests.support.nfs import Network, network
+from tests.support.nfs import Network, needs_ganesha, network
 from tests.support.songs import winners
 from tests.support.trees import Tree, grow, stamps
 from tests.support.users import needs_root
 
-PROGRAMS = ("ganesha.nfsd", "rpcbind", "nfs-ls", "nfs-cat", "nfs-cp", "ip", "unshare", "nsenter")
-
-pytestmark = [
-    pytest.mark.mount,
-    pytest.mark.clients,
-    needs_root,
-    pytest.mark.skipif(
-        not all(map(shutil.which, PROGRAMS)) or not list(Path("/usr/lib").glob("*/ganesha/libfsalvfs.so")),
-        reason="NFS-Ganesha is needed: apt install nfs-ganesha nfs-ganesha-vfs libnfs-utils rpcbind iproute2",
-    ),
-]
+pytestmark = [pytest.mark.mount, pytest.mark.clients, needs_root, needs_ganesha]
 
 HIGH: Tree = {
     b"Ann": {

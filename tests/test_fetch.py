@@ -5,6 +5,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import trio.testing
 
 from mmirrorfs.attributes import DIR, FILE, Kind
 from mmirrorfs.listing import Listing, pack
-from mmirrorfs.source.ahead import MOST
+from mmirrorfs.source.ahead import MOST, Ahead
 from mmirrorfs.source.fetch import LARGE, Fetch
 from mmirrorfs.source.known import Known
 from mmirrorfs.source.leaves import Leaves
@@ -290,12 +291,86 @@ async def test_who_asks_for_this_and_that_gets_that_alone(many: None, make: Make
         assert looked_at(asking) == [n]
 
 
-async def test_on_any_other_source_nothing_is_looked_at_that_nobody_asked_for(many: None, make: Make) -> None:
-    asking = make(local=False)
-    for n in range(10):
+async def test_on_any_other_source_the_next_ones_are_looked_at_all_at_once(
+    many: None, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asking, turns, together = make(local=False), list[list[int]](), threading.Barrier(MOST + 1)
+    listed, full = asking.source.reader.open_directory, [b"F%03d" % n for n in range(31, 48)]
+
+    def open_directory(path: bytes) -> int:
+        if path in full:
+            together.wait(10)  # or BrokenBarrierError
+        return listed(path)
+
+    monkeypatch.setattr(asking.source.reader, "open_directory", open_directory)
+    for n in range(60):
         await asking.names(f"F{n:03}")
         await all_threads_done(asking)
-        assert looked_at(asking) == [n]
+        await trio.testing.wait_all_tasks_blocked()
+        turns.append(sorted(looked_at(asking)))
+    windows = [(0, 1), (1, 3), (3, 7), (7, 15), (15, 31), (31, 48), (48, 60)]
+    assert [turn for turn in turns if turn] == [list(range(*window)) for window in windows]
+
+
+async def test_who_comes_for_what_is_looked_at_ahead_waits_for_that_look(many: None, make: Make) -> None:
+    asking = make(local=False)
+    await asking.names("F000")
+    async with trio.open_nursery() as nursery:
+        for n in range(1, 60):
+            nursery.start_soon(asking.names, f"F{n:03}")
+    assert sorted(looked_at(asking)) == list(range(60))
+
+
+async def test_what_is_looked_at_ahead_takes_no_room_from_anything(many: None, root: Path, clock: Clock) -> None:
+    source = sources(root, local=False)[0]
+    known = Known(source.scan(None), Room(3))
+    fetch = Fetch(source, known, lasting(clock), lambda source: None)
+    for n in range(4):
+        await fetch.directory(b"F%03d" % n)
+        with trio.fail_after(10):
+            while source.pace.busy:
+                await trio.sleep(0.001)
+        await trio.testing.wait_all_tasks_blocked()
+    assert list(known.listings.below) == [b"F001", b"F002", b"F003"]
+
+
+async def test_a_walk_goes_on_in_the_next_directory_above(root: Path) -> None:
+    shutil.rmtree(root)
+    plant(root, {artist: {f"{n}": {"x": ""} for n in range(5)} for artist in "ABCDEFGH"})
+    source = sources(root, depth=2)[0]
+    known = Known(source.scan(None), Room(1000))
+    ahead = Ahead(known, 2)
+    asked = []
+    for path in [f"{artist}/{n}".encode() for artist in "ABCDEFGH" for n in range(5)]:
+        if known.listings.peek(path) is None:
+            asked.append(path)
+            for one in [path, *ahead.of(path)]:
+                known.apply(one, look(source.reader, one))
+    assert asked == [b"A/0", b"A/1", b"A/3", b"B/2", b"D/0", b"G/1"]
+
+
+async def test_a_directory_above_the_depth_that_was_not_scanned_yet_is_the_scan_s(root: Path) -> None:
+    shutil.rmtree(root)
+    plant(root, {artist: {f"{n}": {} for n in range(5)} for artist in "ABC"})
+    source = sources(root, depth=2)[0]
+    tree = source.scan(None)
+    known = Known(replace(tree, entries={name: tree.entries[name] for name in (b"A", b"C")}), Room(1000))
+    ahead = Ahead(known, 2)
+    found = list[bytes]()
+    for n in (0, 1, 3):
+        found += ahead.of(b"A/%d" % n)
+        for path in [b"A/%d" % n, *found]:
+            known.apply(path, look(source.reader, path))
+    assert b"B" not in found
+    assert b"C/0" in found
+
+
+async def test_folders_that_a_view_does_not_show_are_no_end_of_a_walk(many: None, make: Make) -> None:
+    asking = make(local=False)
+    for n in range(0, 60, 3):
+        await asking.names(f"F{n:03}")
+        await all_threads_done(asking)
+    assert len(looked_at(asking)) > 50
 
 
 async def test_what_cannot_be_looked_at_ahead_is_nobody_s_trouble(many: None, make: Make, root: Path) -> None:
@@ -344,10 +419,10 @@ async def test_a_lost_source_is_not_asked(either: Asking, clock: Clock, root: Pa
     assert either.taken() == []
 
 
-async def test_an_error_inside_a_source_applies_nothing(
+async def test_an_error_that_tells_nothing_leaves_what_was_known(
     either: Asking, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await either.names("A")
+    before = await either.names("A")
     clock.now += KEEP
 
     def failing(path: bytes, cached: bool = False) -> int:
@@ -357,8 +432,10 @@ async def test_an_error_inside_a_source_applies_nothing(
     for name in ("open_directory", "stat"):
         monkeypatch.setattr(either.source.reader, name, failing)
     for _ in range(2):
-        assert await either.code("A/03") == errno.EIO
+        assert (await either.size("A/03"), await either.names("A")) == (3, before)
         assert await either.code("A/none") == errno.EIO
+        with pytest.raises(OSError, match="Input/output error"):
+            await either.names("B")
     monkeypatch.setattr(either.source.reader, "stat", stat)
     assert (await either.size("A/03"), either.losses) == (3, [])
 

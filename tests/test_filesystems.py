@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mmirrorfs.source import filesystems
-from mmirrorfs.source.filesystems import Mount, is_local, mount_at, mount_under, mounts, parents
+from mmirrorfs.source.filesystems import Locality, Mount, is_local, mount_at, mount_under, mounts, parents
 
 TABLE = rb"""21 1 259:2 / / rw,relatime shared:1 - ext4 /dev/nvme0n1p2 rw
 30 21 0:26 / /tmp rw,nosuid shared:5 master:2 - tmpfs tmpfs rw
@@ -15,6 +15,7 @@ TABLE = rb"""21 1 259:2 / / rw,relatime shared:1 - ext4 /dev/nvme0n1p2 rw
 45 44 8:2 / /mnt/usb rw - exfat /dev/sdb1 rw
 46 21 0:50 / /mnt/view ro,nosuid,nodev - fuse.mmirrorfs high:low ro
 47 21 0:51 / /mnt/nas2 rw - cifs  rw
+48 21 0:52 / /mnt/volume rw - fuse.glusterfs there:/volume rw
 """
 
 
@@ -73,11 +74,28 @@ def test_the_mount_that_holds_a_path_is_found(path: bytes, where: bytes) -> None
         (b"/mnt/nas/flac", False),
         (b"/mnt/nas2", False),
         (b"/mnt/view", False),
+        (b"/mnt/volume/flac", False),
         (b"/mnt/with space\ttab\\slash/x", False),
     ],
 )
 def test_network_and_fuse_filesystems_are_not_local(path: bytes, local: bool) -> None:
     assert is_local(path) is local
+
+
+@pytest.mark.usefixtures("_table")
+@pytest.mark.parametrize(
+    ("root", "stable"),
+    [
+        (b"/music", True),
+        (b"/mnt/volume/flac", True),
+        (b"/mnt/nas/flac", False),
+        (b"/mnt/with space\ttab\\slash", False),
+    ],
+)
+def test_inode_numbers_are_believed_on_local_filesystems_and_where_they_are_known_to_stay(
+    root: bytes, stable: bool
+) -> None:
+    assert Locality(root).stable is stable
 
 
 @pytest.mark.usefixtures("_table")

@@ -62,6 +62,20 @@ def test_who_asks_a_hung_source_gets_an_error_in_time(place: Path, what: str) ->
         poll(lambda: os.stat(view.mountpoint / "A/track").st_size == 5000, "an answer")
 
 
+def test_what_is_known_is_shown_before_anybody_gives_up(place: Path) -> None:
+    with view_of(place, "all", f"--timeout={TIMEOUT}", "--refresh=1") as (net, view):
+        track = view.mountpoint / "A/track"
+        names, size = os.listdir(track.parent), os.stat(track).st_size
+        net.hang()
+        for _ in range(5):
+            until = time.monotonic() + 0.6  # by then it is too old to be told without asking
+            poll(lambda until=until: time.monotonic() > until, "that")  # type: ignore[misc]
+            assert Asked(lambda: (os.listdir(track.parent), os.stat(track).st_size)).answer(20) == (names, size)
+        gives_up(track.read_bytes)
+        net.go_on()
+        poll(lambda: track.read_bytes() == b"t" * 5000, "the bytes")
+
+
 def test_reads_and_opens_that_are_given_up_leave_no_descriptor(place: Path) -> None:
     with view_of(place, "all", f"--timeout={TIMEOUT}") as (net, view):
         track = view.mountpoint / "A/track"

@@ -194,7 +194,7 @@ def test_a_folder_made_while_its_source_is_slow_is_never_shown_with_other_attrib
                 return False
             return True
 
-        poll(there, "the folder", 25)
+        poll(there, "the folder", 40)
         assert seen == {(stat.S_IFDIR | 0o510, 1234, 4321)}
         net.slow(0)
 

@@ -14,6 +14,7 @@ import pytest
 from tests.support.fresh import Observer, becomes, observer
 from tests.support.held import crawled
 from tests.support.mounts import View, mounted
+from tests.support.polling import poll
 from tests.support.trees import grow
 from tests.support.users import NOBODY
 from tests.support.watched import HOURLY, KINDS, source
@@ -103,3 +104,19 @@ def hot(eyes: Observer, view: View, order: list[Path], missing: list[str]) -> No
     assert not eyes.differences(view.mountpoint, order, DEPTH)
     for name in missing:
         assert not eyes.exists(view.mountpoint / name)
+
+
+@pytest.mark.parametrize("album", ["Ann/New", "Ann/New/sub"])
+def test_an_empty_directory_that_is_made_anew_is_another_though_it_has_the_same_number(place: Path, album: str) -> None:
+    high, low, view = grow(place / "high", {b"Ann": {}}), grow(place / "low", LOW), place / "view"
+    made = high / album
+    with mounted(view, high, low, depth=2, options=[HOURLY]), observer() as eyes:
+        for turn in range(5):
+            made.mkdir(parents=True)
+            poll(lambda: eyes.exists(view / album) and eyes.names(view / album) == [], "an empty directory")
+            made.rmdir()
+            made.mkdir()
+            (made / "track").touch()
+            poll(lambda: eyes.names(view / album) == ["track"], f"what is in another directory, turn {turn}")
+            shutil.rmtree(high / "Ann/New")
+            poll(lambda: not eyes.exists(view / "Ann/New"), "nothing")

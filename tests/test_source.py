@@ -1,11 +1,13 @@
 """One source: when it is lost and when it is not, and when its word is taken."""
 
 import errno
+import math
 import os
 import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -286,6 +288,25 @@ def test_no_such_file_is_not_believed_at_once_of_a_root_that_is_gone(source: Sou
         source.cached(source.stat_several, b"", [b"A", b"B"])
 
 
+def test_a_root_that_cannot_be_asked_whether_it_may_be_entered_says_why(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """access(2) is answered by the source, too, and os.access tells no error."""
+    stat = os.stat
+
+    def failing(path: bytes | str, **words: Any) -> os.stat_result:  # noqa: ANN401  # os.stat's own
+        if path == b".":
+            raise OSError(errno.EHOSTDOWN, os.strerror(errno.EHOSTDOWN))
+        return stat(path, **words)
+
+    monkeypatch.setattr(os, "access", lambda *args, **words: False)
+    with pytest.raises(SourceLost, match="Permission denied"):
+        source.check_root()
+    monkeypatch.setattr(os, "stat", failing)
+    with pytest.raises(SourceLost, match="Host is down"):
+        source.check_root()
+
+
 # Slow, and hung
 
 
@@ -318,7 +339,42 @@ async def test_a_source_that_hangs_is_not_waited_for_where_something_else_will_d
         otherwise[0] = None
         gate.set()
     autojump_clock.autojump_threshold = float("inf")
+    while source.pace.busy:
+        await trio.lowlevel.checkpoint()
+    await trio.testing.wait_all_tasks_blocked()
     assert await source.patiently(lambda: "as it was", slow) == ("at last", True)
+
+
+@pytest.mark.parametrize("limit", [math.inf, 1.0], ids=["hangs", "answers others"])
+async def test_what_was_waited_for_long_enough_is_not_asked_for_again_meanwhile(root: Path, limit: float) -> None:
+    source, gate, now, asked = sources(root, local=False)[0], threading.Event(), [1000.0], list[str]()
+    source.pace = Pace(clock=lambda: now[0], limit=limit)
+
+    def slow(name: str) -> str:
+        asked.append(name)
+        gate.wait()
+        return "now"
+
+    async def ask(name: str) -> tuple[str, bool]:
+        now[0] += 0.1
+        return await source.patiently(lambda: "as it was", slow, name)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask, "one")
+        await trio.testing.wait_all_tasks_blocked()
+        now[0] += HUNG
+    for _ in range(3):
+        assert await ask("one") == ("as it was", False)
+    assert asked == ["one"]
+    if limit == math.inf:
+        for name in ("two", "three"):  # one is asked to find out whether the source answers again
+            assert await ask(name) == ("as it was", False)
+        assert asked == ["one", "two"]
+    gate.set()
+    while source.pace.busy:
+        await trio.lowlevel.checkpoint()
+    await trio.testing.wait_all_tasks_blocked()
+    assert await ask("one") == ("now", True)
 
 
 def test_an_idle_source_holds_no_descriptor(source: Source, root: Path) -> None:

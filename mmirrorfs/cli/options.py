@@ -153,7 +153,8 @@ OPTIONS: tuple[Decorator, ...] = (
     ),
     _option(
         _LOOK, "--timeout", type=_Seconds(), default=0.0, metavar="SECONDS", show_default=True,
-        help="Give up on a source that does not answer, with an I/O error; 0: wait, as for a disk.",
+        help="Give up on a source that does not answer, with an I/O error, or after half of it show what is known; "
+        "0: wait, as for a disk.",
     ),
     _option(
         _LOOK, "--on-change", metavar="COMMAND",

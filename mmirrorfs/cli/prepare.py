@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import math
 import os
 import sys
 import threading
@@ -40,8 +41,11 @@ def plans(settings: Settings) -> list[Plan]:
 
 
 def open_sources(settings: Settings) -> list[Source]:
-    """The sources as they are now. The views share them until their processes part."""
-    excluded = excluded_by(settings.excludes)
+    """The sources as they are now. The views share them until their processes part.
+
+    Who has waited for half of ``--timeout`` gets what is known, so that only what is not known fails by it.
+    """
+    excluded, limit = excluded_by(settings.excludes), settings.timeout / 2 or math.inf
     try:
         return [
             Source(
@@ -52,6 +56,7 @@ def open_sources(settings: Settings) -> list[Source]:
                 excluded,
                 settings.follow,
                 skip_empty=settings.skip_empty,
+                limit=limit,
             )
             for rank, source in enumerate(settings.sources)
         ]

@@ -4,7 +4,8 @@ Rule 1: the first report after a quiet time is acted on at once; a flood is gath
 after a pause that grows with the time that the look took.
 Rule 2: what was reported is not told as known any longer, until it was looked at.
 Rule 3: where reports were lost, or the mark itself, everything is polled again until it is proved: one way for all.
-Rule 4: a directory that appears is looked at too, so that what is in it is reported from then on.
+Rule 4: a directory that appears is looked at too, so that what is in it is reported from then on. Where the one above
+the depth that it is in is polled, a scan tells of it, and of known ones whose times moved.
 
 A task for each source, on the event loop.
 """
@@ -16,13 +17,16 @@ from functools import partial
 
 import trio
 
+from mmirrorfs.attributes import DIR, Attributes
+from mmirrorfs.difference import differences
+from mmirrorfs.listing import EMPTY, Listing
 from mmirrorfs.source.events import CREATE, DELETE, IGNORED, MOVED_FROM, MOVED_TO, ONDIR, OVERFLOW, UNMOUNT, Event
-from mmirrorfs.source.fetch import Fetch
+from mmirrorfs.source.fetch import LARGE, Fetch
 from mmirrorfs.source.freshness import NEVER
-from mmirrorfs.source.pace import threaded
+from mmirrorfs.source.pace import beside, threaded
 from mmirrorfs.source.source import ABSENT, Source
 from mmirrorfs.source.trust import ALL
-from mmirrorfs.source.walks import join
+from mmirrorfs.source.walks import differing, join
 from mmirrorfs.text import printable
 
 log = logging.getLogger(__name__)
@@ -70,6 +74,7 @@ class Listener:
         self._hinted: dict[bytes, float] = {}
         self._due: dict[bytes, float] = {}
         self._names: dict[bytes, set[bytes]] = {}
+        self._tree = fetch.known.tree
         self._rested: dict[bytes, float] = {}
         self._something = trio.Event()
         self._is_deaf = False
@@ -180,12 +185,40 @@ class Listener:
             await trio.sleep(BREAK)
 
     def scanned(self) -> None:
-        """The source was scanned: rule 4, for what was hinted at."""
+        """The source was scanned: rule 4, for what was hinted at, and for what is polled."""
         if missed := self._known.folders.missed():
             self._hint(self._source, missed)
         hinted, self._hinted = self._hinted, {}
         for directory, since in hinted.items():
             self._fill_in(directory, since)
+        before, self._tree = self._tree, self._known.tree
+        polled = [
+            (path, old.listing if old is not None else EMPTY, new.listing)
+            for path, old, new in differing(before, self._tree)
+            if new is not None and not new.listing.key
+        ]
+        if polled:
+            beside(self._take_polled, polled)
+
+    async def _take_polled(self, polled: list[tuple[bytes, Listing, Listing]]) -> None:
+        """Directories above the depth have other names in them, or others' times. Of large ones in a thread."""
+        for directory, old, new in polled:
+            compare = partial(differences, old, new)
+            found = await threaded(compare) if len(new) >= LARGE else compare()
+            for start in range(0, len(found), LARGE):
+                await trio.lowlevel.checkpoint()
+                for one in found[start : start + LARGE]:
+                    self._changed(join(directory, one.name), one.before, one.after)
+
+    def _changed(self, path: bytes, before: Attributes | None, after: Attributes | None) -> None:
+        """Something at the depth is new, or another. Not by its number: that may have been given out anew."""
+        if after is None or after.kind != DIR or path in self._known.listings.above:
+            return
+        if self._known.listings.peek(path) is None:
+            if self._fill and before is None:
+                self._ask(path, ALL, self._clock())
+        elif before is not None and before.is_known and before.stamp[2:] != after.stamp[2:]:
+            self._known.trust.miss(path, self._clock())
 
     # Looking
 

@@ -4,9 +4,9 @@ Rule 1: what is fresh is not asked for. What is in memory is asked on the event 
 Rule 2: who asks waits, for as long as the source takes: slow is neither hung nor lost. While it hangs (``source.pace``)
 what was last known answers; what never was is waited for.
 Rule 3: a lost source is not asked. What was known of it answers: a name that was not in the listing is absent, what
-was never listed is an I/O error.
-Rule 4: a local source is asked for whole directories, and, where one after the other is wanted, for the next ones in
-the same call: who lists one album lists its neighbours next. On any other source a name is asked for by itself.
+was never listed is an I/O error. An error that tells nothing of what was asked for (FAILING) is no news either.
+Rule 4: where one directory after the other is wanted, the next ones are looked at too: on a local source in the same
+call, on any other all at once. A local source is asked for whole directories; on any other a name is asked for alone.
 Rule 5: an access list that cannot be had is an error, never "none": that would open what it closes.
 
 Event loop's thread only. Functions raise OSError.
@@ -23,14 +23,14 @@ from mmirrorfs.attributes import Attributes
 from mmirrorfs.difference import Told, differences
 from mmirrorfs.listing import Listing
 from mmirrorfs.source.access import Access
-from mmirrorfs.source.ahead import Ahead
+from mmirrorfs.source.ahead import MOST, Ahead
 from mmirrorfs.source.freshness import Freshness
 from mmirrorfs.source.known import Known
 from mmirrorfs.source.lists import PREFIX
 from mmirrorfs.source.look import look
 from mmirrorfs.source.pace import beside
 from mmirrorfs.source.singles import Answer
-from mmirrorfs.source.source import ABSENT, PAUSE, Source, SourceLost
+from mmirrorfs.source.source import ABSENT, FAILING, Source, SourceLost
 from mmirrorfs.source.values import Value
 from mmirrorfs.source.walks import join
 from mmirrorfs.text import printable
@@ -49,9 +49,13 @@ def failure(code: int) -> OSError:
 
 
 class _Look:
-    """A look at a directory that is under way: when it is over, and what it found or how it failed."""
+    """A look at a directory that is under way: since when, when it is over, and what it found or how it failed.
 
-    def __init__(self) -> None:
+    What is looked at ``ahead`` of those who ask takes no room from anything.
+    """
+
+    def __init__(self, since: float, ahead: bool = False) -> None:
+        self.since, self.ahead = since, ahead
         self.over = trio.Event()
         self.listing: Listing | None = None
         self.error: OSError | None = None
@@ -73,7 +77,7 @@ class Fetch:
         self._report_lost = report_lost
         self._looks: dict[bytes, _Look] = {}
         self._access = Access(known, source.reader.walls)
-        self._ahead = Ahead(known)
+        self._ahead = Ahead(known, source.depth)
 
     # Inside folders: who asks waits
 
@@ -241,8 +245,7 @@ class Fetch:
     async def _prove_by_itself(self, directory: bytes, name: bytes, answer: Answer | None) -> Answer | None:
         source = self.source
         known = answer.attr if answer is not None else None  # an old listing proves no absence
-        found: Attributes | None = None
-        asked = self._freshness.clock()
+        found, asked = None, self._freshness.clock()
         try:
             found, fresh = await source.patiently(lambda: known, source.reader.stat, join(directory, name))
         except SourceLost:
@@ -262,31 +265,41 @@ class Fetch:
         return Answer(found, now)
 
     async def _look(self, path: bytes) -> Listing | None:
-        """Have a directory looked at; all who want the same one wait for one look. None where it hangs, or is lost."""
-        under_way = self._looks.get(path)
-        if under_way is None:
-            under_way = self._looks[path] = _Look()
-            beside(self._run, path, under_way)
-        pace = self.source.pace
+        """Have a directory looked at, once for all who want it. None if what is known will have to do, or if lost."""
+        pace, known = self.source.pace, self.known.listing
+        if pace.rests and path not in self._looks and known(path) is not None:
+            return None
+        under_way = self._looks.get(path) or self._begin(path)
         while not under_way.over.is_set():
-            with trio.move_on_after(pace.patience or PAUSE):
-                await under_way.over.wait()
-            if not under_way.over.is_set() and pace.hung and self.known.listing(path) is not None:
+            if pace.is_enough(under_way.since) and known(path) is not None:
                 return None
-        if isinstance(under_way.error, SourceLost):
+            with trio.move_on_after(pace.pause(under_way.since)):
+                await under_way.over.wait()
+        error = under_way.error
+        if isinstance(error, SourceLost):
             self._report_lost(self.source)
-        elif under_way.error is not None:
-            raise under_way.error
+        elif error is not None and (error.errno not in FAILING or known(path) is None):
+            raise error
         return under_way.listing
 
-    async def _run(self, path: bytes, under_way: _Look) -> None:
+    def _begin(self, path: bytes) -> _Look:
+        """Begin to look at a directory, and at those that come next (rule 4)."""
+        local, ahead, now = self.source.is_local(path), self._ahead.of(path), self.source.pace.now
+        under_way = self._looks[path] = _Look(now)
+        beside(self._run, path, ahead if local else [], under_way)
+        for one in ahead if not local else []:
+            if one not in self._looks and len(self._looks) <= MOST:
+                self._looks[one] = _Look(now, ahead=True)
+                beside(self._run, one, [], self._looks[one])
+        return under_way
+
+    async def _run(self, path: bytes, ahead: list[bytes], under_way: _Look) -> None:
         """One look, in a thread: the first answer is told as soon as it is there, those beside it when all are."""
         token = trio.lowlevel.current_trio_token()
 
         def tell(listing: Listing, told: Told | None) -> None:
             token.run_sync_soon(self._looked, path, listing, told, under_way)
 
-        ahead = self._ahead.of(path) if self.source.is_local(path) else []
         try:
             for one, listing in await self.source.run(self._looked_at, path, self.known.listing(path), ahead, tell):
                 self.known.offer(one, listing)
@@ -307,13 +320,16 @@ class Fetch:
         found: list[tuple[bytes, Listing]] = []
         for one in ahead:
             try:
-                found.append((one, look(reader, one, asks=True)))
+                found.append((one, look(reader, one, local=True)))
             except OSError:  # whoever asks for it will be told
                 break
         return found
 
     def _looked(self, path: bytes, listing: Listing, told: Told | None, under_way: _Look) -> None:
-        self.known.apply(path, listing, told)
+        if under_way.ahead:
+            self.known.offer(path, listing)
+        else:
+            self.known.apply(path, listing, told)
         self.source.failures.clear(path)
         log.debug("source %s: %s read, %d entries", self.source.name, printable(path) or "/", len(listing))
         under_way.listing = listing

@@ -14,6 +14,10 @@ LOCAL = frozenset(
 )
 """Types that answer from this machine's own disk or memory; all others are asked in threads only."""
 
+STABLE = LOCAL | {b"fuse.glusterfs"}
+"""Types whose inode numbers are a directory's own for as long as it is there, so that one that was renamed is known by
+them; others give out numbers anew, or make them from paths."""
+
 VIEW_TYPE = b"fuse.mmirrorfs"
 
 
@@ -75,8 +79,8 @@ class Locality:
 
     def __init__(self, root: bytes) -> None:
         self._root = root
-        self.whole = False
-        """Whether the root's own filesystem is local."""
+        self.whole = self.stable = False
+        """Whether the root's own filesystem is local, and whether its inode numbers are stable."""
         self._inside: dict[bytes, bool] = {}
         self._mounts: list[Mount] = []
         self.update()
@@ -86,6 +90,7 @@ class Locality:
         prefix = self._root.rstrip(b"/") + b"/"
         holding, inside = mount_under(self._root), [mount for mount in mounts() if mount.where.startswith(prefix)]
         self.whole = holding is not None and holding.type in LOCAL
+        self.stable = holding is not None and holding.type in STABLE
         self._inside = {mount.where[len(prefix) :]: mount.type in LOCAL for mount in inside}
         before, self._mounts = self._mounts, [*inside, *([holding] if holding is not None else [])]
         return before != self._mounts

@@ -153,7 +153,7 @@ class Known:
         for name, answer in last.items():
             self.amend(path, name, *answer)
         self._shrink(path)
-        self._tell(path, changes)
+        self._tell(path, changes, listing.taken)
 
     def offer(self, path: bytes, listing: Listing) -> bool:
         """The same for what nobody asked for: it takes no room from anything, and returns whether there was some."""
@@ -186,7 +186,7 @@ class Known:
         elif attr is not None:
             self._check_inner(directory, [(name, attr)], when if asked is None else asked)
         if before is not None and is_news(before.attr, attr):
-            self._tell(directory, [Difference(name, before.attr, attr)])
+            self._tell(directory, [Difference(name, before.attr, attr)], when)
 
     def take_back(self, directory: bytes, name: bytes) -> None:
         """What was proved of one name while the directory was looked at: the look may have been the later one."""
@@ -211,7 +211,7 @@ class Known:
         """Everything above the depth was looked at."""
         before, self.tree = self.tree, tree
         gone, come = dict[bytes, Inode](), dict[bytes, Inode]()
-        changed: list[tuple[bytes, list[Difference]]] = []
+        changed: list[tuple[bytes, list[Difference], float]] = []
         for path, old, new in differing(before, tree):
             for folder in self.folders.update(path, old, new):  # or it would take over as it was: empty
                 for directory in self.listings.subtree(folder):
@@ -225,8 +225,8 @@ class Known:
                 if old is None or is_news(old.attr, new.attr):
                     self.used -= self._values.forget([path])
                 last = self._last_of(path, new.listing)
-                changes = self._changes(path, new.listing, None)
-                changed += [(path, [one for one in changes if one.before is not None and one.after is not None])]
+                changes = [one for one in self._changes(path, new.listing, None) if one.before and one.after]
+                changed.append((path, changes, new.listing.taken))
                 self.listings.put(path, new.listing, True)
                 self.trust.settle(path, new.listing.taken)
                 self.trust.arrive(path, new.listing)
@@ -237,9 +237,9 @@ class Known:
             come.update(inodes_of(path, new))
             come.update(untold(path, new.listing, gone) if new is not None else ())
         self._settle(gone, come)
-        for path, changes in changed:
+        for path, changes, when in changed:
             self._check_inner(path, self.listings.above[path].directories(), self.listings.above[path].taken)
-            self._tell(path, changes)
+            self._tell(path, changes, when)
 
     def remove(self, path: bytes, kind: Kind, asked: float, when: float) -> bool:
         """A path was found to lead to nothing of that ``kind``; returns False where that is known better since."""
@@ -318,10 +318,12 @@ class Known:
                 self._singles.add(directory, name, answer, listing)
         self._count_singles(directory, self._singles.weight(directory))
 
-    def _tell(self, directory: bytes, changes: list[Difference]) -> None:
-        """Of what changed no value is known any longer."""
+    def _tell(self, directory: bytes, changes: list[Difference], when: float) -> None:
+        """Of what changed no value is known any longer. A directory may have been made anew, with the same number."""
         if changes:
             self.used -= self._values.forget(join(directory, one.name) for one in changes)
+            for path in self.listings.outdated(directory, changes):
+                self.trust.miss(path, when)
             self._changed(directory, changes)
 
     def _changes(self, path: bytes, listing: Listing, told: Told | None) -> list[Difference]:

@@ -4,6 +4,9 @@ Above the depth they stay; below it the one that was not used for longest comes 
 takes 80 bytes a directory less than an ordered one. Event loop's thread only; no I/O.
 """
 
+from collections.abc import Iterable, Iterator
+
+from mmirrorfs.difference import Difference
 from mmirrorfs.listing import Listing
 from mmirrorfs.source.keys import Keys
 from mmirrorfs.source.walks import join
@@ -21,6 +24,13 @@ class Listings:
     def polled(self) -> set[bytes]:
         """The directories above the depth whose changes are not reported."""
         return {path for path, listing in self.above.items() if not listing.key}
+
+    def outdated(self, directory: bytes, changes: Iterable[Difference]) -> Iterator[bytes]:
+        """The watched ones that are known with other stamps than they have, by what changed in the one above."""
+        for name, _, after in changes:
+            known = self.below.get(join(directory, name))
+            if known is not None and known.key and after is not None and after.is_known and known.stamp != after.stamp:
+                yield join(directory, name)
 
     def use(self, path: bytes) -> Listing | None:
         """One that somebody asks for."""

@@ -14,12 +14,12 @@ from mmirrorfs.source.lists import Asker, of_entries
 from mmirrorfs.source.reader import CODEC, Reader, nothing_excluded
 
 
-def look(reader: Reader, path: bytes, old: Listing | None = None, asks: bool = False) -> Listing:
-    """The directory as it is now. Where the stamp of ``old`` stands, its names are not read anew: one stat each.
+def look(reader: Reader, path: bytes, old: Listing | None = None, local: bool = False) -> Listing:
+    """The directory as it is now. Its changes are reported from before that on, if they can be. The stamp is taken
+    first, so that a change meanwhile is seen the next time.
 
-    Its changes are reported from before that on, if they can be. The stamp is taken first, so that a change meanwhile
-    is seen the next time. ``asks`` for the access lists of the entries that ``old`` has none of; on a local filesystem
-    only.
+    On a ``local`` filesystem, where the stamp of ``old`` stands, its names are not read anew: one stat each. The access
+    lists of the entries that ``old`` has none of are asked for there, too.
     """
     now, wall = time.monotonic(), time.time_ns()
     reader.walls.see(now, wall)
@@ -27,12 +27,12 @@ def look(reader: Reader, path: bytes, old: Listing | None = None, asks: bool = F
     try:
         key = reader.mark(fd)
         own = reader.shown(os.fstat(fd))
-        if old is not None and old.stands(own.stamp):
+        if local and old is not None and old.stands(own.stamp):
             listing = _looked_at_again(reader, fd, path, old, now)
         else:
             listing = _looked_at(reader, fd, path, old, own, now, wall)
         listing.key = key if listing.settled or not reader.follow else b""  # what links lead to is not reported
-        listing.lists = of_entries(listing, old, reader.walls, Asker(reader, path, fd, own.dev) if asks else None)
+        listing.lists = of_entries(listing, old, reader.walls, Asker(reader, path, fd, own.dev) if local else None)
         return listing
     finally:
         os.close(fd)

@@ -5,7 +5,8 @@ raises BlockingIOError where that would not do. Everything else runs in a thread
 Rule 2: each source has its own threads, so a hung one takes none away from the others.
 Rule 3: slow is not hung. A source hangs when it has been asked something for HUNG seconds and no call has returned in
 that time; it does not hang any longer when any call returns.
-Rule 4: a descriptor is closed on the loop on a local filesystem only: closing a file of a FUSE filesystem asks it to
+Rule 4: what is known answers those who have waited for ``limit`` seconds, whatever the source does meanwhile.
+Rule 5: a descriptor is closed on the loop on a local filesystem only: closing a file of a FUSE filesystem asks it to
 flush, and not even SIGKILL ends the wait for that.
 
 Belongs to the event loop's thread; the calls themselves may run in any.
@@ -13,6 +14,7 @@ Belongs to the event loop's thread; the calls themselves may run in any.
 
 import errno
 import logging
+import math
 import os
 import threading
 from collections.abc import Awaitable, Callable
@@ -31,6 +33,8 @@ A = TypeVarTuple("A")
 
 HUNG = 5.0
 """Seconds without any answer after which a source counts as hung."""
+PAUSE = 0.5
+"""Seconds between looks at whether a source hangs still that has to be waited for."""
 THREADS = 32
 """Threads a source; the kernel has no use for more reads of one disk at once."""
 AGAIN = 1.0
@@ -103,11 +107,18 @@ class _Turn(Generic[T]):
 class Pace:
     """How one source, which is called ``name`` in the log, is asked, and how it answers."""
 
-    def __init__(self, threads: int = THREADS, clock: Callable[[], float] = perf_counter, name: str = "") -> None:
+    def __init__(
+        self,
+        threads: int = THREADS,
+        clock: Callable[[], float] = perf_counter,
+        name: str = "",
+        limit: float = math.inf,
+    ) -> None:
+        self._limit = limit
         self._limiter = trio.CapacityLimiter(threads)
         self._clock = clock
         self._under_way: dict[object, float] = {}
-        self._answered = 0.0
+        self._answered = self._begun = 0.0
         self._name = name
         self._told_hung = False
 
@@ -115,6 +126,25 @@ class Pace:
     def busy(self) -> bool:
         """Whether a thread is asking the source, or waits for it still though nobody else does."""
         return self._limiter.borrowed_tokens > 0
+
+    @property
+    def now(self) -> float:
+        """The time of its clock, in seconds."""
+        return self._clock()
+
+    def pause(self, since: float) -> float:
+        """Seconds after which who has waited ``since`` then looks whether that ``is_enough``."""
+        left = since + self._limit - self._clock()
+        return min(self.patience or PAUSE, left if left > 0 else PAUSE)
+
+    def is_enough(self, since: float) -> bool:
+        """Whether who has waited since then is answered with what is known (rules 3 and 4)."""
+        return self.hung or self._clock() - since >= self._limit
+
+    @property
+    def rests(self) -> bool:
+        """Whether the source hangs, and was asked something not long ago: the next one would only wait behind that."""
+        return self.hung and self._clock() - self._begun < HUNG
 
     @property
     def patience(self) -> float:
@@ -165,6 +195,7 @@ class Pace:
     def _watched(self, call: Callable[[], T]) -> T:
         """In the thread: take note of the call while it is under way."""
         turn = object()
+        self._begun = self._clock()
         if not self._under_way:
             self.answered()
         self._under_way[turn] = self._clock()  # one step under the interpreter's lock, as a count would not be
@@ -175,7 +206,7 @@ class Pace:
             self.answered()
 
     def close(self, fd: int, local: bool) -> None:
-        """Close a descriptor of the source (rule 4). Nobody waits for it. Never raises on any but a local one."""
+        """Close a descriptor of the source (rule 5). Nobody waits for it. Never raises on any but a local one."""
         if local:
             os.close(fd)
         else:

@@ -4,13 +4,14 @@ With the names it takes the attributes of everything that is not itself scanned:
 wait for a source later, and nothing is ever made up. Access lists are taken by every scan but the first, which a mount
 waits for (they double its time): the crawl gives them.
 
-A directory whose (dev, ino, mtime, ctime) did not move keeps its names, so a quiet look costs one stat a
-directory. Clocks are coarse (FAT counts in 2 s, ext4 in ticks): a change right after the listing may leave the
-stamp as it is. So a stamp is trusted only when the listing was made COARSE seconds after the last change that
-it tells of, or after this stamp was first seen (that one survives clock jumps).
+A directory on a local filesystem whose (dev, ino, mtime, ctime) did not move keeps its names, so a quiet look costs
+one stat a directory. On any other the times may stand whatever is in it (seen: rclone has those of its first look,
+mergerfs those of one branch), so it is listed anew. Clocks are coarse (FAT counts in 2 s, ext4 in ticks): a change
+right after the listing may leave the stamp as it is. So a stamp is trusted only when the listing was made COARSE
+seconds after the last change that it tells of, or after this stamp was first seen (that one survives clock jumps).
 
-Iterative, level by level, so that no depth of a tree is too deep for it. Runs in a thread of its own; never
-called from the event loop.
+Iterative, level by level, so that no depth of a tree is too deep for it. Runs in a thread of its own, with others to
+help it where the source is not local and slow (``source.several``); never called from the event loop.
 """
 
 import errno
@@ -27,6 +28,7 @@ from mmirrorfs.source.links import stat_following
 from mmirrorfs.source.lists import Asker, of_entries
 from mmirrorfs.source.reader import CODEC, Reader, nothing_excluded
 from mmirrorfs.source.search import DENIED, GONE, Progress, Search
+from mmirrorfs.source.several import each
 from mmirrorfs.text import printable
 from mmirrorfs.tree import Directory, Entry, Leaf, Rank
 
@@ -109,17 +111,26 @@ class Scanner:
         root = _Visit(b"", b"", old, due=only is None or old is None or b"" in only)
         levels = [[root]]
         while levels[-1]:
-            levels.append([])
-            for visit in levels[-2]:
-                self._look(visit, len(levels) - 1)
-                levels[-1] += visit.below
-                if progress is not None and (self._search is None or visit.below):
-                    progress(len(visit.found.entries) if visit.found else 0)
+            self._look_at_all(levels[-1], len(levels), progress)
+            levels.append([below for visit in levels[-1] for below in visit.below])
         for level in reversed(levels):
             for visit in level:
                 self._share(visit)
         assert root.found is not None
         return root.found
+
+    def _look_at_all(self, visits: list[_Visit], level: int, progress: Progress | None) -> None:
+        """One after the other where the root is local, which never waits for long; several at once where that pays."""
+
+        def look(visit: _Visit) -> None:
+            self._look(visit, level)
+            if progress is not None and (self._search is None or visit.below):
+                progress(len(visit.found.entries) if visit.found else 0)
+
+        if not self._is_local(b""):
+            return each(look, visits)
+        for visit in visits:
+            look(visit)
 
     def _look(self, visit: _Visit, level: int) -> None:
         """Find out what one directory holds: its old names where its stamp stands, a new listing otherwise."""
@@ -144,7 +155,7 @@ class Scanner:
 
     def _unmoved(self, visit: _Visit) -> Directory | None:
         old = visit.old
-        if old is None or not old.settled or old.errno or self._is_wanted(visit.path):
+        if old is None or not old.settled or old.errno or self._is_wanted(visit.path) or not self._is_local(visit.path):
             return None
         whole = self._reader.root + b"/" + visit.path if visit.path else self._reader.root
         if len(whole) < 4000 and not self._reader.follow:

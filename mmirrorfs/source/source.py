@@ -12,6 +12,7 @@ Rule 4: the root is resolved once, when the source is made; no link is followed 
 """
 
 import errno
+import math
 import os
 from collections.abc import Callable, Collection, Container, Iterator
 from contextlib import contextmanager, suppress
@@ -35,24 +36,15 @@ from mmirrorfs.tree import Directory, Rank
 T = TypeVar("T")
 A = TypeVarTuple("A")
 
-DOUBTFUL = frozenset(
-    (
-        errno.ENOENT,
-        errno.EACCES,
-        errno.ENOTDIR,
-        errno.ELOOP,
-        errno.ESTALE,
-        errno.EIO,
-        errno.ENOTCONN,
-        errno.ENODEV,
-        errno.ENXIO,
-    )
-)
-"""Errors that a source gives when it is lost, and also when it is not."""
 ABSENT = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ELOOP))
-"""Those of them that a root which stands where it was leaves no doubt about."""
-PAUSE = 0.5
-"""Seconds between looks at whether a source hangs still that has to be waited for."""
+"""Errors that a root which stands where it was leaves no doubt about."""
+FAILING = frozenset((errno.EIO, errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.EREMOTEIO, errno.ENOTCONN)) | {
+    *(errno.ESHUTDOWN, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH),
+    *(errno.ECONNREFUSED, errno.ECONNRESET, errno.ECONNABORTED),
+}
+"""Errors that tell nothing of what was asked for: what was known of it is known still."""
+DOUBTFUL = ABSENT | FAILING | {errno.EACCES}
+"""Errors that a source gives when it is lost, and also when it is not."""
 SHORTAGE = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM))
 """Errors that tell of us and not of the source."""
 
@@ -66,12 +58,13 @@ class SourceLost(OSError):
 
 
 class Source:
-    """A source tree. ``path`` is what the user gave, ``name`` what it is called in messages, ``rank`` its place.
+    """A source tree. ``path`` is what the user gave, ``name`` what it is called in messages, ``rank`` its place,
+    ``depth`` the level at which its folders are.
 
     ``lost`` is the reason why the source counts as lost, or None. Only whoever refreshes clears it. ``brief`` says that
     the first scan took names and types alone; it is cleared when all is known that is above the depth. ``locality``
-    says which parts of it are local; ``local``, if given, that all of it is or that nothing is. With ``skip_empty`` its
-    folders are searched for files (``source.search``).
+    says which parts of it are local; ``local``, if given, that all of it is or that nothing is. ``stable``: see Known.
+    With ``skip_empty`` its folders are searched for files (``source.search``).
     """
 
     def __init__(
@@ -84,15 +77,18 @@ class Source:
         follow: bool = False,
         local: bool | None = None,
         skip_empty: bool = False,
+        limit: float = math.inf,
     ) -> None:
-        """Raises OSError where the root is missing or cannot be read."""
+        """``limit`` is for ``pace``. Raises OSError where the root is missing or cannot be read."""
         self.rank = rank
         self.name = name
+        self.depth = depth
         self.path = os.path.abspath(path)
         self.root = os.path.realpath(self.path)
         self.locality = Locality(self.root)
         self.is_local: Callable[[bytes], bool] = self.locality.of if local is None else lambda path: local
-        self.pace = Pace(name=name)
+        self.stable = self.locality.stable if local is None else local
+        self.pace = Pace(name=name, limit=limit)
         self.watch = Watch()
         self.skip_empty = skip_empty
         self.failures = Failures(self.root)
@@ -101,6 +97,7 @@ class Source:
         self.told_lost = False
         self.brief = False
         self._names: Container[bytes] = ()
+        self._given_up = set[tuple[object, ...]]()
         with self._opened_root() as fd:
             self._identity = _identity(fd)
             self.mounts = self._unique_ids(fd)
@@ -259,10 +256,15 @@ class Source:
         raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
 
     async def patiently(self, otherwise: Callable[[], T | None], call: Callable[[*A], T], *args: *A) -> tuple[T, bool]:
-        """The same; where the source hangs, what ``otherwise`` returns, if that is not None, and False.
+        """The same; what ``otherwise`` returns, if that is not None, and False, where the source hangs or fails, or was
+        waited for long enough.
 
-        What is asked of a source that hangs and cannot be had otherwise is waited for. Raises OSError as ``run``.
+        What is asked of a source that hangs and cannot be had otherwise is waited for; what can is not asked for again
+        meanwhile. Raises OSError as ``run``.
         """
+        key: tuple[object, ...] = (call, *args)
+        if (key in self._given_up or self.pace.rests) and (last := otherwise()) is not None:
+            return last, False
         answers: list[T | OSError] = []
         answered = trio.Event()
 
@@ -275,17 +277,23 @@ class Source:
             finally:
                 if not answers:  # an error that nobody foresaw: it is logged
                     answers.append(OSError(errno.EIO, os.strerror(errno.EIO)))
+                self._given_up.discard(key)
                 answered.set()
 
         beside(ask)
+        since = self.pace.now
         while not answers:
-            with trio.move_on_after(self.pace.patience or PAUSE):
+            with trio.move_on_after(self.pace.pause(since)):
                 await answered.wait()
-            if not answers and self.pace.hung and (last := otherwise()) is not None:
+            if not answers and self.pace.is_enough(since) and (last := otherwise()) is not None:
+                self._given_up.add(key)
                 return last, False
-        if isinstance(answers[0], OSError):
-            raise answers[0]
-        return answers[0], True
+        error = answers[0]
+        if not isinstance(error, OSError):
+            return error, True
+        if error.errno in FAILING and not isinstance(error, SourceLost) and (last := otherwise()) is not None:
+            return last, False
+        raise error
 
     def stat_several(self, directory: bytes, names: list[bytes], cached: bool = False) -> list[Attributes | OSError]:
         """As the reader's, with rule 2: for ``cached`` and ``run``."""
@@ -335,6 +343,7 @@ def _close(opened: tuple[int, Attributes] | None) -> None:
 def _identity(root: int) -> tuple[int, int]:
     """(dev, ino) of an open root, which may be entered; raises OSError otherwise."""
     if not os.access(b".", os.X_OK, dir_fd=root, effective_ids=True):
+        os.stat(b".", dir_fd=root)  # where it is not the mode that denies it, this fails too, and says why
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     st = os.fstat(root)
     return st.st_dev, st.st_ino

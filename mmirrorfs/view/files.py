@@ -23,7 +23,7 @@ import trio
 from mmirrorfs.attributes import Attributes
 from mmirrorfs.source.reader import attributes
 from mmirrorfs.source.singles import Answer
-from mmirrorfs.source.source import Source
+from mmirrorfs.source.source import Source, SourceLost
 from mmirrorfs.view.nodes import FileNode, Proof
 
 LARGEST = 1 << 20
@@ -56,7 +56,8 @@ class OpenFile:
     local: bool = True
 
     async def attributes(self, otherwise: Callable[[], Attributes | None]) -> tuple[Attributes, bool]:
-        """What is open here, whatever has its name by now, and True; where the source hangs ``otherwise``, and False.
+        """What is open here, whatever has its name by now, and True; ``otherwise``, and False, where the source hangs,
+        fails or is lost.
 
         Raises OSError.
         """
@@ -65,6 +66,10 @@ class OpenFile:
         self.reading += 1
         try:
             return await self.source.patiently(otherwise, _fstat, self.fd)
+        except SourceLost:
+            if (last := otherwise()) is None:
+                raise
+            return last, False
         finally:
             self.read_over()
 

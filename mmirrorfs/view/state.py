@@ -58,7 +58,7 @@ class State:
             send.send_nowait((rank, directory, differences))
 
         known = [
-            Known(tree or EMPTY_DIRECTORY, room, stable=source.local, changed=partial(changed, source.rank))
+            Known(tree or EMPTY_DIRECTORY, room, stable=source.stable, changed=partial(changed, source.rank))
             for source, tree in zip(sources, index.inputs, strict=True)
         ]
         return cls(sources, known, Inodes(sources, order, index), Files(), freshness, pairing, room, changes)

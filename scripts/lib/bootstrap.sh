@@ -14,7 +14,7 @@ TEST_PROGRAMS=(
     ffmpeg:ffmpeg ffprobe:ffmpeg mpd:mpd mpc:mpc losetup:mount fallocate:util-linux ionice:util-linux mount:mount umount:mount stress-ng:stress-ng
     mkfs.ext4:e2fsprogs mkfs.vfat:dosfstools mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs
     mksquashfs:squashfs-tools mkfs.erofs:erofs-utils xorriso:xorriso
-    bindfs:bindfs mergerfs:mergerfs faketime:faketime zsh:zsh fish:fish mandoc:mandoc man:man-db groff:groff
+    bindfs:bindfs mergerfs:mergerfs sshfs:sshfs ssh-keygen:openssh-client rclone:rclone faketime:faketime zsh:zsh fish:fish mandoc:mandoc man:man-db groff:groff
     entr:entr inotifywait:inotify-tools chromium:chromium chromedriver:chromium-driver
     restic:restic borg:borgbackup mutagen-inspect:python3-mutagen mid3v2:python3-mutagen beet:beets sox:sox mpv:mpv
 )
@@ -23,7 +23,8 @@ TEST_PROGRAMS=(
 SERVER_PROGRAMS=(
     systemd-analyze:systemd
     smbd:samba smbclient:smbclient minidlnad:minidlna rpcbind:rpcbind nfs-ls:libnfs-utils nfs-cat:libnfs-utils nfs-cp:libnfs-utils ip:iproute2
-    ganesha.nfsd:$'nfs-ganesha\nnfs-ganesha-vfs'
+    ganesha.nfsd:$'nfs-ganesha\nnfs-ganesha-vfs' sshd:openssh-server
+    glusterd:glusterfs-server gluster:glusterfs-server glusterfs:glusterfs-client mount.glusterfs:glusterfs-client
 )
 
 bootstrap() {

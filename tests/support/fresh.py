@@ -160,12 +160,11 @@ def becomes(eyes: Observer, view: Path, order: Sequence[Path], depth: int, what:
 
 
 @contextmanager
-def observer() -> Iterator[Observer]:
-    """A process that observes, for as long as the block takes."""
+def observer(*prefix: str) -> Iterator[Observer]:
+    """A process that observes, for as long as the block takes. ``prefix`` stands before its command."""
     top = Path(__file__).parents[2]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.support.fresh"], cwd=top, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
+    words, environment = [*prefix, sys.executable, "-m", "tests.support.fresh"], {**os.environ, "PYTHONPATH": str(top)}
+    process = subprocess.Popen(words, cwd=top, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         yield Observer(process)
     finally:

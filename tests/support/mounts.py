@@ -119,7 +119,7 @@ def mounted(
 
 def _in_foreground(words: list[str], mountpoint: Path, log: Path, file: BinaryIO) -> View:
     process = subprocess.Popen(
-        [*words, "-f", "-v"], stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=_journal(file)
+        [*words, "-f", "-v"], stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=journal(file)
     )
     view = View(mountpoint, process.pid, log, process=process)
     holds(lambda: "is mounted" in view.text() or process.poll() is not None, START)
@@ -140,7 +140,7 @@ def _in_background(words: list[str], mountpoint: Path, log: Path, file: BinaryIO
     return view
 
 
-def _journal(file: BinaryIO) -> dict[str, str]:
+def journal(file: BinaryIO) -> dict[str, str]:
     """An environment in which stderr is the journal (systemd.exec(5)): lines are then told with their priority."""
     st = os.fstat(file.fileno())
     return {**os.environ, "JOURNAL_STREAM": f"{st.st_dev}:{st.st_ino}"}

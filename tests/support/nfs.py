@@ -7,6 +7,7 @@ this is a client that opens a file and keeps its handle: it answers each line th
 import contextlib
 import ctypes
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,10 +15,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from tests.support.kernel import TYPE
 from tests.support.servers import serving, unshared
 from tests.support.users import Word, need, run
 
+PROGRAMS = ("ganesha.nfsd", "rpcbind", "nfs-ls", "nfs-cat", "nfs-cp", "ip", "unshare", "nsenter")
+needs_ganesha = pytest.mark.skipif(
+    not all(map(shutil.which, PROGRAMS)) or not list(Path("/usr/lib").glob("*/ganesha/libfsalvfs.so")),
+    reason="NFS-Ganesha is needed: apt install nfs-ganesha nfs-ganesha-vfs libnfs-utils rpcbind iproute2",
+)
 _CONFIGURATION = """NFS_CORE_PARAM {{ Protocols = 3, 4; MNT_Port = 20048; Enable_NLM = false; Enable_RQUOTA = false; }}
 NFSv4 {{ Graceless = true; RecoveryBackend = fs; RecoveryRoot = {place}/recovery; }}
 EXPORT {{ Export_Id = 1; Path = {path}; Pseudo = /music; Protocols = 3, 4; Access_Type = {access};
@@ -65,9 +73,9 @@ class Network:
         return done.returncode, done.stdout + done.stderr
 
     @contextlib.contextmanager
-    def kept(self, view: Path, path: str) -> Iterator["Kept"]:
+    def kept(self, view: Path, path: str, server: str = "127.0.0.1") -> Iterator["Kept"]:
         """A file that is open by NFSv3: for the client that is nothing but its handle."""
-        words = self.words(sys.executable, "-m", "tests.support.nfs", f"nfs://127.0.0.1{view}?version=3", path)
+        words = self.words(sys.executable, "-m", "tests.support.nfs", f"nfs://{server}{view}?version=3", path)
         top = Path(__file__).parents[2]
         with subprocess.Popen(words, cwd=top, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
             try:

@@ -3,7 +3,7 @@
 import contextlib
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,12 +67,17 @@ class Share:
 
     place: Path
     port: int
+    prefix: Sequence[Word] = ()
 
     @property
     def _client(self) -> list[Word]:
         """What runs smbclient, in a connection of its own."""
         where = ["//127.0.0.1/music", f"--port={self.port}", f"--configfile={self.place}/client.conf"]
-        return [need("smbclient"), *where, "--no-pass"]
+        return [*self.prefix, need("smbclient"), *where, "--no-pass"]
+
+    def answers(self) -> bool:
+        """Whether the server does."""
+        return listens(self.port) if not self.prefix else self.say("ls")[0] == 0
 
     @contextlib.contextmanager
     def connected(self) -> Iterator["Client"]:
@@ -112,8 +117,11 @@ class Share:
 
 
 @contextlib.contextmanager
-def shared(place: Path, view: Path, *lines: str, traced: bool = False) -> Iterator[Share]:
-    """Share a view, with more ``lines`` for the share. Where it is ``traced``, the record is ``place / "record"``."""
+def shared(place: Path, view: Path, *lines: str, traced: bool = False, prefix: Sequence[Word] = ()) -> Iterator[Share]:
+    """Share a view, with more ``lines`` for the share. Where it is ``traced``, the record is ``place / "record"``.
+
+    ``prefix`` stands before the commands of server and client.
+    """
     for name in _DIRECTORIES:
         (place / name).mkdir(parents=True)
     port = free_port()
@@ -123,5 +131,6 @@ def shared(place: Path, view: Path, *lines: str, traced: bool = False) -> Iterat
     words: list[Word] = ["smbd", "--foreground", "--no-process-group", "-s", place / "smb.conf"]
     if traced:  # -D: the server is ours to end, not the tracer
         words = ["strace", "-D", "-f", "-y", "-o", place / "record", need("smbd"), *words[1:]]
-    with serving(place, lambda: listens(port), *words):
-        yield Share(place, port)
+    share = Share(place, port, prefix)
+    with serving(place, share.answers, *prefix, *words):
+        yield share
