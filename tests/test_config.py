@@ -235,6 +235,16 @@ def test_a_mountpoint_on_the_command_line_names_one_view(file: Path, asked: list
     assert [source.path for source in asked[3].sources] == [b"a", b"b"]
 
 
+def test_the_outputs_of_a_file_give_way_to_a_mountpoint_and_who_is_preferred(file: Path, asked: list[Settings]) -> None:
+    file.write_text(FILE.partition("[[view]]")[0].partition("[sources]")[0] + "output-high = 'h'\noutput_low = 'l'\n")
+    assert main.run(["--config", str(file), "a", "b", "/mnt/v", "--prefer=low"]) == 0
+    assert main.run(["--config", str(file), "a", str(file.parent)]) == 0
+    assert _views(asked[0]) == [(b"/mnt/v", "low")]
+    assert [prefer for _, prefer in _views(asked[1])] == ["high", "low"]
+    with pytest.raises(Problem, match="--prefer goes with a MOUNTPOINT"):
+        main.run(["--config", str(file), "a", "b", "--prefer=low", "--output-high=x"])
+
+
 def test_one_pattern_may_stand_without_a_list(file: Path, asked: list[Settings]) -> None:
     file.write_text('exclude = "@eaDir"\nignore = " x$"')
     assert main.run(["--config", str(file), "a", "b", "c"]) == 0

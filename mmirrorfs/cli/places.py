@@ -54,7 +54,7 @@ def places(given: dict[str, Any], config: Config | None) -> Places:
     for option, word in [("", word) for word in words] + [(f"{name}: ", given[key]) for name, key in _OUTPUTS]:
         if word == "":  # it would stand for the current directory
             raise Problem(f"{option}an empty word where a path should be: is a variable not set?")
-    views = _outputs(given)
+    views = _outputs(given, config)
     _check_no_output_among(words, views)
     if config is not None and config.sources and len(words) <= (0 if views else 2) and not _listed(words):
         return _configured(given, config, words, views)
@@ -101,7 +101,11 @@ def _view(path: str, prefer: str, make: bool = False) -> ViewSettings:
     return ViewSettings(os.path.abspath(os.fsencode(path)), prefer, make)
 
 
-def _outputs(given: dict[str, Any]) -> tuple[ViewSettings, ...]:
+def _outputs(given: dict[str, Any], config: Config | None) -> tuple[ViewSettings, ...]:
+    """The outputs. Those of a configuration file give way to --prefer and a MOUNTPOINT of the command line."""
+    file = config.options if config is not None else {}
+    if given["prefer"] is not None and "prefer" not in file:
+        given = {**given, **{key: None for name, key in _OUTPUTS if given[key] == file.get(name.removeprefix("--"))}}
     wanted = [(given[key], key.removeprefix("output_")) for _, key in _OUTPUTS]
     views = tuple(_view(path, prefer, make=True) for path, prefer in wanted if path)
     if views and given["prefer"] is not None:
