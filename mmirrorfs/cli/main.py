@@ -53,7 +53,7 @@ def command(context: click.Context, /, **given: Any) -> int:  # noqa: ANN401  # 
         return question()
     wanted = settings(given, context.meta[_FUSE], context.meta[_CONFIG])
     logs.to_stderr(wanted.verbose)
-    last_is_source = bool(given["paths"] and (given["output_high"] or given["output_low"]))
+    last_is_source = bool(given["paths"]) and any(view.make for view in wanted.views)
     if wanted.simulate:
         return _simulate(wanted, last_is_source)
     wanted = without_links(wanted)
