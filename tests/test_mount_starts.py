@@ -206,7 +206,7 @@ from mmirrorfs.mount.lock import Lock
 def build():
     raise Problem("source /x cannot be read: it went away", 32)
 
-raise SystemExit(in_background(build, 0, Lock([]), _guarded))
+raise SystemExit(in_background(build, Lock([]), _guarded))
 """
 
 
