@@ -69,6 +69,13 @@ def anchors(page: Path) -> set[str]:
 
 
 @every_page
+def test_every_file_of_ours_that_is_named_is_there(page: Path) -> None:
+    package, text = ROOT / "mmirrorfs", page.read_text()
+    for name in re.findall(r"`((?:mmirrorfs/|tests/support/|[a-z]+/)?\w+\.py|(?:scripts|packaging)/[\w.@-]+)`", text):
+        assert any((top / name).exists() for top in (ROOT, package, ROOT / "tests" / "support")), name
+
+
+@every_page
 def test_every_page_of_the_documents_can_be_reached_from_the_readme(page: Path) -> None:
     assert page == README or re.search(rf"\]\({re.escape(str(page.relative_to(ROOT)))}\)", README.read_text())
 

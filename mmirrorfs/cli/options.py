@@ -239,7 +239,7 @@ OPTIONS: tuple[Decorator, ...] = (
     _option(
         _NAMES, "--exclude", multiple=True, metavar="GLOB", common=True,
         help="Leave out names, as @eaDir or .DS_Store; may be given again.",
-        more="They are left out at every level.",
+        more="They are left out at every level; lost+found is another.",
     ),
     _option(
         _ASK, "--simulate", is_flag=True, common=True,
@@ -274,7 +274,11 @@ OPTIONS: tuple[Decorator, ...] = (
         help="Check what views need of this machine, and all that are mounted.",
         more="Each complaint says what to do; exit 1 where anything is wrong.",
     ),
-    _option(_ASK, "--follow", is_flag=True, help="With --status: wait until the folders have been read ahead."),
+    _option(
+        _ASK, "--follow", is_flag=True,
+        help="With --status: wait until the folders have been read ahead.",
+        more="On a terminal it shows a bar.",
+    ),
     _option(
         _ASK, "--json", is_flag=True,
         help="With --simulate (the same as --format json), --status, --explain or --doctor: print it as JSON.",
