@@ -187,6 +187,14 @@ def test_what_is_shown_as_a_command_is_one_to_a_shell(block: Block) -> None:
 
 
 @pytest.mark.parametrize("block", of("sh"))
+def test_options_of_the_bench_are_its_own(block: Block) -> None:
+    parser = (ROOT / "scripts" / "benchmark" / "options.py").read_text()
+    for line in re.findall(r"\./scripts/bench(.*)", block.text):
+        for name in re.findall(r"--[a-z]+", line.partition("#")[0]):
+            assert f'"{name}"' in parser, name
+
+
+@pytest.mark.parametrize("block", of("sh"))
 def test_scripts_that_are_named_are_there_and_can_be_run(block: Block) -> None:
     for script in re.findall(r"(?<![\w/])\./(scripts/[\w-]+)", block.text):
         assert (ROOT / script).stat().st_mode & 0o111, script

@@ -72,7 +72,7 @@ def _write_common(ctx: click.Context, formatter: click.HelpFormatter, options: S
     records = [one.get_short_record(ctx) if isinstance(one, Grouped) else one.get_help_record(ctx) for one in shown]
     with formatter.section("Options"):
         formatter.write_dl([record for record in records if record is not None], col_max=24)
-    with formatter.section("More, told by --help-all and by mmirrorfs(8)"):
+    with formatter.section("More, explained by --help-all and mmirrorfs(8)"):
         formatter.write_text(
             ", ".join(
                 next(name for name in option.opts if name[:2] == "--") for option in options if option not in shown
