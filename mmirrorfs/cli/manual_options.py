@@ -16,7 +16,7 @@ import click
 from mmirrorfs.cli import mountopts
 from mmirrorfs.cli.main import command
 from mmirrorfs.cli.manual import EXITS
-from mmirrorfs.cli.options import RUNNING, Grouped
+from mmirrorfs.cli.options import heading_of
 
 HEAD = """\
 # Options
@@ -40,7 +40,7 @@ def page(of: click.Command) -> str:
     context = click.Context(of, info_name=of.name, help_option_names=of.context_settings.get("help_option_names"))
     options = [option for option in of.get_params(context) if isinstance(option, click.Option)]
     parts = [HEAD]
-    for heading, members in itertools.groupby(options, lambda one: one.group if isinstance(one, Grouped) else RUNNING):
+    for heading, members in itertools.groupby(options, heading_of):
         records = [record for option in members if (record := option.get_help_record(context)) is not None]
         parts.append(f"## {heading}\n\n{_table('option', [(_code(names), _plain(text)) for names, text in records])}")
     parts.append(f"{MOUNT}\n{_table('words', _words())}")

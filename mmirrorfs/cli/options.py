@@ -60,7 +60,7 @@ def _write_all(ctx: click.Context, formatter: click.HelpFormatter, options: Sequ
     sections: dict[str, list[tuple[str, str]]] = {}
     for option in options:
         if (record := option.get_help_record(ctx)) is not None:
-            sections.setdefault(option.group if isinstance(option, Grouped) else RUNNING, []).append(record)
+            sections.setdefault(heading_of(option), []).append(record)
     for heading, records in sections.items():
         with formatter.section(heading):
             formatter.write_dl(records)
@@ -95,6 +95,11 @@ class _Seconds(click.FloatRange):
 
 LONGEST = 1_000_000_000
 """Seconds, some 30 years: the longest time that an option takes."""
+
+
+def heading_of(option: click.Option) -> str:
+    """The heading that an option stands under; click's own --help has none of its own."""
+    return option.group if isinstance(option, Grouped) else _RUN
 
 
 def kind_of(option: click.Option) -> Kind:
@@ -146,7 +151,7 @@ FOLLOWS = "\0"
 """The value of --status and --explain where another option stands next: the path comes later. No path is like that."""
 
 _VIEW, _LOOK, _NAMES = "What wins, and where", "Looking at the sources", "What is shown"
-_ASK, RUNNING = "Asking", "Running"
+_ASK, _RUN = "Asking", "Running"
 _ALL = "mmirrorfs.help-all"
 
 OPTIONS: tuple[Decorator, ...] = (
@@ -284,39 +289,39 @@ OPTIONS: tuple[Decorator, ...] = (
         help="With --simulate (the same as --format json), --status, --explain or --doctor: print it as JSON.",
     ),
     _option(
-        RUNNING, "--config", metavar="FILE", shell_complete=files, common=True,
+        _RUN, "--config", metavar="FILE", shell_complete=files, common=True,
         help="Read options, sources and views from this TOML file.",
         more="One command then mounts all its views; what the command line says wins.",
     ),
     _option(
-        RUNNING, "-o", "options", multiple=True, metavar="OPT,...", common=True,
+        _RUN, "-o", "options", multiple=True, metavar="OPT,...", common=True,
         help="Options as in fstab, such as allow_other.",
         more="Any long option goes as name=value; mmirrorfs(8) lists the other words.",
     ),
-    _option(RUNNING, "-f", "--foreground", is_flag=True, common=True, help="Stay in the foreground and log to stderr."),
+    _option(_RUN, "-f", "--foreground", is_flag=True, common=True, help="Stay in the foreground and log to stderr."),
     _option(
-        RUNNING, "-v", "--verbose", count=True, common=True,
+        _RUN, "-v", "--verbose", count=True, common=True,
         help="Log each scan, change, loss and return.",
         more="-vv: each fetch and event too; -vvv: what pyfuse3 does as well.",
     ),
     _option(
-        RUNNING, "--log", metavar="FILE", shell_complete=files,
+        _RUN, "--log", metavar="FILE", shell_complete=files,
         help="Log to this file once the view can be used; it may be renamed at any time, for rotation.",
     ),
     _option(
-        RUNNING, "--install-helper", is_flag=True, is_eager=True, expose_value=False, callback=_install,
+        _RUN, "--install-helper", is_flag=True, is_eager=True, expose_value=False, callback=_install,
         help="Let mount(8) find this program: make /sbin/mount.fuse.mmirrorfs and /sbin/mount.mmirrorfs.",
     ),
     _option(
-        RUNNING, "--uninstall-helper", is_flag=True, is_eager=True, expose_value=False, callback=_uninstall,
+        _RUN, "--uninstall-helper", is_flag=True, is_eager=True, expose_value=False, callback=_uninstall,
         help="Remove these two links.",
     ),
     _option(
-        RUNNING, "-V", "--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_versions,
+        _RUN, "-V", "--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_versions,
         help="Show the versions of mmirrorfs, pyfuse3, libfuse, trio and Python.",
     ),
     _option(
-        RUNNING, "--help-all", is_flag=True, is_eager=True, expose_value=False, callback=_help_all, common=True,
+        _RUN, "--help-all", is_flag=True, is_eager=True, expose_value=False, callback=_help_all, common=True,
         help="Show all options, and all there is to say of each.",
     ),
 )  # fmt: skip
