@@ -40,7 +40,7 @@ CASES: dict[str, tuple[str, int, str]] = {
     "a source twice, once with a slash": ("high high/ mnt", USAGE, "same directory"),
     "a source twice, once by way of a link": ("high link-to-high mnt", USAGE, "same directory"),
     "a source twice, once by way of ..": ("high low/../high mnt", USAGE, "same directory"),
-    "no words at all": ("", USAGE, "source"),
+    "no words but an option": ("--depth=2", USAGE, "source"),
     "one word": ("mnt", USAGE, "source"),
     "a single source": ("high mnt", USAGE, "two sources"),
     "an unknown option": ("high low mnt --no-such-thing", USAGE, "--no-such-thing"),
@@ -179,7 +179,7 @@ def test_a_directory_that_cannot_be_read_is_named_once_and_the_rest_is_shown(pla
 
 
 def test_asking_for_help_or_the_version_mounts_nothing_and_succeeds(place: Path) -> None:
-    for word in ("--help", "-h", "--version", "-V"):
+    for word in ("--help", "-h", "--help-all", "--version", "-V"):
         done = run(*COMMAND, word)
         assert (done.returncode, done.stderr) == (0, b"")
         assert b"mmirrorfs" in done.stdout

@@ -142,7 +142,7 @@ CHANGES: dict[str, tuple[Change, list[Event]]] = {
     "a track of a source that does not win": (lambda high, low: grow(low / "Ann/Both", {b"3": b"n"}), []),
     "an album that goes from a source that does not win": (lambda high, low: shutil.rmtree(low / "Ann/Both"), []),
 }
-"""What is done, and what a watcher is told of it: the README has this table."""
+"""What is done, and what a watcher is told of it: docs/behaviour.md has this table."""
 PASSING = {"MODIFY", "CLOSE_WRITE", "ATTRIB"}
 """What comes besides, of a file or directory that something else is told of: it is seen while it is being made."""
 

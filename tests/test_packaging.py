@@ -37,7 +37,7 @@ def test_systemd_finds_no_fault_with_the_unit(tmp_path: Path) -> None:
     assert (verified.returncode, verified.stderr) == (0, b"")
 
 
-@pytest.mark.parametrize("file", [UNIT, ROOT / "README.md"], ids=lambda file: file.name)
+@pytest.mark.parametrize("file", [UNIT, ROOT / "docs" / "usage.md"], ids=lambda file: file.name)
 def test_a_unit_does_not_give_up_when_a_source_comes_late(file: Path) -> None:
     lines = [line.strip() for line in file.read_text().splitlines()]
     unit, service, install = (lines.index(f"[{name}]") for name in ("Unit", "Service", "Install"))

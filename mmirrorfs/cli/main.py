@@ -104,12 +104,25 @@ def _mount(wanted: Settings, lock: Lock) -> int:
     return code
 
 
+FIRST_STEPS = """\
+mmirrorfs shows overlapping trees as one, read-only: merged down to a depth, and
+from there on folder by folder, each whole from the source that you prefer.
+Nothing is copied or written; what changes in a source shows by itself.
+Try this first, where both have folders like Artist/Album. It mounts nothing:
+    mmirrorfs --simulate flac/ mp3/ --depth 2
+Then: mmirrorfs flac/ mp3/ /mnt/music --depth 2    Options: mmirrorfs --help"""
+"""What the command says when it is called without a word: six lines of 80 columns."""
+
+
 def run(arguments: list[str]) -> int:
     """Run the command with these arguments and return its exit code. Raises Problem or click's exceptions.
 
-    What ``-o`` says is put before the other arguments, as the long options that it stands for; what a configuration
-    file says stands in for the defaults.
+    Without any it says what it is for, and fails. What ``-o`` says is put before the other arguments, as the long
+    options that it stands for; what a configuration file says stands in for the defaults.
     """
+    if not arguments:
+        print(FIRST_STEPS, file=sys.stderr)
+        return USAGE
     options = [parameter for parameter in command.params if isinstance(parameter, click.Option)]
     known = {name.lstrip("-").replace("_", "-"): p for p in options for name in p.opts if name.startswith("--")}
     kinds = {name: kind_of(option) for name, option in known.items() if name not in _ONCE and name != "config"}
@@ -141,7 +154,7 @@ def _by_parameter(config: Config, known: dict[str, click.Option]) -> dict[str, t
 _ONCE = frozenset(
     (
         *("status", "follow", "explain", "doctor", "json", "simulate", "format", "only", "summary"),
-        *("version", "help", "install-helper", "uninstall-helper"),
+        *("version", "help", "help-all", "install-helper", "uninstall-helper"),
     )
 )
 """Options that ask for something once: neither -o nor a file may say them, or a mount would be taken for made."""

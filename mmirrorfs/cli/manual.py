@@ -24,7 +24,7 @@ from mmirrorfs.cli.main import command
 from mmirrorfs.cli.manual_answers import ASKING, DOCTOR, EXPLAINING, LOGGING
 from mmirrorfs.cli.manual_names import NAMES
 from mmirrorfs.cli.manual_sources import WATCHING
-from mmirrorfs.cli.options import Grouped
+from mmirrorfs.cli.options import heading_of
 from mmirrorfs.cli.problem import FAILED, INTERRUPTED, SYSTEM, USAGE
 
 EXITS = (
@@ -79,9 +79,8 @@ def options(of: click.Command) -> Iterator[str]:
         record = parameter.get_help_record(context)
         if record is None or not isinstance(parameter, click.Option):
             continue
-        group = parameter.group if isinstance(parameter, Grouped) else heading
-        if group != heading:
-            heading = group
+        if heading_of(parameter) != heading:
+            heading = heading_of(parameter)
             yield f'.SS "{escaped(heading)}"'
         names, meaning = record
         yield from (".TP", option_names(names), *wrapped(meaning))
