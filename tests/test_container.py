@@ -1,7 +1,9 @@
 """The container image: what its files say, and a container of it, made of namespaces as an engine would."""
 
+import itertools
 import os
 import re
+import shlex
 import signal
 import tomllib
 from collections.abc import Iterator
@@ -68,7 +70,8 @@ def test_a_container_has_what_a_view_needs_and_no_more() -> None:
     }
     assert sorted(given["cap_add"]) == sorted(numbers)
     assert (given["cap_drop"], given["devices"], given["network_mode"]) == (["ALL"], ["/dev/fuse"], "none")
-    assert set(given["security_opt"]) == {"no-new-privileges:true", "apparmor:unconfined"}
+    assert set(given["security_opt"]) == {"no-new-privileges=true", "apparmor=unconfined"}
+    assert given["read_only"] is True
     assert not given.get("privileged")
     propagation = {target: (how, read_only) for _, target, how, read_only in volumes()}
     assert propagation == {"/music": ("rslave", True), "/views": ("rshared", False)}
@@ -80,6 +83,24 @@ def test_views_of_the_example_are_below_the_shared_directory_and_sources_in_the_
     assert {os.path.dirname(path) for path in config["sources"].values()} == {"/music"}
     assert tuple(service()["command"].split()) == CONFIG
     assert "./mmirrorfs.toml:/etc/mmirrorfs.toml:ro" in service()["volumes"]
+
+
+def test_the_line_for_a_shell_says_what_compose_says() -> None:
+    text = (ROOT / "docs/nas.md").read_text().replace("\\\n", " ")
+    (line,) = re.findall(r"^    docker run (.*)$", text, re.MULTILINE)
+    given, words = service(), shlex.split(line)
+    said = [tuple(pair) for pair in itertools.pairwise(words)]
+    assert sorted(value for name, value in said if name == "--cap-add") == sorted(given["cap_add"])
+    assert sorted(value for name, value in said if name == "--security-opt") == sorted(given["security_opt"])
+    assert {("--cap-drop", "ALL"), ("--device", "/dev/fuse"), ("--network", "none")} <= set(said)
+    assert ("--restart", given["restart"]) in said
+    assert [value for name, value in said if name == "--tmpfs"] == given["tmpfs"]
+    assert "--read-only" in words
+    mounts = [value for name, value in said if name == "--mount"]
+    assert mounts == [
+        f"type=bind,source={where},target={target},{'readonly,' if read_only else ''}bind-propagation={how}"
+        for where, target, how, read_only in volumes()
+    ]
 
 
 @pytest.fixture

@@ -126,7 +126,7 @@ def _rights() -> list[str]:
     """What leaves root in it the capabilities that it is given, and no others."""
     given = service()
     assert given["cap_drop"] == ["ALL"]
-    assert "no-new-privileges:true" in given["security_opt"]
+    assert "no-new-privileges=true" in given["security_opt"]
     allowed = ",".join(f"+{name.lower()}" for name in given["cap_add"])
     return ["setpriv", f"--bounding-set=-all,{allowed}", "--inh-caps=-all", "--no-new-privs"]
 
@@ -139,7 +139,9 @@ def _own(word: str) -> str:
 def _setup(root: Path) -> Iterator[str]:
     """A root of its own, in memory, in the place of the host's; then nothing of the host is left but the volumes."""
     yield f"mkdir -p {root}; mount -t tmpfs -o mode=755 none {root}; cd {root}"
-    yield "mkdir -p proc dev run tmp etc/own old opt/bin; cp /etc/passwd etc; mount -t proc none proc"
+    yield "mkdir -p proc dev etc old opt/bin; cp /etc/passwd /etc/ld.so.cache etc; mount -t proc none proc"
+    for directory in service()["tmpfs"]:
+        yield f"mkdir -p .{directory}; mount -t tmpfs none .{directory}"
     for directory in ("/bin", "/sbin", "/lib", "/lib64", "/usr"):
         if os.path.islink(directory):
             yield f"ln -s {os.readlink(directory)} .{directory}"
@@ -152,13 +154,16 @@ def _setup(root: Path) -> Iterator[str]:
         yield f"touch .{device}; mount --bind {device} .{device}"
     for where, target, how, read_only in volumes():
         yield _bound(where, target, how, read_only)
-    yield f"cp {PACKAGING}/mmirrorfs.toml etc"
+    yield f"cp {shlex.quote(str(PACKAGING / 'mmirrorfs.toml'))} etc"
     program = f'#!/bin/sh\nexec {shlex.join([sys.executable, "-m", "mmirrorfs"])} "$@"'
     yield f"echo {shlex.quote(program)} >opt/bin/mmirrorfs; chmod 755 opt/bin/mmirrorfs"
     yield "pivot_root . old; cd /; mount --make-rslave old; umount --lazy old"
+    if service()["read_only"]:
+        yield "mount -o remount,ro /"
 
 
 def _bound(where: str, target: str, how: str, read_only: bool) -> str:
     recursive = "--rbind" if how.startswith("r") else "--bind"
-    line = f"mkdir -p .{target}; mount {recursive} {where} .{target}; mount --make-{how} .{target}"
-    return line + (f"; mount -o remount,bind,ro .{target}" if read_only else "")
+    here, there = shlex.quote(f".{target}"), shlex.quote(where)
+    line = f"mkdir -p {here}; mount {recursive} {there} {here}; mount --make-{how} {here}"
+    return line + (f"; mount -o remount,bind,ro {here}" if read_only else "")
