@@ -148,7 +148,8 @@ def test_views_of_a_container_are_seen_outside_read_only_and_go_when_it_is_stopp
         assert all({"ro", "nosuid", "nodev", "allow_other"} <= view.options for view in host.views())
         grow(host.place / "music/flac/A/3", {b"track": b"flac 3"})
         poll(lambda: shown(host)["high"][2] == "flac 3", "a change in a source")
-        ends(host, container)
+        with open(host.seen(Path("/srv/views/high/A/1/track"))):
+            ends(host, container)
         assert container.text() == ""
 
 
@@ -185,7 +186,7 @@ def test_views_go_on_when_a_stranger_ends_whose_parent_the_command_has_become(ho
 
 @pytest.mark.mount
 @needs_root
-def test_unhealthy_until_a_view_is_there_and_where_one_is_dead_or_a_source_is_lost(host: Inside) -> None:
+def test_unhealthy_until_a_view_is_there_and_while_a_source_is_lost(host: Inside) -> None:
     with running(host, *CONFIG, command=(need("tini"), "--", "sleep", "60")) as container:
         assert container.run(health_check()) != 0
     with running(host, *CONFIG) as container:
@@ -193,4 +194,7 @@ def test_unhealthy_until_a_view_is_there_and_where_one_is_dead_or_a_source_is_lo
         (host.place / "music/flac").rename(host.place / "music/gone")
         poll(lambda: container.run(health_check()) != 0, "an unhealthy container")
         assert sorted(os.listdir(host.seen(Path("/srv/views/high/A")))) == ["1", "2", "3"]
+        host.output_of("mkdir", "/srv/music/flac")
+        host.output_of("mount", "--bind", "/srv/music/gone", "/srv/music/flac")
+        up(host, container)
         ends(host, container)
