@@ -15,6 +15,10 @@ from tests.support.users import AS_NOBODY, NOBODY, Word, needs_root
 pytestmark = [pytest.mark.mount, needs_root]
 
 SYSTEM, FAILED = 2, 32
+NOT_PERMITTED = (
+    "mounting is not permitted: become root, or see that fusermount3 is setuid root; in a container, start that with "
+    "--cap-add SYS_ADMIN"
+)
 FORMS = pytest.mark.parametrize("form", [(), ("-f",)], ids=["background", "foreground"])
 
 
@@ -79,7 +83,7 @@ def test_a_missing_device_is_named(inside: Inside, prefix: tuple[str, ...], form
     inside.let_everybody_open_fuse()
     (inside.cover("/dev") / "fuse").unlink()
     inside.output_of("mount", "--bind", inside.place / "real/dev/null", "/dev/null")
-    why = "/dev/fuse is missing: load the module (modprobe fuse)"
+    why = "/dev/fuse is missing: load the module (modprobe fuse); in a container, start that with --device /dev/fuse"
     check_refused(inside, FAILED, cannot(inside, why), *form, prefix=prefix)
 
 
@@ -108,8 +112,19 @@ def test_root_needs_no_fusermount3(inside: Inside) -> None:
 
 def test_a_plain_user_is_told_that_fusermount3_gets_no_rights(inside: Inside) -> None:
     inside.let_everybody_open_fuse()
-    why = "mounting is not permitted: become root, or see that fusermount3 is setuid root"
-    check_refused(inside, FAILED, cannot(inside, why), prefix=("setpriv", "--no-new-privs", *AS_NOBODY[1:]))
+    check_refused(inside, FAILED, cannot(inside, NOT_PERMITTED), prefix=("setpriv", "--no-new-privs", *AS_NOBODY[1:]))
+
+
+@FORMS
+def test_roots_container_without_the_capability_is_told_of_it(inside: Inside, form: tuple[str, ...]) -> None:
+    prefix = ("setpriv", "--bounding-set=-sys_admin")
+    check_refused(inside, FAILED, cannot(inside, NOT_PERMITTED), *form, prefix=prefix)
+
+
+def test_a_security_module_that_forbids_mounts_is_told_of(inside: Inside) -> None:
+    why = "mounting is forbidden: in a container, start that with --security-opt apparmor=unconfined"
+    prefix = ("strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=mount", "-e", "inject=mount:error=EACCES")
+    check_refused(inside, FAILED, cannot(inside, why), prefix=prefix)
 
 
 @FORMS

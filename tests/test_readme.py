@@ -97,7 +97,18 @@ def test_no_option_of_ours_is_named_that_is_not_there(page: Path) -> None:
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z_-]+", text)) <= NAMES, page.name
 
 
-_ALIEN = ("--device", "--cap-add", "--dir-cache-time", "--low-level-retries", "--docs", "--peers", "--cold", "--scale")
+_ALIEN = (
+    "--build-arg",
+    "--make-shared",
+    "--device",
+    "--cap-add",
+    "--dir-cache-time",
+    "--low-level-retries",
+    "--docs",
+    "--peers",
+    "--cold",
+    "--scale",
+)
 """Options of other programs, and of the bench, that stand alone in prose."""
 
 

@@ -209,9 +209,13 @@ class _Family:
         return worst
 
     def _ended(self) -> Iterator[tuple[int, int]]:
+        """Those of its own that end, with their status. Others are its children too: of whoever started it by exec, and
+        all orphans where it is the first process of a container."""
         while self._children:
             with contextlib.suppress(ChildProcessError):
-                yield os.wait()
+                child, status = os.wait()
+                if child in self._children:
+                    yield child, status
 
     def _pass_on(self, number: int, frame: object) -> None:
         if number in (signal.SIGTERM, signal.SIGINT):

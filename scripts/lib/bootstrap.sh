@@ -15,7 +15,7 @@ TEST_PROGRAMS=(
     mkfs.ext4:e2fsprogs mkfs.vfat:dosfstools mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs
     mksquashfs:squashfs-tools mkfs.erofs:erofs-utils xorriso:xorriso
     bindfs:bindfs mergerfs:mergerfs sshfs:sshfs ssh-keygen:openssh-client rclone:rclone faketime:faketime zsh:zsh fish:fish mandoc:mandoc man:man-db groff:groff
-    entr:entr inotifywait:inotify-tools chromium:chromium chromedriver:chromium-driver
+    entr:entr tini:tini inotifywait:inotify-tools chromium:chromium chromedriver:chromium-driver
     restic:restic borg:borgbackup mutagen-inspect:python3-mutagen mid3v2:python3-mutagen beet:beets sox:sox mpv:mpv
 )
 # Servers that tests start for themselves. Their packages start them too, on a machine that systemd started, and have
