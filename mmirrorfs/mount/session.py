@@ -20,6 +20,7 @@ import trio
 from mmirrorfs.merge.index import Change
 from mmirrorfs.mount import log as logs
 from mmirrorfs.mount import requestloop, stacks, table
+from mmirrorfs.mount.privileges import of_crawl
 from mmirrorfs.mount.questions import answering, paths_in
 from mmirrorfs.mount.systemd import listens, notify
 from mmirrorfs.serve.announce import Announcers
@@ -312,7 +313,13 @@ class Session:
 def _watching(plan: CrawlPlan, source: Source) -> CrawlPlan:
     """The plan of a crawl that marks what it lists, for the daemon."""
     watch = source.watch
-    return plan._replace(identity=source.identity, fanotify=watch.fanotify, inotify=watch.inotify, budget=watch.part)
+    return plan._replace(
+        identity=source.identity,
+        fanotify=watch.fanotify,
+        inotify=watch.inotify,
+        budget=watch.part,
+        capabilities=of_crawl(marks=watch.fanotify is not None),
+    )
 
 
 def _device() -> int:
