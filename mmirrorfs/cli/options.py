@@ -92,7 +92,8 @@ def _option(group: str, *names: str, **how: Any) -> Decorator:  # noqa: ANN401  
 CRAWLS = ("all", "local", "off")
 WATCHES = ("auto", "off")
 ANNOUNCES = ("auto", "off")
-FORMATS = ("text", "tsv", "json", "csv", "html")
+OF_SIMULATE, OF_STATUS = ("text", "tsv", "json", "csv", "html"), ("text", "json", "prometheus")
+FORMATS = (*OF_SIMULATE, "prometheus")
 
 FOLLOWS = "\0"
 """The value of --status and --explain where another option stands next: the path comes later. No path is like that."""
@@ -184,7 +185,8 @@ OPTIONS: tuple[Decorator, ...] = (
     _option(_ASK, "--simulate", is_flag=True, help="Print who would win what, and mount nothing."),
     _option(
         _ASK, "--format", type=click.Choice(FORMATS),
-        help="How --simulate prints it: text for people (on a terminal), tsv (in a pipe), csv, json, or html, a page.",
+        help="How --simulate prints it: text for people (on a terminal), tsv (in a pipe), csv, json, or html, a page; "
+        "or --status: text, json, or prometheus, metrics of that view or of all.",
     ),
     _option(
         _ASK, "--only", metavar="both|NAME|near|conflicts", shell_complete=one_of("both", "near", "conflicts"),

@@ -48,7 +48,9 @@ def serve(plan: Plan, ready: Callable[[], None]) -> None:
         tuning.settle_memory()
         probe = table.start_probe(partial(table.is_alive, plan.mountpoint))
         device = own.device if own is not None else None
-        trio.run(session.run, probe, device, restrict_keyboard_interrupt_to_checkpoints=True)
+        trio.run(
+            session.run, probe, device, instruments=[session.pulse], restrict_keyboard_interrupt_to_checkpoints=True
+        )
         if session.failed:
             raise MountFailed("the mount does not answer")
     finally:
