@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from mmirrorfs.serve.metrics import FAMILIES, exposition
+from mmirrorfs.serve.metrics import FAMILIES, MALFORMED, exposition
 from mmirrorfs.text import json_path, printable
 
 ODD = (b'quote"s', b"back\\slash", b"new\nline", b"caf\xe9", "Björk".encode(), b"\x1b[31m", b"a,b={c}", b"\\n", b" ")
@@ -124,6 +124,30 @@ def test_odd_names_are_told_apart_and_shown_as_elsewhere() -> None:
     assert shown == {printable(b"/mnt/" + name) for name in ODD}
     assert "\x1b" not in text
     assert "\r" not in text
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(st.data())
+def test_what_another_program_says_in_a_view_s_place_is_refused_or_does_no_harm(data: st.DataObject) -> None:
+    said = state(source(), source(b"mp3"))
+    where: dict[str, Any] = data.draw(st.sampled_from([said, said["sources"][0], said["sources"][1]["crawl"]]))
+    where[data.draw(st.sampled_from(sorted(where)))] = data.draw(JSON)
+    try:
+        text = exposition([(b"/mnt/v", said)])
+    except MALFORMED:
+        return
+    samples(text)
+    assert all(line.isprintable() for line in text.split("\n"))
+
+
+def test_what_is_said_twice_stands_once() -> None:
+    assert value(exposition([(b"/mnt/v", state(source(), source()))]), "source_up", source="flac") == 1
 
 
 names = st.binary(min_size=1, max_size=20).filter(lambda name: b"\0" not in name)

@@ -19,7 +19,7 @@ from mmirrorfs.cli.follow import in_words, until_crawled
 from mmirrorfs.cli.problem import FAILED, Problem
 from mmirrorfs.cli.query import LOST, Dead, put_or_read, quoted, views
 from mmirrorfs.cli.settings import SETTLED, as_said, usual
-from mmirrorfs.serve.metrics import exposition
+from mmirrorfs.serve.metrics import MALFORMED, exposition
 from mmirrorfs.source.filesystems import Mount
 from mmirrorfs.text import json_path, printable
 
@@ -88,7 +88,11 @@ def _state(where: bytes, mount: Mount | None) -> Values | None:
     try:
         if mount is None:
             raise not_mounted(where)
-        return _asked(mount)
+        state = _asked(mount)
+        exposition([(where, state)])  # or it would spoil those of all others
+        return state
+    except MALFORMED:
+        why = f"the view on {printable(where)} gives an answer that makes no sense"
     except Dead as dead:
         why = dead.words()[0]
     except Problem as problem:

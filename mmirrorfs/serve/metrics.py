@@ -5,6 +5,7 @@ Rule 2: names are shown as in ``--status`` (``text.printable``): no two are alik
 Rule 3: a view that gives no answer has ``mmirrorfs_up`` 0, and nothing else.
 """
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,23 +29,30 @@ class _Family:
     samples: Callable[[Values], Iterable[Sample]]
 
 
+MALFORMED = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
+"""What is raised where a view does not say what ``serve.status`` says: some other program may serve it."""
+
+
 def exposition(views: Sequence[tuple[bytes, Values | None]]) -> str:
-    """The text of all these views: where each is, and what it says of itself; None where it gives no answer."""
+    """The text of all these views: where each is, and what it says of itself; None where it gives no answer.
+
+    Raises MALFORMED.
+    """
     return "".join(line for family in FAMILIES for line in _lines(family, views))
 
 
 def _lines(family: _Family, views: Sequence[tuple[bytes, Values | None]]) -> Iterator[str]:
     name = f"mmirrorfs_{family.name}"
-    found = [
-        f"{name}{_labels({'view': printable(where), **labels})} {_number(value)}\n"
+    found = {
+        _labels({"view": os.fsdecode(where), **labels}): _number(value)
         for where, state in views
         for labels, value in _samples(family, state)
         if value is not None
-    ]
+    }
     if found:
         yield f"# HELP {name} {family.help}\n"
         yield f"# TYPE {name} {family.kind}\n"
-        yield from found
+        yield from (f"{name}{labels} {number}\n" for labels, number in found.items())
 
 
 def _samples(family: _Family, state: Values | None) -> Iterable[Sample]:
@@ -54,11 +62,12 @@ def _samples(family: _Family, state: Values | None) -> Iterable[Sample]:
 
 
 def _labels(labels: Labels) -> str:
-    return "{" + ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items()) + "}"
+    return "{" + ",".join(f'{name}="{_escaped(printable(value))}"' for name, value in labels.items()) + "}"
 
 
 def _escaped(value: str) -> str:
-    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    """Of what is printable; a newline, which would be escaped too, is not."""
+    return value.replace("\\", "\\\\").replace('"', '\\"')
 
 
 def _number(value: float) -> str:
@@ -78,12 +87,12 @@ def _of_sources(name: str, kind: str, text: str, value: Callable[[Values], float
 
 
 def _named(source: Values) -> Labels:
-    return {"source": printable(source["name"])}
+    return {"source": source["name"]}
 
 
 def _about_sources(state: Values) -> Iterator[Sample]:
     for source in state["sources"]:
-        yield {**_named(source), "path": printable(path_of(source)), "watch": source["watch"]["how"]}, 1
+        yield {**_named(source), "path": os.fsdecode(path_of(source)), "watch": source["watch"]["how"]}, 1
 
 
 def _crawls(state: Values) -> Iterator[Sample]:
