@@ -214,8 +214,13 @@ def test_words_that_make_no_sense_are_refused_in_one_line(library: Path, words: 
 
 
 def test_a_question_to_a_view_takes_no_words_for_a_simulation(library: Path) -> None:
-    done = called(library, "--status", str(library), "--format=json")
-    assert (done.returncode, done.stderr) == (1, b"mmirrorfs: --format goes with --simulate\n")
+    for words, said in (
+        (["--status", str(library), "--format=csv"], b"--format csv goes with --simulate"),
+        (["--simulate", "flac", "mp3", "--format=prometheus"], b"--format prometheus goes with --status"),
+        (["--explain", str(library), "--format=json"], b"--format goes with --simulate or --status"),
+    ):
+        done = called(library, *words)
+        assert (done.returncode, done.stderr) == (1, b"mmirrorfs: " + said + b"\n")
 
 
 def test_a_source_that_is_called_like_a_filter_has_to_be_called_otherwise(library: Path) -> None:

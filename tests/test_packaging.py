@@ -8,14 +8,19 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 from mmirrorfs import __version__
 from tests.support.kernel import view_at
+from tests.support.mounts import mounted
+from tests.support.polling import poll
+from tests.support.running import called
 from tests.support.trees import folders, grow
 from tests.support.users import need, needs_root, output_of, run
+from tests.support.watcher import watcher
 
 ROOT = Path(__file__).parent.parent
 PACKAGING = ROOT / "packaging"
@@ -35,6 +40,68 @@ def test_systemd_finds_no_fault_with_the_unit(tmp_path: Path) -> None:
     unit.write_text(re.sub(r"/usr/bin/(mmirrorfs|fusermount3)", "/bin/true", UNIT.read_text()))
     verified = run("systemd-analyze", "verify", "--man=no", unit)
     assert (verified.returncode, verified.stderr) == (0, b"")
+
+
+def test_whatever_else_systemd_would_have_the_unit_do_is_explained_in_it() -> None:
+    if b"--offline" not in run("systemd-analyze", "--help").stdout:
+        pytest.skip("this systemd cannot look at a file")
+    words = ("--offline=true", "--no-pager", UNIT)
+    done = run("systemd-analyze", "security", *words, environment={"LC_ALL": "C.UTF-8"})
+    wanted = set(re.findall(r"^✗ (\S+)", done.stdout.decode(), re.MULTILINE))
+    said = UNIT.read_text().partition("would break:\n")[2]
+    explained = {word for line in said.splitlines() if re.match(r"# \S+=", line) for word in line[2:].split()}
+    assert "User=/DynamicUser=" in wanted
+    assert wanted - explained == set()
+    assert float(re.findall(rb"exposure level for .*: ([\d.]+)", done.stdout)[0]) < 4
+
+
+def calls_of(words: Iterable[str]) -> set[str]:
+    """The system calls that words of a SystemCallFilter= stand for."""
+    found, waiting = set[str](), list(words)
+    for word in waiting:
+        if word.startswith("@"):
+            lines = output_of("systemd-analyze", "syscall-filter", "--no-pager", word).decode().splitlines()
+            waiting += [line.strip() for line in lines[1:] if line.strip() and not line.strip().startswith("#")]
+        else:
+            found.add(word)
+    return found
+
+
+def allowed_calls() -> set[str]:
+    """Those that the unit allows."""
+    allowed = set[str]()
+    for line in re.findall(r"^SystemCallFilter=(.*)$", UNIT.read_text(), re.MULTILINE):
+        if line.startswith("~"):
+            allowed -= calls_of(line[1:].split())
+        else:
+            allowed |= calls_of(line.split())
+    return allowed
+
+
+@pytest.mark.mount
+@needs_root
+def test_a_view_does_no_call_that_the_unit_forbids(place: Path) -> None:
+    """Read, watched by whoever likes, changed, refreshed, logged of, asked, and unmounted."""
+    allowed, record = allowed_calls(), place / "record"
+    flac, mp3 = grow(place / "flac", folders("f", "1", "2")), grow(place / "mp3", folders("m", "2", "3"))
+    options = ["--refresh=1", "-v", f"--log={place}/log", "--on-change=cat"]
+    prefix = [need("strace"), "-f", "-qq", "-o", str(record)]
+    with mounted(place / "view", flac, mp3, prefix=prefix, options=options) as view, watcher(view.mountpoint) as heard:
+        assert (view.mountpoint / "1/track").read_text() == "f1"
+        for name in ("4", "5"):
+            grow(flac / name, {b"track": b"x"})
+            heard.hears(("MOVED_TO,ISDIR", name))
+        os.rename(flac, place / "away")
+        poll(lambda: "is lost" in (place / "log").read_text(), "the loss")
+        os.rename(place / "away", flac)
+        poll(lambda: "is back" in (place / "log").read_text(), "the return")
+        os.listxattr(view.mountpoint / "1")
+        assert called(place, "--explain", "view/1").returncode == 0
+        assert view.process is not None
+        view.pid = int(Path(f"/proc/{view.pid}/task/{view.pid}/children").read_text().split()[0])
+    calls = set(re.findall(r"^\d+ +(\w+)\(", record.read_text(errors="replace"), re.MULTILINE))
+    assert {"fanotify_mark", "open_tree", "mount_setattr", "umount2", "sched_setscheduler", "capset"} <= calls
+    assert calls - allowed == set()
 
 
 @pytest.mark.parametrize("file", [UNIT, ROOT / "docs" / "usage.md"], ids=lambda file: file.name)

@@ -8,14 +8,14 @@ from functools import partial
 from typing import Any
 
 from mmirrorfs.cli.explained import in_words, plain
-from mmirrorfs.cli.options import FOLLOWS
+from mmirrorfs.cli.options import FOLLOWS, OF_SIMULATE, OF_STATUS
 from mmirrorfs.cli.problem import FAILED, Problem
 from mmirrorfs.cli.query import LOST, Dead, put, put_or_read, views
 from mmirrorfs.cli.settings import usual
-from mmirrorfs.cli.status import show_all, show_status
+from mmirrorfs.cli.status import not_mounted, show_all, show_metrics, show_status
 from mmirrorfs.mount import table
 from mmirrorfs.mount.questions import about
-from mmirrorfs.source.filesystems import VIEW_TYPE, mount_under
+from mmirrorfs.source.filesystems import VIEW_TYPE, Mount, mount_under
 from mmirrorfs.text import printable
 
 Values = dict[str, Any]
@@ -26,9 +26,7 @@ def asked(given: Values, said: Collection[str]) -> Callable[[], int] | None:
 
     ``said`` are the names of the parameters that were given: a view is compared with them.
     """
-    for name in ("format", "only", "summary"):
-        if given[name] not in (None, False) and not given["simulate"]:
-            raise Problem(f"--{name} goes with --simulate")
+    _check_what_to_print(given)
     names = [name for name in ("status", "explain", "doctor", "simulate") if given[name] not in (None, False)]
     if names in ([], ["simulate"]):
         return None
@@ -40,14 +38,43 @@ def asked(given: Values, said: Collection[str]) -> Callable[[], int] | None:
     words = [*([] if given[name] in (FOLLOWS, True) else [given[name]]), *given["paths"]]
     if name == "doctor":
         return _doctor(given)
+    as_json = given["json"] or given["format"] == "json"
+    if given["format"] == "prometheus":
+        return _metrics(words, said)
     if name == "status" and not words and not given["follow"]:
-        return partial(show_all, given["json"])
+        return partial(show_all, as_json)
     if len(words) != 1 or not words[0]:
         raise Problem(f"--{name} takes one path, that of {'a view' if name == 'status' else 'something in a view'}")
     if name == "explain":
-        return partial(explain, words[0], given["json"])
+        return partial(explain, words[0], as_json)
     wanted = {option: given[key] for key in said if (option := key.replace("_", "-")) in usual()}
-    return partial(_status, words[0], given["json"], given["follow"], wanted)
+    return partial(_status, words[0], as_json, given["follow"], wanted)
+
+
+def _check_what_to_print(given: Values) -> None:
+    """Raise Problem where a form, or a part, is asked for of what has no such thing."""
+    form, is_status = given["format"], given["status"] is not None
+    for name in ("only", "summary"):
+        if given[name] and not given["simulate"]:
+            raise Problem(f"--{name} goes with --simulate")
+    if form is not None and not (given["simulate"] or is_status):
+        raise Problem("--format goes with --simulate or --status")
+    if given["json"] and form not in (None, "json"):
+        raise Problem(f"--json is --format json, not {form}: give one of them")
+    if form is not None and form not in (OF_STATUS if is_status else OF_SIMULATE):
+        raise Problem(f"--format {form} goes with --{'simulate' if is_status else 'status'}")
+
+
+def _metrics(words: list[str], said: Collection[str]) -> Callable[[], int]:
+    """Of all views, or of that on one path. Nothing is compared, or waited for."""
+    beside = [key.replace("_", "-") for key in said if key == "follow" or key.replace("_", "-") in usual()]
+    if beside:
+        raise Problem(f"--{beside[0]} does not go with --format prometheus")
+    if len(words) > 1 or "" in words:
+        raise Problem("--status takes one path, that of a view")
+    if not words:
+        return lambda: show_metrics((mount.where, mount) for mount in views())
+    return lambda: show_metrics([_view_at(words[0])])
 
 
 def _doctor(given: Values) -> Callable[[], int]:
@@ -59,12 +86,18 @@ def _doctor(given: Values) -> Callable[[], int]:
 
 
 def _status(mountpoint: str, as_json: bool, wait: bool, wanted: Values) -> int:
+    where, mount = _view_at(mountpoint)
+    if mount is None:
+        raise not_mounted(where)
+    return show_status(mount, as_json, wait, wanted)
+
+
+def _view_at(mountpoint: str) -> tuple[bytes, Mount | None]:
+    """The view that is mounted there, and where that is."""
     given = os.path.abspath(os.fsencode(mountpoint))
     places = [given] if table.view_at(given) else [*_resolved(given), given]
     mount = next(filter(None, map(table.view_at, places)), None)
-    if mount is None:
-        raise Problem(f"no view is mounted on {printable(places[0])}", FAILED)
-    return show_status(mount, as_json, wait, wanted)
+    return (places[0] if mount is None else mount.where), mount
 
 
 def explain(path: str, as_json: bool) -> int:

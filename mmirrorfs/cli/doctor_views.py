@@ -50,7 +50,7 @@ def mounted() -> Iterator[Finding]:
     count = Counter(mount.where for mount in mounts() if mount.type == VIEW_TYPE)
     top = {mount.where: mount.type for mount in mounts()}
     states: list[Values] = []
-    for mount in sorted(views(), key=lambda mount: mount.where):
+    for mount in views():
         where = printable(mount.where)
         about = f"view {where}"
         if count[mount.where] > 1:

@@ -2,7 +2,7 @@
 
 Rule 1: what the program knows is taken from it and not said twice: the options and their help from the command, the
 words of ``-o`` from ``mountopts``, the exit codes from ``problem``. The rest is in ``manual_text``,
-``manual_sources``, ``manual_names`` and ``manual_answers``.
+``manual_sources``, ``manual_names``, ``manual_answers`` and ``manual_machine``.
 Rule 2: no date but the one that SOURCE_DATE_EPOCH gives, so that the same source gives the same page.
 
 Knows nothing of the disk and mounts nothing; called by the scripts that package, and by the tests.
@@ -22,6 +22,7 @@ from mmirrorfs.cli import manual_text as prose
 from mmirrorfs.cli import mountopts
 from mmirrorfs.cli.main import command
 from mmirrorfs.cli.manual_answers import ASKING, DOCTOR, EXPLAINING, LOGGING
+from mmirrorfs.cli.manual_machine import PRIVILEGES
 from mmirrorfs.cli.manual_names import NAMES
 from mmirrorfs.cli.manual_sources import WATCHING
 from mmirrorfs.cli.options import heading_of
@@ -59,6 +60,7 @@ def page(of: click.Command, version: str, date: str = "") -> str:
         ("NAMES", NAMES),
         ("FSTAB", prose.FSTAB),
         ("SYSTEMD", prose.SYSTEMD),
+        ("PRIVILEGES", PRIVILEGES),
         ("JSON", prose.JSON),
         ("EXIT STATUS", lines(terms((str(code), meaning) for code, meaning in EXITS)) + prose.STDERR),
         ("SIGNALS", prose.SIGNALS),

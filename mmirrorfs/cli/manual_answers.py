@@ -116,6 +116,15 @@ any more has the
 .B state
 .IR dead .
 .PP
+.B \-\-format prometheus
+prints metrics in the text format of Prometheus: of that view, or of all in one text, with the label
+.BR view .
+One that does not answer, or is not mounted there, has
+.B mmirrorfs_up
+0, and that is no error: the exit code is 0, and why it is so is said on standard error.
+.B mmirrorfs_loop_longest_pause_seconds
+is the longest time, in the last five to ten minutes, in which the view did not look for requests.
+.PP
 Root may ask a view of any user; a plain user his own, and others that let him in, of which he is told less.
 """
 

@@ -277,6 +277,11 @@ All of that, and by which rule, as JSON.
 On the root of the view: how it is, as JSON, for monitoring. Which sources are lost, how many folders each of them
 gives, when they were looked at last, how they are watched and why.
 .TP
+.B user.mmirrorfs.metrics
+On the root of the view: the same for Prometheus, as
+.B \-\-status \-\-format prometheus
+prints it.
+.TP
 .B user.mmirrorfs.identity
 On the root of the view: a hash of the sources and options that it was mounted with.
 """

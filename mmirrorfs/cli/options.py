@@ -145,7 +145,8 @@ def _option(group: str, *names: str, **how: Any) -> Decorator:  # noqa: ANN401  
 CRAWLS = ("all", "local", "off")
 WATCHES = ("auto", "off")
 ANNOUNCES = ("auto", "off")
-FORMATS = ("text", "tsv", "json", "csv", "html")
+OF_SIMULATE, OF_STATUS = ("text", "tsv", "json", "csv", "html"), ("text", "json", "prometheus")
+FORMATS = (*OF_SIMULATE, "prometheus")
 
 FOLLOWS = "\0"
 """The value of --status and --explain where another option stands next: the path comes later. No path is like that."""
@@ -253,8 +254,10 @@ OPTIONS: tuple[Decorator, ...] = (
     ),
     _option(
         _ASK, "--format", type=click.Choice(FORMATS),
-        help="How --simulate prints it: text for people (on a terminal), tsv (in a pipe), csv, json, or html, a page.",
-        more="Text comes in a pager on a terminal. Lines of tsv have TYPE, HIGH, LOW and PATH; all else is on stderr.",
+        help="How --simulate prints it, or --status: text, tsv, csv, json, html, prometheus.",
+        more="--simulate: text for people (on a terminal, in a pager), tsv (in a pipe), csv, json, or html, a page. Of "
+        "tsv a line has TYPE, HIGH, LOW and PATH, and all else is on stderr. --status: text, json, or prometheus, "
+        "metrics of that view or of all.",
     ),
     _option(
         _ASK, "--only", metavar="both|NAME|near|conflicts", shell_complete=one_of("both", "near", "conflicts"),

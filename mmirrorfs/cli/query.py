@@ -51,8 +51,9 @@ class Dead(Exception):
 
 
 def views() -> list[Mount]:
-    """All views of this mount namespace, the topmost at each mountpoint."""
-    return list({mount.where: mount for mount in mounts() if mount.type == VIEW_TYPE}.values())
+    """All views of this mount namespace, the topmost at each mountpoint, by their paths."""
+    found = {mount.where: mount for mount in mounts() if mount.type == VIEW_TYPE}
+    return [found[where] for where in sorted(found)]
 
 
 def put(mount: Mount, question: Values) -> Values | None:

@@ -108,8 +108,6 @@ ALWAYS = frozenset(("subtype=mmirrorfs", "default_permissions", "ro", "nosuid", 
 
 def _check_what_to_print(given: dict[str, Any], sources: tuple[Named, ...]) -> None:
     form, only = given["format"], given["only"]
-    if given["json"] and form not in (None, "json"):
-        raise Problem(f"--json is --format json, not {form}: give one of them")
     if given["summary"] and (given["json"] or form not in (None, "text")):
         raise Problem("--summary is for people: it goes with --format text")
     names = [source.name for source in sources]

@@ -1,9 +1,13 @@
-"""``--status``: how a live view is, or all of this machine are; for a person, or as JSON. Asks with a time limit."""
+"""``--status``: how a live view is, or all of this machine are; for a person, as JSON, or for Prometheus.
+
+Asks with a time limit.
+"""
 
 import json
 import os
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -12,9 +16,10 @@ import click
 from mmirrorfs.cli.differing import differing
 from mmirrorfs.cli.explained import ago, plain, text, when
 from mmirrorfs.cli.follow import in_words, until_crawled
-from mmirrorfs.cli.problem import Problem
+from mmirrorfs.cli.problem import FAILED, Problem
 from mmirrorfs.cli.query import LOST, Dead, put_or_read, quoted, views
 from mmirrorfs.cli.settings import SETTLED, as_said, usual
+from mmirrorfs.serve.metrics import MALFORMED, exposition
 from mmirrorfs.source.filesystems import Mount
 from mmirrorfs.text import json_path, printable
 
@@ -50,7 +55,7 @@ def show_all(as_json: bool) -> int:
     """Print how all views of this machine are, a line each; returns LOST where one is not well, or gives no answer."""
     documents: list[Values] = []
     code = 0
-    for mount in sorted(views(), key=lambda mount: mount.where):
+    for mount in views():
         try:
             state = _asked(mount)
             code = max(code, _code(state))
@@ -69,6 +74,36 @@ def show_all(as_json: bool) -> int:
     if as_json:
         print(json.dumps(documents, indent=1))
     return code
+
+
+def show_metrics(places: Iterable[tuple[bytes, Mount | None]]) -> int:
+    """Print how the views at these places are, for Prometheus. One that gives no answer, or is not there, is said to be
+    so in the metrics, and why on stderr; that is no failure.
+    """
+    print(exposition([(where, _state(where, mount)) for where, mount in places]), end="")
+    return 0
+
+
+def _state(where: bytes, mount: Mount | None) -> Values | None:
+    try:
+        if mount is None:
+            raise not_mounted(where)
+        state = _asked(mount)
+        exposition([(where, state)])  # or it would spoil those of all others
+        return state
+    except MALFORMED:
+        why = f"the view on {printable(where)} gives an answer that makes no sense"
+    except Dead as dead:
+        why = dead.words()[0]
+    except Problem as problem:
+        why = str(problem)
+    print(f"mmirrorfs: {why}", file=sys.stderr)
+    return None
+
+
+def not_mounted(where: bytes) -> Problem:
+    """The mistake of asking for a view where none is."""
+    return Problem(f"no view is mounted on {printable(where)}", FAILED)
 
 
 def _asked(mount: Mount) -> Values:

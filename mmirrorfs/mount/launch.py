@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from mmirrorfs.mount import log as logs
+from mmirrorfs.mount import privileges
 from mmirrorfs.mount.lock import Lock
 from mmirrorfs.mount.mounting import MountFailed, serve
 from mmirrorfs.mount.session import Plan
@@ -64,6 +65,7 @@ def in_foreground(build: Build, lock: Lock) -> int:
     code = family.await_ready()
     if code == OK:
         ready()
+        privileges.drop_all()
         code = family.await_end()
     return code
 

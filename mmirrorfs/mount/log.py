@@ -24,6 +24,7 @@ from typing import IO, Any
 
 from mmirrorfs.mount import runtime
 from mmirrorfs.mount.journal import Journal, Prefixed, is_stderr, listens
+from mmirrorfs.source.capabilities import DAC_OVERRIDE, raised
 from mmirrorfs.text import STACKS, printable
 
 log = logging.getLogger(__name__)
@@ -193,7 +194,8 @@ class _File(logging.handlers.WatchedFileHandler):
         super().__init__(path, encoding="utf-8", errors="backslashreplace")
 
     def _open(self) -> IO[str]:  # type: ignore[override]
-        return open(self.baseFilename, "a", encoding="utf-8", errors=self.errors, opener=open_log)
+        with raised(DAC_OVERRIDE):
+            return open(self.baseFilename, "a", encoding="utf-8", errors=self.errors, opener=open_log)
 
 
 class _Kept(logging.handlers.RotatingFileHandler):

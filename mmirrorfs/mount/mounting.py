@@ -12,7 +12,7 @@ from functools import partial
 import pyfuse3
 import trio
 
-from mmirrorfs.mount import runtime, table, tuning
+from mmirrorfs.mount import privileges, runtime, table, tuning
 from mmirrorfs.mount.claims import claim
 from mmirrorfs.mount.clone import let_write, writable
 from mmirrorfs.mount.reasons import explained, listening
@@ -20,7 +20,6 @@ from mmirrorfs.mount.reference import Reference, reference
 from mmirrorfs.mount.session import GRACE, SIGNALS, Plan, Session
 from mmirrorfs.mount.systemd import unit
 from mmirrorfs.serve.announce import Announcers
-from mmirrorfs.source import capabilities
 from mmirrorfs.text import printable
 
 log = logging.getLogger(__name__)
@@ -45,11 +44,13 @@ def serve(plan: Plan, ready: Callable[[], None]) -> None:
             runtime.keep(plan.mountpoint, {"line": plan.line, "unit": unit()})
             tuning.tune(own.device)
             _announce(own, session.announcers)
-        capabilities.keep(capabilities.DAC_OVERRIDE)
+        privileges.drop(not session.announcers.silent, plan.log is not None, plan.on_change is not None)
         tuning.settle_memory()
         probe = table.start_probe(partial(table.is_alive, plan.mountpoint))
         device = own.device if own is not None else None
-        trio.run(session.run, probe, device, restrict_keyboard_interrupt_to_checkpoints=True)
+        trio.run(
+            session.run, probe, device, instruments=[session.pulse], restrict_keyboard_interrupt_to_checkpoints=True
+        )
         if session.failed:
             raise MountFailed("the mount does not answer")
     finally:

@@ -25,6 +25,8 @@ from typing import Any
 import pyfuse3
 import trio
 
+from mmirrorfs.mount.pulse import Pulse
+
 log = logging.getLogger(__name__)
 
 TRIES = 100
@@ -95,7 +97,7 @@ class _Lock:
         return _DONE
 
 
-def _patient_poll() -> Callable[[int], Awaitable[None]]:
+def _patient_poll(pulse: Pulse) -> Callable[[int], Awaitable[None]]:
     """A ``wait_readable`` that polls first. Belongs to one event loop."""
     pollers: dict[int, Callable[[int], list[tuple[int, int]]]] = {}
     turns, tries = 0, TRIES
@@ -110,14 +112,19 @@ def _patient_poll() -> Callable[[int], Awaitable[None]]:
             poll = pollers[descriptor] = poller.poll
         turns += 1
         if turns < TURNS:
-            until = perf_counter() + LONGEST
+            now = perf_counter()
+            if now - pulse.since > pulse.longest:
+                pulse.longest = now - pulse.since
+            until = now + LONGEST
             for _ in range(tries):
                 if poll(0):
+                    pulse.since = now
                     return _DONE
                 os.sched_yield()
-                if perf_counter() > until:
+                now = perf_counter()
+                if now > until:
                     break
-            turns = 0
+            turns, pulse.since = 0, now
             return sleep(descriptor)
         turns = 0
         return _after_turn(descriptor)
@@ -135,8 +142,11 @@ def _patient_poll() -> Callable[[int], Awaitable[None]]:
     return wait_readable
 
 
-def install() -> bool:
-    """Give pyfuse3 the faster wait; returns whether that was done. Before ``pyfuse3.main``, in its process."""
+def install(pulse: Pulse) -> bool:
+    """Give pyfuse3 the faster wait; returns whether that was done. Before ``pyfuse3.main``, in its process.
+
+    ``pulse`` is told when it looks for requests.
+    """
     if os.environ.get(SWITCH) == "plain":
         return False
     needed = ("ClosedResourceError", "Lock", "lowlevel", "open_nursery")
@@ -144,7 +154,7 @@ def install() -> bool:
         log.info("pyfuse3 is not as expected: its own request loop is used")
         return False
     lowlevel = SimpleNamespace(
-        wait_readable=_patient_poll(),
+        wait_readable=_patient_poll(pulse),
         current_task=trio.lowlevel.current_task,
         current_trio_token=trio.lowlevel.current_trio_token,
         notify_closing=trio.lowlevel.notify_closing,

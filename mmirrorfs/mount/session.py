@@ -20,6 +20,8 @@ import trio
 from mmirrorfs.merge.index import Change
 from mmirrorfs.mount import log as logs
 from mmirrorfs.mount import requestloop, stacks, table
+from mmirrorfs.mount.privileges import of_crawl
+from mmirrorfs.mount.pulse import Pulse
 from mmirrorfs.mount.questions import answering, paths_in
 from mmirrorfs.mount.systemd import listens, notify
 from mmirrorfs.serve.announce import Announcers
@@ -27,6 +29,7 @@ from mmirrorfs.serve.changelog import Changelog
 from mmirrorfs.serve.explain import Explainer
 from mmirrorfs.serve.hook import Hook
 from mmirrorfs.serve.listen import Listener
+from mmirrorfs.serve.metrics import exposition
 from mmirrorfs.serve.notifier import Notifier
 from mmirrorfs.serve.operations import Operations
 from mmirrorfs.serve.probe import Choices
@@ -100,6 +103,7 @@ class Session:
         self._notifier = Notifier(ways, _device)
         stage = Stage(plan.state.inodes, plan.state.known)
         self.announcers = Announcers(ways, stage, plan.silent)
+        self.pulse = Pulse()
         self._early = early
         self._plan = plan
         self._ready = ready
@@ -123,14 +127,14 @@ class Session:
         self._directories = Directories(self._view)
         self._explainer = Explainer(self._view, plan.mountpoint, self._refresher, self._progress, plan.choices)
         finder = Finder(self._view, self._is_crawling)
-        labels = Labels(self._view, plan.identity, self._status, self._explainer.outline)
+        labels = Labels(self._view, plan.identity, self._status, self._explainer.outline, self._metrics)
         self.operations = Operations(self._view, self._directories, finder, labels, stage, plan.timeout)
 
     async def run(self, probe: tuple[int, int], device: str | None) -> None:
         """Serve until unmounted or told to end; ``device`` is the number of the view's."""
         self._notifier.start()
         self.announcers.start()
-        requestloop.install()
+        requestloop.install(self.pulse)
         async with trio.open_nursery() as nursery:
             await nursery.start(self._obey_signals)
             for source in self._plan.state.sources:
@@ -171,13 +175,24 @@ class Session:
         crawls = [self._progress(source) for source in self._plan.state.sources]
         watches = [report.now() for report in self._reports]
         found = status(self._view, self._directories, self._refresher, crawls, watches)
-        return {**found, "announce": self.announcers.report()}
+        last = self._changelog.last
+        return {
+            **found,
+            **self.operations.counts(),
+            "pause": round(self.pulse.pause(), 6),
+            "changes": self._changelog.count,
+            "changed": last["when"] if last is not None else None,
+            "announce": self.announcers.report(),
+        }
+
+    def _metrics(self) -> str:
+        """The same for Prometheus."""
+        return exposition([(self._plan.mountpoint, self._status())])
 
     def _whole_status(self) -> dict[str, object]:
         """With what is not for everybody who may enter the view."""
-        changes = {"changes": self._changelog.count, "last_change": self._changelog.last}
         own = {"options": self._plan.told, "log": logs.place(), "warnings": logs.warnings()}
-        return {**self._status(), **changes, **own}
+        return {**self._status(), "last_change": self._changelog.last, **own}
 
     def _progress(self, source: Source) -> Progress:
         """Nothing is done before the attributes are known of what the first scan took the names of."""
@@ -312,7 +327,13 @@ class Session:
 def _watching(plan: CrawlPlan, source: Source) -> CrawlPlan:
     """The plan of a crawl that marks what it lists, for the daemon."""
     watch = source.watch
-    return plan._replace(identity=source.identity, fanotify=watch.fanotify, inotify=watch.inotify, budget=watch.part)
+    return plan._replace(
+        identity=source.identity,
+        fanotify=watch.fanotify,
+        inotify=watch.inotify,
+        budget=watch.part,
+        capabilities=of_crawl(marks=watch.fanotify is not None),
+    )
 
 
 def _device() -> int:

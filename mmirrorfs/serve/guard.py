@@ -8,6 +8,7 @@ as the mount lives.
 import errno
 import functools
 import logging
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -22,6 +23,10 @@ R = TypeVar("R")
 H = TypeVar("H", bound="Guarded")
 
 
+KINDS: list[str] = []
+"""The names of all handlers that are guarded: kinds of requests are numbered by them."""
+
+
 class Guarded(pyfuse3.Operations):
     """Request handlers. ``ending`` is set when stuck requests are given up: all get EIO then.
 
@@ -32,8 +37,28 @@ class Guarded(pyfuse3.Operations):
         super().__init__()
         self.ending = False
         self.timeout = timeout
-        self.served = 0
+        self._requests = [0] * len(KINDS)
+        self._errors: Counter[tuple[int, int]] = Counter()
+        """By kind and errno."""
+
+    @property
+    def served(self) -> int:
         """Requests so far."""
+        return sum(self._requests)
+
+    def counts(self) -> dict[str, dict[str, Any]]:
+        """``requests`` so far, by the names of their handlers, and those of them that were answered with an error, by
+        name and error ("EIO").
+        """
+        errors: dict[str, dict[str, int]] = {}
+        for (kind, code), count in self._errors.items():
+            errors.setdefault(KINDS[kind], {})[errno.errorcode.get(code, str(code))] = count
+        return {"requests": dict(zip(KINDS, self._requests, strict=True)), "errors": errors}
+
+    def _failed(self, kind: int, code: int) -> FUSEError:
+        """The error to raise."""
+        self._errors[kind, code] += 1
+        return FUSEError(code)
 
 
 _OTHERWISE = {
@@ -47,32 +72,35 @@ _OTHERWISE = {
 def guarded(
     handler: Callable[Concatenate[H, P], Coroutine[Any, Any, R]],
 ) -> Callable[Concatenate[H, P], Coroutine[Any, Any, R]]:
-    """Let nothing but FUSEError out of a handler, and the cancellation of a mount that is not ending."""
+    """Count; let nothing but FUSEError out of a handler, and the cancellation of a mount that is not ending."""
+    kind = len(KINDS)
+    KINDS.append(handler.__name__)
 
     @functools.wraps(handler)
     async def wrapped(self: H, *args: P.args, **kwargs: P.kwargs) -> R:
         """The handler; raises FUSEError, or Cancelled where the mount is not ending."""
+        self._requests[kind] += 1
         if self.ending:
-            raise FUSEError(errno.EIO)
-        self.served += 1
+            raise self._failed(kind, errno.EIO)
         try:
             if not self.timeout:
                 return await handler(self, *args, **kwargs)
             with trio.fail_after(self.timeout):
                 return await handler(self, *args, **kwargs)
         except trio.TooSlowError:
-            raise FUSEError(errno.EIO) from None
+            raise self._failed(kind, errno.EIO) from None
         except OSError as error:
             code = error.errno or errno.EIO
-            raise FUSEError(_OTHERWISE.get(code, code)) from None
-        except FUSEError:
+            raise self._failed(kind, _OTHERWISE.get(code, code)) from None
+        except FUSEError as error:
+            self._errors[kind, error.errno] += 1
             raise
         except trio.Cancelled:
             if self.ending:  # a reader stuck in a hung source gets an answer before the mount goes
-                raise FUSEError(errno.EIO) from None
+                raise self._failed(kind, errno.EIO) from None
             raise
         except Exception:
             log.exception("internal error in %s", handler.__name__)
-            raise FUSEError(errno.EIO) from None
+            raise self._failed(kind, errno.EIO) from None
 
     return wrapped  # type: ignore[return-value]  # wraps() hides the coroutine's type

@@ -53,7 +53,12 @@ class Operations(Writes):
         self._view = view
         self._directories = directories
         self._finder = finder
+        self._bytes_read = 0
         self._extras = Extras(view, labels)
+
+    def counts(self) -> dict[str, Any]:
+        """What was asked so far, see ``Guarded.counts``; ``opened`` files, and ``bytes_read``."""
+        return {**super().counts(), "opened": self._view.files.opened, "bytes_read": self._bytes_read}
 
     def _told(self, node: Node) -> EntryAttributes:
         """The reply that is written now."""
@@ -159,7 +164,9 @@ class Operations(Writes):
     @guarded
     async def read(self, fh: FileHandleT, off: int, size: int) -> Any:  # noqa: ANN401  # any buffer will do
         """Answer read(2): the buffer is copied out before anything else runs."""
-        return await self._view.files.read(fh, off, size)
+        data = await self._view.files.read(fh, off, size)
+        self._bytes_read += len(data)
+        return data
 
     @guarded
     async def flush(self, fh: FileHandleT) -> None:

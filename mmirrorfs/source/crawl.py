@@ -29,6 +29,7 @@ from typing import NamedTuple, TypedDict
 
 from mmirrorfs.attributes import DIR, FILE
 from mmirrorfs.listing import AccessLists, Listing
+from mmirrorfs.source.capabilities import Capability, confine
 from mmirrorfs.source.exclude import excluded_by
 from mmirrorfs.source.filesystems import LOCAL, VIEW_TYPE, mounts
 from mmirrorfs.source.links import mount_id
@@ -59,6 +60,7 @@ class Plan(NamedTuple):
     ``everywhere`` takes directories on network and FUSE filesystems too. ``identity`` is the (dev, ino) of the root;
     where it is None, whatever is there when the crawl begins is the root. ``fanotify`` and ``inotify`` are descriptors
     that the child inherits, to mark what it lists with (``source.marker``), and ``budget`` is its part of the watches.
+    It keeps the ``capabilities``, and no other.
     """
 
     root: bytes
@@ -70,6 +72,7 @@ class Plan(NamedTuple):
     fanotify: int | None = None
     inotify: int | None = None
     budget: int = 0
+    capabilities: tuple[Capability, ...] = ()
 
     @property
     def inherited(self) -> tuple[int, ...]:
@@ -316,6 +319,8 @@ def main(fd: int, *inherited: int) -> None:
     settle([2, fd, *inherited])
     gc.disable()  # nothing here makes circles
     plan = received(fd)
+    with contextlib.suppress(OSError):
+        confine(plan.capabilities)
     _thread.start_new_thread(_end_with, (fd,))
     sender = Sender(fd)
     walk = Walk(plan, sender)

@@ -195,7 +195,7 @@ class Crawl:
                         log.warning(_FULL, self._name)
                         return "full", ""
                 else:
-                    self._folders, self._of = found.get("folders", 0), found.get("of", 0)
+                    self._folders, self._of = found.get("folders", self._folders), found.get("of", self._of)
                     before, (made, met) = made, found.get("watch", (made, []))
                     self._meet(met, made - before)
                     ended = found.get("ended", "")

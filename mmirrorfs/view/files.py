@@ -99,19 +99,20 @@ class Files:
 
     def __init__(self) -> None:
         self._files: dict[int, OpenFile] = {}
-        self._last = 0
+        self.opened = 0
+        """Files opened so far, and the last handle that was given out."""
         self._some = trio.Event()
         self._scratch = memoryview(bytearray(LARGEST))
 
     def add(self, fd: int, node: FileNode, attr: Attributes, when: float) -> int:
         """Take over a descriptor of what has these attributes since ``when``; returns its file handle."""
-        self._last += 1
+        self.opened += 1
         local = node.source.is_local(node.inner)
-        self._files[self._last] = OpenFile(fd, node, node.source, proof=(attr, time.time_ns()), local=local)
+        self._files[self.opened] = OpenFile(fd, node, node.source, proof=(attr, time.time_ns()), local=local)
         node.opened += 1
         node.held, node.content = Answer(attr, when), (attr.dev, attr.ino)
         self._some.set()
-        return self._last
+        return self.opened
 
     async def some(self) -> None:
         """Wait until a file is open."""

@@ -2,9 +2,9 @@
 
 ``user.mmirrorfs.source`` (the source's name), ``.path`` (the real path), ``.shadowed`` (what it hides) and ``.skipped``
 (what of that would have won, were it not empty) on everything, one a line where there are several, and ``.role``
-(merged, folder, loose or inside); ``.explain`` has all of that, and why, as JSON; ``.status`` and ``.identity`` are on
-the root. None of them is listed, so that copying tools do not copy them. Answered from memory, but for ``.explain``;
-event loop's thread only.
+(merged, folder, loose or inside); ``.explain`` has all of that, and why, as JSON; ``.status``, ``.metrics`` and
+``.identity`` are on the root. None of them is listed, so that copying tools do not copy them. Answered from memory, but
+for ``.explain``; event loop's thread only.
 """
 
 import json
@@ -21,8 +21,8 @@ PREFIX = b"user.mmirrorfs."
 
 
 class Labels:
-    """The attributes of one view. ``identity`` tells views apart; ``status`` gives what monitoring asks for, and
-    ``explain`` why something is at a path of the view.
+    """The attributes of one view. ``identity`` tells views apart; ``status`` gives what monitoring asks for,
+    ``metrics`` the same for Prometheus, and ``explain`` why something is at a path of the view.
     """
 
     def __init__(
@@ -31,11 +31,13 @@ class Labels:
         identity: str = "",
         status: Callable[[], dict[str, object]] = dict,
         explain: Callable[[bytes], Awaitable[dict[str, object]]] | None = None,
+        metrics: Callable[[], str] = str,
     ) -> None:
         self._view = view
         self._identity = identity
         self._status = status
         self._explain = explain
+        self._metrics = metrics
 
     async def explained(self, node: Node) -> bytes | None:
         """The value of ``.explain``: the sources are asked, for a moment."""
@@ -47,6 +49,8 @@ class Labels:
             return self._identity.encode()
         if node.path == b"" and name == b"status":
             return json.dumps(self._status()).encode()
+        if node.path == b"" and name == b"metrics":
+            return self._metrics().encode()
         if name == b"source":
             return b"\n".join(self._view.sources[rank].name.encode() for rank, _ in self._shown(node))
         if name == b"path":
