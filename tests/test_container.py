@@ -81,7 +81,7 @@ def test_views_of_the_example_are_below_the_shared_directory_and_sources_in_the_
 
 def test_the_line_for_a_shell_says_what_compose_says() -> None:
     text = (ROOT / "docs/nas.md").read_text().replace("\\\n", " ")
-    (line,) = re.findall(r"^    docker run (.*)$", text, re.MULTILINE)
+    (line,) = re.findall(r"^docker run (.*)$", text, re.MULTILINE)
     given, words = service(), shlex.split(line)
     said = [tuple(pair) for pair in itertools.pairwise(words)]
     assert sorted(value for name, value in said if name == "--cap-add") == sorted(given["cap_add"])
