@@ -12,7 +12,7 @@ from tests.support.mounts import COMMAND, mounted
 from tests.support.polling import poll
 from tests.support.running import called
 from tests.support.trees import folders, grow
-from tests.support.users import as_nobody
+from tests.support.users import as_nobody, run
 from tests.test_metrics import samples
 
 pytestmark = pytest.mark.mount
@@ -127,3 +127,11 @@ def test_a_plain_user_who_may_enter_is_told_the_same(place: Path, sources: tuple
         done = as_nobody(*words)
         assert done.returncode == 0, done.stderr
         assert of(done.stdout.decode(), view.mountpoint, "opens_total") == 0
+
+
+def test_it_is_utf_8_in_any_locale_and_a_full_disk_is_an_error(place: Path) -> None:
+    words = f"cd {place} && {' '.join(COMMAND)} --status Björk --format=prometheus"
+    done = run("sh", "-c", words, environment={"LC_ALL": "en_US.ISO-8859-1", "PYTHONIOENCODING": "latin-1"})
+    assert f'mmirrorfs_up{{view="{place}/Björk"}} 0\n'.encode() in done.stdout
+    done = run("sh", "-c", f"{words} 2>/dev/null >/dev/full")
+    assert done.returncode == 2

@@ -80,7 +80,8 @@ def show_metrics(places: Iterable[tuple[bytes, Mount | None]]) -> int:
     """Print how the views at these places are, for Prometheus. One that gives no answer, or is not there, is said to be
     so in the metrics, and why on stderr; that is no failure.
     """
-    print(exposition([(where, _state(where, mount)) for where, mount in places]), end="")
+    sys.stdout.buffer.write(exposition([(where, _state(where, mount)) for where, mount in places]).encode())
+    sys.stdout.flush()
     return 0
 
 

@@ -22,6 +22,7 @@ from pyfuse3 import EntryAttributes, FileHandleT, FileInfo, FileNameT, FlagT, FU
 
 from benchmark.kernel import device_at
 from mmirrorfs.mount import requestloop, tuning
+from mmirrorfs.mount.pulse import Pulse
 
 DEPTH = 2
 KEEP = 3600.0
@@ -140,7 +141,7 @@ def main() -> None:
     os.setsid()
     tuning.tune(device_at(words.mountpoint))
     tuning.settle_memory()
-    requestloop.install()
+    requestloop.install(Pulse())
     try:
         trio.run(pyfuse3.main)
     finally:
