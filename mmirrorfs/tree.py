@@ -4,7 +4,7 @@ Owns: names of things, nothing else. Knows no I/O, no clock, no FUSE. Everything
 made, so any thread may read it, and two trees may share what did not change: ``is`` means "nothing moved".
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, NewType
 
@@ -89,6 +89,8 @@ class Merged:
     touched: Mapping[bytes, int] | None = None
 
 
+Names = Mapping[bytes, Collection[bytes]]
+"""Of some directories, by path, the names in them that are to be looked at: all others are what they were."""
 Entry = Directory | Leaf
 Child = Merged | Leaf
 Trees = tuple[Directory | None, ...]

@@ -18,6 +18,7 @@ from mmirrorfs.serve.publish import Publish
 from mmirrorfs.serve.refresh import Refresher
 from mmirrorfs.source.freshness import Freshness
 from mmirrorfs.source.source import Source
+from mmirrorfs.source.walks import Revision
 from mmirrorfs.tree import Directory, Leaf, Merged, Rank
 from mmirrorfs.view.view import View
 from tests.build import find, plant, seen, sources, state_of
@@ -89,7 +90,7 @@ class World:
 
         return counted
 
-    def _note(self, source: Source) -> None:
+    def _note(self, source: Source, revised: list[Revision]) -> None:
         self._looked.set()
         self._looked = trio.Event()
 

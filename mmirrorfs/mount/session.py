@@ -41,6 +41,7 @@ from mmirrorfs.source.crawl import Plan as CrawlPlan
 from mmirrorfs.source.crawler import Crawl, Progress
 from mmirrorfs.source.known import Known
 from mmirrorfs.source.source import Source
+from mmirrorfs.source.walks import Revision
 from mmirrorfs.text import fields, printable
 from mmirrorfs.view.directories import Directories
 from mmirrorfs.view.finder import Finder
@@ -237,10 +238,10 @@ class Session:
         self._again(source)
         self._refresher.doubt(source)
 
-    def _looked(self, source: Source) -> None:
+    def _looked(self, source: Source, revised: list[Revision]) -> None:
         listener = self._listeners[source.rank]
         if listener is not None:
-            listener.scanned()
+            listener.scanned(revised)
             if source.watch.descriptors:  # else it may be about to be watched: ``_follow`` knows
                 self._reports[source.rank].log()
         self._tell_systemd()

@@ -20,15 +20,17 @@ from functools import partial
 
 import trio
 
-from mmirrorfs.merge.index import Change, changes, merge, without
+from mmirrorfs.merge.index import Change, changes, exact, merge, without
 from mmirrorfs.serve.publish import Publish
 from mmirrorfs.source.filesystems import TableChanges
 from mmirrorfs.source.freshness import NEVER
+from mmirrorfs.source.known import Known
 from mmirrorfs.source.pace import threaded
 from mmirrorfs.source.singles import Answer
 from mmirrorfs.source.source import Source, SourceLost
+from mmirrorfs.source.walks import Revision, by_directory, revisions
 from mmirrorfs.text import fields, printable
-from mmirrorfs.tree import Directory, Merged, Trees
+from mmirrorfs.tree import Directory, Merged, Names, Trees
 from mmirrorfs.view.files import OpenFile
 from mmirrorfs.view.nodes import FileNode, is_same
 from mmirrorfs.view.state import State
@@ -52,8 +54,9 @@ def _nothing(*said: object) -> None:
 class Refresher:
     """Keeps the index of one view current.
 
-    ``publish`` is told of what changed, ``looked`` is called after each look at a source, and ``back`` with one that
-    was lost and is there again, has something else mounted in it, or is to be looked at anew for another reason.
+    ``publish`` is told of what changed, ``looked`` is called after each look at a source, with what it revised, and
+    ``back`` with one that was lost and is there again, has something else mounted in it, or is to be looked at anew for
+    another reason.
     """
 
     def __init__(
@@ -61,7 +64,7 @@ class Refresher:
         state: State,
         publish: Publish,
         fallback: bool = False,
-        looked: Callable[[Source], None] = _nothing,
+        looked: Callable[[Source, list[Revision]], None] = _nothing,
         back: Callable[[Source], None] = _nothing,
     ) -> None:
         self._state = state
@@ -76,6 +79,8 @@ class Refresher:
         self._asked_root = [NEVER for _ in state.sources]
         self._mounts: list[tuple[int, ...] | None] = [source.mounts for source in state.sources]
         self._merging = trio.Lock()
+        self._noted: list[Names] = []
+        """What was installed since the index was merged: the names that have other values, by directory."""
         self.looks = [time.time() for _ in state.sources]
         """When each source was last looked at, in seconds since the epoch."""
         self.lost_since: list[float | None] = [None for _ in state.sources]
@@ -108,21 +113,25 @@ class Refresher:
     def missing(self, source: Source, paths: list[bytes]) -> None:
         """Rule 3."""
         known = self._state.known[source.rank]
-        left = known.tree
-        for path in paths:
-            left = without(left, path)
+        known.finish()
+        left = without(known.tree, paths)
         if left is not known.tree:
-            known.install(left)
+            names = by_directory(paths)
+            known.install(left, revisions(known.tree, left, names))
+            self._noted.append(names)
         self.outdated()
         self.hint(source, {path.rpartition(b"/")[0] for path in paths})
 
     def outdated(self) -> bool:
         """Merge what was scanned since the index was merged, at once; returns whether there was anything."""
+        for known in self._state.known:
+            known.finish()
         trees = self._present()
         if trees == self._merged:
             return False
-        self._merged = trees
-        self._swap(*_merged(trees, self._state, self._state.inodes.index))
+        merged = _merged(trees, self._state, self._state.inodes.index, self._only(trees))
+        self._merged, self._noted = trees, []
+        self._swap(*merged)
         return True
 
     def contents(self, node: FileNode) -> None:
@@ -177,17 +186,19 @@ class Refresher:
         seen = list[int]()
         look, is_over = self._how(source, old, hints, scan, asked, seen.append), False
         try:
-            found = None
+            found, revised = None, list[Revision]()
             if look != source.check_root or not self._stands(source):
                 self._asked_root[source.rank] = self._state.freshness.clock()
                 found = await source.pace.in_thread(look, trio.CapacityLimiter(1))
+            if found is not None and found is not old:
+                revised = await threaded(partial(revisions, old, found))
         except SourceLost as lost:
             self._note_lost(source, lost.reason)
         else:
             self._note_back(source)
             is_over = known.tree is old  # else something was found gone meanwhile: it is scanned again
             if found is not None and is_over:
-                known.install(found)
+                await self._install(known, found, revised)
                 _log_scan(source, sum(seen), time.perf_counter() - started, found is not old)
         finally:
             if not is_over and hints:
@@ -198,7 +209,14 @@ class Refresher:
             await self._merge()
         self.looks[source.rank], self.last_took = time.time(), time.perf_counter() - started
         source.brief = source.brief and not (asked and is_over)
-        self._looked(source)
+        self._looked(source, revised)
+
+    async def _install(self, known: Known, tree: Directory, revised: list[Revision]) -> None:
+        """What a scan found becomes known, step by step: nobody waits for more than one of them."""
+        self._noted.append({one.path: one.names for one in revised})
+        known.begin(tree, revised)
+        while known.advance():
+            await trio.lowlevel.checkpoint()
 
     def _stands(self, source: Source) -> bool:
         """Whether a source is there: by what is in memory, which wakes no thread, where it was asked lately."""
@@ -247,11 +265,24 @@ class Refresher:
         state = self._state
         async with self._merging:
             while (trees := self._present()) != self._merged:
-                before = state.inodes.index
-                index, changed = await threaded(partial(_merged, trees, state, before))
-                if state.inodes.index is before:  # else something was found gone meanwhile
+                before, noted, count = state.inodes.index, self._noted, len(self._noted)
+                index, changed = await threaded(partial(_merged, trees, state, before, self._only(trees)))
+                if self._noted is noted:  # else something was found gone meanwhile
+                    del noted[:count]
                     self._merged = trees
                     self._swap(index, changed)
+
+    def _only(self, trees: Trees) -> Names | None:
+        """The names that may be others than in the index, by directory; None where a source came or went as a whole."""
+        if any((tree is None) is not (before is None) for tree, before in zip(trees, self._merged, strict=True)):
+            return None
+        if len(self._noted) == 1:
+            return self._noted[0]
+        only: dict[bytes, set[bytes]] = {}
+        for noted in self._noted:
+            for path, names in noted.items():
+                only.setdefault(path, set()).update(names)
+        return only
 
     def _swap(self, index: Merged, changed: list[Change]) -> None:
         if index is not self._state.inodes.index:
@@ -316,6 +347,6 @@ async def _until(when: float) -> None:
         await trio.sleep_until(when)
 
 
-def _merged(trees: Trees, state: State, before: Merged) -> tuple[Merged, list[Change]]:
-    index = merge(trees, state.inodes.order, state.pairing, before, time.time_ns())
-    return index, list(changes(before, index))
+def _merged(trees: Trees, state: State, before: Merged, only: Names | None) -> tuple[Merged, list[Change]]:
+    index = merge(trees, state.inodes.order, state.pairing, before, time.time_ns(), only=only)
+    return index, list(changes(before, index, only=only if state.pairing is exact else None))

@@ -4,7 +4,7 @@ A folder is searched again when something is reported of a directory by whose li
 where its changes are not reported. Event loop's thread only; no I/O.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from mmirrorfs.source.keys import Keys
 from mmirrorfs.source.trust import Trust
@@ -23,11 +23,13 @@ class Folders:
         self.keys = Keys()
         self.polled: set[bytes] = set()
 
-    def update(self, path: bytes, old: Directory | None, new: Directory | None) -> list[bytes]:
-        """A directory above the depth was looked at. Returns the folders in it that held no file and do so now."""
+    def update(self, path: bytes, old: Directory | None, new: Directory | None, names: Iterable[bytes]) -> list[bytes]:
+        """A directory above the depth was looked at, in which only these names may lead to others by now. Returns the
+        folders in it that held no file and do so now.
+        """
         before, after = (directory.entries if directory is not None else _NOTHING for directory in (old, new))
         filled = list[bytes]()
-        for name in before.keys() | after.keys():
+        for name in names:
             last, now = before.get(name), after.get(name)
             if last is not now:
                 folder = join(path, name)
