@@ -47,6 +47,7 @@ def serve(plan: Plan, ready: Callable[[], None]) -> None:
             _announce(own, session.announcers)
         capabilities.keep(capabilities.DAC_OVERRIDE)
         tuning.settle_memory()
+        tuning.share_interpreter()
         probe = table.start_probe(partial(table.is_alive, plan.mountpoint))
         device = own.device if own is not None else None
         trio.run(session.run, probe, device, restrict_keyboard_interrupt_to_checkpoints=True)

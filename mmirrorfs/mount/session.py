@@ -13,6 +13,7 @@ import select
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import pyfuse3
 import trio
@@ -40,6 +41,7 @@ from mmirrorfs.source.access import Access
 from mmirrorfs.source.crawl import Plan as CrawlPlan
 from mmirrorfs.source.crawler import Crawl, Progress
 from mmirrorfs.source.known import Known
+from mmirrorfs.source.pace import beside, threaded
 from mmirrorfs.source.source import Source
 from mmirrorfs.source.walks import Revision
 from mmirrorfs.text import fields, printable
@@ -105,6 +107,7 @@ class Session:
         self._plan = plan
         self._ready = ready
         self._is_ready = False
+        self._counting = trio.CapacityLimiter(1)
         self._mounted = trio.Event()
         self._requests = trio.CancelScope()
         self._told_to_end = trio.Event()
@@ -244,11 +247,14 @@ class Session:
             listener.scanned(revised)
             if source.watch.descriptors:  # else it may be about to be watched: ``_follow`` knows
                 self._reports[source.rank].log()
-        self._tell_systemd()
+        beside(self._tell_systemd)
 
-    def _tell_systemd(self) -> None:
+    async def _tell_systemd(self) -> None:
+        """In a thread: all folders are counted for it."""
         if self._is_ready and listens() and not self._told_to_end.is_set():
-            notify(f"STATUS={summary(self._view, self._refresher)}")
+            said = await threaded(partial(summary, self._view, self._refresher), self._counting)
+            if not self._told_to_end.is_set():
+                notify(f"STATUS={said}")
 
     async def _say_ready(self, probe: tuple[int, int]) -> None:
         await trio.lowlevel.wait_readable(probe[1])
@@ -258,7 +264,7 @@ class Session:
         if answered:
             self._is_ready = True
             self._view.freshness.forgets = self._notifier.everything()
-            self._tell_systemd()
+            await self._tell_systemd()
             log.info("%s is mounted", printable(self._plan.mountpoint), extra=fields("mounted"))
             if self.announcers.silent:
                 log.info("who watches it is not told of changes: %s", self.announcers.silent)

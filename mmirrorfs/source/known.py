@@ -135,7 +135,7 @@ class Known:
             self._apply(path, listing, told)
 
     def _apply(self, path: bytes, listing: Listing, told: Told | None = None) -> None:
-        last = self._last_of(path, listing)
+        last = self._last_of(path, listing, [name for name, _ in listing.unknown()])
         changes = self._changes(path, listing, told)
         old = self.listings.pop(path)
         self.used += weight(listing) - weight(old)
@@ -264,7 +264,7 @@ class Known:
             return []
         if one.old is None or is_news(one.old.attr, new.attr):
             self.used -= self._values.forget([path])
-        last = self._last_of(path, new.listing)
+        last = self._last_of(path, new.listing, [*one.untold, *self.since(path)])
         known = (one.old.listing, one.differences) if one.old is not None else (None, [])
         changes = [found for found in self._changes(path, new.listing, known) if found.before and found.after]
         self.listings.put(path, new.listing, True)
@@ -333,10 +333,16 @@ class Known:
             if above is not None and own is not None and own.attr is not None:
                 self._check_all(directory, [(name, own.attr)], above.taken)
 
-    def _last_of(self, path: bytes, listing: Listing) -> dict[bytes, Answer]:
-        """What was known of names whose attributes a look could not have: a source that is being lost gives names."""
-        last = [(name, attr.kind, self._last(path, name)) for name, attr in listing.unknown()]
-        return {name: old for name, kind, old in last if old is not None and old.attr and old.attr.kind == kind}
+    def _last_of(self, path: bytes, listing: Listing, names: Iterable[bytes]) -> dict[bytes, Answer]:
+        """What was known of those of some names whose attributes a look could not have: a source that is being lost
+        gives names.
+        """
+        found = [(name, listing.get(name), self._last(path, name)) for name in names]
+        return {
+            name: old
+            for name, attr, old in found
+            if attr and not attr.is_known and old is not None and old.attr and old.attr.kind == attr.kind
+        }
 
     def _compare(self, path: bytes, listing: Listing) -> None:
         """What changed before a directory was watched nobody reported: its own attributes may be others."""

@@ -38,7 +38,8 @@ class Revision:
     """A directory above the depth that is not the same value in two trees; None where it is none in one of them.
 
     ``names`` are those under which it has other values, ``differences`` those of its listing. ``gone`` and ``come`` are
-    itself and the directories in it, by path, of which the numbers are others by now.
+    itself and the directories in it, by path, of which the numbers are others by now. Of the ``untold`` names there are
+    no attributes any more, though there were some.
     """
 
     path: bytes
@@ -48,6 +49,7 @@ class Revision:
     differences: list[Difference]
     gone: "dict[bytes, Inode]"
     come: "dict[bytes, Inode]"
+    untold: list[bytes]
 
 
 def revisions(before: Directory, after: Directory, only: Names | None = None) -> list[Revision]:
@@ -104,6 +106,7 @@ def _revision(path: bytes, old: Directory | None, new: Directory | None, names: 
         sorted(one for one in found if is_news(one.before, one.after)),
         {where: gone for where, gone, _ in others if gone != NONE},
         {where: come for where, _, come in others if come != NONE},
+        [one.name for one in found if one.before and one.before.is_known and one.after and not one.after.is_known],
     )
 
 
