@@ -95,3 +95,8 @@ Entry = Directory | Leaf
 Child = Merged | Leaf
 Trees = tuple[Directory | None, ...]
 """One scanned root a source, by rank; None for a source that counts as empty."""
+
+
+def evidence_of(entry: Entry | None) -> Evidence | None:
+    """Whether what a source has under a name is known to hold a file, and how that is known; None of most."""
+    return entry.evidence if isinstance(entry, Leaf) else None

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from mmirrorfs.source.keys import Keys
 from mmirrorfs.source.trust import Trust
 from mmirrorfs.source.walks import join
-from mmirrorfs.tree import Directory, Entry, Evidence, Leaf
+from mmirrorfs.tree import Directory, Entry, Evidence, Leaf, evidence_of
 
 _NOTHING: Mapping[bytes, Entry] = {}
 
@@ -33,7 +33,7 @@ class Folders:
             last, now = before.get(name), after.get(name)
             if last is not now:
                 folder = join(path, name)
-                self._replace(folder, _evidence(last), _evidence(now))
+                self._replace(folder, evidence_of(last), evidence_of(now))
                 if isinstance(last, Leaf) and last.is_empty and isinstance(now, Leaf) and not now.is_empty:
                     filled.append(folder)
         return filled
@@ -55,7 +55,3 @@ class Folders:
         """Those of which something was reported before it was known that it is about them; only once."""
         missed, self._missed = self._missed, set()
         return missed
-
-
-def _evidence(entry: Entry | None) -> Evidence | None:
-    return entry.evidence if isinstance(entry, Leaf) else None

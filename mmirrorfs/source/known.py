@@ -229,6 +229,9 @@ class Known:
         gone, come = dict[bytes, Inode](), dict[bytes, Inode]()
         told: list[tuple[bytes, list[Difference], float]] = []
         for number, one in enumerate(revised, 1):
+            for start in range(0, len(one.searched), STEP):
+                self._search_anew(one, one.searched[start : start + STEP])
+                yield True
             changes = self._revise(one)
             gone.update(one.gone)
             come.update(one.come)
@@ -250,12 +253,14 @@ class Known:
                 yield True
         self.tree = tree
 
+    def _search_anew(self, one: Revision, names: Sequence[bytes]) -> None:
+        for folder in self.folders.update(one.path, one.old, one.new, names):  # or it would take over as it was: empty
+            for directory in self.listings.subtree(folder):
+                self.distrust(directory)
+
     def _revise(self, one: Revision) -> list[Difference]:
         """One directory above the depth was looked at. Returns what is to be told of it, if it is one still."""
         path, new = one.path, one.new
-        for folder in self.folders.update(path, one.old, new, one.names):  # or it would take over as it was: empty
-            for directory in self.listings.subtree(folder):
-                self.distrust(directory)
         if path not in self.listings.above:
             self.forget(path)
         if new is None:

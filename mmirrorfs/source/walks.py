@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from mmirrorfs.attributes import DIR, Attributes
 from mmirrorfs.difference import Difference, all_differences, is_news
 from mmirrorfs.listing import EMPTY, Listing
-from mmirrorfs.tree import Directory, Entry, Names
+from mmirrorfs.tree import Directory, Entry, Names, evidence_of
 
 
 def join(above: bytes, name: bytes) -> bytes:
@@ -39,7 +39,7 @@ class Revision:
 
     ``names`` are those under which it has other values, ``differences`` those of its listing. ``gone`` and ``come`` are
     itself and the directories in it, by path, of which the numbers are others by now. Of the ``untold`` names there are
-    no attributes any more, though there were some.
+    no attributes any more, though there were some; of those ``searched`` there is, or was, ``tree.Evidence``.
     """
 
     path: bytes
@@ -50,6 +50,7 @@ class Revision:
     gone: "dict[bytes, Inode]"
     come: "dict[bytes, Inode]"
     untold: list[bytes]
+    searched: list[bytes]
 
 
 def revisions(before: Directory, after: Directory, only: Names | None = None) -> list[Revision]:
@@ -93,6 +94,7 @@ _NOTHING: Mapping[bytes, Entry] = {}
 
 def _revision(path: bytes, old: Directory | None, new: Directory | None, names: Collection[bytes]) -> Revision:
     listings = [directory.listing if directory is not None else EMPTY for directory in (old, new)]
+    was, now = (directory.entries if directory is not None else _NOTHING for directory in (old, new))
     found = all_differences(*listings)
     pairs = [(path, old.attr if old is not None else None, new.attr if new is not None else None)]
     pairs += [(join(path, one.name), one.before, one.after) for one in found if not _is_untold(one.after)]
@@ -107,6 +109,7 @@ def _revision(path: bytes, old: Directory | None, new: Directory | None, names: 
         {where: gone for where, gone, _ in others if gone != NONE},
         {where: come for where, _, come in others if come != NONE},
         [one.name for one in found if one.before and one.before.is_known and one.after and not one.after.is_known],
+        [name for name in names if any(map(evidence_of, (was.get(name), now.get(name))))],
     )
 
 
