@@ -160,6 +160,17 @@ def changes(before: Merged, after: Merged, path: bytes = b"", only: Names | None
             yield from changes(last, child, prefix + name, only)
 
 
+def left_behind(before: Merged, after: Merged) -> list[Merged]:
+    """The directories of one index that are not in the other; what is in one that went whole is not looked for."""
+    found = [(before, after)] if before is not after else []
+    for old, new in found:
+        for name, child in old.children.items() if old.children is not new.children else ():
+            last = new.children.get(name)
+            if child is not last and isinstance(child, Merged) and isinstance(last, Merged):
+                found.append((child, last))
+    return [old for old, _ in found]
+
+
 def _differing(
     before: Merged, after: Merged, only: Iterable[bytes] | None = None
 ) -> Iterator[tuple[bytes, Child | None, Child | None]]:

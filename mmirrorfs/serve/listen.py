@@ -187,15 +187,21 @@ class Listener:
             beside(self._take_revised, revised)
 
     async def _take_revised(self, revised: list[Revision]) -> None:
-        """Directories above the depth have other names in them, or others' times."""
+        """Directories above the depth have other names in them, or others' times. The list is used up by it: with the
+        last of many old directories, all would be freed in one turn.
+        """
         taken = 0
-        for one in revised:
+        while revised:
+            one = revised.pop()
             polled = one.new is not None and not one.new.listing.key
             for name, before, after in one.differences:
                 self._changed(join(one.path, name), before, after, polled)
                 taken += 1
                 if taken % LARGE == 0:
                     await trio.lowlevel.checkpoint()
+            taken += 1
+            if taken % LARGE == 0:
+                await trio.lowlevel.checkpoint()
 
     def _changed(self, path: bytes, before: Attributes | None, after: Attributes | None, polled: bool) -> None:
         """Something at the depth is new, or another. Not by its number: that may have been given out anew."""

@@ -20,8 +20,8 @@ from functools import partial
 
 import trio
 
-from mmirrorfs.merge.index import Change, changes, exact, merge, without
-from mmirrorfs.serve.publish import Publish
+from mmirrorfs.merge.index import Change, changes, exact, left_behind, merge, without
+from mmirrorfs.serve.publish import PIECE, Publish
 from mmirrorfs.source.filesystems import TableChanges
 from mmirrorfs.source.freshness import NEVER
 from mmirrorfs.source.known import Known
@@ -213,7 +213,7 @@ class Refresher:
 
     async def _install(self, known: Known, tree: Directory, revised: list[Revision]) -> None:
         """What a scan found becomes known, step by step: nobody waits for more than one of them."""
-        self._noted.append({one.path: one.names for one in revised})
+        self._noted.append({one.path: one.names for one in revised if one.names})
         known.begin(tree, revised)
         while known.advance():
             await trio.lowlevel.checkpoint()
@@ -266,11 +266,15 @@ class Refresher:
         async with self._merging:
             while (trees := self._present()) != self._merged:
                 before, noted, count = state.inodes.index, self._noted, len(self._noted)
-                index, changed = await threaded(partial(_merged, trees, state, before, self._only(trees)))
+                index, changed, left = await threaded(partial(_merged_on, trees, state, before, self._only(trees)))
                 if self._noted is noted:  # else something was found gone meanwhile
                     del noted[:count]
                     self._merged = trees
                     self._swap(index, changed)
+                del before, index
+                while left:  # bit by bit: the last of many values that goes would take all others with it
+                    del left[-PIECE:]
+                    await trio.lowlevel.checkpoint()
 
     def _only(self, trees: Trees) -> Names | None:
         """The names that may be others than in the index, by directory; None where a source came or went as a whole."""
@@ -348,5 +352,14 @@ async def _until(when: float) -> None:
 
 
 def _merged(trees: Trees, state: State, before: Merged, only: Names | None) -> tuple[Merged, list[Change]]:
+    """The index of these, and how it differs from the one before."""
     index = merge(trees, state.inodes.order, state.pairing, before, time.time_ns(), only=only)
     return index, list(changes(before, index, only=only if state.pairing is exact else None))
+
+
+def _merged_on(
+    trees: Trees, state: State, before: Merged, only: Names | None
+) -> tuple[Merged, list[Change], list[Merged]]:
+    """The same, and what is in the one before alone."""
+    index, changed = _merged(trees, state, before, only)
+    return index, changed, left_behind(before, index)

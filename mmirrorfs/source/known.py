@@ -240,11 +240,12 @@ class Known:
             if number % STEP == 0:
                 yield True
         yield from self._settling(gone, come)
-        for number, (inner, inode) in enumerate(come.items(), 1):
+        while come:
+            inner, inode = come.popitem()
             above = self.listings.above.get(inner.rpartition(b"/")[0])
             if above is not None:
                 self._check_inner(inner, inode, above.taken)
-            if number % STEP == 0:
+            if len(come) % STEP == 0:
                 yield True
         self._check_strangers({one.path for one in revised})
         for path, changes, when in told:
