@@ -90,7 +90,9 @@ class Merged:
 
 
 Names = Mapping[bytes, Collection[bytes]]
-"""Of some directories, by path, the names in them that are to be looked at: all others are what they were."""
+"""Of directories, by path, the names in them that are to be looked at: all others are what they were. Of a directory
+that is not in it nothing is known, so all of its names are.
+"""
 Entry = Directory | Leaf
 Child = Merged | Leaf
 Trees = tuple[Directory | None, ...]

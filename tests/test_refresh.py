@@ -159,6 +159,17 @@ async def test_a_folder_that_vanishes_falls_back_to_the_next_source(
         await find(world.view, "Gold")
 
 
+def test_a_directory_that_is_found_gone_whole_falls_back_with_all_that_is_in_it(tmp_path: Path) -> None:
+    world = World(tmp_path, depth=2)
+    shutil.rmtree(world.high / "A")
+    world.refresher.missing(world.sources[0], [b"A"])
+    found = world.view.inodes.find(b"A/x")
+    assert isinstance(found, Leaf)
+    assert found.source == 1
+    world.refresher.missing(world.sources[1], [b"A"])
+    assert world.view.inodes.find(b"A") is None
+
+
 async def test_while_nothing_changes_nothing_is_swapped_or_told(
     world: World, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:

@@ -59,7 +59,7 @@ def merge(
     """
     if before is not None and all(map(is_, inputs, before.inputs)):
         return before
-    some = only.get(path, ()) if only is not None and before is not None and pairing is exact else None
+    some = only.get(path) if only is not None and before is not None and pairing is exact else None
     if some is None and pairing is exact and all(d is None or d.only_folders for d in inputs):
         children = _folders(inputs, order)
     else:
@@ -151,7 +151,7 @@ def changes(before: Merged, after: Merged, path: bytes = b"", only: Names | None
     if _own_attributes(before) != _own_attributes(after):
         yield Change(path, before, after)
     prefix = path + b"/" if path else b""
-    some = only.get(path, ()) if only is not None else None
+    some = only.get(path) if only is not None else None
     for name, old, new in _differing(before, after, some):
         yield Change(prefix + name, old, new)
     for name in after.children if some is None else some:

@@ -35,7 +35,7 @@ from mmirrorfs.serve.publish import Publish
 from mmirrorfs.serve.recheck import recheck
 from mmirrorfs.serve.refresh import Refresher
 from mmirrorfs.serve.stage import Stage
-from mmirrorfs.serve.status import status, summary
+from mmirrorfs.serve.status import counted, status, summary
 from mmirrorfs.serve.watched import WatchReport
 from mmirrorfs.source.access import Access
 from mmirrorfs.source.crawl import Plan as CrawlPlan
@@ -165,23 +165,25 @@ class Session:
     async def _answer(self, question: dict[str, object]) -> dict[str, object] | None:
         """What is asked over the socket: "status", or to "explain" the first of some paths that is any of ours."""
         if question.get("ask") == "status":
-            return self._whole_status()
+            return await self._whole_status()
         if question.get("ask") == "explain":
             return await self._explainer.explain(paths_in(question))
         return None
 
-    def _status(self) -> dict[str, object]:
+    async def _status(self) -> dict[str, object]:
         """How the view is, for monitoring: see ``serve.status``."""
         crawls = [self._progress(source) for source in self._plan.state.sources]
         watches = [report.now() for report in self._reports]
-        found = status(self._view, self._directories, self._refresher, crawls, watches)
+        trees = [known.tree for known in self._view.known]
+        counts = await threaded(partial(counted, self._view.inodes.index, trees), self._counting)
+        found = status(self._view, self._directories, self._refresher, crawls, watches, counts)
         return {**found, "announce": self.announcers.report()}
 
-    def _whole_status(self) -> dict[str, object]:
+    async def _whole_status(self) -> dict[str, object]:
         """With what is not for everybody who may enter the view."""
         changes = {"changes": self._changelog.count, "last_change": self._changelog.last}
         own = {"options": self._plan.told, "log": logs.place(), "warnings": logs.warnings()}
-        return {**self._status(), **changes, **own}
+        return {**await self._status(), **changes, **own}
 
     def _progress(self, source: Source) -> Progress:
         """Nothing is done before the attributes are known of what the first scan took the names of."""

@@ -28,7 +28,7 @@ from mmirrorfs.source.known import Known
 from mmirrorfs.source.pace import threaded
 from mmirrorfs.source.singles import Answer
 from mmirrorfs.source.source import Source, SourceLost
-from mmirrorfs.source.walks import Revision, by_directory, revisions
+from mmirrorfs.source.walks import Revision, by_directory, names_of, revisions
 from mmirrorfs.text import fields, printable
 from mmirrorfs.tree import Directory, Merged, Names, Trees
 from mmirrorfs.view.files import OpenFile
@@ -116,9 +116,9 @@ class Refresher:
         known.finish()
         left = without(known.tree, paths)
         if left is not known.tree:
-            names = by_directory(paths)
-            known.install(left, revisions(known.tree, left, names))
-            self._noted.append(names)
+            revised = revisions(known.tree, left, by_directory(paths))
+            known.install(left, revised)
+            self._noted.append(names_of(revised))
         self.outdated()
         self.hint(source, {path.rpartition(b"/")[0] for path in paths})
 
@@ -213,7 +213,7 @@ class Refresher:
 
     async def _install(self, known: Known, tree: Directory, revised: list[Revision]) -> None:
         """What a scan found becomes known, step by step: nobody waits for more than one of them."""
-        self._noted.append({one.path: one.names for one in revised if one.names})
+        self._noted.append(names_of(revised))
         known.begin(tree, revised)
         while known.advance():
             await trio.lowlevel.checkpoint()

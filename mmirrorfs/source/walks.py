@@ -82,6 +82,11 @@ def by_directory(paths: Iterable[bytes]) -> dict[bytes, set[bytes]]:
     return names
 
 
+def names_of(revised: Iterable[Revision]) -> dict[bytes, Collection[bytes]]:
+    """The names that lead to other values, in each of these directories."""
+    return {one.path: one.names for one in revised}
+
+
 def _other_names(before: Mapping[bytes, Entry], after: Mapping[bytes, Entry]) -> list[bytes]:
     last = before.get
     return [name for name, entry in after.items() if last(name) is not entry] + [

@@ -29,7 +29,7 @@ class Labels:
         self,
         view: View,
         identity: str = "",
-        status: Callable[[], dict[str, object]] = dict,
+        status: Callable[[], Awaitable[dict[str, object]]] | None = None,
         explain: Callable[[bytes], Awaitable[dict[str, object]]] | None = None,
     ) -> None:
         self._view = view
@@ -37,16 +37,14 @@ class Labels:
         self._status = status
         self._explain = explain
 
-    async def explained(self, node: Node) -> bytes | None:
-        """The value of ``.explain``: the sources are asked, for a moment."""
-        return json.dumps(await self._explain(node.path)).encode() if self._explain is not None else None
-
-    def get(self, node: Node, name: bytes) -> bytes | None:
+    async def get(self, node: Node, name: bytes) -> bytes | None:
         """The value of one of our attributes (without PREFIX); None where the node has none of that name."""
         if node.path == b"" and name == b"identity":
             return self._identity.encode()
-        if node.path == b"" and name == b"status":
-            return json.dumps(self._status()).encode()
+        if node.path == b"" and name == b"status" and self._status is not None:
+            return json.dumps(await self._status()).encode()
+        if name == b"explain" and self._explain is not None:  # the sources are asked, for a moment
+            return json.dumps(await self._explain(node.path)).encode()
         if name == b"source":
             return b"\n".join(self._view.sources[rank].name.encode() for rank, _ in self._shown(node))
         if name == b"path":
