@@ -43,6 +43,8 @@ OPENED = 0.5
 """Seconds between two looks at what is open and local: what lost its name changes without a report."""
 PAUSE = 0.25
 """Seconds from the end of a look to the next one at the least, however often somebody is surprised."""
+TRIES = 5
+"""Times that what a scan found is compared with what is known, where something is found gone meanwhile."""
 THOROUGH = 30.0
 """Seconds for which memory may say that a source is there, where its changes are reported."""
 
@@ -79,6 +81,8 @@ class Refresher:
         self._asked_root = [NEVER for _ in state.sources]
         self._mounts: list[tuple[int, ...] | None] = [source.mounts for source in state.sources]
         self._merging = trio.Lock()
+        self._gone = [list[bytes]() for _ in state.sources]
+        """What was found gone since the look at each source began."""
         self._noted: list[Names] = []
         """What was installed since the index was merged: the names that have other values, by directory."""
         self.looks = [time.time() for _ in state.sources]
@@ -114,6 +118,7 @@ class Refresher:
         """Rule 3."""
         known = self._state.known[source.rank]
         known.finish()
+        self._gone[source.rank] += paths
         left = without(known.tree, paths)
         if left is not known.tree:
             revised = revisions(known.tree, left, by_directory(paths))
@@ -183,22 +188,22 @@ class Refresher:
         known, started = self._state.known[source.rank], time.perf_counter()
         old = known.tree
         hints, self._hints[source.rank] = self._hints[source.rank], set()
-        seen = list[int]()
+        seen, self._gone[source.rank] = list[int](), list[bytes]()
         look, is_over = self._how(source, old, hints, scan, asked, seen.append), False
         try:
             found, revised = None, list[Revision]()
             if look != source.check_root or not self._stands(source):
                 self._asked_root[source.rank] = self._state.freshness.clock()
                 found = await source.pace.in_thread(look, trio.CapacityLimiter(1))
-            if found is not None and found is not old:
-                revised = await threaded(partial(revisions, old, found))
+            compared = await self._compared(source, found) if found not in (None, old) else (known.tree, revised)
         except SourceLost as lost:
             self._note_lost(source, lost.reason)
         else:
             self._note_back(source)
-            is_over = known.tree is old  # else something was found gone meanwhile: it is scanned again
-            if found is not None and is_over:
-                await self._install(known, found, revised)
+            is_over = compared is not None
+            if found is not None and compared is not None:
+                tree, revised = compared
+                await self._install(known, tree, revised)
                 _log_scan(source, sum(seen), time.perf_counter() - started, found is not old)
         finally:
             if not is_over and hints:
@@ -210,6 +215,18 @@ class Refresher:
         self.looks[source.rank], self.last_took = time.time(), time.perf_counter() - started
         source.brief = source.brief and not (asked and is_over)
         self._looked(source, revised)
+
+    async def _compared(self, source: Source, found: Directory) -> tuple[Directory, list[Revision]] | None:
+        """What a scan found, without what was found gone since it began, which is scanned again, and how that differs
+        from what is known. None where more and more is found gone meanwhile.
+        """
+        known = self._state.known[source.rank]
+        for _ in range(TRIES):
+            base, gone = known.tree, list(self._gone[source.rank])
+            compared = await threaded(partial(_revised, base, found, gone))
+            if known.tree is base:
+                return compared
+        return None
 
     async def _install(self, known: Known, tree: Directory, revised: list[Revision]) -> None:
         """What a scan found becomes known, step by step: nobody waits for more than one of them."""
@@ -349,6 +366,11 @@ def _together(started: float, wait: float | None) -> float:
 async def _until(when: float) -> None:
     if when > trio.current_time():
         await trio.sleep_until(when)
+
+
+def _revised(before: Directory, found: Directory, gone: list[bytes]) -> tuple[Directory, list[Revision]]:
+    tree = without(found, gone)
+    return tree, revisions(before, tree)
 
 
 def _merged(trees: Trees, state: State, before: Merged, only: Names | None) -> tuple[Merged, list[Change]]:
