@@ -4,7 +4,7 @@ Owns: names of things, nothing else. Knows no I/O, no clock, no FUSE. Everything
 made, so any thread may read it, and two trees may share what did not change: ``is`` means "nothing moved".
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, NewType
 
@@ -89,7 +89,16 @@ class Merged:
     touched: Mapping[bytes, int] | None = None
 
 
+Names = Mapping[bytes, Collection[bytes]]
+"""Of directories, by path, the names in them that are to be looked at: all others are what they were. Of a directory
+that is not in it nothing is known, so all of its names are.
+"""
 Entry = Directory | Leaf
 Child = Merged | Leaf
 Trees = tuple[Directory | None, ...]
 """One scanned root a source, by rank; None for a source that counts as empty."""
+
+
+def evidence_of(entry: Entry | None) -> Evidence | None:
+    """Whether what a source has under a name is known to hold a file, and how that is known; None of most."""
+    return entry.evidence if isinstance(entry, Leaf) else None

@@ -125,10 +125,7 @@ class Heard:
     def missing(self, source: Source, paths: list[bytes]) -> None:
         self.gone += paths
         known = self.state.known[source.rank]
-        left = known.tree
-        for path in paths:
-            left = without(left, path)
-        known.install(left)
+        known.install(without(known.tree, paths))
         self.outdated()
 
     def outdated(self) -> bool:

@@ -291,9 +291,12 @@ def test_growth_is_measured_at_each_size(place: Path) -> None:
     assert [size["folders"] for size in report["sizes"]] == [30, 75]
     for size in report["sizes"]:
         needed = {"build warm", "find warm", "quiet warm", "changed warm", "resident", "lookup", "open", "list"}
+        needed |= {"one", "one, longest", "many", "many, longest", "nothing, longest"}
         assert needed <= size["figures"].keys()
     assert [pause.keys() for pause in report["pauses"]] == [{"beside", "alone", "listing"}]
     assert "60 MiB + 500 bytes a folder" in printed
+    assert [found.keys() for found in report["changes"]] == [{"nothing", "one", "many", "resident"}]
+    assert "One directory of 300 folders of two sources" in printed
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

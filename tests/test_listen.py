@@ -99,7 +99,7 @@ def test_a_folder_is_to_be_searched_when_something_comes_into_it_at_any_level(tm
                 await one.until(lambda: any(one.known.trust.last_report(key) > 0 for key in keys_of(found, b"empty")))
                 one.known.install(found)
                 assert one.hinted == [], "nobody knew what it is about"
-                one.listener.scanned()
+                one.listener.scanned([])
             await one.until(lambda: {b"A/empty"} in one.hinted)
             nursery.cancel_scope.cancel()
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from mmirrorfs.attributes import DIR, FILE, Kind
 from mmirrorfs.merge.index import changes, merge, times
+from mmirrorfs.source.walks import revisions
 from mmirrorfs.tree import Directory, Entry, Leaf, Merged, Rank, Trees
 from tests.test_merge import FIFO, Plan, attr, flat, folder, holds_a_file, only_folders, ranks, trees
 
@@ -154,6 +155,37 @@ def test_merging_on_from_an_older_index_gives_what_a_merge_from_scratch_gives(
                 same = path in old and all(a is b for a, b in zip(merged.inputs, old[path].inputs, strict=True))
                 assert (merged is old.get(path)) == same
         before = index
+
+
+def differing(before: Trees, after: Trees) -> dict[bytes, set[bytes]] | None:
+    """The names that may be others than they were, by directory; None where a source came or went."""
+    only: dict[bytes, set[bytes]] = {}
+    for old, new in zip(before, after, strict=True):
+        if old is None or new is None:
+            return None
+        for one in revisions(old, new) if old is not new else ():
+            only.setdefault(one.path, set()).update(one.names)
+    return only
+
+
+@settings(max_examples=60)
+@given(histories())
+def test_going_by_what_differs_gives_the_same_index_the_same_times_and_the_same_changes(
+    history: tuple[int, list[tuple[Trees, int]]],
+) -> None:
+    count, steps = history
+    before, last = merge(steps[0][0], ranks(*range(count))), steps[0][0]
+    for inputs, now in steps[1:]:
+        only = differing(last, inputs)
+        whole = merge(inputs, ranks(*range(count)), before=before, now_ns=now)
+        index = merge(inputs, ranks(*range(count)), before=before, now_ns=now, only=only)
+        assert flat(index) == flat(whole)
+        of_whole = merged_at(whole)
+        for path, merged in merged_at(index).items():
+            assert (times(merged), merged.touched) == (times(of_whole[path]), of_whole[path].touched)
+        told = {change.path for change in changes(before, index, only=only)}
+        assert told == {change.path for change in changes(before, whole)}
+        before, last = index, inputs
 
 
 @settings(max_examples=60)

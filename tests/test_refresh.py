@@ -18,6 +18,7 @@ from mmirrorfs.serve.publish import Publish
 from mmirrorfs.serve.refresh import Refresher
 from mmirrorfs.source.freshness import Freshness
 from mmirrorfs.source.source import Source
+from mmirrorfs.source.walks import Revision
 from mmirrorfs.tree import Directory, Leaf, Merged, Rank
 from mmirrorfs.view.view import View
 from tests.build import find, plant, seen, sources, state_of
@@ -89,7 +90,7 @@ class World:
 
         return counted
 
-    def _note(self, source: Source) -> None:
+    def _note(self, source: Source, revised: list[Revision]) -> None:
         self._looked.set()
         self._looked = trio.Event()
 
@@ -156,6 +157,17 @@ async def test_a_folder_that_vanishes_falls_back_to_the_next_source(
         assert world.kernel.names == {(ROOT, b"Gold")}
     with pytest.raises(FileNotFoundError):
         await find(world.view, "Gold")
+
+
+def test_a_directory_that_is_found_gone_whole_falls_back_with_all_that_is_in_it(tmp_path: Path) -> None:
+    world = World(tmp_path, depth=2)
+    shutil.rmtree(world.high / "A")
+    world.refresher.missing(world.sources[0], [b"A"])
+    found = world.view.inodes.find(b"A/x")
+    assert isinstance(found, Leaf)
+    assert found.source == 1
+    world.refresher.missing(world.sources[1], [b"A"])
+    assert world.view.inodes.find(b"A") is None
 
 
 async def test_while_nothing_changes_nothing_is_swapped_or_told(
@@ -301,7 +313,7 @@ async def test_a_source_that_hangs_holds_up_no_other(
             world.gates[0].set()
 
 
-async def test_a_whole_look_that_something_was_found_gone_in_meanwhile_is_made_again(
+async def test_of_a_whole_look_all_counts_but_what_was_found_gone_meanwhile_which_is_looked_at_again(
     world: World, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
     source, known = world.sources[0], world.view.known[0]
@@ -310,12 +322,13 @@ async def test_a_whole_look_that_something_was_found_gone_in_meanwhile_is_made_a
         world.gates[0].clear()
         world.refresher.doubt(source)
         await world.until(lambda: world.whole[0] == 1)
+        (world.high / "New").mkdir()
         world.refresher.missing(source, [b"Gold"])
         world.gates[0].set()
-        await world.until(lambda: world.whole[0] == 2)
+        await world.until(lambda: world.winner(b"New") == 0)
         await world.until(lambda: world.winner(b"Gold") == 0)
         await world.a_whole_look()
-        assert world.whole[0] == 2
+        assert world.whole[0] == 1
 
 
 async def test_what_is_found_gone_from_a_watched_source_is_looked_at_again(

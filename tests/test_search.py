@@ -348,14 +348,14 @@ def tree(*folders: tuple[bytes, Evidence]) -> Directory:
 def test_folders_are_found_by_the_keys_of_what_is_in_them_for_as_long_as_these_prove_anything() -> None:
     folders = Folders(Trust())
     first = tree((b"x", Evidence(b"", (b"1", b"2"), 0)), (b"y", Evidence(None, UNREPORTED, 0)))
-    folders.update(b"A", None, first)
+    folders.update(b"A", None, first, first.entries)
     assert (folders.keys.paths(b"1"), folders.keys.paths(b"2"), folders.polled) == ([b"A/x"], [b"A/x"], {b"A/y"})
     renamed = tree((b"z", Evidence(b"", (b"1",), 1)), (b"y", Evidence(b"", (b"2",), 1)))
-    folders.update(b"B", None, renamed)
+    folders.update(b"B", None, renamed, renamed.entries)
     assert folders.keys.paths(b"1") == [b"A/x", b"B/z"], "until the old place was looked at too"
-    folders.update(b"A", first, None)
+    folders.update(b"A", first, None, first.entries)
     assert (folders.keys.paths(b"1"), folders.keys.paths(b"2"), folders.polled) == ([b"B/z"], [b"B/y"], set())
-    folders.update(b"B", renamed, tree())
+    folders.update(b"B", renamed, tree(), renamed.entries)
     assert not folders.keys
 
 
@@ -376,8 +376,7 @@ def test_what_was_reported_before_it_was_known_what_it_is_about_is_not_missed() 
     folders = Folders(trust)
     trust.report([b"1", b"2"], 10)
     later = Evidence(None, (b"2",), 11)
-    folders.update(
-        b"", None, tree((b"x", Evidence(None, (b"1",), 9)), (b"y", later), (b"z", Evidence(None, (b"3",), 1)))
-    )
+    found = tree((b"x", Evidence(None, (b"1",), 9)), (b"y", later), (b"z", Evidence(None, (b"3",), 1)))
+    folders.update(b"", None, found, found.entries)
     assert folders.missed() == {b"x"}
     assert folders.missed() == set()

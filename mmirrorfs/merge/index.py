@@ -12,10 +12,11 @@ stand ``Directory`` values, from it on down ``Leaf`` values. Any thread may call
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from operator import is_
 
 from mmirrorfs.attributes import DIR, Attributes
-from mmirrorfs.tree import Child, Directory, Entry, Leaf, Merged, Rank, Trees
+from mmirrorfs.tree import Child, Directory, Entry, Leaf, Merged, Names, Rank, Trees
 
 Group = tuple[bytes, tuple[Entry | None, ...], tuple[bytes | None, ...] | None]
 """A name of the view, what the sources have under it by rank, and their own spellings where these differ."""
@@ -32,6 +33,10 @@ def exact(inputs: Trees, path: bytes = b"") -> Iterator[Group]:
     for directory in inputs:
         if directory is not None:
             names.update(dict.fromkeys(directory.entries))
+    return _exactly(names, inputs)
+
+
+def _exactly(names: Iterable[bytes], inputs: Trees) -> Iterator[Group]:
     for name in names:
         yield name, tuple([d.entries.get(name) if d is not None else None for d in inputs]), None
 
@@ -44,29 +49,34 @@ def merge(
     now_ns: int = 0,
     path: bytes = b"",
     names: tuple[bytes | None, ...] | None = None,
+    only: Names | None = None,
 ) -> Merged:
     """Merge the directories of one path; what did not change since ``before`` is ``before``'s own, shared.
 
     ``order`` lists the ranks from the most to the least preferred, ``now_ns`` is the time that a change is
-    shown to have happened at, in nanoseconds since the epoch.
+    shown to have happened at, in nanoseconds since the epoch. ``only``, if given, are names by directory: all others
+    have what they had in ``before``. Where names are paired exactly, it then takes the time of these.
     """
     if before is not None and all(map(is_, inputs, before.inputs)):
         return before
-    if pairing is exact and all(d is None or d.only_folders for d in inputs):
+    some = only.get(path) if only is not None and before is not None and pairing is exact else None
+    if some is None and pairing is exact and all(d is None or d.only_folders for d in inputs):
         children = _folders(inputs, order)
     else:
-        children = {}
         old = before.children if before is not None else EMPTY
+        children = dict(old) if some is not None else {}
         above = path + b"/" if path else b""
-        for name, found, own in pairing(inputs, path):
+        for name, found, own in pairing(inputs, path) if some is None else _exactly(some, inputs):
             directories = tuple([entry if isinstance(entry, Directory) else None for entry in found])
             if any(directories):
                 last = old.get(name)
                 last = last if isinstance(last, Merged) else None
-                children[name] = merge(directories, order, pairing, last, now_ns, above + name, own)
-            else:
+                children[name] = merge(directories, order, pairing, last, now_ns, above + name, own, only)
+            elif any(found):
                 children[name] = _winner(found, order, own)
-    return _timed(Merged(inputs, children, names), before, now_ns)
+            else:
+                children.pop(name, None)
+    return _timed(Merged(inputs, children, names), before, now_ns, some)
 
 
 def _folders(inputs: Trees, order: Sequence[Rank]) -> Mapping[bytes, Child]:
@@ -88,11 +98,11 @@ def _winner(found: Sequence[Entry | None], order: Sequence[Rank], names: tuple[b
     return Leaf(best.source, best.kind, names[best.source]) if names is not None else best
 
 
-def _timed(after: Merged, before: Merged | None, now_ns: int) -> Merged:
+def _timed(after: Merged, before: Merged | None, now_ns: int, only: Iterable[bytes] | None) -> Merged:
     """Rule 4: the same directory, with the least times that it and its folders show."""
     if before is None:
         return after
-    differing = list(_differing(before, after))
+    differing = list(_differing(before, after, only))
     touched = {n: t for n, t in (before.touched or {}).items() if _is_folder(after.children.get(n))}
     for name, old, new in differing:
         if _is_folder(old) and _is_folder(new):
@@ -131,51 +141,69 @@ class Change:
     attributes: tuple[Attributes | None, Attributes | None] | None = None
 
 
-def changes(before: Merged, after: Merged, path: bytes = b"") -> Iterator[Change]:
-    """Everything in which two indexes differ, a directory before what is in it; shared parts cost nothing."""
+def changes(before: Merged, after: Merged, path: bytes = b"", only: Names | None = None) -> Iterator[Change]:
+    """Everything in which two indexes differ, a directory before what is in it; shared parts cost nothing.
+
+    ``only``: see ``merge``.
+    """
     if before is after:
         return
     if _own_attributes(before) != _own_attributes(after):
         yield Change(path, before, after)
     prefix = path + b"/" if path else b""
-    for name, old, new in _differing(before, after):
+    some = only.get(path) if only is not None else None
+    for name, old, new in _differing(before, after, some):
         yield Change(prefix + name, old, new)
-    for name, child in after.children.items():
-        last = before.children.get(name)
+    for name in after.children if some is None else some:
+        last, child = before.children.get(name), after.children.get(name)
         if isinstance(child, Merged) and isinstance(last, Merged) and child is not last:
-            yield from changes(last, child, prefix + name)
+            yield from changes(last, child, prefix + name, only)
 
 
-def _differing(before: Merged, after: Merged) -> Iterator[tuple[bytes, Child | None, Child | None]]:
+def left_behind(before: Merged, after: Merged) -> list[Merged]:
+    """The directories of one index that are not in the other; what is in one that went whole is not looked for."""
+    found = [(before, after)] if before is not after else []
+    for old, new in found:
+        for name, child in old.children.items() if old.children is not new.children else ():
+            last = new.children.get(name)
+            if child is not last and isinstance(child, Merged) and isinstance(last, Merged):
+                found.append((child, last))
+    return [old for old, _ in found]
+
+
+def _differing(
+    before: Merged, after: Merged, only: Iterable[bytes] | None = None
+) -> Iterator[tuple[bytes, Child | None, Child | None]]:
     """The names of one directory that came, went, or are now something else; a merged directory that stayed is not."""
-    for name, new in after.children.items():
-        old = before.children.get(name)
+    if only is None:
+        only = chain(after.children, (name for name in before.children if name not in after.children))
+    for name in only:
+        old, new = before.children.get(name), after.children.get(name)
         if old is not new and not (isinstance(old, Merged) and isinstance(new, Merged)) and old != new:
             yield name, old, new
-    for name, gone in before.children.items():
-        if name not in after.children:
-            yield name, gone, None
 
 
 def _own_attributes(merged: Merged) -> tuple[object, ...]:
     return (merged.moved_ns, *[d.attr if d is not None else None for d in merged.inputs])
 
 
-def without(tree: Directory, path: bytes) -> Directory:
-    """The tree of one source without what it has at ``path``; the same tree where that is nothing.
+def without(tree: Directory, paths: Iterable[bytes]) -> Directory:
+    """The tree of one source without what it has at some paths; the same tree where that is nothing.
 
-    The directory that it was in does not count as settled any more: it is listed anew by the next scan.
+    The directories that it was in do not count as settled any more: they are listed anew by the next scan.
     """
-    name, _, rest = path.partition(b"/")
-    entry = tree.entries.get(name)
-    if entry is None or (rest and not isinstance(entry, Directory)):
+    inside: dict[bytes, list[bytes]] = {}
+    for path in paths:
+        name, _, rest = path.partition(b"/")
+        inside.setdefault(name, []).append(rest)
+    entries, settled = dict(tree.entries), tree.settled
+    for name, rests in inside.items():
+        entry = entries.get(name)
+        if entry is not None and b"" in rests:
+            del entries[name]
+            settled = False
+        elif isinstance(entry, Directory):
+            entries[name] = without(entry, rests)
+    if all(entries.get(name) is tree.entries.get(name) for name in inside):
         return tree
-    entries = dict(tree.entries)
-    if rest and isinstance(entry, Directory):
-        left = without(entry, rest)
-        if left is entry:
-            return tree
-        entries[name] = left
-        return replace(tree, entries=entries)
-    del entries[name]
-    return replace(tree, entries=entries, settled=False)
+    return replace(tree, entries=entries, settled=settled)

@@ -46,6 +46,7 @@ def serve(plan: Plan, ready: Callable[[], None]) -> None:
             _announce(own, session.announcers)
         privileges.drop(not session.announcers.silent, plan.log is not None, plan.on_change is not None)
         tuning.settle_memory()
+        tuning.share_interpreter()
         probe = table.start_probe(partial(table.is_alive, plan.mountpoint))
         device = own.device if own is not None else None
         trio.run(

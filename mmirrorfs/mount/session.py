@@ -13,6 +13,7 @@ import select
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import pyfuse3
 import trio
@@ -37,13 +38,15 @@ from mmirrorfs.serve.publish import Publish
 from mmirrorfs.serve.recheck import recheck
 from mmirrorfs.serve.refresh import Refresher
 from mmirrorfs.serve.stage import Stage
-from mmirrorfs.serve.status import status, summary
+from mmirrorfs.serve.status import counted, status, summary
 from mmirrorfs.serve.watched import WatchReport
 from mmirrorfs.source.access import Access
 from mmirrorfs.source.crawl import Plan as CrawlPlan
 from mmirrorfs.source.crawler import Crawl, Progress
 from mmirrorfs.source.known import Known
+from mmirrorfs.source.pace import beside, threaded
 from mmirrorfs.source.source import Source
+from mmirrorfs.source.walks import Revision
 from mmirrorfs.text import fields, printable
 from mmirrorfs.view.directories import Directories
 from mmirrorfs.view.finder import Finder
@@ -108,6 +111,7 @@ class Session:
         self._plan = plan
         self._ready = ready
         self._is_ready = False
+        self._counting = trio.CapacityLimiter(1)
         self._mounted = trio.Event()
         self._requests = trio.CancelScope()
         self._told_to_end = trio.Event()
@@ -165,16 +169,18 @@ class Session:
     async def _answer(self, question: dict[str, object]) -> dict[str, object] | None:
         """What is asked over the socket: "status", or to "explain" the first of some paths that is any of ours."""
         if question.get("ask") == "status":
-            return self._whole_status()
+            return await self._whole_status()
         if question.get("ask") == "explain":
             return await self._explainer.explain(paths_in(question))
         return None
 
-    def _status(self) -> dict[str, object]:
+    async def _status(self) -> dict[str, object]:
         """How the view is, for monitoring: see ``serve.status``."""
         crawls = [self._progress(source) for source in self._plan.state.sources]
         watches = [report.now() for report in self._reports]
-        found = status(self._view, self._directories, self._refresher, crawls, watches)
+        trees = [known.tree for known in self._view.known]
+        counts = await threaded(partial(counted, self._view.inodes.index, trees), self._counting)
+        found = status(self._view, self._directories, self._refresher, crawls, watches, counts)
         last = self._changelog.last
         return {
             **found,
@@ -185,14 +191,14 @@ class Session:
             "announce": self.announcers.report(),
         }
 
-    def _metrics(self) -> str:
+    async def _metrics(self) -> str:
         """The same for Prometheus."""
-        return exposition([(self._plan.mountpoint, self._status())])
+        return exposition([(self._plan.mountpoint, await self._status())])
 
-    def _whole_status(self) -> dict[str, object]:
+    async def _whole_status(self) -> dict[str, object]:
         """With what is not for everybody who may enter the view."""
         own = {"options": self._plan.told, "log": logs.place(), "warnings": logs.warnings()}
-        return {**self._status(), "last_change": self._changelog.last, **own}
+        return {**await self._status(), "last_change": self._changelog.last, **own}
 
     def _progress(self, source: Source) -> Progress:
         """Nothing is done before the attributes are known of what the first scan took the names of."""
@@ -252,17 +258,20 @@ class Session:
         self._again(source)
         self._refresher.doubt(source)
 
-    def _looked(self, source: Source) -> None:
+    def _looked(self, source: Source, revised: list[Revision]) -> None:
         listener = self._listeners[source.rank]
         if listener is not None:
-            listener.scanned()
+            listener.scanned(revised)
             if source.watch.descriptors:  # else it may be about to be watched: ``_follow`` knows
                 self._reports[source.rank].log()
-        self._tell_systemd()
+        beside(self._tell_systemd)
 
-    def _tell_systemd(self) -> None:
+    async def _tell_systemd(self) -> None:
+        """In a thread: all folders are counted for it."""
         if self._is_ready and listens() and not self._told_to_end.is_set():
-            notify(f"STATUS={summary(self._view, self._refresher)}")
+            said = await threaded(partial(summary, self._view, self._refresher), self._counting)
+            if not self._told_to_end.is_set():
+                notify(f"STATUS={said}")
 
     async def _say_ready(self, probe: tuple[int, int]) -> None:
         await trio.lowlevel.wait_readable(probe[1])
@@ -272,7 +281,7 @@ class Session:
         if answered:
             self._is_ready = True
             self._view.freshness.forgets = self._notifier.everything()
-            self._tell_systemd()
+            await self._tell_systemd()
             log.info("%s is mounted", printable(self._plan.mountpoint), extra=fields("mounted"))
             if self.announcers.silent:
                 log.info("who watches it is not told of changes: %s", self.announcers.silent)

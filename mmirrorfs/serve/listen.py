@@ -18,15 +18,13 @@ from functools import partial
 import trio
 
 from mmirrorfs.attributes import DIR, Attributes
-from mmirrorfs.difference import differences
-from mmirrorfs.listing import EMPTY, Listing
 from mmirrorfs.source.events import CREATE, DELETE, IGNORED, MOVED_FROM, MOVED_TO, ONDIR, OVERFLOW, UNMOUNT, Event
 from mmirrorfs.source.fetch import LARGE, Fetch
 from mmirrorfs.source.freshness import NEVER
 from mmirrorfs.source.pace import beside, threaded
 from mmirrorfs.source.source import ABSENT, Source
 from mmirrorfs.source.trust import ALL
-from mmirrorfs.source.walks import differing, join
+from mmirrorfs.source.walks import Revision, join
 from mmirrorfs.text import printable
 
 log = logging.getLogger(__name__)
@@ -71,10 +69,8 @@ class Listener:
         self._doubt = doubt
         self._clock = clock
         self._fill = fill
-        self._hinted: dict[bytes, float] = {}
         self._due: dict[bytes, float] = {}
         self._names: dict[bytes, set[bytes]] = {}
-        self._tree = fetch.known.tree
         self._rested: dict[bytes, float] = {}
         self._something = trio.Event()
         self._is_deaf = False
@@ -149,7 +145,6 @@ class Listener:
             if not name or mask & (_NAMES | ONDIR):
                 hinted.update(self._known.folders.keys.paths(key))
         if hinted:
-            self._hinted.update(dict.fromkeys(hinted, now))
             self._hint(self._source, hinted)
 
     def _note(self, directory: bytes, name: bytes, is_name: bool, now: float, hinted: set[bytes]) -> None:
@@ -184,40 +179,38 @@ class Listener:
             self._doubt(self._source)
             await trio.sleep(BREAK)
 
-    def scanned(self) -> None:
-        """The source was scanned: rule 4, for what was hinted at, and for what is polled."""
+    def scanned(self, revised: list[Revision]) -> None:
+        """The source was scanned: rule 4."""
         if missed := self._known.folders.missed():
             self._hint(self._source, missed)
-        hinted, self._hinted = self._hinted, {}
-        for directory, since in hinted.items():
-            self._fill_in(directory, since)
-        before, self._tree = self._tree, self._known.tree
-        polled = [
-            (path, old.listing if old is not None else EMPTY, new.listing)
-            for path, old, new in differing(before, self._tree)
-            if new is not None and not new.listing.key
-        ]
-        if polled:
-            beside(self._take_polled, polled)
+        if revised:
+            beside(self._take_revised, revised)
 
-    async def _take_polled(self, polled: list[tuple[bytes, Listing, Listing]]) -> None:
-        """Directories above the depth have other names in them, or others' times. Of large ones in a thread."""
-        for directory, old, new in polled:
-            compare = partial(differences, old, new)
-            found = await threaded(compare) if len(new) >= LARGE else compare()
-            for start in range(0, len(found), LARGE):
+    async def _take_revised(self, revised: list[Revision]) -> None:
+        """Directories above the depth have other names in them, or others' times. The list is used up by it: with the
+        last of many old directories, all would be freed in one turn.
+        """
+        taken = 0
+        while revised:
+            one = revised.pop()
+            polled = one.new is not None and not one.new.listing.key
+            for name, before, after in one.differences:
+                self._changed(join(one.path, name), before, after, polled)
+                taken += 1
+                if taken % LARGE == 0:
+                    await trio.lowlevel.checkpoint()
+            taken += 1
+            if taken % LARGE == 0:
                 await trio.lowlevel.checkpoint()
-                for one in found[start : start + LARGE]:
-                    self._changed(join(directory, one.name), one.before, one.after)
 
-    def _changed(self, path: bytes, before: Attributes | None, after: Attributes | None) -> None:
+    def _changed(self, path: bytes, before: Attributes | None, after: Attributes | None, polled: bool) -> None:
         """Something at the depth is new, or another. Not by its number: that may have been given out anew."""
         if after is None or after.kind != DIR or path in self._known.listings.above:
             return
         if self._known.listings.peek(path) is None:
-            if self._fill and before is None:
+            if self._fill and (before is None or not polled):
                 self._ask(path, ALL, self._clock())
-        elif before is not None and before.is_known and before.stamp[2:] != after.stamp[2:]:
+        elif polled and before is not None and before.is_known and before.stamp[2:] != after.stamp[2:]:
             self._known.trust.miss(path, self._clock())
 
     # Looking

@@ -8,6 +8,7 @@ invalidation waits for a request that is pending in the same directory, and that
 Event loop's thread only.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain
@@ -29,6 +30,8 @@ from mmirrorfs.view.state import State
 
 MANY = 1000
 """Inodes that the kernel is told of at once."""
+PIECE = 256
+"""Changes that are told of between two turns of others."""
 MERGED = 0
 """The way for merged directories; that of a source is its rank and one more."""
 
@@ -69,13 +72,18 @@ class Publish:
         self._kernel = kernel
         self._changed = changed
         self._watchers = watchers
+        self._swapped = deque[Change]()
+        self._many = trio.Event()
 
     async def run(self) -> None:
         """Tell of what changes in the sources. Until cancelled."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._notice_tightness)
+            nursery.start_soon(self._tell_many)
             async for rank, directory, differences in self._state.changes:
-                self._source(rank, directory, differences)
+                for start in range(0, len(differences), PIECE):
+                    self._source(rank, directory, differences[start : start + PIECE])
+                    await trio.lowlevel.checkpoint()
 
     async def _notice_tightness(self) -> None:
         """Of what was forgotten for want of room no change is told: the kernel may not keep it for long."""
@@ -84,7 +92,23 @@ class Publish:
         self.everything()
 
     def index(self, changes: list[Change]) -> None:
-        """The index was swapped."""
+        """The index was swapped. A few changes are told at once, of many PIECE at a time, while others have a turn."""
+        self._swapped.extend(changes)
+        if len(self._swapped) <= PIECE:
+            self._tell_some()
+        else:
+            self._many.set()
+
+    async def _tell_many(self) -> None:
+        while True:
+            await self._many.wait()
+            self._many = trio.Event()
+            while self._swapped:
+                self._tell_some()
+                await trio.lowlevel.checkpoint()
+
+    def _tell_some(self) -> None:
+        changes = [self._swapped.popleft() for _ in range(min(PIECE, len(self._swapped)))]
         for change in changes:
             above, _, name = change.path.rpartition(b"/")
             if isinstance(change.before, Merged) and isinstance(change.after, Merged):

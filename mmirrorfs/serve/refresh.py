@@ -20,15 +20,17 @@ from functools import partial
 
 import trio
 
-from mmirrorfs.merge.index import Change, changes, merge, without
-from mmirrorfs.serve.publish import Publish
+from mmirrorfs.merge.index import Change, changes, exact, left_behind, merge, without
+from mmirrorfs.serve.publish import PIECE, Publish
 from mmirrorfs.source.filesystems import TableChanges
 from mmirrorfs.source.freshness import NEVER
+from mmirrorfs.source.known import Known
 from mmirrorfs.source.pace import threaded
 from mmirrorfs.source.singles import Answer
 from mmirrorfs.source.source import Source, SourceLost
+from mmirrorfs.source.walks import Revision, by_directory, names_of, revisions
 from mmirrorfs.text import fields, printable
-from mmirrorfs.tree import Directory, Merged, Trees
+from mmirrorfs.tree import Directory, Merged, Names, Trees
 from mmirrorfs.view.files import OpenFile
 from mmirrorfs.view.nodes import FileNode, is_same
 from mmirrorfs.view.state import State
@@ -41,6 +43,8 @@ OPENED = 0.5
 """Seconds between two looks at what is open and local: what lost its name changes without a report."""
 PAUSE = 0.25
 """Seconds from the end of a look to the next one at the least, however often somebody is surprised."""
+TRIES = 5
+"""Times that what a scan found is compared with what is known, where something is found gone meanwhile."""
 THOROUGH = 30.0
 """Seconds for which memory may say that a source is there, where its changes are reported."""
 
@@ -52,8 +56,9 @@ def _nothing(*said: object) -> None:
 class Refresher:
     """Keeps the index of one view current.
 
-    ``publish`` is told of what changed, ``looked`` is called after each look at a source, and ``back`` with one that
-    was lost and is there again, has something else mounted in it, or is to be looked at anew for another reason.
+    ``publish`` is told of what changed, ``looked`` is called after each look at a source, with what it revised, and
+    ``back`` with one that was lost and is there again, has something else mounted in it, or is to be looked at anew for
+    another reason.
     """
 
     def __init__(
@@ -61,7 +66,7 @@ class Refresher:
         state: State,
         publish: Publish,
         fallback: bool = False,
-        looked: Callable[[Source], None] = _nothing,
+        looked: Callable[[Source, list[Revision]], None] = _nothing,
         back: Callable[[Source], None] = _nothing,
     ) -> None:
         self._state = state
@@ -76,6 +81,10 @@ class Refresher:
         self._asked_root = [NEVER for _ in state.sources]
         self._mounts: list[tuple[int, ...] | None] = [source.mounts for source in state.sources]
         self._merging = trio.Lock()
+        self._gone = [list[bytes]() for _ in state.sources]
+        """What was found gone since the look at each source began."""
+        self._noted: list[Names] = []
+        """What was installed since the index was merged: the names that have other values, by directory."""
         self.looks = [time.time() for _ in state.sources]
         """When each source was last looked at, in seconds since the epoch."""
         self.lost_since: list[float | None] = [None for _ in state.sources]
@@ -108,21 +117,26 @@ class Refresher:
     def missing(self, source: Source, paths: list[bytes]) -> None:
         """Rule 3."""
         known = self._state.known[source.rank]
-        left = known.tree
-        for path in paths:
-            left = without(left, path)
+        known.finish()
+        self._gone[source.rank] += paths
+        left = without(known.tree, paths)
         if left is not known.tree:
-            known.install(left)
+            revised = revisions(known.tree, left, by_directory(paths))
+            known.install(left, revised)
+            self._noted.append(names_of(revised))
         self.outdated()
         self.hint(source, {path.rpartition(b"/")[0] for path in paths})
 
     def outdated(self) -> bool:
         """Merge what was scanned since the index was merged, at once; returns whether there was anything."""
+        for known in self._state.known:
+            known.finish()
         trees = self._present()
         if trees == self._merged:
             return False
-        self._merged = trees
-        self._swap(*_merged(trees, self._state, self._state.inodes.index))
+        merged = _merged(trees, self._state, self._state.inodes.index, self._only(trees))
+        self._merged, self._noted = trees, []
+        self._swap(*merged)
         return True
 
     def contents(self, node: FileNode) -> None:
@@ -174,20 +188,22 @@ class Refresher:
         known, started = self._state.known[source.rank], time.perf_counter()
         old = known.tree
         hints, self._hints[source.rank] = self._hints[source.rank], set()
-        seen = list[int]()
+        seen, self._gone[source.rank] = list[int](), list[bytes]()
         look, is_over = self._how(source, old, hints, scan, asked, seen.append), False
         try:
-            found = None
+            found, revised = None, list[Revision]()
             if look != source.check_root or not self._stands(source):
                 self._asked_root[source.rank] = self._state.freshness.clock()
                 found = await source.pace.in_thread(look, trio.CapacityLimiter(1))
+            compared = await self._compared(source, found) if found not in (None, old) else (known.tree, revised)
         except SourceLost as lost:
             self._note_lost(source, lost.reason)
         else:
             self._note_back(source)
-            is_over = known.tree is old  # else something was found gone meanwhile: it is scanned again
-            if found is not None and is_over:
-                known.install(found)
+            is_over = compared is not None
+            if found is not None and compared is not None:
+                tree, revised = compared
+                await self._install(known, tree, revised)
                 _log_scan(source, sum(seen), time.perf_counter() - started, found is not old)
         finally:
             if not is_over and hints:
@@ -198,7 +214,26 @@ class Refresher:
             await self._merge()
         self.looks[source.rank], self.last_took = time.time(), time.perf_counter() - started
         source.brief = source.brief and not (asked and is_over)
-        self._looked(source)
+        self._looked(source, revised)
+
+    async def _compared(self, source: Source, found: Directory) -> tuple[Directory, list[Revision]] | None:
+        """What a scan found, without what was found gone since it began, which is scanned again, and how that differs
+        from what is known. None where more and more is found gone meanwhile.
+        """
+        known = self._state.known[source.rank]
+        for _ in range(TRIES):
+            base, gone = known.tree, list(self._gone[source.rank])
+            compared = await threaded(partial(_revised, base, found, gone))
+            if known.tree is base:
+                return compared
+        return None
+
+    async def _install(self, known: Known, tree: Directory, revised: list[Revision]) -> None:
+        """What a scan found becomes known, step by step: nobody waits for more than one of them."""
+        self._noted.append(names_of(revised))
+        known.begin(tree, revised)
+        while known.advance():
+            await trio.lowlevel.checkpoint()
 
     def _stands(self, source: Source) -> bool:
         """Whether a source is there: by what is in memory, which wakes no thread, where it was asked lately."""
@@ -247,11 +282,28 @@ class Refresher:
         state = self._state
         async with self._merging:
             while (trees := self._present()) != self._merged:
-                before = state.inodes.index
-                index, changed = await threaded(partial(_merged, trees, state, before))
-                if state.inodes.index is before:  # else something was found gone meanwhile
+                before, noted, count = state.inodes.index, self._noted, len(self._noted)
+                index, changed, left = await threaded(partial(_merged_on, trees, state, before, self._only(trees)))
+                if self._noted is noted:  # else something was found gone meanwhile
+                    del noted[:count]
                     self._merged = trees
                     self._swap(index, changed)
+                del before, index
+                while left:  # bit by bit: the last of many values that goes would take all others with it
+                    del left[-PIECE:]
+                    await trio.lowlevel.checkpoint()
+
+    def _only(self, trees: Trees) -> Names | None:
+        """The names that may be others than in the index, by directory; None where a source came or went as a whole."""
+        if any((tree is None) is not (before is None) for tree, before in zip(trees, self._merged, strict=True)):
+            return None
+        if len(self._noted) == 1:
+            return self._noted[0]
+        only: dict[bytes, set[bytes]] = {}
+        for noted in self._noted:
+            for path, names in noted.items():
+                only.setdefault(path, set()).update(names)
+        return only
 
     def _swap(self, index: Merged, changed: list[Change]) -> None:
         if index is not self._state.inodes.index:
@@ -316,6 +368,20 @@ async def _until(when: float) -> None:
         await trio.sleep_until(when)
 
 
-def _merged(trees: Trees, state: State, before: Merged) -> tuple[Merged, list[Change]]:
-    index = merge(trees, state.inodes.order, state.pairing, before, time.time_ns())
-    return index, list(changes(before, index))
+def _revised(before: Directory, found: Directory, gone: list[bytes]) -> tuple[Directory, list[Revision]]:
+    tree = without(found, gone)
+    return tree, revisions(before, tree)
+
+
+def _merged(trees: Trees, state: State, before: Merged, only: Names | None) -> tuple[Merged, list[Change]]:
+    """The index of these, and how it differs from the one before."""
+    index = merge(trees, state.inodes.order, state.pairing, before, time.time_ns(), only=only)
+    return index, list(changes(before, index, only=only if state.pairing is exact else None))
+
+
+def _merged_on(
+    trees: Trees, state: State, before: Merged, only: Names | None
+) -> tuple[Merged, list[Change], list[Merged]]:
+    """The same, and what is in the one before alone."""
+    index, changed = _merged(trees, state, before, only)
+    return index, changed, left_behind(before, index)

@@ -4,7 +4,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from mmirrorfs import __version__
@@ -30,13 +30,13 @@ def status(
     refresher: Refresher,
     crawls: Sequence[Progress],
     watches: Sequence[Watched],
+    counts: "Counts",
 ) -> dict[str, Any]:
     """Sources and which of them are lost or hang, folders, winners by source, the last look and how long it took.
 
     ``empty`` is how many folders of a source hold no file, None where that does not matter. Times are in seconds since
     the epoch, ``took`` and ``longest`` in seconds.
     """
-    winners = folders_by_source(view)
     return {
         "version": __version__,
         "pid": os.getpid(),
@@ -49,8 +49,9 @@ def status(
                 "lost_since": refresher.lost_since[source.rank],
                 "hangs": source.pace.hung,
                 "waiting": _waiting(source),
-                "wins": winners[source.rank],
-                **_folders_in(known.tree, source.skip_empty),
+                "wins": counts.wins[source.rank],
+                "folders": counts.folders[source.rank],
+                "empty": counts.empty[source.rank] if source.skip_empty else None,
                 "entries": known.used,
                 "looked": refresher.looks[source.rank],
                 "crawl": asdict(crawl),
@@ -59,13 +60,13 @@ def status(
             for source, known, crawl, watch in zip(view.sources, view.known, crawls, watches, strict=True)
         ],
         "order": [view.sources[rank].name for rank in view.inodes.order],
-        "folders": sum(winners.values()),
+        "folders": counts.wins.total(),
         "last_refresh": max(refresher.looks),
         "took": round(refresher.last_took, 6),
         "inodes": len(view.inodes.held),
         "open_files": len(view.files),
         "open_directories": len(directories),
-        "remembered": sum(len(known) for known in view.known),
+        "remembered": sum(known.used for known in view.known),
     }
 
 
@@ -76,24 +77,41 @@ def _waiting(source: Source) -> dict[str, float]:
     return {"calls": len(waits), "stuck": stuck, "longest": round(max(waits, default=0.0), 3)}
 
 
-def _folders_in(tree: Directory, searched: bool) -> dict[str, int | None]:
-    """How many folders a source has at the depth and, if they are searched, how many of these hold no file."""
-    found = (entry for _, directory in directories_of(tree) for entry in directory.entries.values())
-    folders = [entry for entry in found if isinstance(entry, Leaf) and entry.kind == DIR]
-    return {"folders": len(folders), "empty": sum(one.is_empty for one in folders) if searched else None}
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Folders by source: how many it wins, how many it has, and how many of these are known to hold no file."""
+
+    wins: Counter[int]
+    folders: list[int]
+    empty: list[int]
+
+
+def counted(index: Merged, trees: Sequence[Directory]) -> Counts:
+    """Goes through all of them: in a thread."""
+    folders, empty = [], []
+    for tree in trees:
+        kinds = Counter(
+            entry.is_empty
+            for _, directory in directories_of(tree)
+            for entry in directory.entries.values()
+            if isinstance(entry, Leaf) and entry.kind == DIR
+        )
+        folders.append(kinds.total())
+        empty.append(kinds[True])
+    return Counts(folders_by_source(index), folders, empty)
 
 
 def summary(view: View, refresher: Refresher) -> str:
     """The same in one line, for ``systemctl status``."""
     sources = ", ".join(source.name + (" (LOST)" if source.lost else "") for source in view.sources)
     when = time.strftime("%H:%M:%S", time.localtime(max(refresher.looks)))
-    return f"{sum(folders_by_source(view).values())} folders from {sources}; last looked at {when}"
+    return f"{folders_by_source(view.inodes.index).total()} folders from {sources}; last looked at {when}"
 
 
-def folders_by_source(view: View) -> Counter[int]:
+def folders_by_source(index: Merged) -> Counter[int]:
     """How many folders each source wins, by rank."""
     winners: Counter[int] = Counter()
-    queue = [view.inodes.index]
+    queue = [index]
     for merged in queue:
         for child in merged.children.values():
             if isinstance(child, Merged):

@@ -4,12 +4,12 @@ A folder is searched again when something is reported of a directory by whose li
 where its changes are not reported. Event loop's thread only; no I/O.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from mmirrorfs.source.keys import Keys
 from mmirrorfs.source.trust import Trust
 from mmirrorfs.source.walks import join
-from mmirrorfs.tree import Directory, Entry, Evidence, Leaf
+from mmirrorfs.tree import Directory, Entry, Evidence, Leaf, evidence_of
 
 _NOTHING: Mapping[bytes, Entry] = {}
 
@@ -23,15 +23,17 @@ class Folders:
         self.keys = Keys()
         self.polled: set[bytes] = set()
 
-    def update(self, path: bytes, old: Directory | None, new: Directory | None) -> list[bytes]:
-        """A directory above the depth was looked at. Returns the folders in it that held no file and do so now."""
+    def update(self, path: bytes, old: Directory | None, new: Directory | None, names: Iterable[bytes]) -> list[bytes]:
+        """A directory above the depth was looked at, in which only these names may lead to others by now. Returns the
+        folders in it that held no file and do so now.
+        """
         before, after = (directory.entries if directory is not None else _NOTHING for directory in (old, new))
         filled = list[bytes]()
-        for name in before.keys() | after.keys():
+        for name in names:
             last, now = before.get(name), after.get(name)
             if last is not now:
                 folder = join(path, name)
-                self._replace(folder, _evidence(last), _evidence(now))
+                self._replace(folder, evidence_of(last), evidence_of(now))
                 if isinstance(last, Leaf) and last.is_empty and isinstance(now, Leaf) and not now.is_empty:
                     filled.append(folder)
         return filled
@@ -53,7 +55,3 @@ class Folders:
         """Those of which something was reported before it was known that it is about them; only once."""
         missed, self._missed = self._missed, set()
         return missed
-
-
-def _evidence(entry: Entry | None) -> Evidence | None:
-    return entry.evidence if isinstance(entry, Leaf) else None

@@ -5,11 +5,14 @@ Rule 2: one function says whether something may still be told: ``Freshness.is_fr
 by whoever wants it (``source.fetch``), and is kept until then.
 Rule 3: above the depth nothing is dropped. Below it, the longest unused directory goes first where ``Room`` is short.
 Rule 4: a directory whose (dev, ino) is found under another name was moved, with all that is known of what is in it.
+Rule 5: what a scan found is installed in steps, each of which has to do with STEP directories or names at the most.
+Between two of them each directory is known as it was or as it is, whole, and ``tree`` is the old one: the index, which
+is merged from it, is never newer than what is known.
 
 Event loop's thread only; no I/O.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 
 from mmirrorfs.attributes import DIR, Attributes, Kind
 from mmirrorfs.difference import Difference, Told, differences, is_news, is_other_directory
@@ -21,18 +24,11 @@ from mmirrorfs.source.room import Room
 from mmirrorfs.source.singles import Answer, Singles, is_news_of, is_of_another, listed
 from mmirrorfs.source.trust import Trust
 from mmirrorfs.source.values import Value, Values
-from mmirrorfs.source.walks import (
-    Inode,
-    departures,
-    differing,
-    directories_of,
-    inodes_in,
-    inodes_of,
-    join,
-    others,
-    untold,
-)
+from mmirrorfs.source.walks import Inode, Revision, departures, directories_of, inodes_in, join, revisions, untold
 from mmirrorfs.tree import Directory
+
+STEP = 64
+"""Directories, or names, in one step of an install: some milliseconds."""
 
 Changed = Callable[[bytes, list[Difference]], None]
 """Called with a directory and what is known to have changed in it: what came to be known is no change."""
@@ -61,7 +57,9 @@ class Known:
         self._values = Values()
         for path, directory in directories_of(tree):
             self.listings.put(path, directory.listing, True)
-            self.folders.update(path, None, directory)
+            self.folders.update(path, None, directory, directory.entries)
+        self._steps: Iterator[bool] = iter(())
+        self._strangers = set[bytes]()
 
     # What is known
 
@@ -137,7 +135,7 @@ class Known:
             self._apply(path, listing, told)
 
     def _apply(self, path: bytes, listing: Listing, told: Told | None = None) -> None:
-        last = self._last_of(path, listing)
+        last = self._last_of(path, listing, [name for name, _ in listing.unknown()])
         changes = self._changes(path, listing, told)
         old = self.listings.pop(path)
         self.used += weight(listing) - weight(old)
@@ -148,8 +146,9 @@ class Known:
         self._drop_singles(path, listing)
         if old is not None and old.blob != listing.blob:
             gone = dict(inodes_in(path, old))
-            self._settle(gone, {**untold(path, listing, gone), **dict(inodes_in(path, listing))})
-        self._check_inner(path, listing.directories(), listing.taken)
+            for _ in self._settling(gone, {**untold(path, listing, gone), **dict(inodes_in(path, listing))}):
+                pass
+        self._check_all(path, listing.directories(), listing.taken)
         for name, answer in last.items():
             self.amend(path, name, *answer)
         self._shrink(path)
@@ -184,7 +183,7 @@ class Known:
         if before is not None and is_other_directory(before.attr, attr, self._stable):
             self.forget(join(directory, name))
         elif attr is not None:
-            self._check_inner(directory, [(name, attr)], when if asked is None else asked)
+            self._check_all(directory, [(name, attr)], when if asked is None else asked)
         if before is not None and is_news(before.attr, attr):
             self._tell(directory, [Difference(name, before.attr, attr)], when)
 
@@ -207,39 +206,80 @@ class Known:
         for name, answer in list(self.since(directory).items()):
             self._singles.add(directory, name, Answer(answer.attr, NEVER), listing)
 
-    def install(self, tree: Directory) -> None:
-        """Everything above the depth was looked at."""
-        before, self.tree = self.tree, tree
+    def install(self, tree: Directory, revised: Sequence[Revision] | None = None) -> None:
+        """Everything above the depth was looked at; ``revised`` says how ``tree`` differs from the one before."""
+        self.finish()
+        self.begin(tree, revisions(self.tree, tree) if revised is None else revised)
+        self.finish()
+
+    def begin(self, tree: Directory, revised: Sequence[Revision]) -> None:
+        """The same, step by step (rule 5)."""
+        self._steps = self._installing(tree, revised)
+
+    def advance(self) -> bool:
+        """Take a step of what was begun; returns whether there was one."""
+        return next(self._steps, False)
+
+    def finish(self) -> None:
+        """Take all steps that are left."""
+        while self.advance():
+            pass
+
+    def _installing(self, tree: Directory, revised: Sequence[Revision]) -> Iterator[bool]:
         gone, come = dict[bytes, Inode](), dict[bytes, Inode]()
-        changed: list[tuple[bytes, list[Difference], float]] = []
-        for path, old, new in differing(before, tree):
-            for folder in self.folders.update(path, old, new):  # or it would take over as it was: empty
-                for directory in self.listings.subtree(folder):
-                    self.distrust(directory)
-            if path not in self.listings.above:
-                self.forget(path)
-            if new is None:
-                self._forget_singles(path)
-                self.listings.pop(path)
-            else:
-                if old is None or is_news(old.attr, new.attr):
-                    self.used -= self._values.forget([path])
-                last = self._last_of(path, new.listing)
-                changes = [one for one in self._changes(path, new.listing, None) if one.before and one.after]
-                changed.append((path, changes, new.listing.taken))
-                self.listings.put(path, new.listing, True)
-                self.trust.settle(path, new.listing.taken)
-                self.trust.arrive(path, new.listing)
-                self._drop_singles(path, new.listing)
-                for name, answer in last.items():
-                    self.amend(path, name, *answer)
-            gone.update(inodes_of(path, old))
-            come.update(inodes_of(path, new))
-            come.update(untold(path, new.listing, gone) if new is not None else ())
-        self._settle(gone, come)
-        for path, changes, when in changed:
-            self._check_inner(path, self.listings.above[path].directories(), self.listings.above[path].taken)
-            self._tell(path, changes, when)
+        told: list[tuple[bytes, list[Difference], float]] = []
+        for number, one in enumerate(revised, 1):
+            for start in range(0, len(one.searched), STEP):
+                self._search_anew(one, one.searched[start : start + STEP])
+                yield True
+            changes = self._revise(one)
+            gone.update(one.gone)
+            come.update(one.come)
+            if one.new is not None:
+                told.append((one.path, changes, one.new.listing.taken))
+            if number % STEP == 0:
+                yield True
+        yield from self._settling(gone, come)
+        while come:
+            inner, inode = come.popitem()
+            above = self.listings.above.get(inner.rpartition(b"/")[0])
+            if above is not None:
+                self._check_inner(inner, inode, above.taken)
+            if len(come) % STEP == 0:
+                yield True
+        self._check_strangers({one.path for one in revised})
+        for path, changes, when in told:
+            for start in range(0, len(changes), STEP):
+                self._tell(path, changes[start : start + STEP], when)
+                yield True
+        self.tree = tree
+
+    def _search_anew(self, one: Revision, names: Sequence[bytes]) -> None:
+        for folder in self.folders.update(one.path, one.old, one.new, names):  # or it would take over as it was: empty
+            for directory in self.listings.subtree(folder):
+                self.distrust(directory)
+
+    def _revise(self, one: Revision) -> list[Difference]:
+        """One directory above the depth was looked at. Returns what is to be told of it, if it is one still."""
+        path, new = one.path, one.new
+        if path not in self.listings.above:
+            self.forget(path)
+        if new is None:
+            self._forget_singles(path)
+            self.listings.pop(path)
+            return []
+        if one.old is None or is_news(one.old.attr, new.attr):
+            self.used -= self._values.forget([path])
+        last = self._last_of(path, new.listing, [*one.untold, *self.since(path)])
+        known = (one.old.listing, one.differences) if one.old is not None else (None, [])
+        changes = [found for found in self._changes(path, new.listing, known) if found.before and found.after]
+        self.listings.put(path, new.listing, True)
+        self.trust.settle(path, new.listing.taken)
+        self.trust.arrive(path, new.listing)
+        self._drop_singles(path, new.listing)
+        for name, answer in last.items():
+            self.amend(path, name, *answer)
+        return changes
 
     def remove(self, path: bytes, kind: Kind, asked: float, when: float) -> bool:
         """A path was found to lead to nothing of that ``kind``; returns False where that is known better since."""
@@ -252,14 +292,15 @@ class Known:
 
     # Moves, and what is dropped
 
-    def _settle(self, gone: "dict[bytes, Inode]", come: "dict[bytes, Inode]") -> None:
-        """Rule 4, for the directories that were at some paths and those that are now."""
+    def _settling(self, gone: "dict[bytes, Inode]", come: "dict[bytes, Inode]") -> Iterator[bool]:
+        """Rule 4, for the directories that were at some paths and those that are now, step by step."""
         moved: list[tuple[bytes, Listing, Mapping[bytes, Answer]]] = []
         for path, place in departures(gone, come, self._stable, self.listings.below).items():
             if place is not None:
                 inside = self.listings.subtree(path)
                 moved += [(place + old[len(path) :], self.listings.below[old], self.since(old)) for old in inside]
             self.forget(path)
+            yield True
         for path, listing, since in moved:  # once all are away: two may have changed names
             if path in self.listings.above:
                 continue  # it is scanned now
@@ -268,20 +309,46 @@ class Known:
                 self.amend(path, name, later.attr, later.when)
             if since or not listing.settled:  # it may have been proved by what had its path by then
                 self.trust.miss(path, max([listing.taken, *[later.when for later in since.values()]]))
+            yield True
 
-    def _check_inner(self, path: bytes, found: Iterable[Listed], asked: float) -> None:
-        """What is known of others than those ``found`` in one is dropped, or looked at where it is newer than that."""
-        for inner, name, known in others(path, found, self.listings.below) if self._stable else ():
-            if known.taken > asked:
-                self.trust.miss(path, known.taken, name)
-            else:
-                self.forget(inner)
-                self.trust.miss(inner, asked)
+    def _check_all(self, path: bytes, found: Iterable[Listed], asked: float) -> None:
+        """The directories ``found`` in one."""
+        for name, attr in found:
+            if attr.is_known:
+                self._check_inner(join(path, name), (attr.dev, attr.ino, attr.mtime_ns), asked)
 
-    def _last_of(self, path: bytes, listing: Listing) -> dict[bytes, Answer]:
-        """What was known of names whose attributes a look could not have: a source that is being lost gives names."""
-        last = [(name, attr.kind, self._last(path, name)) for name, attr in listing.unknown()]
-        return {name: old for name, kind, old in last if old is not None and old.attr and old.attr.kind == kind}
+    def _check_inner(self, path: bytes, inode: Inode, asked: float) -> None:
+        """What is known of another one than was found at a path is dropped, or looked at where it is newer."""
+        known = self.listings.below.get(path)
+        if known is None or not self._stable or known.stamp[:2] == inode[:2]:
+            return
+        if known.taken > asked:
+            directory, _, name = path.rpartition(b"/")
+            self._strangers.add(path)
+            self.trust.miss(directory, known.taken, name)
+        else:
+            self.forget(path)
+            self.trust.miss(path, asked)
+
+    def _check_strangers(self, looked_at: Container[bytes]) -> None:
+        """The same, of what was another one than the directory above it says, once that was looked at again."""
+        for path in [one for one in self._strangers if one.rpartition(b"/")[0] in looked_at]:
+            self._strangers.discard(path)
+            directory, _, name = path.rpartition(b"/")
+            own, above = self._last(directory, name), self.listings.above.get(directory)
+            if above is not None and own is not None and own.attr is not None:
+                self._check_all(directory, [(name, own.attr)], above.taken)
+
+    def _last_of(self, path: bytes, listing: Listing, names: Iterable[bytes]) -> dict[bytes, Answer]:
+        """What was known of those of some names whose attributes a look could not have: a source that is being lost
+        gives names.
+        """
+        found = [(name, listing.get(name), self._last(path, name)) for name in names]
+        return {
+            name: old
+            for name, attr, old in found
+            if attr and not attr.is_known and old is not None and old.attr and old.attr.kind == attr.kind
+        }
 
     def _compare(self, path: bytes, listing: Listing) -> None:
         """What changed before a directory was watched nobody reported: its own attributes may be others."""
@@ -289,12 +356,15 @@ class Known:
         own = self._last(directory, name)
         if own is not None and own.attr is not None and own.when < listing.taken and own.attr.stamp != listing.stamp:
             self.trust.miss(directory, listing.taken, name)
+            if own.attr.stamp[:2] != listing.stamp[:2]:
+                self._strangers.add(path)
 
     def forget(self, path: bytes) -> None:
         """No such directory is there any more."""
         self.used -= self._values.forget([path])
         for directory in self.listings.subtree(path) or [path]:
             self.trust.forget(directory)
+            self._strangers.discard(directory)
             if directory in self.listings.below and (old := self.listings.pop(directory)) is not None:
                 self.used -= weight(old)
                 names = old.names() if self._values else ()

@@ -62,7 +62,7 @@ def _looked_at_again(reader: Reader, fd: int, path: bytes, old: Listing, now: fl
 def _entries(reader: Reader, fd: int) -> "list[os.DirEntry[str]]":
     """What is shown of a directory, in the order of inode numbers, that of the disk, backwards."""
     with os.scandir(fd) as listing:
-        found = sorted(listing, key=os.DirEntry.inode, reverse=True)
+        found = sorted(listing, key=lambda entry: entry.inode(), reverse=True)  # by which others have turns
     if reader.excluded is nothing_excluded:
         return found
     return [entry for entry in found if not reader.excluded(_name(entry))]

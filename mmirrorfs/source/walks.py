@@ -1,9 +1,12 @@
 """Walks of the trees that scans give, and the directories in a listing. Pure; any thread may call them."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
-from mmirrorfs.listing import Listed, Listing
-from mmirrorfs.tree import Directory
+from mmirrorfs.attributes import DIR, Attributes
+from mmirrorfs.difference import Difference, all_differences, is_news
+from mmirrorfs.listing import EMPTY, Listing
+from mmirrorfs.tree import Directory, Entry, Names, evidence_of
 
 
 def join(above: bytes, name: bytes) -> bytes:
@@ -30,19 +33,99 @@ def directory_at(tree: Directory, path: bytes) -> Directory | None:
     return found
 
 
-def differing(before: Directory, after: Directory) -> Iterator[tuple[bytes, Directory | None, Directory | None]]:
-    """The directories above the depth that are not the same values in both trees."""
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """A directory above the depth that is not the same value in two trees; None where it is none in one of them.
+
+    ``names`` are those under which it has other values, ``differences`` those of its listing. ``gone`` and ``come`` are
+    itself and the directories in it, by path, of which the numbers are others by now. Of the ``untold`` names there are
+    no attributes any more, though there were some; of those ``searched`` there is, or was, ``tree.Evidence``.
+    """
+
+    path: bytes
+    old: Directory | None
+    new: Directory | None
+    names: Collection[bytes]
+    differences: list[Difference]
+    gone: "dict[bytes, Inode]"
+    come: "dict[bytes, Inode]"
+    untold: list[bytes]
+    searched: list[bytes]
+
+
+def revisions(before: Directory, after: Directory, only: Names | None = None) -> list[Revision]:
+    """All of them, a directory before those in it. ``only``: see ``merge.index.merge``.
+
+    Goes through all names of each: in a thread, if there may be many. It gives the interpreter's lock away meanwhile.
+    """
+    found: list[Revision] = []
     waiting: list[tuple[bytes, Directory | None, Directory | None]] = [(b"", before, after)]
     for path, old, new in waiting:
-        if old is new:
-            continue
-        yield path, old, new
-        below = [directory.entries if directory is not None else {} for directory in (old, new)]
-        for name in below[0].keys() | below[1].keys():
-            pair = [entries.get(name) for entries in below]
-            own = [entry if isinstance(entry, Directory) else None for entry in pair]
-            if own != [None, None]:
-                waiting.append((join(path, name), own[0], own[1]))
+        was, now = (directory.entries if directory is not None else _NOTHING for directory in (old, new))
+        names = (only or {}).get(path) or _other_names(was, now)
+        found.append(_revision(path, old, new, names))
+        for name in names:
+            inner = [entry if isinstance(entry, Directory) else None for entry in (was.get(name), now.get(name))]
+            if inner[0] is not inner[1]:
+                waiting.append((join(path, name), inner[0], inner[1]))
+    return found
+
+
+def by_directory(paths: Iterable[bytes]) -> dict[bytes, set[bytes]]:
+    """The names that lead to some paths, in each directory on the way there."""
+    names: dict[bytes, set[bytes]] = {}
+    for path in paths:
+        while path:
+            above, _, name = path.rpartition(b"/")
+            names.setdefault(above, set()).add(name)
+            path = above
+    return names
+
+
+def names_of(revised: Iterable[Revision]) -> dict[bytes, Collection[bytes]]:
+    """The names that lead to other values, in each of these directories."""
+    return {one.path: one.names for one in revised}
+
+
+def _other_names(before: Mapping[bytes, Entry], after: Mapping[bytes, Entry]) -> list[bytes]:
+    last = before.get
+    return [name for name, entry in after.items() if last(name) is not entry] + [
+        name for name in before if name not in after
+    ]
+
+
+_NOTHING: Mapping[bytes, Entry] = {}
+
+
+def _revision(path: bytes, old: Directory | None, new: Directory | None, names: Collection[bytes]) -> Revision:
+    listings = [directory.listing if directory is not None else EMPTY for directory in (old, new)]
+    was, now = (directory.entries if directory is not None else _NOTHING for directory in (old, new))
+    found = all_differences(*listings)
+    pairs = [(path, old.attr if old is not None else None, new.attr if new is not None else None)]
+    pairs += [(join(path, one.name), one.before, one.after) for one in found if not _is_untold(one.after)]
+    inodes = [(where, _inode_of(before), _inode_of(after)) for where, before, after in pairs]
+    others = [(where, gone, come) for where, gone, come in inodes if gone[:2] != come[:2]]
+    return Revision(
+        path,
+        old,
+        new,
+        names,
+        sorted(one for one in found if is_news(one.before, one.after)),
+        {where: gone for where, gone, _ in others if gone != NONE},
+        {where: come for where, _, come in others if come != NONE},
+        [one.name for one in found if one.before and one.before.is_known and one.after and not one.after.is_known],
+        [name for name in names if any(map(evidence_of, (was.get(name), now.get(name))))],
+    )
+
+
+def _is_untold(attr: Attributes | None) -> bool:
+    """Whether a look could only tell that a directory is there: the same one, for all we know."""
+    return attr is not None and attr.kind == DIR and not attr.is_known
+
+
+def _inode_of(attr: Attributes | None) -> "Inode":
+    """Of a directory that is known; NONE of anything else."""
+    return (attr.dev, attr.ino, attr.mtime_ns) if attr is not None and attr.kind == DIR and attr.is_known else NONE
 
 
 Inode = tuple[int, int, int]
@@ -71,6 +154,8 @@ def departures(
     With the same mtime, which a rename leaves: the number may be another's by now. Where numbers are not ``stable``, a
     directory is what has its path. Where another one is ``known`` already at the path of one, that is no news.
     """
+    if not gone:
+        return {}
     if not stable:
         return {path: None for path in gone if path not in come}
     new = {inode: path for path, inode in come.items() if gone.get(path, NONE)[:2] != inode[:2]}
@@ -78,22 +163,5 @@ def departures(
     return {path: new.get(inode) for path, inode in left.items() if path not in known or _is_of(known[path], inode)}
 
 
-def others(
-    path: bytes, found: Iterable[Listed], known: Mapping[bytes, Listing]
-) -> Iterator[tuple[bytes, bytes, Listing]]:
-    """The directories found in one, as path, name and what is ``known`` there, where that is of another directory."""
-    for name, attr in found:
-        listing = known.get(join(path, name))
-        if listing is not None and attr.is_known and not _is_of(listing, (attr.dev, attr.ino, attr.mtime_ns)):
-            yield join(path, name), name, listing
-
-
 def _is_of(listing: Listing, inode: Inode) -> bool:
     return listing.stamp[:2] == inode[:2]
-
-
-def inodes_of(path: bytes, directory: Directory | None) -> Iterator[tuple[bytes, Inode]]:
-    """One above the depth, and the folders in it."""
-    if directory is not None:
-        yield path, (directory.attr.dev, directory.attr.ino, directory.attr.mtime_ns)
-        yield from inodes_in(path, directory.listing)

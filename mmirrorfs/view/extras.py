@@ -35,7 +35,7 @@ class Extras:
 
     async def _label(self, node: Node, name: bytes) -> bytes:
         """What the view says of itself: no source has a say in that."""
-        value = await self._labels.explained(node) if name == b"explain" else self._labels.get(node, name)
+        value = await self._labels.get(node, name)
         if value is None:
             raise failure(errno.ENODATA)
         return value

@@ -29,9 +29,9 @@ class Labels:
         self,
         view: View,
         identity: str = "",
-        status: Callable[[], dict[str, object]] = dict,
+        status: Callable[[], Awaitable[dict[str, object]]] | None = None,
         explain: Callable[[bytes], Awaitable[dict[str, object]]] | None = None,
-        metrics: Callable[[], str] = str,
+        metrics: Callable[[], Awaitable[str]] | None = None,
     ) -> None:
         self._view = view
         self._identity = identity
@@ -39,18 +39,16 @@ class Labels:
         self._explain = explain
         self._metrics = metrics
 
-    async def explained(self, node: Node) -> bytes | None:
-        """The value of ``.explain``: the sources are asked, for a moment."""
-        return json.dumps(await self._explain(node.path)).encode() if self._explain is not None else None
-
-    def get(self, node: Node, name: bytes) -> bytes | None:
+    async def get(self, node: Node, name: bytes) -> bytes | None:
         """The value of one of our attributes (without PREFIX); None where the node has none of that name."""
         if node.path == b"" and name == b"identity":
             return self._identity.encode()
-        if node.path == b"" and name == b"status":
-            return json.dumps(self._status()).encode()
-        if node.path == b"" and name == b"metrics":
-            return self._metrics().encode()
+        if node.path == b"" and name == b"status" and self._status is not None:
+            return json.dumps(await self._status()).encode()
+        if node.path == b"" and name == b"metrics" and self._metrics is not None:
+            return (await self._metrics()).encode()
+        if name == b"explain" and self._explain is not None:  # the sources are asked, for a moment
+            return json.dumps(await self._explain(node.path)).encode()
         if name == b"source":
             return b"\n".join(self._view.sources[rank].name.encode() for rank, _ in self._shown(node))
         if name == b"path":

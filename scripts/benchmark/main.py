@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 
-from benchmark import docs, figures, knowing, library, peers, runs, scale, wakeups
+from benchmark import changing, docs, figures, knowing, library, peers, runs, scale, wakeups
 from benchmark.crew import BenchmarkError
 from benchmark.machine import machine, versions
 from benchmark.options import parse
@@ -161,14 +161,19 @@ def _scale(options: argparse.Namespace, place: str) -> None:
     header["rounds"] = str(options.rounds)
     scales: list[scale.Scale] = []
     pauses: list[scale.Pause] = []
-    with _shown(options, header, lambda: _show_scale(scales, pauses, options.wide)):
+    changes: list[changing.Costs] = []
+    with _shown(options, header, lambda: _show_scale(scales, pauses, changes, options.wide)):
         for asked in options.sizes:
             scale.measure(place, asked, options.rounds, say, scales)
         for pause in scale.pauses(place, options.wide, options.rounds, say):
             pauses.append(pause)
+        for costs in changing.wide(place, options.wide, options.rounds, say):
+            changes.append(costs)
 
 
-def _show_scale(scales: Sequence[scale.Scale], pauses: Sequence[scale.Pause], wide: int) -> Report:
+def _show_scale(
+    scales: Sequence[scale.Scale], pauses: Sequence[scale.Pause], changes: Sequence[changing.Costs], wide: int
+) -> Report:
     print(figures.columns(list(scale.lines(scales)), right=range(1, len(scales) + 1)))
     print(f"\nOne directory of {wide:,} files listed, and a file of the other source statted all the while:")
     for number, pause in enumerate(pauses):
@@ -176,7 +181,12 @@ def _show_scale(scales: Sequence[scale.Scale], pauses: Sequence[scale.Pause], wi
             f"    round {number + 1}: the longest stat took {pause.beside * 1e3:,.1f} ms "
             f"({pause.alone * 1e3:,.1f} ms with nothing beside it), the listing {pause.listing * 1e3:,.0f} ms"
         )
-    return {"sizes": [asdict(one) for one in scales], "pauses": [asdict(one) for one in pauses]}
+    print("\n" + "\n".join(changing.lines(wide, changes)))
+    return {
+        "sizes": [asdict(one) for one in scales],
+        "pauses": [asdict(one) for one in pauses],
+        "changes": [asdict(one) for one in changes],
+    }
 
 
 def _print_header(header: dict[str, str]) -> None:

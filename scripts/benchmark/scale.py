@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
+from benchmark.changing import NEW, PER_CENT, costs
 from benchmark.crew import PROBE, BenchmarkError, Crew, Job
 from benchmark.kernel import drop_caches
 from benchmark.library import Contents
@@ -134,6 +135,11 @@ def _live(first: str, second: str, place: str, artists: int, walk: bool) -> dict
             with Crew([{"kind": "walk", "top": view.top, "follow": False, "part": 0, "parts": 1}]) as crew:
                 crew.run()
             figures["resident after a walk"] = float(view.daemon.memory("VmRSS"))
+        more = [f"Artist {artist:06}/{NEW}" for artist in range(0, artists, PER_CENT)]
+        found = costs(view, first, more)
+        figures.update({"resident, crawled": float(found.resident), "nothing, longest": found.nothing.longest})
+        for name, cost in (("one", found.one), ("many", found.many)):
+            figures.update({name: cost.shown, f"{name}, longest": cost.longest})
         return figures
 
 
@@ -233,7 +239,13 @@ _CELLS: tuple[tuple[str, Cell, str], ...] = (
     ("command to usable mount", _of("mount", 1e3), _MS),
     ("resident, new mount", _of("resident", 2**-20), _MIB),
     ("resident, after a walk", _of("resident after a walk", 2**-20), _MIB),
+    ("resident, all read ahead", _of("resident, crawled", 2**-20), _MIB),
     ("    60 MiB + 500 bytes a folder", _limit, _MIB),
+    ("one folder more, until it shows", _of("one", 1e3), _MS),
+    ("    longest lookup meanwhile", _of("one, longest", 1e3), _MS),
+    ("one for 1 % of artists", _of("many", 1e3), _MS),
+    ("    longest lookup meanwhile", _of("many, longest", 1e3), _MS),
+    ("    and with nothing changing", _of("nothing, longest", 1e3), _MS),
     ("lookup of an artist", _of("lookup", 1e6), _US),
     ("opening one", _of("open", 1e6), _US),
     ("listing one", _of("list", 1e6), _US),

@@ -163,6 +163,28 @@ def pauses(path: str) -> Work:
     return work
 
 
+def absent(top: str) -> Work:
+    """Look up names that are not there, each once, until SIGUSR1 comes; the longest that one took, in seconds."""
+    going = True
+
+    def stop(number: int, frame: object) -> None:
+        nonlocal going
+        going = False
+
+    signal.signal(signal.SIGUSR1, stop)
+
+    def work() -> Result:
+        longest, count, begun = 0.0, 0, time.monotonic_ns()
+        while going:
+            started = time.perf_counter()
+            os.access(f"{top}/{begun} {count}", os.F_OK)
+            longest, count = max(longest, time.perf_counter() - started), count + 1
+            time.sleep(0.001)
+        return {"amount": count, "longest": longest}
+
+    return work
+
+
 def command(words: list[str], lines: int, amount: int) -> Work:
     """Run a program, its start included, and see that it prints so many lines."""
 
@@ -294,7 +316,7 @@ def _reader(paths: list[str]) -> int:
 
 KINDS: dict[str, Callable[..., Work]] = {
     kind.__name__: kind
-    for kind in (walk, tags, read, missing, usable, latency, listing, pauses, command, mutagen, mpd, beside)
+    for kind in (walk, tags, read, missing, usable, latency, listing, pauses, absent, command, mutagen, mpd, beside)
 }
 
 
