@@ -204,7 +204,7 @@ class Refresher:
             if found is not None and compared is not None:
                 tree, revised = compared
                 await self._install(known, tree, revised)
-                _log_scan(source, sum(seen), time.perf_counter() - started, found is not old)
+                _log_scan(source, sum(seen), time.perf_counter() - started, found is not old, scan)
         finally:
             if not is_over and hints:
                 self.hint(source, hints)
@@ -352,10 +352,12 @@ class Refresher:
                 self._publish.contents(node)
 
 
-def _log_scan(source: Source, entries: int, took: float, changed: bool) -> None:
+def _log_scan(source: Source, entries: int, took: float, changed: bool, is_due: bool) -> None:
+    """One that was due, that is; of what was reported the changes are told."""
     about = fields("scan", source=source.name, entries=entries, took=took, changed=int(changed))
     what = "something changed" if changed else "nothing changed"
-    log.info("source %s scanned: %d entries in %.3f s, %s", source.name, entries, took, what, extra=about)
+    level = logging.INFO if is_due else logging.DEBUG
+    log.log(level, "source %s scanned: %d entries in %.3f s, %s", source.name, entries, took, what, extra=about)
 
 
 def _together(started: float, wait: float | None) -> float:
