@@ -228,6 +228,8 @@ works all the same where
 .B mmirrorfs
 is in /usr/local/bin, /usr/bin or /bin; with them so does
 .BR mmirrorfs .
+.B \-\-install\-helper
+makes them where no package did, and what a package has besides, below /usr/local.
 .TP
 .I /etc/fuse.conf
 Has to have a line

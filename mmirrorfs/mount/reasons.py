@@ -20,7 +20,7 @@ _ADVICE = (
         r"failed to open /dev/fuse: (Permission|Operation)",
         "/dev/fuse may not be opened: this container or sandbox forbids FUSE mounts",
     ),
-    (r"exec.*fusermount3?|fusermount3?.*not found", "fusermount3 is missing: install the package fuse3"),
+    (r"(exec|posix_spawn).*fusermount3?|fusermount3?.*not found", "fusermount3 is missing: install the package fuse3"),
     (r"[Oo]peration not permitted", "mounting is not permitted: become root, or see that fusermount3 is setuid root"),
 )  # fmt: skip
 

@@ -6,6 +6,7 @@ this is a client that opens a file and keeps its handle: it answers each line th
 
 import contextlib
 import ctypes
+import ctypes.util
 import os
 import shutil
 import signal
@@ -113,7 +114,7 @@ class _Url(ctypes.Structure):
 
 
 def _keep(address: str, path: str) -> None:
-    libnfs = ctypes.CDLL("libnfs.so.13")
+    libnfs = ctypes.CDLL(ctypes.util.find_library("nfs"))
     libnfs.nfs_init_context.restype = ctypes.c_void_p
     libnfs.nfs_parse_url_dir.restype = ctypes.POINTER(_Url)
     libnfs.nfs_get_error.restype = ctypes.c_char_p
