@@ -1,4 +1,4 @@
-"""What a package puts beside the program, for one that pip or pipx installed: below /usr/local, as root.
+"""What a package puts beside the program, for one that pip or pipx installed: where root puts his own.
 
 The page and the completions are printed by the program itself, as scripts/package-deb has them printed.
 """
@@ -14,20 +14,19 @@ from mmirrorfs.cli.complete import VARIABLE
 from mmirrorfs.cli.problem import SYSTEM, Problem
 from mmirrorfs.text import printable
 
-TOP = "/usr/local"
-UNIT = "lib/systemd/system/mmirrorfs@.service"
-PAGE = "share/man/man8/mmirrorfs.8"
+UNIT = "/usr/local/lib/systemd/system/mmirrorfs@.service"
+PAGE = "/usr/local/share/man/man8/mmirrorfs.8"
 COMPLETIONS = {
-    "bash": "share/bash-completion/completions/mmirrorfs",
-    "zsh": "share/zsh/site-functions/_mmirrorfs",
-    "fish": "share/fish/vendor_completions.d/mmirrorfs.fish",
+    "bash": "/usr/local/share/bash-completion/completions/mmirrorfs",
+    "zsh": "/usr/local/share/zsh/site-functions/_mmirrorfs",
+    "fish": "/etc/fish/completions/mmirrorfs.fish",
 }
+"""fish looks into /usr/local where XDG_DATA_DIRS says so only."""
 
 
 def install(program: str) -> None:
     """Write the manual page, the completions, and the unit for a ``program`` of this path. Raises Problem."""
-    for name, content in _contents(program):
-        path = os.path.join(TOP, name)
+    for path, content in _contents(program):
         try:
             os.makedirs(os.path.dirname(path), exist_ok=True)
             with open(path, "wb") as file:
@@ -39,8 +38,7 @@ def install(program: str) -> None:
 
 def uninstall() -> None:
     """Remove them. Raises Problem."""
-    for name in (UNIT, PAGE, *COMPLETIONS.values()):
-        path = os.path.join(TOP, name)
+    for path in (UNIT, PAGE, *COMPLETIONS.values()):
         try:
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                 os.unlink(path)
@@ -51,16 +49,11 @@ def uninstall() -> None:
 
 def _contents(program: str) -> Iterator[tuple[str, bytes]]:
     unit = files("mmirrorfs.cli").joinpath("mmirrorfs@.service").read_bytes()
-    yield UNIT, unit.replace(b"=/usr/bin/mmirrorfs ", b"=" + _word(program) + b" ")
+    word = os.fsencode(f'"{program}"'.replace("%", "%%"))  # of a unit, see systemd.syntax(7)
+    yield UNIT, unit.replace(b"=/usr/bin/mmirrorfs ", b"=" + word + b" ")
     yield PAGE, _printed("mmirrorfs.cli.manual")
-    for shell, name in COMPLETIONS.items():
-        yield name, _printed("mmirrorfs", **{VARIABLE: f"{shell}_source"})
-
-
-def _word(program: str) -> bytes:
-    """The path as a word of a unit, see systemd.syntax(7) and systemd.unit(5), "specifiers"."""
-    escaped = program.replace("\\", r"\\").replace('"', r"\"").replace("%", "%%")
-    return os.fsencode(f'"{escaped}"' if escaped != program or " " in program else program)
+    for shell, path in COMPLETIONS.items():
+        yield path, _printed("mmirrorfs", **{VARIABLE: f"{shell}_source"})
 
 
 def _printed(module: str, **environment: str) -> bytes:

@@ -228,7 +228,7 @@ OPTIONS: tuple[Decorator, ...] = (
     _option(
         _RUN, "--install-helper", is_flag=True, is_eager=True, expose_value=False, callback=_install,
         help="Let mount(8) find this program by /sbin/mount.fuse.mmirrorfs and /sbin/mount.mmirrorfs; and put the "
-        "manual page, the completions and the systemd unit below /usr/local.",
+        "manual page, the completions and the systemd unit where they are looked for.",
     ),
     _option(
         _RUN, "--uninstall-helper", is_flag=True, is_eager=True, expose_value=False, callback=_uninstall,
