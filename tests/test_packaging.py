@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import shutil
 import socket
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import pytest
 from mmirrorfs import __version__
 from tests.support.kernel import view_at
 from tests.support.trees import folders, grow
-from tests.support.users import need, needs_root, output_of, run
+from tests.support.users import as_nobody, need, needs_root, output_of, run
 
 ROOT = Path(__file__).parent.parent
 PACKAGING = ROOT / "packaging"
@@ -133,6 +134,22 @@ def test_line_of_the_example_fstab_mounts(place: Path) -> None:
         assert {name: (view / "A" / name / "track").read_text() for name in "123"} == {"1": "f1", "2": "f2", "3": "m3"}
     finally:
         output_of("umount", view)
+
+
+@pytest.mark.parametrize("words", [(), ("--keep",), ("../etc",), ("Trixie",)], ids=str)
+def test_another_release_of_debian_is_named(words: tuple[str, ...]) -> None:
+    done = run(str(ROOT / "scripts" / "elsewhere"), *words)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr == b"name a release of Debian: ./scripts/elsewhere trixie\n"
+
+
+@needs_root
+def test_another_release_of_debian_needs_root(place: Path) -> None:
+    scripts = place / "scripts"
+    shutil.copytree(ROOT / "scripts", scripts)
+    done = as_nobody(str(scripts / "elsewhere"), "trixie")
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr == b"another release is made and entered by root: become root\n"
 
 
 @pytest.mark.slow
