@@ -162,13 +162,15 @@ def test_an_album_that_changes_hands_is_seen_in_the_same_connection(place: Path)
 
 
 def test_what_the_server_asks_for_is_answered_sensibly(place: Path) -> None:
+    """But for what Samba 4.25 asks of /proc, by openat2, which says EXDEV for a plain folder too."""
     if shutil.which("strace") is None:
         pytest.skip("strace is not installed")
     with mounted(place / "mnt", *library(place), depth=2, options=OPEN) as view:
         with shared(place / "smb", view.mountpoint, "read only = yes", traced=True) as share:
             share.get(place / "copy")
             assert share.say("allinfo Ann/Both/1.flac", "open Ann/Both/1.flac", "volume")[0] == 0
-        calls = [line for line in (place / "smb/record").read_text().splitlines() if str(view.mountpoint) in line]
+        lines = (place / "smb/record").read_text().splitlines()
+        calls = [line for line in lines if str(view.mountpoint) in line and "RESOLVE_NO_XDEV" not in line]
         answers = {(call[1], call[2]) for line in calls if (call := re.search(r"(\w+)\(.* = -1 (E\w+)", line))}
         asked = {call[1] for line in calls if (call := re.search(r"(\w+)\(", line))}
     assert {"fgetxattr", "flistxattr", "fcntl"} <= asked

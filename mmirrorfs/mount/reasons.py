@@ -15,7 +15,7 @@ _ADVICE = (
     ),
     (r"no write access to mountpoint", "a mountpoint must belong to the user who mounts: choose one of your own"),
     (r"not owned by", "a mountpoint must belong to the user who mounts: choose one of your own"),
-    (r"device not found|/dev/fuse.*No such", "/dev/fuse is missing: load the module (modprobe fuse)"),
+    (r"device (/dev/fuse )?not found|/dev/fuse.*No such", "/dev/fuse is missing: load the module (modprobe fuse)"),
     (
         r"failed to open /dev/fuse: (Permission|Operation)",
         "/dev/fuse may not be opened: this container or sandbox forbids FUSE mounts",
