@@ -57,6 +57,7 @@ def _contents(program: str) -> Iterator[tuple[str, bytes]]:
 
 
 def _printed(module: str, **environment: str) -> bytes:
+    environment |= {"PYTHONPATH": os.pathsep.join(sys.path)}  # the Debian package has its libraries where only it looks
     command = [sys.executable, "-P", "-m", module]
     done = subprocess.run(command, env=os.environ | environment, capture_output=True, check=False)
     if done.returncode:
