@@ -1,6 +1,7 @@
 """mutagen and beets on a view: the tags are the winner's, a write is refused, and a library of them loses nothing."""
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,7 +22,11 @@ import json, mutagen, sys
 files = [mutagen.File(path, easy=True) for path in sys.argv[1:]]
 print(json.dumps([[dict(file.tags), file.info.length, type(file).__name__] for file in files]))
 """
-REFUSED = b"Read-only file system"
+REFUSED = "Read-only file system"
+REFUSED_FLAC = "ERROR: writing FLAC file, status = .*STATUS_(ERROR_OPENING_FILE|OK)"
+"""metaflac 1.4, and 1.5, which gives the wrong status."""
+REFUSED_BEETS = f"{REFUSED}|error writing <super: "
+"""beets 1.6, and 2.2, which cannot say more."""
 
 
 def tags(paths: Sequence[Path]) -> list[object]:
@@ -75,18 +80,18 @@ def test_mutagen_reads_from_every_file_what_the_winner_says(place: Path) -> None
     ("command", "path", "says"),
     [
         (("mid3v2", "-t", "New title"), "Ann/Low/1.mp3", REFUSED),
-        (("metaflac", "--set-tag=TITLE=New title"), "Ann/High/1.flac", b"ERROR_OPENING_FILE"),
+        (("metaflac", "--set-tag=TITLE=New title"), "Ann/High/1.flac", REFUSED_FLAC),
         (("sh", "-c", 'echo x >>"$0"'), "Ann/High/1.flac", REFUSED),
     ],
     ids=["mid3v2", "metaflac", "a shell"],
 )
-def test_a_write_of_tags_is_refused(place: Path, command: tuple[str, ...], path: str, says: bytes) -> None:
+def test_a_write_of_tags_is_refused(place: Path, command: tuple[str, ...], path: str, says: str) -> None:
     sources = library(place)
     before = [stamps(source) for source in sources]
     with mounted(place / "mnt", *sources, depth=2) as view:
         done = run(*command, view.mountpoint / path)
         assert done.returncode != 0
-        assert says in done.stderr
+        assert re.search(says, done.stderr.decode())
     assert [stamps(source) for source in sources] == before
 
 
@@ -121,7 +126,7 @@ def test_beets_cannot_write_and_the_sources_are_as_they_were(place: Path) -> Non
     with mounted(place / "mnt", *sources, depth=2) as view:
         beets.add(view.mountpoint)
         told = beets.beet("modify", "--yes", "title=New")[1].splitlines()
-        assert [REFUSED.decode() in line for line in told] == [True] * 5
+        assert [bool(re.search(REFUSED_BEETS, line)) for line in told] == [True] * 5
     assert [stamps(source) for source in sources] == before
 
 

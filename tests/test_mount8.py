@@ -127,9 +127,34 @@ def test_exit_code_and_the_one_line_pass_through_mount8(
     assert inside.views() == []
 
 
+BESIDE = (
+    "/usr/local/lib/systemd/system/mmirrorfs@.service",
+    "/usr/local/share/man/man8/mmirrorfs.8",
+    "/usr/local/share/bash-completion/completions/mmirrorfs",
+    "/usr/local/share/zsh/site-functions/_mmirrorfs",
+    "/etc/fish/completions/mmirrorfs.fish",
+)
+"""What is put beside the links."""
+
+
+def cover_beside(inside: Inside) -> Path:
+    """Have the directories that BESIDE is put into as the test's own, without any of it; returns where they are."""
+    inside.cover("/etc").joinpath("fish").unlink(missing_ok=True)
+    local = inside.cover("/usr/local")
+    for name in ("lib", "share"):
+        (local / name).unlink(missing_ok=True)
+        (local / name).mkdir()
+        real = inside.place / "real/usr/local" / name
+        written = {path.split("/")[4] for path in BESIDE if path.startswith(f"/usr/local/{name}/")}
+        for below in set(os.listdir(inside.seen(real))) - written:
+            os.symlink(real / below, local / name / below)
+    return inside.place / "mine"
+
+
 def installed(inside: Inside, tool: Program) -> Path:
     """Install the helper, in a directory that is nobody else's; returns it."""
     sbin = inside.cover(os.path.realpath("/sbin"))
+    cover_beside(inside)
     done = inside.run(tool.path, "--install-helper")
     assert (done.returncode, done.stdout) == (0, b"")
     for name in ("mount.fuse.mmirrorfs", "mount.mmirrorfs"):
@@ -179,13 +204,46 @@ def test_helper_is_removed_again_and_what_is_not_ours_is_left_alone(inside: Insi
     assert done.stderr == b"mmirrorfs: /sbin/mount.mmirrorfs is there already and is not ours: remove it first\n"
     assert os.readlink(sbin / "mount.fuse.mmirrorfs") == str(tool.path)
     done = inside.run(tool.path, "--uninstall-helper")
-    assert (done.returncode, done.stderr) == (0, b"/sbin/mount.fuse.mmirrorfs removed\n")
+    assert (done.returncode, done.stderr.splitlines()[0]) == (0, b"/sbin/mount.fuse.mmirrorfs removed")
+    assert b"/sbin/mount.mmirrorfs" not in done.stderr
     assert not os.path.lexists(sbin / "mount.fuse.mmirrorfs")
     assert (sbin / "mount.mmirrorfs").read_text() == "somebody else's"
     (sbin / "mount.mmirrorfs").unlink()
     (sbin / "mount.mmirrorfs").symlink_to(inside.place / "bin/something-else")
     assert inside.run(tool.path, "--install-helper").returncode == 2
     assert not os.path.lexists(sbin / "mount.fuse.mmirrorfs"), "all links or none"
+
+
+def test_helper_brings_what_a_package_has_and_takes_it_away_again(inside: Inside, tool: Program) -> None:
+    installed(inside, tool)
+    unit, page, *completions = (inside.seen(Path(name)) for name in BESIDE)
+    assert f'ExecStart="{tool.path}" --foreground ' in unit.read_text()
+    assert page.read_text().startswith(".TH MMIRRORFS 8")
+    for path in completions:
+        assert "_MMIRRORFS_COMPLETE=" in path.read_text()
+    done = inside.run(tool.path, "--uninstall-helper")
+    assert done.stderr.decode().splitlines()[2:] == [f"{name} removed" for name in BESIDE]
+    assert [path for path in (unit, page, *completions) if path.exists()] == []
+    done = inside.run(tool.path, "--uninstall-helper")
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+@pytest.mark.parametrize("name", ["my programs", "50%nice"])
+def test_unit_starts_the_program_wherever_it_is(inside: Inside, place: Path, name: str) -> None:
+    tool = program(place / name)
+    installed(inside, tool)
+    verified = inside.run("systemd-analyze", "verify", "--man=no", BESIDE[0].replace("@", "@high"))
+    assert verified.returncode == 0, verified.stderr
+    assert b"mmirrorfs" not in verified.stderr
+
+
+def test_helper_says_what_it_cannot_write(inside: Inside, tool: Program) -> None:
+    inside.cover(os.path.realpath("/sbin"))
+    (cover_beside(inside) / "usr/local/share/man").write_text("no directory")
+    done = inside.run(tool.path, "--install-helper")
+    assert (done.returncode, done.stdout) == (2, b"")
+    last = done.stderr.decode().splitlines()[-1]
+    assert last == "mmirrorfs: /usr/local/share/man/man8/mmirrorfs.8 cannot be made: Not a directory; become root"
 
 
 def test_helper_is_never_a_link_to_something_that_is_no_program(inside: Inside) -> None:

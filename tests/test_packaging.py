@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import shutil
 import socket
 import subprocess
 import sys
@@ -19,12 +20,12 @@ from tests.support.mounts import mounted
 from tests.support.polling import poll
 from tests.support.running import called
 from tests.support.trees import folders, grow
-from tests.support.users import need, needs_root, output_of, run
+from tests.support.users import as_nobody, need, needs_root, output_of, run
 from tests.support.watcher import watcher
 
 ROOT = Path(__file__).parent.parent
 PACKAGING = ROOT / "packaging"
-UNIT = PACKAGING / "mmirrorfs@.service"
+UNIT = ROOT / "mmirrorfs/cli/mmirrorfs@.service"
 GENERATOR = Path("/usr/lib/systemd/system-generators/systemd-fstab-generator")
 
 
@@ -39,7 +40,8 @@ def test_systemd_finds_no_fault_with_the_unit(tmp_path: Path) -> None:
     unit = tmp_path / "mmirrorfs@high.service"
     unit.write_text(re.sub(r"/usr/bin/(mmirrorfs|fusermount3)", "/bin/true", UNIT.read_text()))
     verified = run("systemd-analyze", "verify", "--man=no", unit)
-    assert (verified.returncode, verified.stderr) == (0, b"")
+    assert verified.returncode == 0, verified.stderr
+    assert [line for line in verified.stderr.splitlines() if b"mmirrorfs" in line] == []
 
 
 def test_whatever_else_systemd_would_have_the_unit_do_is_explained_in_it() -> None:
@@ -201,16 +203,37 @@ def test_line_of_the_example_fstab_mounts(place: Path) -> None:
         output_of("umount", view)
 
 
+@pytest.mark.parametrize("words", [(), ("--keep",), ("../etc",), ("Trixie",)], ids=str)
+def test_another_release_of_debian_is_named(words: tuple[str, ...]) -> None:
+    done = run(str(ROOT / "scripts" / "elsewhere"), *words)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr == b"name a release of Debian: ./scripts/elsewhere trixie\n"
+
+
+@needs_root
+def test_another_release_of_debian_needs_root(place: Path) -> None:
+    scripts = place / "scripts"
+    shutil.copytree(ROOT / "scripts", scripts)
+    done = as_nobody(str(scripts / "elsewhere"), "trixie")
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr == b"another release is made and entered by root: become root\n"
+
+
 @pytest.mark.slow
 def test_one_command_builds_what_is_published(tmp_path: Path) -> None:
     built = run(str(ROOT / "scripts" / "package"), tmp_path, seconds=300)
     assert built.returncode == 0, built.stderr.decode()
     with zipfile.ZipFile(tmp_path / f"mmirrorfs-{__version__}-py3-none-any.whl") as wheel:
         names = set(wheel.namelist())
-    assert {"mmirrorfs/py.typed", "mmirrorfs/cli/manual_text.py", "mmirrorfs/__main__.py"} <= names
+    assert {
+        "mmirrorfs/py.typed",
+        "mmirrorfs/cli/manual_text.py",
+        "mmirrorfs/__main__.py",
+        "mmirrorfs/cli/mmirrorfs@.service",
+    } <= names
     assert {f"mmirrorfs/cli/html/page.{suffix}" for suffix in ("html", "css", "js")} <= names
     assert {name.partition("/")[0] for name in names} == {"mmirrorfs", f"mmirrorfs-{__version__}.dist-info"}
     with tarfile.open(tmp_path / f"mmirrorfs-{__version__}.tar.gz") as source:
         names = {name.partition("/")[2] for name in source.getnames()}
-    assert {"LICENSE", "pyproject.toml", "packaging/mmirrorfs@.service", "scripts/test", "tests/build.py"} <= names
+    assert {"LICENSE", "pyproject.toml", "packaging/fstab.example", "scripts/test", "tests/build.py"} <= names
     assert not {name for name in names if name.startswith((".venv", "build/", "dist/"))}

@@ -39,8 +39,11 @@ def arguments(words: list[str]) -> list[str] | None:
     return [*made, "--", *plain]
 
 
-def install(program: str) -> None:
-    """Make the links. Raises Problem where something else has their names, or ``program`` is no file to link to."""
+def install(program: str) -> str:
+    """Make the links; returns what they lead to.
+
+    Raises Problem where something else has their names, or ``program`` is no file to link to.
+    """
     program = os.path.realpath(program)
     if os.path.basename(program) != NAME:
         raise Problem(f"--install-helper links to the program {NAME}: run that, and not python -m {NAME}", USAGE)
@@ -54,6 +57,7 @@ def install(program: str) -> None:
         except OSError as error:
             raise Problem(f"{link} cannot be made: {error.strerror}; become root", SYSTEM) from None
         print(f"{link} -> {program}", file=sys.stderr)
+    return program
 
 
 def uninstall() -> None:

@@ -228,6 +228,14 @@ works all the same where
 .B mmirrorfs
 is in /usr/local/bin, /usr/bin or /bin; with them so does
 .BR mmirrorfs .
+.B \-\-install\-helper
+makes them where no package did.
+.TP
+.IR /usr/local/share/man/man8/mmirrorfs.8 ", " /usr/local/lib/systemd/system/mmirrorfs@.service ,
+.IR /usr/local/share/bash\-completion/completions/mmirrorfs ", " /usr/local/share/zsh/site\-functions/_mmirrorfs ,
+.I /etc/fish/completions/mmirrorfs.fish
+What a package has besides, put there by
+.BR \-\-install\-helper .
 .TP
 .I /etc/fuse.conf
 Has to have a line

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from mmirrorfs.cli import helper
+from mmirrorfs.cli import beside, helper
 from mmirrorfs.cli.complete import directories, files, one_of
 from mmirrorfs.cli.config import Kind
 from mmirrorfs.cli.versions import versions
@@ -128,13 +128,14 @@ def _help_all(context: click.Context, parameter: click.Parameter, wanted: bool) 
 
 def _install(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
     if wanted and not context.resilient_parsing:
-        helper.install(sys.argv[0])
+        beside.install(helper.install(sys.argv[0]))
         context.exit()
 
 
 def _uninstall(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
     if wanted and not context.resilient_parsing:
         helper.uninstall()
+        beside.uninstall()
         context.exit()
 
 
@@ -313,11 +314,12 @@ OPTIONS: tuple[Decorator, ...] = (
     ),
     _option(
         _RUN, "--install-helper", is_flag=True, is_eager=True, expose_value=False, callback=_install,
-        help="Let mount(8) find this program: make /sbin/mount.fuse.mmirrorfs and /sbin/mount.mmirrorfs.",
+        help="Let mount(8) find this program by /sbin/mount.fuse.mmirrorfs and /sbin/mount.mmirrorfs; and put the "
+        "manual page, the completions and the systemd unit where they are looked for.",
     ),
     _option(
         _RUN, "--uninstall-helper", is_flag=True, is_eager=True, expose_value=False, callback=_uninstall,
-        help="Remove these two links.",
+        help="Remove all of these.",
     ),
     _option(
         _RUN, "-V", "--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_versions,

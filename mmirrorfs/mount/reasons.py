@@ -16,14 +16,14 @@ _ADVICE = (
     (r"no write access to mountpoint", "a mountpoint must belong to the user who mounts: choose one of your own"),
     (r"not owned by", "a mountpoint must belong to the user who mounts: choose one of your own"),
     (
-        r"device not found|/dev/fuse.*No such",
+        r"device (/dev/fuse )?not found|/dev/fuse.*No such",
         "/dev/fuse is missing: load the module (modprobe fuse); in a container, start that with --device /dev/fuse",
     ),
     (
         r"failed to open /dev/fuse: (Permission|Operation)",
         "/dev/fuse may not be opened: this container or sandbox forbids FUSE mounts",
     ),
-    (r"exec.*fusermount3?|fusermount3?.*not found", "fusermount3 is missing: install the package fuse3"),
+    (r"(exec|posix_spawn).*fusermount3?|fusermount3?.*not found", "fusermount3 is missing: install the package fuse3"),
     (
         r"[Oo]peration not permitted",
         "mounting is not permitted: become root, or see that fusermount3 is setuid root; in a container, start that "

@@ -72,13 +72,13 @@ require() {
     apt_install "${packages[@]}" || die "missing: ${packages[*]}. Type: sudo apt-get install ${packages[*]}"
 }
 
-# A package that this distribution does not have keeps none of the others away.
+# A package that this distribution does not have, or cannot install, keeps none of the others away.
 want() {
     local packages package known=() unknown=()
     mapfile -t packages
     apt_install "${packages[@]}" && return
     for package in "${packages[@]}"; do
-        if apt-cache show "$package" &>/dev/null; then known+=("$package"); else unknown+=("$package"); fi
+        if apt-get --simulate install "$package" &>/dev/null; then known+=("$package"); else unknown+=("$package"); fi
     done
     if ((${#known[@]} && ${#unknown[@]})) && apt_install "${known[@]}"; then packages=("${unknown[@]}"); fi
     say "missing, and what needs them is skipped: ${packages[*]}. Type: sudo apt-get install ${packages[*]}"

@@ -30,7 +30,7 @@ stage_program() {
     mkdir -p -- "$stage/usr/sbin"
     ln -s ../bin/mmirrorfs "$stage/usr/sbin/mount.fuse.mmirrorfs"
     ln -s ../bin/mmirrorfs "$stage/usr/sbin/mount.mmirrorfs"
-    put 644 "$ROOT/packaging/mmirrorfs@.service" usr/lib/systemd/system/mmirrorfs@.service
+    put 644 "$ROOT/mmirrorfs/cli/mmirrorfs@.service" usr/lib/systemd/system/mmirrorfs@.service
 }
 
 # A cache of its own: what other pythons have compiled looks for libraries where they have theirs.

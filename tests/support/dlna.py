@@ -93,7 +93,9 @@ def scanned(place: Path, media: Path, *, again: bool = False, watches: bool = Fa
     for name in ("database", "log"):
         (place / name).mkdir(parents=True, exist_ok=True)
     log, port = place / "log" / "minidlna.log", free_port()
-    log.unlink(missing_ok=True)
+    logs = log, place / "output"  # where 1.3.0 logs to, and where 1.3.3 does with -S
+    for file in logs:
+        file.unlink(missing_ok=True)
     lines = [f"media_dir=A,{media}", f"db_dir={place}/database", f"log_dir={place}/log", f"port={port}"]
     lines += [
         "network_interface=lo",
@@ -104,7 +106,7 @@ def scanned(place: Path, media: Path, *, again: bool = False, watches: bool = Fa
     (place / "minidlna.conf").write_text("\n".join(lines) + "\n")
 
     def is_scanned() -> bool:
-        return log.exists() and bool(_SCANNED.search(log.read_text()))
+        return any(file.exists() and _SCANNED.search(file.read_text(errors="replace")) for file in logs)
 
     words: list[Word] = ["-S", "-f", place / "minidlna.conf", "-P", place / "pid", *(["-r"] if again else [])]
     with serving(place, is_scanned, "minidlnad", *words):

@@ -6,6 +6,7 @@ this is a client that opens a file and keeps its handle: it answers each line th
 
 import contextlib
 import ctypes
+import ctypes.util
 import os
 import shutil
 import signal
@@ -26,7 +27,8 @@ needs_ganesha = pytest.mark.skipif(
     not all(map(shutil.which, PROGRAMS)) or not list(Path("/usr/lib").glob("*/ganesha/libfsalvfs.so")),
     reason="NFS-Ganesha is needed: apt install nfs-ganesha nfs-ganesha-vfs libnfs-utils rpcbind iproute2",
 )
-_CONFIGURATION = """NFS_CORE_PARAM {{ Protocols = 3, 4; MNT_Port = 20048; Enable_NLM = false; Enable_RQUOTA = false; }}
+_CONFIGURATION = """NFS_CORE_PARAM {{ Protocols = 3, 4; MNT_Port = 20048; Enable_NLM = false; Enable_RQUOTA = false;
+    allow_set_io_flusher_fail = true; }}
 NFSv4 {{ Graceless = true; RecoveryBackend = fs; RecoveryRoot = {place}/recovery; }}
 EXPORT {{ Export_Id = 1; Path = {path}; Pseudo = /music; Protocols = 3, 4; Access_Type = {access};
     Squash = No_Root_Squash; SecType = sys; Attr_Expiration_Time = 1; FSAL {{ Name = VFS; fsid_type = Major64; }} }}
@@ -113,7 +115,7 @@ class _Url(ctypes.Structure):
 
 
 def _keep(address: str, path: str) -> None:
-    libnfs = ctypes.CDLL("libnfs.so.13")
+    libnfs = ctypes.CDLL(ctypes.util.find_library("nfs"))
     libnfs.nfs_init_context.restype = ctypes.c_void_p
     libnfs.nfs_parse_url_dir.restype = ctypes.POINTER(_Url)
     libnfs.nfs_get_error.restype = ctypes.c_char_p

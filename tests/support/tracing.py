@@ -39,7 +39,14 @@ OPCODES = {
 }
 """What <linux/fuse.h> calls the requests that a read-only mount is sent."""
 
-ALIKE = {"openat": "open", "openat2": "open", "preadv2": "read", "pread64": "read", "faccessat2": "faccessat"}
+ALIKE = {
+    "openat": "open",
+    "openat2": "open",
+    "preadv2": "read",
+    "pread64": "read",
+    "faccessat2": "faccessat",
+    "fstat": "newfstatat",
+}
 """What is done one way on the event loop and another in a thread, as it happens; and what C libraries differ in."""
 
 BOOKKEEPING = ("fcntl", "lseek", "write")
