@@ -1,1 +1,2 @@
-"""What the ring of real mounts stands on. Nothing here imports mmirrorfs: the program is met from the outside."""
+"""What the tests stand on. But for ``build`` and what is for pure code, nothing here imports mmirrorfs: the program is met
+from the outside."""
