@@ -18,7 +18,7 @@ from tests.support.mounts import View, mounted
 from tests.support.songs import library, looked_again, songs, winners
 from tests.support.users import Word, output_of, run
 
-pytestmark = [pytest.mark.mount(seconds=120), pytest.mark.clients]
+pytestmark = pytest.mark.mount(seconds=120)
 
 SECONDS = 60.0
 """What a command on five songs may take."""

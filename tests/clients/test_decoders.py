@@ -9,7 +9,7 @@ from tests.support.mounts import mounted
 from tests.support.songs import library, winners
 from tests.support.users import Word, output_of
 
-pytestmark = [pytest.mark.mount, pytest.mark.clients]
+pytestmark = pytest.mark.mount
 
 SECONDS = 10
 """Of noise, so that a file is far longer than one read."""

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.mount.failure.test_lost import BACK, LOST
 from tests.support.disks import disk
 from tests.support.dlna import Server, scanned
 from tests.support.fresh import REFRESH
+from tests.support.losing import BACK, LOST
 from tests.support.mounts import mounted
 from tests.support.polling import poll
 from tests.support.songs import WAIT, library, looked_again, songs, winners
@@ -16,7 +16,6 @@ from tests.support.users import needs_root
 
 pytestmark = [
     pytest.mark.mount,
-    pytest.mark.clients,
     pytest.mark.skipif(
         not all(map(shutil.which, ("minidlnad", "ffmpeg"))),
         reason="minidlnad and ffmpeg are needed: apt install minidlna ffmpeg",

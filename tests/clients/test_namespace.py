@@ -8,15 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.mount.lifecycle.test_again import kill
 from tests.support.container import container, shared_directory
 from tests.support.kernel import processes_of
-from tests.support.mounts import View, mounted
+from tests.support.mounts import View, kill, mounted
 from tests.support.running import background
 from tests.support.trees import grow
 from tests.support.users import needs_root
 
-pytestmark = [pytest.mark.mount, pytest.mark.clients, needs_root]
+pytestmark = [pytest.mark.mount, needs_root]
 
 SHOWN = {"high": b"high", "low": b"low"}
 

@@ -15,7 +15,7 @@ from tests.support.songs import winners
 from tests.support.trees import Tree, grow, stamps
 from tests.support.users import needs_root
 
-pytestmark = [pytest.mark.mount, pytest.mark.clients, needs_root, needs_ganesha]
+pytestmark = [pytest.mark.mount, needs_root, needs_ganesha]
 
 HIGH: Tree = {
     b"Ann": {

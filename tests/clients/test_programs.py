@@ -14,7 +14,7 @@ from tests.support.mounts import mounted
 from tests.support.trees import Link, Tree, grow
 from tests.support.users import output_of, run
 
-pytestmark = [pytest.mark.mount, pytest.mark.clients]
+pytestmark = pytest.mark.mount
 
 ALBUM: Tree = {
     b"01 track": b"one" * 40_000,

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.mount.failure.test_lost import BACK, LOST
 from tests.support.disks import disk
 from tests.support.fresh import REFRESH, shows
+from tests.support.losing import BACK, LOST
 from tests.support.mounts import View, mounted
 from tests.support.songs import library, looked_again, songs
 from tests.support.users import needs_root, output_of, run
 
-pytestmark = [pytest.mark.mount, pytest.mark.clients]
+pytestmark = pytest.mark.mount
 
 PARTIAL = 23
 """How rsync ends when some files could not be read."""

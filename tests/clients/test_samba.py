@@ -15,7 +15,6 @@ from tests.support.users import needs_root
 
 pytestmark = [
     pytest.mark.mount,
-    pytest.mark.clients,
     needs_root,
     pytest.mark.skipif(
         not all(map(shutil.which, ("smbd", "smbclient", "ffmpeg"))),

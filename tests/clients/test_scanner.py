@@ -15,7 +15,7 @@ from tests.support.songs import looked_again
 from tests.support.trees import Link, Tree, grow
 from tests.support.users import output_of
 
-pytestmark = [pytest.mark.mount, pytest.mark.clients]
+pytestmark = pytest.mark.mount
 
 FIELDS = "%y %i %T@ %C@ %s %b %m %n %U %G %l"
 """What find tells of a file, less its device's number and the time of the last access."""

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.mount.failure.test_lost import LOST
 from tests.support.disks import disk
 from tests.support.fresh import REFRESH, shows
+from tests.support.losing import LOST
 from tests.support.mounts import mounted
 from tests.support.songs import library, looked_again, songs, winners
 from tests.support.trees import stamps
 from tests.support.users import need, needs_root, output_of, run
 
-pytestmark = [pytest.mark.mount, pytest.mark.clients]
+pytestmark = pytest.mark.mount
 
 READ = """
 import json, mutagen, sys

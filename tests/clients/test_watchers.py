@@ -13,17 +13,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.test_mpd import Player, player, song
 from tests.support.dlna import scanned
 from tests.support.held import crawled
 from tests.support.mounts import View, mounted
+from tests.support.mpd import Player, player, song
 from tests.support.polling import poll
 from tests.support.samba import shared
 from tests.support.songs import library, songs
 from tests.support.users import Word, need, needs_root
 from tests.support.watched import HOURLY
 
-pytestmark = [pytest.mark.mount(seconds=150), pytest.mark.clients, needs_root]
+pytestmark = [pytest.mark.mount(seconds=150), needs_root]
 
 TOLD = 10.0
 """Seconds from a change in a source until a program has it."""

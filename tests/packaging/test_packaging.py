@@ -145,5 +145,11 @@ def test_one_command_builds_what_is_published(tmp_path: Path) -> None:
     assert {name.partition("/")[0] for name in names} == {"mmirrorfs", f"mmirrorfs-{__version__}.dist-info"}
     with tarfile.open(tmp_path / f"mmirrorfs-{__version__}.tar.gz") as source:
         names = {name.partition("/")[2] for name in source.getnames()}
-    assert {"LICENSE", "pyproject.toml", "packaging/mmirrorfs@.service", "scripts/test", "tests/build.py"} <= names
+    assert {
+        "LICENSE",
+        "pyproject.toml",
+        "packaging/mmirrorfs@.service",
+        "scripts/test",
+        "tests/support/build.py",
+    } <= names
     assert not {name for name in names if name.startswith((".venv", "build/", "dist/"))}

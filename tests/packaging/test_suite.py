@@ -16,6 +16,8 @@ ROOT = Path(__file__).parents[2]
 ASKING = {"need", "run", "output_of", "as_nobody", "run_as_nobody", "which", "Popen", "call", "check_call"}
 """Functions whose first argument is a program, or a command that begins with one."""
 FILES = sorted((ROOT / "tests").rglob("*.py"))
+FOLDERS = {"unit", "mount", "clients", "packaging"}
+"""Where tests stand: what marks them, and what ``scripts/test`` can run by itself."""
 
 
 def programs(path: Path) -> Iterator[str]:
@@ -43,6 +45,20 @@ def named(word: ast.expr) -> Iterator[str]:
 def test_every_program_that_tests_ask_for_is_installed_by_the_script_that_runs_them(path: Path) -> None:
     asked = {program for program in programs(path) if "=" not in program and "/" not in program}
     assert asked - ESSENTIAL - installed() == set()
+
+
+def test_every_test_stands_in_a_folder_that_marks_it() -> None:
+    tests = [path.relative_to(ROOT / "tests") for path in FILES if path.name.startswith("test_")]
+    assert {path.parts[0] for path in tests} == FOLDERS
+    assert {path.parent.name for path in FILES if path.name == "conftest.py"} == FOLDERS | {"tests"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_tests_share_stands_in_support_and_in_no_test(path: Path) -> None:
+    modules = [node.module or "" for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+    assert [
+        name for name in modules if name.partition(".")[0] == "tests" and not name.startswith("tests.support")
+    ] == []
 
 
 def test_lists_of_what_is_installed_are_read() -> None:

@@ -1,2 +1,1 @@
-"""What the tests stand on. But for ``build`` and what is for pure code, nothing here imports mmirrorfs: the program is met
-from the outside."""
+"""What the tests stand on. What tests of mounts use does not import mmirrorfs: the program is met from the outside."""

@@ -19,7 +19,7 @@ from tests.support.trees import Tree, grow
 from tests.support.users import needs_root
 from tests.support.waiting import Asked, worst
 
-pytestmark = [pytest.mark.mount(seconds=60), pytest.mark.waiting, needs_root]
+pytestmark = [pytest.mark.mount(seconds=60), needs_root]
 
 HUNG = 5.0
 """Seconds without any answer after which a source counts as hung."""

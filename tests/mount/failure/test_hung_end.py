@@ -1,6 +1,5 @@
 """A mount begins and ends when it is told to, whatever its sources do: nobody and nothing stays stuck or behind."""
 
-import contextlib
 import errno
 import os
 import signal
@@ -12,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.mount.failure.test_hung import check_the_rest, content, hanging_view, sources, stuck_readers
 from tests.support.hanging import CONNECTIONS, Hanging, hanging
+from tests.support.hung import check_the_rest, content, hanging_view, is_waiting, sources, stuck_readers
 from tests.support.kernel import processes_of, view_at
 from tests.support.mounts import COMMAND, View
 from tests.support.polling import poll
 from tests.support.readers import readers
 from tests.support.users import needs_root, run
 
-pytestmark = [pytest.mark.mount, needs_root]
+pytestmark = needs_root
 
 END = 5.0
 """Seconds from the signal to the end: one for the requests under way, and the rest for a busy machine."""
@@ -127,15 +126,6 @@ def serving(place: Path) -> list[int]:
 def is_asleep(pid: int) -> bool:
     """Whether the main thread of a process waits for something."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in ("S", "D")
-
-
-def is_waiting(pid: int) -> bool:
-    """Whether a thread of the process waits for an answer of a FUSE filesystem."""
-    found = set()
-    for task in Path(f"/proc/{pid}/task").glob("*"):
-        with contextlib.suppress(OSError):
-            found.add((task / "wchan").read_text())
-    return "request_wait_answer" in found
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

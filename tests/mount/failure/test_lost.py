@@ -13,13 +13,13 @@ import pytest
 
 from tests.support.disks import disk as disk
 from tests.support.fresh import PROMISE, REFRESH, Observer, observer, shows, stays, trees
+from tests.support.losing import BACK, LOST
 from tests.support.mounts import View, mounted
 from tests.support.trees import Link, Tree, grow
 from tests.support.users import AS_NOBODY, need, needs_root, output_of, run
 
-pytestmark = [pytest.mark.mount, pytest.mark.waiting, needs_root]
+pytestmark = needs_root
 
-LOST, BACK = r"source high \(.*\) is lost", r"source high \(.*\) is back"
 HIGH: Tree = {
     b"Ann": {b"Both": {b"1": b"high one", b"sub": {b"2": b"high two"}, b"link": Link(b"1")}, b"Mine": {b"1": b"mine"}},
     b"cover": b"high cover",

@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import pytest
-
 from tests.support.hanging import CONNECTIONS, see_connections
 from tests.support.kernel import view_at
 from tests.support.mounts import View, mounted
@@ -17,7 +15,7 @@ from tests.support.polling import poll
 from tests.support.trees import grow
 from tests.support.users import needs_root
 
-pytestmark = [pytest.mark.mount, needs_root]
+pytestmark = needs_root
 
 NAMES = 3000
 """Names of one directory that change at once: more than can be invalidated before the signal comes."""

@@ -12,7 +12,7 @@ from tests.support.mounts import View, mounted
 from tests.support.trees import Tree, grow
 from tests.support.users import needs_root
 
-pytestmark = [pytest.mark.mount, pytest.mark.waiting, needs_root]
+pytestmark = needs_root
 
 LOST = r"source high \(.*\) is lost"
 HIGH: Tree = {b"A": {b"X": {b"1": b"high"}}, b"B": {b"Y": {b"1": b"high"}}}

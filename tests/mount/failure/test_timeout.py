@@ -17,7 +17,7 @@ from tests.support.trees import Tree, grow
 from tests.support.users import needs_root
 from tests.support.waiting import Asked
 
-pytestmark = [pytest.mark.mount, pytest.mark.waiting, needs_root]
+pytestmark = needs_root
 
 TIMEOUT = 1.0
 """Seconds."""

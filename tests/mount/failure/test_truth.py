@@ -22,7 +22,7 @@ from tests.support.trees import Tree, grow
 from tests.support.users import AS_NOBODY, NOBODY, WITHOUT_OVERRIDE, need, needs_root, output_of, run
 from tests.support.waiting import Asked, timed
 
-pytestmark = [pytest.mark.mount(seconds=45), pytest.mark.waiting, needs_root]
+pytestmark = [pytest.mark.mount(seconds=45), needs_root]
 
 AT_ONCE = 0.25
 """Seconds in which what waits for nobody is there, on a machine that is busy with other things."""

@@ -30,7 +30,7 @@ from tests.support.plugs import plugged
 from tests.support.trees import Tree, grow
 from tests.support.users import needs_root, output_of
 
-pytestmark = [pytest.mark.mount, needs_root]
+pytestmark = needs_root
 
 KINDS = ("ext4", "xfs", "btrfs", "tmpfs")
 
@@ -154,6 +154,7 @@ def test_marking_twice_is_marking_once(place: Path) -> None:
                 marks.unmark(fd)
 
 
+@pytest.mark.alone
 def test_a_queue_that_is_full_says_so_once_and_goes_on(place: Path) -> None:
     with setting("fs/fanotify/max_queued_events", 10):
         marks = FilesystemMarks()

@@ -12,8 +12,6 @@ from tests.support.fresh import PROMISE, REFRESH, observer, shows, stays, trees
 from tests.support.mounts import mounted
 from tests.support.trees import Tree, folders, grow
 
-pytestmark = pytest.mark.mount
-
 OLD, NEW = b"old bytes " * 30_000, b"new bytes " * 30_000
 LOOSE: Tree = {b"top": OLD, b"Ann": {b"beside": OLD, b"Both": {b"1": OLD, b"sub": {b"2": OLD}}}}
 PLACES = ("top", "Ann/beside", "Ann/Both/1", "Ann/Both/sub/2")

@@ -50,6 +50,7 @@ def view(place: Path) -> Iterator[View]:
         yield view
 
 
+@pytest.mark.alone
 def test_after_the_crawl_a_whole_walk_asks_no_source(view: View) -> None:
     with traced(view.pid, view.mountpoint, view.mountpoint.parent / "sources") as trace:
         trace.costs(lambda: os.stat(view.mountpoint))
@@ -58,6 +59,7 @@ def test_after_the_crawl_a_whole_walk_asks_no_source(view: View) -> None:
         assert costs.requests["READDIRPLUS"] > 0
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("name", ["A/two/none", "B/four/none", "A/one/sub/deep/none", "A/one/sub/none/none"])
 def test_after_the_crawl_a_name_that_is_not_there_asks_no_source(view: View, name: str) -> None:
     with traced(view.pid, view.mountpoint, view.mountpoint.parent / "sources") as trace:
@@ -65,6 +67,7 @@ def test_after_the_crawl_a_name_that_is_not_there_asks_no_source(view: View, nam
         assert trace.costs(lambda: os.path.exists(view.mountpoint / name)).calls == {}
 
 
+@pytest.mark.alone
 def test_after_the_crawl_a_lookup_asks_no_source(view: View) -> None:
     with traced(view.pid, view.mountpoint, view.mountpoint.parent / "sources") as trace:
         trace.costs(lambda: os.stat(view.mountpoint))

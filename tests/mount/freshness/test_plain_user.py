@@ -17,11 +17,11 @@ from tests.support.watched import HERE
 
 pytestmark = [pytest.mark.mount(seconds=150), needs_root]
 
-TOP = Path(mmirrorfs.__file__).parents[1]
+TOP, FOLDER = Path(mmirrorfs.__file__).parents[1], Path(__file__).parent
 AGAIN = {
-    "every kind of change": ("tests/test_mount_watch.py", HERE),
-    "what comes early": ("tests/test_mount_watch_early.py", "first_look or during_renames"),
-    "any sequence": ("tests/test_mount_stateful.py", "reported"),
+    "every kind of change": ("test_watch.py", HERE),
+    "what comes early": ("test_watch_early.py", "first_look or during_renames"),
+    "any sequence": ("test_stateful.py", "reported"),
 }
 
 
@@ -34,6 +34,17 @@ def test_it_is_so_for_a_plain_user(place: Path, module: str, which: str) -> None
         inner.mkdir()
         inner.chmod(0o777)
         environment = {**os.environ, "PYTHONPATH": str(TOP), "TMPDIR": str(inner), "MMIRRORFS_SEEDS": "2"}
-        words = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", TOP, TOP / module, "-k", which)
+        words = (
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "--rootdir",
+            TOP,
+            Path(__file__).with_name(module),
+            "-k",
+            which,
+        )
         done = inside.run(*AS_NOBODY, sys.executable, "-B", *words, seconds=140, environment=environment)
         assert done.returncode == 0, done.stdout.decode()[-4000:]

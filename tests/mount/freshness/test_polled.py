@@ -15,7 +15,7 @@ from tests.support.plugs import Plug, plugged
 from tests.support.trees import Tree, grow
 from tests.support.users import needs_root
 
-pytestmark = [pytest.mark.mount, needs_root]
+pytestmark = needs_root
 
 HIGH: Tree = {b"Ann": {b"One": {b"1": b"one", b"disc 2": {b"1": b"one"}}}}
 LOW: Tree = {b"Bob": {b"Solo": {b"1": b"solo"}}}

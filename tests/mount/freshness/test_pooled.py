@@ -11,7 +11,7 @@ from tests.support.mounts import mounted
 from tests.support.trees import grow
 from tests.support.users import needs_root, output_of, run
 
-pytestmark = [pytest.mark.mount, needs_root]
+pytestmark = needs_root
 
 SETTLED = 4.0
 """Seconds without a change after which the times of a directory on a local disk are believed."""

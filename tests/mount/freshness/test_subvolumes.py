@@ -16,7 +16,7 @@ from tests.support.changes import make_subvolume, opened
 from tests.support.plugs import plugged
 from tests.support.users import needs_root, output_of, run
 
-pytestmark = [pytest.mark.mount, needs_root]
+pytestmark = needs_root
 
 
 def device_of(path: Path) -> bytes:

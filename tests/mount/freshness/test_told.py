@@ -13,7 +13,7 @@ from tests.support.mounts import View, mounted
 from tests.support.trees import Tree
 from tests.support.users import needs_root
 
-pytestmark = [pytest.mark.mount, needs_root]
+pytestmark = needs_root
 
 FILES: Tree = dict.fromkeys((b"edited", b"replaced", b"removed", b"other mode", b"file"), b"old!")
 HIGH: Tree = {b"A": {b"X": {**FILES, b"sub": {b"1": b"1"}}}}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mount.freshness.test_fresh import FILES, HIGH, LOW, MODES, NAMES, TO_COME, Change
+from tests.support.altering import FILES, HIGH, LOW, MODES, NAMES, TO_COME, Change
 from tests.support.fresh import Observer, becomes, observer
 from tests.support.held import crawled
 from tests.support.mounts import View, mounted

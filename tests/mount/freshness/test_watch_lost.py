@@ -63,6 +63,7 @@ def miss(eyes: Observer, view: Path) -> None:
         assert not eyes.exists(view / name)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("kind", ["tmpfs", OVERLAY])
 def test_what_changes_while_the_daemon_is_stopped_shows_afterwards(place: Path, kind: str) -> None:
     """One is watched by fanotify, the other by inotify."""

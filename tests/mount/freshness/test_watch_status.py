@@ -21,7 +21,7 @@ from tests.support.running import called
 from tests.support.trees import Tree, folders, grow
 from tests.support.users import needs_root
 
-pytestmark = [pytest.mark.mount, needs_root]
+pytestmark = needs_root
 
 SOON = 10.0
 """Seconds for what is done at once, on a machine that is busy with other things."""

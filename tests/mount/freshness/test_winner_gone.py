@@ -18,7 +18,7 @@ from tests.support.mounts import mounted
 from tests.support.trees import Tree
 from tests.support.users import needs_root
 
-pytestmark = [pytest.mark.mount, needs_root]
+pytestmark = needs_root
 
 HIGH: Tree = {b"A": {b"X": {b"1": b"high", b"sub": {b"2": b"high"}}, b"loose": b"high"}, b"B": {b"Y": {b"1": b"high"}}}
 LOW: Tree = {b"A": {b"X": {b"1": b"low!", b"sub": {b"2": b"low!"}}, b"loose": b"low!"}, b"C": {b"Z": {b"1": b"low!"}}}

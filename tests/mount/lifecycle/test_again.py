@@ -1,6 +1,5 @@
 """Mounted again: a view that is there is left alone, another one is not covered, a dead one is replaced."""
 
-import errno
 import os
 import signal
 import subprocess
@@ -12,13 +11,11 @@ from pathlib import Path
 import pytest
 
 from tests.support.kernel import abort_under, processes_of, view_at, views_under
-from tests.support.mounts import COMMAND, View, mounted
+from tests.support.mounts import COMMAND, View, kill, mounted
 from tests.support.namespace import namespace
 from tests.support.polling import poll
 from tests.support.trees import folders, grow
 from tests.support.users import NOBODY, Word, needs_root, run
-
-pytestmark = pytest.mark.mount
 
 SAME = ("--prefer=high", "--depth=1")
 
@@ -44,15 +41,6 @@ def check_one(view: View) -> None:
     assert len(views_under(view.where)) == 1
     assert serving(view.mountpoint.parent) == [view.pid]
     assert (view.mountpoint / "2/track").read_text() == "h2"
-
-
-def kill(pid: int, mountpoint: Path) -> None:
-    """Kill what serves a view: the mount stays behind, dead."""
-    os.kill(pid, signal.SIGKILL)
-    poll(lambda: pid not in serving(mountpoint.parent), "the end of the process")
-    with pytest.raises(OSError) as caught:  # noqa: PT011  # it has no name of its own
-        os.statvfs(mountpoint)
-    assert caught.value.errno in (errno.ENOTCONN, errno.ECONNABORTED)
 
 
 def test_same_view_again_succeeds_and_stacks_nothing(place: Path, sources: tuple[Path, Path]) -> None:

@@ -14,16 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.mount.failure.test_hung_end import is_waiting
 from tests.support.hanging import hanging
+from tests.support.hung import is_waiting
 from tests.support.kernel import abort_under, processes_of, view_at, views_under
 from tests.support.mounts import COMMAND, mounted
 from tests.support.namespace import Inside, namespace
 from tests.support.polling import poll
 from tests.support.trees import folders, grow
 from tests.support.users import Word, need, needs_root, run
-
-pytestmark = pytest.mark.mount
 
 
 @pytest.fixture

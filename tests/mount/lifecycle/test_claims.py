@@ -16,7 +16,7 @@ from tests.support.polling import poll
 from tests.support.trees import folders, grow
 from tests.support.users import Word, needs_root, run
 
-pytestmark = [pytest.mark.mount, needs_root]
+pytestmark = needs_root
 
 ROUNDS = 10
 """How often two commands are started at once: each of them stacked two mounts before there was a lock."""

@@ -14,8 +14,6 @@ from tests.support.reach import opening
 from tests.support.trees import folders, grow
 from tests.support.users import AS_NOBODY, NOBODY, WITHOUT_OVERRIDE, Word, need, needs_root, run
 
-pytestmark = pytest.mark.mount
-
 USAGE, FAILED = 1, 32
 QUICK = 5.0
 """Seconds; far more than it takes, far less than a person would wait."""

@@ -10,8 +10,6 @@ from tests.support.running import background, called, is_view
 from tests.support.trees import folders, grow
 from tests.support.users import output_of
 
-pytestmark = pytest.mark.mount
-
 FILE = """
 depth = 1
 refresh = 1

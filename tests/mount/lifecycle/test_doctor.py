@@ -19,8 +19,6 @@ from tests.support.running import called
 from tests.support.trees import folders, grow
 from tests.support.users import needs_root, run
 
-pytestmark = pytest.mark.mount
-
 Found = list[dict[str, Any]]
 
 

@@ -27,8 +27,6 @@ from tests.support.running import called
 from tests.support.trees import Link, Tree, folders, grow
 from tests.support.users import NOBODY, WITHOUT_OVERRIDE, as_nobody, needs_root, run
 
-pytestmark = pytest.mark.mount
-
 FLAC: Tree = {
     b"Lund": {
         b"Harbour": {b"01.flac": b"f", b"live": Link(b"/elsewhere"), b"cd": {b"02.flac": b"f"}},
@@ -294,7 +292,6 @@ def test_what_a_lost_source_had_that_counts_as_empty_is_told(place: Path) -> Non
 
 
 @needs_root
-@pytest.mark.waiting
 def test_a_source_that_hangs_is_told_and_what_was_never_read_of_it(place: Path) -> None:
     under, low = grow(place / "under", FLAC), grow(place / "low", MP3)
     with (

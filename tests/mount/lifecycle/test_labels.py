@@ -14,8 +14,6 @@ from tests.support.running import called
 from tests.support.trees import Tree, folders, grow
 from tests.support.users import needs_root, output_of, run
 
-pytestmark = pytest.mark.mount
-
 FAILED = 32
 LABELS = ("source", "path", "role", "shadowed", "status", "identity")
 

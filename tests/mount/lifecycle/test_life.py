@@ -18,8 +18,6 @@ from tests.support.polling import poll
 from tests.support.trees import folders, grow
 from tests.support.users import need, needs_root, output_of, run
 
-pytestmark = pytest.mark.mount
-
 ENDINGS: dict[str, Callable[[View], object]] = {
     "SIGTERM": lambda view: view.send(signal.SIGTERM),
     "SIGINT": lambda view: view.send(signal.SIGINT),

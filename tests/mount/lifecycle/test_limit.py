@@ -12,8 +12,6 @@ from tests.support.mounts import View, mounted
 from tests.support.polling import poll
 from tests.support.trees import folders, grow
 
-pytestmark = pytest.mark.mount
-
 
 def _hang(place: Path) -> View:
     """Hang on a view whose process was stopped."""

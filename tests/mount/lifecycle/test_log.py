@@ -15,15 +15,13 @@ import pytest
 
 from tests.support.disks import disk
 from tests.support.hanging import freed, hanging
+from tests.support.journal import parsed
 from tests.support.mounts import COMMAND, mounted
 from tests.support.namespace import Inside, namespace
 from tests.support.polling import poll
 from tests.support.running import called
 from tests.support.trees import folders, grow
 from tests.support.users import AS_NOBODY, needs_root, run
-from tests.unit.mount.test_log import parsed
-
-pytestmark = pytest.mark.mount
 
 LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d (\S+) (WARNING|INFO|DEBUG|ERROR): (.*)")
 

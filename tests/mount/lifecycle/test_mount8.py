@@ -12,7 +12,7 @@ from tests.support.namespace import Inside, Line, Program, namespace, program
 from tests.support.trees import folders, grow
 from tests.support.users import needs_root
 
-pytestmark = [pytest.mark.mount, needs_root]
+pytestmark = needs_root
 
 ALWAYS = {"ro", "nosuid", "nodev"}
 

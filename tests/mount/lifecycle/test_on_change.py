@@ -15,8 +15,6 @@ from tests.support.mounts import View, mounted
 from tests.support.polling import poll
 from tests.support.trees import folders, grow
 
-pytestmark = pytest.mark.mount
-
 ENDINGS = ["SIGTERM", "umount", "SIGKILL"]
 
 

@@ -13,8 +13,6 @@ from tests.support.running import background, called, foreground, is_view
 from tests.support.trees import Link, grow, stamps
 from tests.support.users import NOBODY, WITHOUT_OVERRIDE, needs_root, output_of, run
 
-pytestmark = pytest.mark.mount
-
 USAGE, FAILED = 1, 32
 ANCESTOR = ["flac/", "mp3/", "--output_high", "high/", "--output_low", "low/", "--depth=2"]
 

@@ -12,7 +12,7 @@ from tests.support.polling import poll
 from tests.support.trees import folders, grow
 from tests.support.users import AS_NOBODY, NOBODY, Word, needs_root
 
-pytestmark = [pytest.mark.mount, needs_root]
+pytestmark = needs_root
 
 SYSTEM, FAILED = 2, 32
 FORMS = pytest.mark.parametrize("form", [(), ("-f",)], ids=["background", "foreground"])

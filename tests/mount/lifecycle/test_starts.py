@@ -19,7 +19,7 @@ from tests.support.polling import poll
 from tests.support.trees import folders, grow
 from tests.support.users import AS_NOBODY, need, needs_root, run
 
-pytestmark = [pytest.mark.mount, needs_root]
+pytestmark = needs_root
 
 
 @pytest.fixture

@@ -21,8 +21,6 @@ from tests.support.trees import Tree, folders, grow
 from tests.support.users import needs_root, run
 from tests.support.waiting import Asked
 
-pytestmark = pytest.mark.mount
-
 
 @pytest.fixture
 def library(place: Path) -> Path:
@@ -159,7 +157,6 @@ def test_a_plain_user_s_view_that_lets_nobody_in_is_not_said_to_give_no_answer(l
 
 
 @needs_root
-@pytest.mark.waiting
 def test_a_source_that_hangs_is_told_with_what_is_stuck_in_it(library: Path) -> None:
     with (
         hanging(library / "flac", library / "slow") as source,

@@ -20,8 +20,6 @@ from tests.support.polling import poll
 from tests.support.trees import folders, grow
 from tests.support.users import Word, run
 
-pytestmark = pytest.mark.mount
-
 PATIENCE = 20.0
 """Seconds to wait for a message."""
 

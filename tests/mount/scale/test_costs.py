@@ -3,31 +3,25 @@
 Whoever changes one of these numbers changes how fast the program is. They are the same on a noisy machine.
 """
 
-import json
 import os
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.support.held import rested
+from tests.support.held import QUIET, refresh, rested
 from tests.support.mounts import View, mounted
 from tests.support.polling import poll
 from tests.support.tracing import Costs, Trace, traced
 from tests.support.trees import Tree, grow
 from tests.support.users import needs_root
 
-pytestmark = pytest.mark.mount
+pytestmark = pytest.mark.alone
 
 TRACKS: Tree = {b"%02d" % n: b"track..." * 1024 for n in range(3)}
 LISTED = {"OPENDIR": 1, "READDIRPLUS": 2, "RELEASEDIR": 1}
 """The requests of a listing: the second READDIRPLUS is how the kernel learns that the first was all."""
-
-
-QUIET = ["--refresh=6000", "--watch=off", "--crawl=off"]
-"""Nobody looks but who asks."""
 
 
 @contextmanager
@@ -138,16 +132,3 @@ def test_a_refresh_with_no_change_costs_a_stat_for_each_directory_above_the_dept
     roots = {"open": sources, "statx": sources, "faccessat": sources, "close": sources}
     stats = {"newfstatat": directories + 2 * sources}
     assert quiet() == {**roots, **stats}, "each root is opened, and looked at twice and for the mount that it is on"
-
-
-def refresh(view: View) -> None:
-    """Have the sources looked at, and wait until that is over."""
-    before = looks(view)
-    view.send(signal.SIGHUP)
-    poll(lambda: all(now > then for now, then in zip(looks(view), before, strict=True)), "a look at each source")
-
-
-def looks(view: View) -> list[float]:
-    """When each source was last looked at."""
-    status = json.loads(os.getxattr(view.mountpoint, "user.mmirrorfs.status"))
-    return [source["looked"] for source in status["sources"]]

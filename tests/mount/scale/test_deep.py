@@ -16,8 +16,6 @@ from tests.support.polling import poll
 from tests.support.trees import folders, grow
 from tests.support.users import output_of, run
 
-pytestmark = pytest.mark.mount
-
 LEVELS = 3000
 MERGED = 200
 """The largest depth there may be."""

@@ -19,8 +19,6 @@ from tests.support.syscalls import Directory
 from tests.support.trees import grow
 from tests.support.users import output_of
 
-pytestmark = pytest.mark.mount
-
 MANY = 100_000
 NAMES = [b"%06d" % number for number in range(MANY)]
 SHUFFLED = [NAMES[number * 7919 % MANY] for number in range(MANY)]

@@ -14,8 +14,6 @@ from tests.support.model import predict, walk
 from tests.support.mounts import View, mounted
 from tests.support.trees import Link, Tree, grow
 
-pytestmark = pytest.mark.mount
-
 BYTES = [bytes([byte]) for byte in range(1, 256) if byte != ord("/")]
 SINGLE = [byte for byte in BYTES if byte != b"."]
 LONGEST = 255

@@ -11,8 +11,6 @@ from tests.support.mounts import View, mounted
 from tests.support.polling import poll
 from tests.support.trees import Tree, folders, grow
 
-pytestmark = pytest.mark.mount
-
 SECOND = 10**9
 JUMP = 10**9
 """Seconds: some thirty years."""

@@ -14,12 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.mount.failure.test_hung import check_the_rest_for, hanging_view
-from tests.mount.scale.test_costs import QUIET, refresh
 from tests.support.disks import disk
 from tests.support.fresh import PROMISE, REFRESH, Observer, becomes, differences, observer, shows, stays
 from tests.support.hanging import freed, hanging
-from tests.support.held import crawled, rested, status
+from tests.support.held import QUIET, crawled, refresh, rested, status
+from tests.support.hung import check_the_rest_for, hanging_view
 from tests.support.mounts import View, mounted
 from tests.support.namespace import namespace
 from tests.support.plain import plain_view
@@ -292,7 +291,6 @@ def test_a_folder_that_may_not_be_read_is_not_known_to_be_empty(place: Path) -> 
 
 
 @needs_root
-@pytest.mark.waiting
 def test_nobody_waits_in_a_merged_directory_while_a_source_hangs_in_which_folders_are_searched(place: Path) -> None:
     with hanging_view(place, options=(SKIP, REFRESH)) as (source, view):
         (place / "fast/Both/Slow").mkdir()
@@ -303,7 +301,6 @@ def test_nobody_waits_in_a_merged_directory_while_a_source_hangs_in_which_folder
 
 
 @needs_root
-@pytest.mark.waiting
 def test_what_is_mounted_in_a_folder_from_elsewhere_is_not_searched_and_counts_as_a_file(place: Path) -> None:
     """One that hangs would hang the scan of all of the source."""
     order = [grow(place / "high", {b"x": {b"net": {}}, b"y": {}}), grow(place / "low", {b"x": FULL, b"y": FULL})]
@@ -378,6 +375,7 @@ def test_the_plan_has_the_winners_by_that_rule_however_it_is_said(place: Path, h
     assert not called(place, "--simulate", "high", "low", "--depth=2", "-o", "skip_empty=yes").stdout
 
 
+@pytest.mark.alone
 def test_what_is_polled_costs_a_look_at_one_file_a_folder_and_an_empty_one_a_listing(place: Path) -> None:
     full: Tree = {b"%d" % number: b"" for number in range(3)}
     sources = place / "sources"

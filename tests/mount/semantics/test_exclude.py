@@ -11,8 +11,6 @@ from tests.support.mounts import mounted
 from tests.support.polling import poll
 from tests.support.trees import Tree, grow
 
-pytestmark = pytest.mark.mount
-
 ALBUM: Tree = {
     b"1": b"",
     b"@eaDir": {b"1": b""},

@@ -13,7 +13,7 @@ from tests.support.plugs import KINDS, PASSING, Plug, plugged
 from tests.support.trees import Link, Tree, grow
 from tests.support.users import needs_root
 
-pytestmark = [pytest.mark.mount, needs_root]
+pytestmark = needs_root
 
 REFRESH = "--refresh=0.4"
 DEPTH = 2

@@ -16,7 +16,7 @@ from tests.support.polling import poll
 from tests.support.trees import Tree, grow
 from tests.support.users import needs_root
 
-pytestmark = [pytest.mark.mount, needs_root]
+pytestmark = needs_root
 
 HIGH: Tree = {b"Artist": {b"Album": {b"track": b"high", b"sub": {b"deep": b"deep"}}, b"loose": b"loose"}}
 LOW: Tree = {b"Artist": {b"Album": {b"track": b"low"}, b"Other": {b"track": b"low other"}}, b"Solo": {b"One": {}}}

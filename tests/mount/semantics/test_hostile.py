@@ -16,7 +16,7 @@ from tests.support.swapping import Pair, swapping
 from tests.support.trees import Tree, grow
 from tests.support.users import needs_root
 
-pytestmark = [pytest.mark.mount, needs_root]
+pytestmark = needs_root
 
 WALK = (
     sys.executable,

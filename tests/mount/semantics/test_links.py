@@ -14,8 +14,6 @@ from tests.support.polling import poll
 from tests.support.trees import Link, Tree, folders, grow
 from tests.support.users import run
 
-pytestmark = pytest.mark.mount
-
 FOLLOW = ("--follow-symlinks", "--refresh=1")
 
 

@@ -78,6 +78,7 @@ def test_a_lost_source_has_its_lists_at_every_level(place: Path, kind: str, opti
             assert {"", "r", "x", "rx"} == set(let_in)
 
 
+@pytest.mark.alone
 def test_after_the_crawl_nobody_is_asked_for_a_list(place: Path) -> None:
     high, low = grow(place / "sources/high", HIGH), grow(place / "sources/low", LOW)
     restrict(high)

@@ -13,8 +13,6 @@ from tests.support.mounts import COMMAND, mounted
 from tests.support.polling import poll
 from tests.support.trees import folders, grow
 
-pytestmark = pytest.mark.mount
-
 PAIRS = (
     ("The Beatles/[1969] Abbey Road", "Beatles, The/Abbey Road (1969)"),
     ("Björk/Debut", "Bjork/Debut"),

@@ -15,8 +15,6 @@ from tests.support.paired import Model, key_of
 from tests.support.polling import poll
 from tests.support.trees import Tree, folders, grow
 
-pytestmark = pytest.mark.mount
-
 NFC, NFD = "Björk", "Bjo\u0308rk"
 SUFFIX = r" \[(FLAC|MP3)\]$"
 

@@ -15,8 +15,6 @@ from tests.support.mounts import mounted
 from tests.support.trees import Tree, folders, grow
 from tests.support.users import need
 
-pytestmark = pytest.mark.mount
-
 LARGE = b"".join(b"%07d\n" % number for number in range(1 << 19))
 """4 MiB of which every 8 bytes say where they are."""
 TREE: Tree = {b"loose": LARGE, b"A": {b"file": LARGE, b"sub": {b"file": LARGE}}}

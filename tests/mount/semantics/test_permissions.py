@@ -10,7 +10,7 @@ from tests.support.mounts import mounted
 from tests.support.trees import grow
 from tests.support.users import NOBODY, as_nobody, need, needs_root, output_of, run
 
-pytestmark = [pytest.mark.mount, needs_root]
+pytestmark = needs_root
 
 OPEN_TO_ALL = ("-o", "allow_other")
 

@@ -13,8 +13,6 @@ from tests.support.mounts import mounted
 from tests.support.trees import Link, Tree, grow, stamps
 from tests.support.users import run
 
-pytestmark = pytest.mark.mount
-
 Write = Callable[[Path], object]
 
 

@@ -17,7 +17,7 @@ from tests.support.syscalls import libc
 from tests.support.trees import Tree, grow
 from tests.support.users import needs_root, run
 
-pytestmark = [pytest.mark.mount, needs_root]
+pytestmark = needs_root
 
 IN_OPEN = 0x20
 EVENT = struct.Struct("=iIII")

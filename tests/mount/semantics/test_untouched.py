@@ -15,7 +15,7 @@ from tests.support.polling import holds, poll
 from tests.support.trees import Tree, grow
 from tests.support.users import needs_root, output_of, run
 
-pytestmark = [pytest.mark.mount, needs_root]
+pytestmark = needs_root
 
 TREE: Tree = {b"A": {b"sub": {b"2": b"two"}, b"1": b"one"}, b"loose": b"loose"}
 PATHS = ("", "A", "A/sub", "A/1", "A/sub/2", "loose")

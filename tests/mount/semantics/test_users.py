@@ -14,7 +14,7 @@ from tests.support.mounts import mounted
 from tests.support.trees import grow
 from tests.support.users import NOBODY, as_nobody, need, needs_root, output_of, run
 
-pytestmark = [pytest.mark.mount, needs_root]
+pytestmark = needs_root
 
 ALL = ("-o", "allow_other")
 DAEMON, WWW = 1, 33

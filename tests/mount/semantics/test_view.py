@@ -13,8 +13,6 @@ from tests.support.mounts import mounted
 from tests.support.trees import Link, Tree, folders, grow
 from tests.support.users import needs_root, run
 
-pytestmark = pytest.mark.mount
-
 EXAMPLE = (folders("h", *"2345"), folders("l", *"01234"))
 """The worked example: what high and low have."""
 

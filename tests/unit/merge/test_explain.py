@@ -20,9 +20,8 @@ from mmirrorfs.merge.index import Pairing, exact, merge
 from mmirrorfs.merge.names import MATCHES, pairing
 from mmirrorfs.merge.settled import Rule as Settled
 from mmirrorfs.tree import Directory, Leaf, Merged, Rank
+from tests.support.merging import FIFO, Plan, depths, flat, paths, ranks, trees
 from tests.support.scanned import scanned
-from tests.unit.merge.test_merge import FIFO, Plan, flat, ranks, trees
-from tests.unit.merge.test_merge_model import depths, paths
 
 NAMES = [b"a", b"A", "a\u0301".encode(), "\u00e1".encode(), b"The a", b"a (1990)", b"b", b"\xff"]
 names = st.sampled_from(NAMES)

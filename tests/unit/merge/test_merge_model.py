@@ -9,7 +9,19 @@ from hypothesis import strategies as st
 from mmirrorfs.attributes import DIR, FILE, Kind
 from mmirrorfs.merge.index import changes, merge, times
 from mmirrorfs.tree import Directory, Entry, Leaf, Merged, Rank, Trees
-from tests.unit.merge.test_merge import FIFO, Plan, attr, flat, folder, holds_a_file, only_folders, ranks, trees
+from tests.support.merging import (
+    FIFO,
+    Plan,
+    attr,
+    depths,
+    flat,
+    folder,
+    holds_a_file,
+    only_folders,
+    paths,
+    ranks,
+    trees,
+)
 
 names = st.sampled_from([b"a", b"b", b"c", b"\xff"])
 CONTENTS: list[Plan] = [{}, {b"a": FILE}, {b"a": {b"b": {}}}, {b"a": {b"b": FIFO}, b"b": {}}]
@@ -18,19 +30,8 @@ plans = st.recursive(
     lambda inner: st.dictionaries(names, inner, max_size=4),
     max_leaves=12,
 ).map(lambda made: made if isinstance(made, dict) else {})
-depths = st.integers(1, 4)
 several = st.lists(plans, min_size=2, max_size=5)
 moments = st.integers(0, 1000)
-
-
-def paths(plan: Plan, depth: int) -> dict[tuple[bytes, ...], Kind]:
-    """Every path of a source down to the depth."""
-    found: dict[tuple[bytes, ...], Kind] = {}
-    for name, what in plan.items():
-        found[(name,)] = Kind(what) if isinstance(what, int) else DIR
-        if not isinstance(what, int) and depth > 1:
-            found |= {(name, *below): kind for below, kind in paths(what, depth - 1).items()}
-    return found
 
 
 def model(plans: list[Plan], order: tuple[int, ...], depth: int, skip_empty: bool) -> dict[bytes, Leaf | None]:

@@ -11,8 +11,7 @@ from mmirrorfs.merge.index import Change, merge
 from mmirrorfs.merge.names import pairing
 from mmirrorfs.merge.shown import seen, shown
 from mmirrorfs.tree import Leaf, Merged, Rank
-from tests.unit.merge.test_merge import Plan, ranks, trees
-from tests.unit.merge.test_merge_model import depths
+from tests.support.merging import Plan, depths, ranks, trees
 
 NOTHING: tuple[None, None] = (None, None)
 names = st.sampled_from([b"a", b"A", b"b", b"\xff"])

@@ -3,7 +3,6 @@
 import logging
 import os
 import socket
-import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 from mmirrorfs.mount import journal, log
 from mmirrorfs.mount.log import KEPT, MOST, WINDOW, Bounds, Recent, open_log
 from mmirrorfs.text import STACKS, fields
+from tests.support.journal import parsed
 
 
 class Time:
@@ -126,21 +126,6 @@ def listener(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket
         listener.settimeout(5)
         assert journal.listens()
         yield listener
-
-
-def parsed(datagram: bytes) -> dict[str, str]:
-    """The fields of an entry, as the journal's documentation has them."""
-    found: dict[str, str] = {}
-    while datagram:
-        line, _, rest = datagram.partition(b"\n")
-        name, equals, value = line.partition(b"=")
-        if not equals:
-            (size,) = struct.unpack_from("<Q", rest)
-            value, rest = rest[8 : 8 + size], rest[9 + size :]
-            assert datagram[len(line) + 9 + size : len(line) + 10 + size] == b"\n"
-        found[name.decode()] = value.decode()
-        datagram = rest
-    return found
 
 
 def test_the_journal_gets_what_a_message_is_about_as_fields(listener: socket.socket) -> None:

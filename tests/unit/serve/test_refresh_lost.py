@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mmirrorfs.source import scan
-from tests.unit.serve.test_refresh import World
+from tests.support.world import World
 
 
 async def test_what_fell_back_meanwhile_comes_back_though_no_look_found_the_source_lost(

@@ -13,7 +13,7 @@ from mmirrorfs.serve import refresh as refresh_module
 from mmirrorfs.source.pace import AGAIN, NoThread, Pace, threaded
 from mmirrorfs.source.source import SHORTAGE, SourceLost
 from tests.support.build import move, plant, sources
-from tests.unit.serve.test_refresh import World, warnings
+from tests.support.world import World, warnings
 
 
 class Threads:

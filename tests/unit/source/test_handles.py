@@ -10,14 +10,8 @@ import pytest
 
 from mmirrorfs.source import handles
 from mmirrorfs.source.handles import Support, fsid_of, handle_of
-from tests.support.changes import make_subvolume, opened, output_as_plain_user
-from tests.support.plugs import plugged
-from tests.support.users import needs_root
-
-
-def key_of(path: Path) -> bytes:
-    with opened(path) as fd:
-        return handle_of(fd)
+from tests.support.changes import opened, output_as_plain_user
+from tests.support.marking import key_of
 
 
 @pytest.fixture
@@ -99,27 +93,3 @@ def test_a_plain_user_gets_keys_too(place: Path) -> None:
         "import os; from mmirrorfs.source.handles import handle_of; print(handle_of(os.open('/', os.O_RDONLY)).hex())"
     )
     assert output_as_plain_user(place, script).strip() == key_of(Path("/")).hex()
-
-
-@pytest.mark.mount
-@needs_root
-@pytest.mark.parametrize("kind", ["ext4", "xfs", "btrfs", "tmpfs", "overlay"])
-def test_a_key_is_the_same_after_the_kernel_forgot_the_directory(place: Path, kind: str) -> None:
-    with plugged(place / "disk", kind, {b"d": {b"e": {}}}) as disk:
-        before = key_of(disk.where / "d/e")
-        assert before
-        os.sync()
-        Path("/proc/sys/vm/drop_caches").write_text("2")
-        assert key_of(disk.where / "d/e") == before
-
-
-@pytest.mark.mount
-@needs_root
-def test_directories_of_two_subvolumes_have_two_keys_whatever_is_said_to_be_their_filesystem(place: Path) -> None:
-    with plugged(place / "disk", "btrfs", {}) as disk:
-        for name in ("one", "two"):
-            make_subvolume(disk.where / name)
-        with opened(disk.where / "one") as one, opened(disk.where / "two") as two:
-            assert os.fstat(one).st_ino == os.fstat(two).st_ino
-            assert fsid_of(one) != fsid_of(two)
-            assert handle_of(one, fsid_of(one)) != handle_of(two, fsid_of(one))

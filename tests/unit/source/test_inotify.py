@@ -1,71 +1,23 @@
 """What watches report: every kind of change, on every filesystem that is local here, to root and to a plain user."""
 
-import contextlib
-import errno
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from mmirrorfs.source.events import CREATE, IGNORED, MOST, ONDIR, OVERFLOW, UNMOUNT, Event
-from mmirrorfs.source.inotify import Watches, free_watches, limit
+from mmirrorfs.source.events import CREATE, IGNORED, MOST, ONDIR, Event
+from mmirrorfs.source.inotify import free_watches, limit
 from tests.support.changes import (
-    CASES,
     TREE,
     All,
-    comes,
-    make_subvolume,
     output_as_plain_user,
     said,
-    setting,
     watch,
 )
-from tests.support.plugs import plugged
+from tests.support.marking import check, instance
 from tests.support.trees import grow
-from tests.support.users import needs_root, output_of, run
-
-KINDS = ("ext4", "xfs", "btrfs", "tmpfs", "overlay")
-
-
-@contextlib.contextmanager
-def instance() -> Iterator[Watches]:
-    made = Watches()
-    try:
-        yield made
-    finally:
-        made.close()
-
-
-def check(where: Path) -> None:
-    """Everything in the table is reported."""
-    found, expected = {}, {}
-    for case, change in CASES.items():
-        top = grow(where / case / "top", TREE)
-        with instance() as watches:
-            names = watch(top, watches.add)
-            change.do(top)
-            expected[case] = change.said_by_inotify
-            found[case] = comes(watches.events, names, change.said_by_inotify)
-    assert found == expected
-
-
-@pytest.mark.mount
-@needs_root
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_of_change_is_reported_under_the_directory_it_is_in(place: Path, kind: str) -> None:
-    with plugged(place / "disk", kind, {}) as disk:
-        check(disk.where)
-
-
-@pytest.mark.mount
-@needs_root
-def test_every_kind_of_change_is_reported_on_a_subvolume(place: Path) -> None:
-    with plugged(place / "disk", "btrfs", {}) as disk:
-        make_subvolume(disk.where / "sub")
-        check(disk.where / "sub")
 
 
 def test_every_kind_of_change_is_reported_to_whoever_runs_the_tests(tmp_path: Path) -> None:
@@ -115,33 +67,6 @@ def test_a_watch_that_ends_says_so_though_it_is_not_wanted(tmp_path: Path) -> No
             watches.remove(keys["d"])
 
 
-@pytest.mark.mount
-@needs_root
-def test_a_watch_does_not_hold_an_unmounting_up_and_tells_of_it(place: Path) -> None:
-    with plugged(place / "disk", "ext4", {}) as disk, instance() as watches:
-        (key,) = watch(disk.where, watches.add, [""])
-        output_of("umount", disk.where)
-        assert [(mask & ~ONDIR, of) for mask, of, _ in watches.events(())] == [(UNMOUNT, key), (IGNORED, key)]
-        disk.plug()
-        assert key not in watch(disk.where, watches.add, [""])
-
-
-@pytest.mark.mount
-@needs_root
-def test_a_queue_that_is_full_says_so_once_and_goes_on(place: Path) -> None:
-    with setting("fs/inotify/max_queued_events", 10):
-        watches = Watches()
-    try:
-        names = watch(place, watches.add, [""])
-        for number in range(50):
-            (place / str(number)).mkdir()
-        assert watches.events(()) == [Event(OVERFLOW, b"", b"")]
-        (place / "later").mkdir()
-        assert said(watches.events(names), names) == {("", "later"): CREATE | ONDIR}
-    finally:
-        watches.close()
-
-
 def test_a_call_takes_no_more_than_its_share(tmp_path: Path) -> None:
     with instance() as watches:
         names = watch(tmp_path, watches.add, [""])
@@ -188,6 +113,7 @@ def test_what_is_no_directory_is_not_watched(tmp_path: Path) -> None:
         os.close(fd)
 
 
+@pytest.mark.alone
 def test_watches_in_use_are_counted(tmp_path: Path) -> None:
     grow(tmp_path, TREE)
     most = int(Path("/proc/sys/fs/inotify/max_user_watches").read_text())
@@ -197,23 +123,3 @@ def test_watches_in_use_are_counted(tmp_path: Path) -> None:
         after = free_watches()
     assert before[1] == after[1] == limit() == most
     assert before[0] - after[0] >= 3 or after[0] == 0, (before, after)
-
-
-@pytest.mark.mount
-@needs_root
-def test_at_the_limit_of_watches_adding_fails(place: Path) -> None:
-    script = (
-        "import errno, os, sys; from mmirrorfs.source.inotify import Watches\n"
-        "watches = Watches()\n"
-        "for path in sys.argv[1:]:\n"
-        "    try: watches.add(os.open(path, os.O_RDONLY)); print('added')\n"
-        "    except OSError as error: print(errno.errorcode[error.errno])"
-    )
-    grow(place, {b"1": {}, b"2": {}, b"3": {}})
-    limited = 'echo 2 > /proc/sys/user/max_inotify_watches; exec "$@"'
-    names = [place / name for name in "123"]
-    command = ("unshare", "--user", "--map-root-user", "sh", "-ec", limited, "sh", sys.executable, "-c", script)
-    done = run(*command, *names)
-    if b"unshare" in done.stderr:
-        pytest.skip(f"a user namespace cannot be made here: {done.stderr.decode().strip()}")
-    assert done.stdout.decode().split() == ["added", "added", errno.errorcode[errno.ENOSPC]], done.stderr

@@ -13,6 +13,7 @@ from mmirrorfs.source.reader import Reader, attributes
 from mmirrorfs.source.scan import Scanner
 from mmirrorfs.tree import Directory, Leaf, Rank
 from tests.support.build import Fifo, Link, Tree, deep, move, plant
+from tests.support.scanning import Counting, shape
 
 FIFO = 0o010000
 
@@ -38,41 +39,12 @@ def future(monkeypatch: pytest.MonkeyPatch) -> Future:
     return clock
 
 
-class Counting:
-    """Which directories of a root are listed, and which only looked at, by their paths in it."""
-
-    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._root = os.fsencode(root)
-        self._scandir, self._stat = os.scandir, os.stat
-        self.listed: list[str] = []
-        self.looked_at: list[str] = []
-        monkeypatch.setattr(os, "scandir", self.scandir)
-        monkeypatch.setattr(os, "stat", self.stat)
-
-    def scandir(self, fd: int) -> object:
-        if isinstance(fd, int):
-            self.listed.append(os.path.relpath(os.readlink(f"/proc/self/fd/{fd}"), os.fsdecode(self._root)))
-        return self._scandir(fd)
-
-    def stat(self, path: bytes, *, dir_fd: int | None = None, follow_symlinks: bool = True) -> os.stat_result:
-        if isinstance(path, bytes) and path.startswith(self._root):
-            self.looked_at.append(os.fsdecode(os.path.relpath(path, self._root)))
-        return self._stat(path, dir_fd=dir_fd, follow_symlinks=follow_symlinks)
-
-
 def scanner(root: Path, depth: int = 2, follow: bool = False) -> Scanner:
     return Scanner(Reader(os.fsencode(root), follow=follow), Rank(0), depth)
 
 
 def scan(scanner: Scanner, old: Directory | None = None) -> Directory:
     return scanner.scan(old, lambda: None)
-
-
-def shape(directory: Directory) -> dict[str, object]:
-    return {
-        os.fsdecode(name): shape(entry) if isinstance(entry, Directory) else entry.kind
-        for name, entry in directory.entries.items()
-    }
 
 
 LIBRARY: Tree = {

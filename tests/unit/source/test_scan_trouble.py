@@ -6,34 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from mmirrorfs.attributes import DIR, Attributes, bare
+from mmirrorfs.attributes import DIR, bare
 from mmirrorfs.source.reader import Reader
 from mmirrorfs.source.scan import Scanner
 from mmirrorfs.tree import Directory, Leaf, Rank
 from tests.support.build import move, plant
-from tests.unit.source.test_scan import shape
-
-
-class Failing(Reader):
-    """A reader that cannot open some directories, nor look at some paths."""
-
-    def __init__(self, root: Path) -> None:
-        super().__init__(os.fsencode(root))
-        self.codes: dict[bytes, int] = {}
-        self.stat_too = False
-
-    def open_directory(self, path: bytes) -> int:
-        self._fail(path)
-        return super().open_directory(path)
-
-    def stat(self, path: bytes, cached: bool = False) -> Attributes:
-        if self.stat_too:
-            self._fail(path)
-        return super().stat(path, cached)
-
-    def _fail(self, path: bytes) -> None:
-        if path in self.codes:
-            raise OSError(self.codes[path], os.strerror(self.codes[path]))
+from tests.support.scanning import Failing, shape
 
 
 @pytest.fixture

@@ -20,8 +20,7 @@ from mmirrorfs.source.scan import Scanner
 from mmirrorfs.source.trust import Trust
 from mmirrorfs.tree import Directory, Evidence, Leaf, Rank
 from tests.support.build import Fifo, Link, Tree, plant
-from tests.unit.source.test_scan import Counting
-from tests.unit.source.test_scan_trouble import Failing
+from tests.support.scanning import Counting, Failing
 
 UNREPORTED = (b"",)
 
