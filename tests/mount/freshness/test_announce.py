@@ -34,6 +34,7 @@ LOW: Tree = {
     b"Ann": {b"Both": {b"1": b"low"}, b"Low": {b"1": b"low"}},
     b"Cid": {b"Album": {b"1": b"low"}},
 }
+ORDER = (("high", HIGH), ("low", LOW))
 
 
 @dataclass
@@ -66,6 +67,12 @@ def replace(path: Path, text: bytes) -> None:
     new = path.with_name(".new")
     new.write_bytes(text)
     new.rename(path)
+
+
+def move_out(path: Path) -> Path:
+    """Move something out of its source; returns where it is."""
+    top = next(above for above in path.parents if above.name in ("high", "low"))
+    return path.rename(top.parent / "-".join(path.relative_to(top.parent).parts))
 
 
 Change = Callable[[Path, Path], object]
@@ -132,11 +139,11 @@ CHANGES: dict[str, tuple[Change, list[Event]]] = {
         [("DELETE,ISDIR", "Ann/Low"), ("MOVED_TO,ISDIR", "Ann/Low")],
     ),
     "a fall-back": (
-        lambda high, low: shutil.move(high / "Ann/Both", high.parent / "away"),
+        lambda high, low: move_out(high / "Ann/Both"),
         [("DELETE,ISDIR", "Ann/Both"), ("MOVED_TO,ISDIR", "Ann/Both")],
     ),
     "an album that a file replaces": (
-        lambda high, low: (shutil.move(low / "Ann/Low", low.parent / "away"), (low / "Ann/Low").write_bytes(b"file")),
+        lambda high, low: (move_out(low / "Ann/Low"), (low / "Ann/Low").write_bytes(b"file")),
         [("DELETE,ISDIR", "Ann/Low"), ("MOVED_TO", "Ann/Low")],
     ),
     "a track of a source that does not win": (lambda high, low: grow(low / "Ann/Both", {b"3": b"n"}), []),
@@ -147,24 +154,41 @@ PASSING = {"MODIFY", "CLOSE_WRITE", "ATTRIB"}
 """What comes besides, of a file or directory that something else is told of: it is seen while it is being made."""
 
 
-@pytest.mark.parametrize("change", CHANGES)
-def test_a_change_is_told_as_what_it_is(watched: Watched, change: str) -> None:
-    act, expected = CHANGES[change]
+AT_THE_TOP = ("a new artist", "another mode of an artist", "an artist who is renamed", "an artist who is removed")
+"""Those that are tried at the top of the sources too."""
+
+
+def test_every_change_is_told_as_what_it_is(place: Path) -> None:
+    """Each in a part of the sources of its own."""
+    parts = {name: f"{number:02}" for number, name in enumerate(CHANGES)}
+    high, low = (grow(place / name, dict.fromkeys(map(os.fsencode, parts.values()), tree)) for name, tree in ORDER)
+    with mounted(place / "view", high, low, depth=3, options=[HOURLY]) as view:
+        crawled(view)
+        with watcher(view.mountpoint) as heard:
+            for name, part in parts.items():
+                check_told(name, Watched(high / part, low / part, view, heard), f"{part}/")
+
+
+@pytest.mark.parametrize("change", AT_THE_TOP)
+def test_a_change_at_the_top_is_told_as_what_it_is(watched: Watched, change: str) -> None:
+    check_told(change, watched)
+
+
+def check_told(change: str, watched: Watched, part: str = "") -> None:
+    """What is changed after it is told after it, and between the two nothing else is, in that part of the view."""
+    act, told = CHANGES[change]
+    expected = [(names, part + path) for names, path in told]
     act(watched.high, watched.low)
     watched.watcher.hears(*expected)
-    check_no_other(watched, expected)
-
-
-def check_no_other(watched: Watched, expected: list[Event]) -> None:
-    """What is changed after it is told after it, and between the two nothing else is."""
     grow(watched.high, {b"Bob2": {}, b"Ann": {b"last": b"l", b"Both": {b"last": b"l"}}})
-    watched.watcher.hears(("MOVED_TO,ISDIR", "Bob2"), ("MOVED_TO", "Ann/last"))
-    last = {"Bob2", "Ann/last", "Ann/Both", "Ann/Both/last"}
-    found = [(names, path) for names, path in watched.watcher.events() if path not in last or (names, path) in expected]
+    watched.watcher.hears(("MOVED_TO,ISDIR", f"{part}Bob2"), ("MOVED_TO", f"{part}Ann/last"))
+    last = {part + path for path in ("Bob2", "Ann/last", "Ann/Both", "Ann/Both/last")}
+    events = [event for event in watched.watcher.events() if event[1].startswith(part)]
+    found = [(names, path) for names, path in events if path not in last or (names, path) in expected]
     besides = [event for event in found if event not in expected]
-    assert [event for event in besides if event[0] not in PASSING] == []
-    assert {path for _, path in besides} <= {path for _, path in expected}
-    assert len([event for event in found if event in expected]) <= 2 * len(expected)
+    assert [event for event in besides if event[0] not in PASSING] == [], change
+    assert {path for _, path in besides} <= {path for _, path in expected}, change
+    assert len([event for event in found if event in expected]) <= 2 * len(expected), change
 
 
 def test_what_is_told_is_true_when_it_is_told(watched: Watched) -> None:

@@ -36,51 +36,50 @@ def edit(path: Path, data: bytes, mtime: bool) -> None:
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
-@pytest.mark.parametrize("name", PLACES)
-def test_a_replaced_file_is_read_on_by_those_who_opened_it_and_opened_anew_by_others(place: Path, name: str) -> None:
+def test_a_replaced_file_is_read_on_by_those_who_opened_it_and_opened_anew_by_others(place: Path) -> None:
     high, low, view = trees(place, LOOSE, {})
     with mounted(view, high, low, depth=2, options=[REFRESH]) as mount, observer() as eyes:
         mount.expect("low .* is empty")
-        path = view / name
-        first = eyes.open(path)
-        assert eyes.pread(first) == OLD
-        replace(high / name, NEW)
-        shows(lambda: eyes.holds(path, NEW), "the new bytes, for whoever opens now")
-        second = eyes.open(path)
-        replace(high / name, OLD[::-1] + b"!")
-        shows(lambda: eyes.read(path) == OLD[::-1] + b"!", "the newest bytes")
-        assert [eyes.pread(fd, offset=4096) for fd in (first, second)] == [OLD[4096:], NEW[4096:]]
-        assert eyes.fstat(first).st_size == len(OLD)
-        shows(lambda: eyes.stat(path).st_size == len(OLD) + 1, "the size of what has the name now")
-        stays(lambda: (eyes.pread(first), eyes.pread(second)) == (OLD, NEW), "what was opened, each its own")
+        first, second = dict[str, int](), dict[str, int]()
+        for name in PLACES:
+            first[name] = eyes.open(view / name)
+            assert eyes.pread(first[name]) == OLD
+            replace(high / name, NEW)
+            shows(lambda name=name: eyes.holds(view / name, NEW), f"new bytes for whoever opens {name}")  # type: ignore[misc]
+            second[name] = eyes.open(view / name)
+            replace(high / name, OLD[::-1] + b"!")
+            shows(lambda name=name: eyes.read(view / name) == OLD[::-1] + b"!", f"the newest bytes of {name}")  # type: ignore[misc]
+            assert [eyes.pread(fd[name], offset=4096) for fd in (first, second)] == [OLD[4096:], NEW[4096:]]
+            assert eyes.fstat(first[name]).st_size == len(OLD)
+            shows(lambda name=name: eyes.stat(view / name).st_size == len(OLD) + 1, f"the size of {name} now")  # type: ignore[misc]
+        own = [(eyes.pread, fds[name], data) for name in PLACES for fds, data in ((first, OLD), (second, NEW))]
+        stays(lambda: all(pread(fd) == data for pread, fd, data in own), "what was opened, each its own")
 
 
-@pytest.mark.parametrize("name", PLACES)
-def test_a_replaced_file_can_be_opened_at_once_while_another_holds_the_old_one(place: Path, name: str) -> None:
+def test_a_replaced_file_can_be_opened_at_once_while_another_holds_the_old_one(place: Path) -> None:
     high, low, view = trees(place, LOOSE, {})
     with mounted(view, high, low, depth=2, options=[QUIET]) as mount, observer() as eyes:
         mount.expect("low .* is empty")
-        path = view / name
-        eyes.names(path.parent)
-        first = eyes.open(path)
-        assert eyes.pread(first) == OLD
-        replace(high / name, NEW + b"and more")
-        assert eyes.read(path) in (OLD, NEW + b"and more")
-        assert eyes.pread(first) == OLD
+        for path in (view / name for name in PLACES):
+            eyes.names(path.parent)
+            first = eyes.open(path)
+            assert eyes.pread(first) == OLD
+            replace(high / path.relative_to(view), NEW + b"and more")
+            assert eyes.read(path) in (OLD, NEW + b"and more")
+            assert eyes.pread(first) == OLD
 
 
-@pytest.mark.parametrize("name", PLACES)
-def test_a_file_whose_type_changed_can_be_opened_at_once(place: Path, name: str) -> None:
+def test_a_file_whose_type_changed_can_be_opened_at_once(place: Path) -> None:
     high, low, view = trees(place, LOOSE, {})
     with mounted(view, high, low, depth=2, options=[REFRESH]) as mount, observer() as eyes:
         mount.expect("low .* is empty")
-        path = view / name
-        eyes.names(path.parent)
-        assert eyes.read(path) == OLD
-        (high / name).unlink()
-        (high / name).mkdir()
-        with pytest.raises((IsADirectoryError, FileNotFoundError)):
-            eyes.read(path)
+        for name in PLACES:
+            eyes.names((view / name).parent)
+            assert eyes.read(view / name) == OLD
+            (high / name).unlink()
+            (high / name).mkdir()
+            with pytest.raises((IsADirectoryError, FileNotFoundError)):
+                eyes.read(view / name)
 
 
 def test_an_open_file_outlives_its_folder(place: Path) -> None:
@@ -105,18 +104,22 @@ def test_an_open_file_outlives_a_better_source_taking_its_folder_over(place: Pat
 
 
 @pytest.mark.parametrize("mtime", [True, False], ids=["with its mtime moving", "with its mtime put back"])
-@pytest.mark.parametrize("name", PLACES)
-def test_an_edit_in_place_shows_in_what_is_open_and_mapped(place: Path, name: str, mtime: bool) -> None:
+def test_an_edit_in_place_shows_in_what_is_open_and_mapped(place: Path, mtime: bool) -> None:
     high, low, view = trees(place, LOOSE, {})
     with mounted(view, high, low, depth=2, options=[REFRESH]) as mount, observer() as eyes:
         mount.expect("low .* is empty")
-        path = view / name
-        file, mapping = eyes.open(path), eyes.map(path)
-        assert eyes.pread(file) == eyes.mapped(mapping) == OLD
-        edit(high / name, NEW, mtime)
-        shows(lambda: eyes.pread(file) == NEW, "the new bytes through a descriptor")
-        shows(lambda: eyes.mapped(mapping) == NEW, "the new bytes through a mapping")
-        stays(lambda: eyes.pread(file) == eyes.mapped(mapping) == eyes.read(path) == NEW, "the new bytes")
+        held = {name: (eyes.open(view / name), eyes.map(view / name)) for name in PLACES}
+        for name, (file, mapping) in held.items():
+            assert eyes.pread(file) == eyes.mapped(mapping) == OLD
+            edit(high / name, NEW, mtime)
+        for name, (file, mapping) in held.items():
+            shows(lambda file=file: eyes.pread(file) == NEW, f"the new bytes of {name} through a descriptor")  # type: ignore[misc]
+            shows(lambda key=mapping: eyes.mapped(key) == NEW, f"the new bytes of {name} through a mapping")  # type: ignore[misc]
+        seen = [(file, mapping, view / name) for name, (file, mapping) in held.items()]
+        stays(
+            lambda: all(eyes.pread(f) == eyes.mapped(m) == eyes.read(path) == NEW for f, m, path in seen),
+            "the new bytes",
+        )
 
 
 @pytest.mark.parametrize("options", [REFRESH, "--refresh=0"])

@@ -55,30 +55,30 @@ SEEN: dict[str, Callable[[Path], object]] = {
 }
 
 
-@pytest.mark.parametrize("seen", SEEN)
-@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("kind", ["local", "pass-through"])
-def test_a_file_that_was_replaced_is_read_as_one_file(place: Path, kind: str, way: str, seen: str) -> None:
-    high, low, view = trees(place, HIGH, {b"B": {}})
+def test_a_file_that_was_replaced_is_read_as_one_file(place: Path, kind: str) -> None:
+    cases = {f"{way}, {seen}": (way, seen) for way in WAYS for seen in SEEN}
+    high, low, view = trees(place, {os.fsencode(folder): FILES for folder in cases}, {b"B": {}})
     with ExitStack() as stack:
         source = high if kind == "local" else stack.enter_context(hanging(high, place / "passing")).mountpoint
         stack.enter_context(mounted(view, source, low, options=["--refresh=600"]))
-        assert (view / "A/track").read_bytes() == OLD
-        WAYS[way](high / "A/track")
-        SEEN[seen](view / "A")
-        assert (view / "A/track").read_bytes() == NEW
+        for folder, (way, seen) in cases.items():
+            assert (view / folder / "track").read_bytes() == OLD
+            WAYS[way](high / folder / "track")
+            SEEN[seen](view / folder)
+            assert (view / folder / "track").read_bytes() == NEW, folder
 
 
-@pytest.mark.parametrize("size", [SIZE // 2, SIZE - 1, 2 * SIZE])
-@pytest.mark.parametrize("way", WAYS)
-def test_a_file_of_another_size_is_read_whole_and_no_further(place: Path, way: str, size: int) -> None:
-    high, low, view = trees(place, HIGH, {b"B": {}})
+def test_a_file_of_another_size_is_read_whole_and_no_further(place: Path) -> None:
+    cases = {f"{way}, {size}": (way, size) for way in WAYS for size in (SIZE // 2, SIZE - 1, 2 * SIZE)}
+    high, low, view = trees(place, {os.fsencode(folder): FILES for folder in cases}, {b"B": {}})
     with mounted(view, high, low, options=["--refresh=600"]):
-        assert (view / "A/track").read_bytes() == OLD
-        WAYS[way](high / "A/track", b"x" * size)
-        open_only(view / "A")
-        assert (view / "A/track").read_bytes() == b"x" * size
-        assert (view / "A/track").stat().st_size == size
+        for folder, (way, size) in cases.items():
+            assert (view / folder / "track").read_bytes() == OLD
+            WAYS[way](high / folder / "track", b"x" * size)
+            open_only(view / folder)
+            assert (view / folder / "track").read_bytes() == b"x" * size, folder
+            assert (view / folder / "track").stat().st_size == size, folder
 
 
 def test_a_neighbours_lookup_after_the_listing_has_aged_is_no_news_to_the_kernel(place: Path) -> None:

@@ -3,6 +3,7 @@
 The kernel holds the names, as after a scan by a media server, and nobody refreshes anything.
 """
 
+import itertools
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -26,15 +27,15 @@ TRACKS = ("A/X/1", "A/X/sub/2")
 
 
 @contextmanager
-def hot(place: Path, *options: str) -> Iterator[tuple[Path, Path]]:
-    """The better source and a view of depth 2, of which the kernel knows every name."""
-    high, low, view = trees(place, HIGH, LOW)
-    with mounted(view, high, low, depth=2, options=["--refresh=600", *options]) as mount:
+def hot(place: Path, high: Tree = HIGH, low: Tree = LOW, depth: int = 2) -> Iterator[tuple[Path, Path]]:
+    """The better source and a view, of which the kernel knows every name."""
+    order = trees(place, high, low)
+    with mounted(order[2], *order[:2], depth=depth, options=["--refresh=600"]) as mount:
         crawled(mount)  # one that came by while something is being removed would know the half of it
-        for above, _, files in os.walk(view):
+        for above, _, files in os.walk(mount.mountpoint):
             for name in files:
                 assert Path(above, name).read_bytes()
-        yield high, view
+        yield order[0], mount.mountpoint
 
 
 def remove(path: Path) -> None:
@@ -45,7 +46,7 @@ def remove(path: Path) -> None:
 def move_away(path: Path) -> None:
     """Move it out of the source."""
     source = next(above for above in path.parents if above.name == "high")
-    path.rename(source.parent / "away")
+    path.rename(source.parent / "-".join(path.relative_to(source).parts))
 
 
 WAYS = {"removed": remove, "moved away": move_away}
@@ -61,18 +62,29 @@ ASK: dict[str, Callable[[Path], object]] = {
 }
 
 
+def test_the_next_source_answers_the_first_who_asks(place: Path) -> None:
+    """Each way to ask in a part of the view that nobody has asked about yet."""
+    cases = {"-".join(case): case for case in itertools.product(ASK, AWAY, WAYS)}
+    parts = {os.fsencode(part): HIGH for part in cases}, {os.fsencode(part): LOW for part in cases}
+    with hot(place, *parts, depth=3) as (high, view):
+        for part, (ask, what, way) in cases.items():
+            top = view / part
+            WAYS[way](high / part / AWAY[what])
+            ASK[ask](top)
+            assert sorted(os.listdir(top)) == ["A", "B", "C"], part
+            assert sorted(os.listdir(top / "A")) == ["X", "loose"], part
+            for track in TRACKS:
+                assert (top / track).read_bytes() == b"low!", part
+            assert os.listdir(top / "A/X") == ["1", "sub"], part
+
+
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("what", AWAY)
-@pytest.mark.parametrize("ask", ASK)
-def test_the_next_source_answers_the_first_who_asks(place: Path, way: str, what: str, ask: str) -> None:
+def test_so_it_does_at_the_top(place: Path, way: str, what: str) -> None:
     with hot(place) as (high, view):
         WAYS[way](high / AWAY[what])
-        ASK[ask](view)
-        assert sorted(os.listdir(view)) == ["A", "B", "C"]
-        assert sorted(os.listdir(view / "A")) == ["X", "loose"]
-        for track in TRACKS:
-            assert (view / track).read_bytes() == b"low!"
         assert os.listdir(view / "A/X") == ["1", "sub"]
+        assert sorted(os.listdir(view)) == ["A", "B", "C"]
 
 
 @pytest.mark.parametrize("what", AWAY)
