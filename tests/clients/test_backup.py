@@ -98,6 +98,7 @@ class Borg(Backup):
         return Path(f"{self.place}/restored{self.view}")
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("program", [Restic, Borg])
 def test_only_what_changed_is_read_again_and_the_restored_is_what_was_shown(place: Path, program: type[Backup]) -> None:
     high, low = library(place)

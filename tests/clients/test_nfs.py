@@ -115,6 +115,7 @@ def taken(place: Path, device: int) -> Iterator[None]:
         yield
 
 
+@pytest.mark.alone
 def test_a_handle_that_a_client_keeps_is_good_after_a_remount_on_another_device(place: Path) -> None:
     """The server holds the view: it is ended and started anew, as the client sees a server that was rebooted."""
     high, low = sources(place)

@@ -17,7 +17,7 @@ from tests.support.kernel import detach, mounted_under, view_at
 from tests.support.polling import poll
 from tests.support.users import needs_root, output_of
 
-pytestmark = [pytest.mark.alone, pytest.mark.mount(seconds=180), pytest.mark.slow]
+pytestmark = [pytest.mark.mount(seconds=180), pytest.mark.slow, pytest.mark.xdist_group("bench")]
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 SMALL = ("--artists=3", "--albums=2", "--files=2", "--large-mib=1", "--rounds=1", "--idle=1", "--wake-ups=as-found")
@@ -206,6 +206,7 @@ def test_a_document_without_a_place_for_the_tables_is_refused(place: Path, tmp_p
     assert complaints.count("\n") == 1
 
 
+@pytest.mark.alone
 @needs_polling
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_the_cost_of_a_wake_up_is_put_back_however_it_ends(place: Path, number: signal.Signals) -> None:
@@ -232,6 +233,7 @@ def test_the_cost_of_a_wake_up_is_put_back_however_it_ends(place: Path, number: 
         detach(mountpoint)
 
 
+@pytest.mark.alone
 @needs_polling
 def test_each_line_is_measured_under_both_costs_of_a_wake_up(place: Path) -> None:
     _, report = bench(place, *SMALL, "--wake-ups=both", "--only=tags", "--peers=bare")
