@@ -1,14 +1,13 @@
-"""Builders that the tests of the inner rings share: trees on disk, and sources and views of them."""
+"""What the tests of the inner rings share: sources of trees on disk, views of them, and clocks that are moved."""
 
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Union
 
 import pytest
 
@@ -23,37 +22,6 @@ from mmirrorfs.view.directories import Directories
 from mmirrorfs.view.nodes import FileNode, Node
 from mmirrorfs.view.state import State
 from mmirrorfs.view.view import View
-
-
-@dataclass(frozen=True)
-class Link:
-    """A symbolic link, in a tree to be planted."""
-
-    to: str
-
-
-class Fifo:
-    """A FIFO, in a tree to be planted."""
-
-
-Tree = Mapping[str, Union["Tree", str, bytes, Link, Fifo]]
-"""A directory: what is in it by name. A mapping is a directory, a text the contents of a file."""
-
-
-def plant(where: Path, tree: Tree) -> Path:
-    """Make a tree on disk; returns its root."""
-    where.mkdir(exist_ok=True, parents=True)
-    for name, what in tree.items():
-        path = where / name
-        if isinstance(what, Link):
-            path.symlink_to(what.to)
-        elif isinstance(what, Fifo):
-            os.mkfifo(path)
-        elif isinstance(what, Mapping):
-            plant(path, what)
-        else:
-            path.write_bytes(what if isinstance(what, bytes) else what.encode())
-    return where
 
 
 @contextmanager

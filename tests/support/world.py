@@ -16,7 +16,8 @@ from mmirrorfs.source.freshness import Freshness
 from mmirrorfs.source.source import Source
 from mmirrorfs.tree import Directory, Leaf, Rank
 from mmirrorfs.view.view import View
-from tests.support.build import plant, sources, state_of
+from tests.support.build import sources, state_of
+from tests.support.trees import grow
 
 
 class Told:
@@ -50,8 +51,8 @@ class World:
     """Two sources on disk, a view of them that is kept current, and a kernel."""
 
     def __init__(self, where: Path, depth: int = 1, period: float | None = 1.0, fallback: bool = False) -> None:
-        self.high = plant(where / "high", {"Gold": {"01": "flac"}, "A": {"x": {}}})
-        self.low = plant(where / "low", {"Gold": {"01": "mp3"}, "More": {}, "A": {"x": {}, "y": {}}})
+        self.high = grow(where / "high", {"Gold": {"01": "flac"}, "A": {"x": {}}})
+        self.low = grow(where / "low", {"Gold": {"01": "mp3"}, "More": {}, "A": {"x": {}, "y": {}}})
         self.sources = sources(self.high, self.low, depth=depth)
         self.kernel = Told()
         state = state_of(self.sources, freshness=Freshness(1.0, 1.0, period, time.monotonic))

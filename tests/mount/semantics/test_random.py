@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,7 @@ def _trees(levels: int) -> st.SearchStrategy[Tree]:
 def _signed(tree: Tree, whose: bytes) -> Tree:
     """The same tree with every file saying whose it is, so that its bytes tell the winner."""
     return {
-        name: whose + what if isinstance(what, bytes) else what if isinstance(what, Link) else _signed(what, whose)
+        name: whose + what if isinstance(what, bytes) else _signed(what, whose) if isinstance(what, Mapping) else what
         for name, what in tree.items()
     }
 

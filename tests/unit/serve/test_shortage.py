@@ -12,7 +12,8 @@ from trio.testing import MockClock
 from mmirrorfs.serve import refresh as refresh_module
 from mmirrorfs.source.pace import AGAIN, NoThread, Pace, threaded
 from mmirrorfs.source.source import SHORTAGE, SourceLost
-from tests.support.build import move, plant, sources
+from tests.support.build import move, sources
+from tests.support.trees import grow
 from tests.support.world import World, warnings
 
 
@@ -67,14 +68,14 @@ async def test_a_descriptor_that_no_thread_was_left_for_is_closed_later(
 def test_a_source_that_we_cannot_list_is_not_lost_for_that(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
-    (source,) = sources(plant(tmp_path / "root", {"A": {}}))
+    (source,) = sources(grow(tmp_path / "root", {"A": {}}))
     known = source.scan(None)
 
     def short(path: bytes) -> NoReturn:
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(source.reader, "open_directory", short)
-    plant(tmp_path / "root" / "B", {})
+    grow(tmp_path / "root" / "B", {})
     move(tmp_path / "root")
     with pytest.raises(OSError, match=os.strerror(code)) as caught:
         source.scan(known)

@@ -9,7 +9,8 @@ import pytest
 
 from mmirrorfs.source import beneath
 from mmirrorfs.source.beneath import CONTENT, DIRECTORY, PATH_ONLY, Support, open_beneath
-from tests.support.build import Fifo, Link, deep, plant
+from tests.support.build import deep
+from tests.support.trees import Fifo, Link, grow
 
 
 @pytest.fixture(params=["openat2", "walk"])
@@ -24,8 +25,8 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    plant(tmp_path / "outside", {"secret": "!", "dir": {"secret": "!"}})
-    return plant(
+    grow(tmp_path / "outside", {"secret": "!", "dir": {"secret": "!"}})
+    return grow(
         tmp_path / "root",
         {
             "dir": {"inner": {"file": "bytes"}},

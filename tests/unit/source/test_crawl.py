@@ -16,11 +16,12 @@ from mmirrorfs.source import crawl as crawl_module
 from mmirrorfs.source.crawl import Sender, Walk
 from mmirrorfs.source.look import look
 from mmirrorfs.source.reader import Reader, attributes
-from tests.support.build import Fifo, Link, Tree, deep, plant
+from tests.support.build import deep
 from tests.support.crawling import SECONDS, Taken, crawled, expected, plan
+from tests.support.trees import Fifo, Link, TextTree, grow
 from tests.support.users import needs_root, output_of
 
-LIBRARY: Tree = {
+LIBRARY: TextTree = {
     "A": {"one": {"01": "x", "02": b"longer", "disc": {"03": "", "scans": {}}, "cover": Link("01")}, "two": {}},
     "B": {"three": {"pipe": Fifo(), "lost": Link("nowhere"), "back": Link("..")}, "note": "text"},
     "C": {},
@@ -30,7 +31,7 @@ LIBRARY: Tree = {
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    return plant(tmp_path / "root", LIBRARY)
+    return grow(tmp_path / "root", LIBRARY)
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3, 4, 5])
@@ -65,7 +66,7 @@ async def test_names_are_bytes(root: Path) -> None:
 async def test_a_root_of_any_bytes_and_in_a_working_directory_of_any_kind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    root = plant(tmp_path / os.fsdecode(b"r\xff\xe9 t"), LIBRARY)
+    root = grow(tmp_path / os.fsdecode(b"r\xff\xe9 t"), LIBRARY)
     monkeypatch.chdir(root)
     taken = Taken()
     assert await crawled(plan(root), taken) == "done"
@@ -83,7 +84,7 @@ async def test_excluded_names_are_left_out_with_all_that_is_in_them(root: Path) 
 
 
 async def test_folders_come_in_the_order_of_inodes_each_whole_before_the_next(root: Path) -> None:
-    plant(root, {f"{number:02}": {"x": {}, "y": {"z": {}}} for number in range(30)})
+    grow(root, {f"{number:02}": {"x": {}, "y": {"z": {}}} for number in range(30)})
     taken = Taken()
     assert await crawled(plan(root), taken) == "done"
     order = list(taken.listings)
@@ -96,7 +97,7 @@ async def test_folders_come_in_the_order_of_inodes_each_whole_before_the_next(ro
 
 
 async def test_a_tree_of_2000_levels(tmp_path: Path) -> None:
-    root = plant(tmp_path / "root", {"A": {}})
+    root = grow(tmp_path / "root", {"A": {}})
     with deep(root / "A", 2000, "level") as inner:
         taken = Taken()
         assert await crawled(plan(root), taken) == "done"
@@ -105,7 +106,7 @@ async def test_a_tree_of_2000_levels(tmp_path: Path) -> None:
 
 
 async def test_a_directory_of_100_000_entries(tmp_path: Path) -> None:
-    root = plant(tmp_path / "root", {"A": {"wide": {}}, "B": {"x": ""}})
+    root = grow(tmp_path / "root", {"A": {"wide": {}}, "B": {"x": ""}})
     wide = os.open(root / "A/wide", os.O_RDONLY)
     for number in range(100_000):
         os.mknod(f"{number:06}", dir_fd=wide)
@@ -117,7 +118,7 @@ async def test_a_directory_of_100_000_entries(tmp_path: Path) -> None:
 
 async def test_a_root_without_folders(tmp_path: Path) -> None:
     taken = Taken()
-    assert await crawled(plan(plant(tmp_path / "root", {"file": ""})), taken) == "done"
+    assert await crawled(plan(grow(tmp_path / "root", {"file": ""})), taken) == "done"
     assert taken.listings == {}
 
 
@@ -144,14 +145,14 @@ class TestLinks:
     """With ``follow`` a link is what it points to, and the crawl still ends."""
 
     async def test_a_link_is_not_descended_into(self, root: Path, tmp_path: Path) -> None:
-        plant(tmp_path / "elsewhere", {"song": "x"})
+        grow(tmp_path / "elsewhere", {"song": "x"})
         (root / "A" / "link").symlink_to(tmp_path / "elsewhere")
         taken = Taken()
         assert await crawled(plan(root), taken) == "done"
         assert taken.found == expected(root, 1)
 
     async def test_a_followed_link_is_the_directory_that_it_leads_to(self, root: Path, tmp_path: Path) -> None:
-        plant(tmp_path / "elsewhere", {"song": "x", "inner": {"more": ""}})
+        grow(tmp_path / "elsewhere", {"song": "x", "inner": {"more": ""}})
         (root / "A" / "link").symlink_to(tmp_path / "elsewhere")
         (root / "D").symlink_to(tmp_path / "elsewhere")
         taken = Taken()
@@ -164,7 +165,7 @@ class TestLinks:
 
     async def test_directories_that_all_link_to_each_other_are_crawled_once_a_folder(self, tmp_path: Path) -> None:
         names = [f"d{number}" for number in range(12)]
-        root = plant(tmp_path / "root", {"A": {name: {f"to-{to}": Link(f"../{to}") for to in names} for name in names}})
+        root = grow(tmp_path / "root", {"A": {name: {f"to-{to}": Link(f"../{to}") for to in names} for name in names}})
         taken = Taken()
         assert await crawled(plan(root, follow=True), taken) == "done"
         assert len(taken.listings) == len(names) + 1
@@ -175,9 +176,9 @@ class TestLinks:
 async def test_other_filesystems_are_crawled_where_they_are_local_or_all_is_wanted(
     root: Path, everywhere: bool
 ) -> None:
-    queues, memory = plant(root / "A" / "queues", {}), plant(root / "A" / "memory", {})
+    queues, memory = grow(root / "A" / "queues", {}), grow(root / "A" / "memory", {})
     with mounted("mqueue", queues), mounted("tmpfs", memory):
-        plant(memory, {"album": {"song": "x"}})
+        grow(memory, {"album": {"song": "x"}})
         taken = Taken()
         assert await crawled(plan(root)._replace(everywhere=everywhere), taken) == "done"
     assert taken.listings[b"A/memory/album"].names() == [b"song"]
@@ -219,7 +220,7 @@ def changing(where: Path) -> Iterator[None]:
 
 
 async def test_a_source_that_changes_all_the_while_does_not_keep_it_from_its_end(root: Path) -> None:
-    plant(root / "C", {f"{number:03}": {"x": {"y": {}}} for number in range(300)})
+    grow(root / "C", {f"{number:03}": {"x": {"y": {}}} for number in range(300)})
     taken = Taken()
     with changing(root / "C"):
         assert await crawled(plan(root), taken, SECONDS) == "done"

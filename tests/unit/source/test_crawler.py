@@ -18,11 +18,11 @@ import trio
 from mmirrorfs.source import crawler as crawler_module
 from mmirrorfs.source.child import Child
 from mmirrorfs.source.crawler import Crawl, Progress, start
-from tests.support.build import Tree, plant
 from tests.support.crawling import Taken, crawled, crawling, expected, is_gone, plan, until
 from tests.support.polling import poll
+from tests.support.trees import TextTree, grow
 
-WIDE: Tree = {
+WIDE: TextTree = {
     f"{number:03}": {f"a track with a long name, number {track}": "" for track in range(60)} for number in range(120)
 }
 """More than sockets hold, so that the child waits while nobody takes."""
@@ -30,7 +30,7 @@ WIDE: Tree = {
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    return plant(tmp_path / "root", WIDE)
+    return grow(tmp_path / "root", WIDE)
 
 
 @pytest.fixture(autouse=True)
@@ -167,7 +167,7 @@ async def test_a_stopped_child_ends_with_a_crawl_that_is_cancelled(root: Path) -
 
 
 async def test_a_root_that_is_renamed_away_is_lost_and_nothing_false_arrives(root: Path, tmp_path: Path) -> None:
-    imposter = plant(tmp_path / "imposter", {name: {"false": ""} for name in WIDE})
+    imposter = grow(tmp_path / "imposter", {name: {"false": ""} for name in WIDE})
 
     def swap() -> None:
         root.rename(tmp_path / "away")
@@ -193,7 +193,7 @@ async def test_a_root_that_is_gone_is_lost(tmp_path: Path) -> None:
 
 
 async def test_a_large_directory_does_not_keep_the_loop(tmp_path: Path) -> None:
-    root = plant(tmp_path / "root", {"A": {f"{number:05}": "" for number in range(30_000)}})
+    root = grow(tmp_path / "root", {"A": {f"{number:05}": "" for number in range(30_000)}})
     ticks: list[float] = []
 
     async def tick() -> None:

@@ -22,14 +22,15 @@ from mmirrorfs.source.look import look
 from mmirrorfs.source.pace import HUNG, Pace
 from mmirrorfs.source.room import Room
 from mmirrorfs.source.source import Source
-from tests.support.build import KEEP, Clock, asked, lasting, move, plant, sources
+from tests.support.build import KEEP, Clock, asked, lasting, move, sources
+from tests.support.trees import grow
 
 Calls = list[tuple[str, str]]
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    return plant(
+    return grow(
         tmp_path / "root", {"A": {f"{n:02}": "x" * n for n in range(20)}, "B": {"b": "?"}, "C": {}, "note": "note"}
     )
 
@@ -185,7 +186,7 @@ async def test_a_directory_whose_stamp_stands_is_not_read_anew_and_its_files_are
 async def test_a_large_folder_is_not_looked_at_whole_to_prove_one_name(
     asking: Asking, clock: Clock, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plant(root / "A", {f"large{n:04}": "" for n in range(LARGE)})
+    grow(root / "A", {f"large{n:04}": "" for n in range(LARGE)})
     await asking.names("A")
     (root / "A/new").touch()
     move(root / "A")
@@ -235,7 +236,7 @@ async def test_a_look_that_fails_fails_for_all_who_wait_and_is_made_anew_for_the
         for _ in range(3):
             nursery.start_soon(ask)
     assert len(failed) == 3
-    plant(root / "A", {"again": ""})
+    grow(root / "A", {"again": ""})
     assert await asking.names("A") == ["again"]
 
 
@@ -249,7 +250,7 @@ async def _never(*args: object) -> None:
 @pytest.fixture
 def many(root: Path) -> None:
     shutil.rmtree(root)
-    plant(root, {f"F{n:03}": {"x": ""} for n in range(60)})
+    grow(root, {f"F{n:03}": {"x": ""} for n in range(60)})
 
 
 def looked_at(asking: Asking) -> list[int]:
@@ -336,7 +337,7 @@ async def test_what_is_looked_at_ahead_takes_no_room_from_anything(many: None, r
 
 async def test_a_walk_goes_on_in_the_next_directory_above(root: Path) -> None:
     shutil.rmtree(root)
-    plant(root, {artist: {f"{n}": {"x": ""} for n in range(5)} for artist in "ABCDEFGH"})
+    grow(root, {artist: {f"{n}": {"x": ""} for n in range(5)} for artist in "ABCDEFGH"})
     source = sources(root, depth=2)[0]
     known = Known(source.scan(None), Room(1000))
     ahead = Ahead(known, 2)
@@ -351,7 +352,7 @@ async def test_a_walk_goes_on_in_the_next_directory_above(root: Path) -> None:
 
 async def test_a_directory_above_the_depth_that_was_not_scanned_yet_is_the_scan_s(root: Path) -> None:
     shutil.rmtree(root)
-    plant(root, {artist: {f"{n}": {} for n in range(5)} for artist in "ABC"})
+    grow(root, {artist: {f"{n}": {} for n in range(5)} for artist in "ABC"})
     source = sources(root, depth=2)[0]
     tree = source.scan(None)
     known = Known(replace(tree, entries={name: tree.entries[name] for name in (b"A", b"C")}), Room(1000))

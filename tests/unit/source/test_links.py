@@ -14,13 +14,13 @@ from mmirrorfs.source.filesystems import VIEW_TYPE, Mount, mount_at
 from mmirrorfs.source.links import DEEPEST, open_following, stat_following
 from mmirrorfs.source.look import look
 from mmirrorfs.source.reader import Reader
-from tests.support.build import Link, plant
+from tests.support.trees import Link, grow
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    plant(tmp_path / "outside", {"album": {"01": "far"}, "back": Link("../root/A/file")})
-    plant(
+    grow(tmp_path / "outside", {"album": {"01": "far"}, "back": Link("../root/A/file")})
+    grow(
         tmp_path / "root",
         {
             "A": {"file": "near", "self": Link("."), "up": Link(".."), "above": Link("../..")},

@@ -19,8 +19,8 @@ from mmirrorfs.source.room import Room
 from mmirrorfs.source.walls import Walls
 from mmirrorfs.tree import EMPTY_DIRECTORY
 from tests.support.acls import ACCESS, DEFAULT, access_list, give
-from tests.support.build import Link, plant
 from tests.support.crawling import Taken, crawling, plan, until
+from tests.support.trees import Link, grow
 
 WALL = 1_700_000_000
 """Seconds since the epoch at the moment 0 of the monotonic clock."""
@@ -180,7 +180,7 @@ def test_what_the_crawl_read_counts_for_a_directory_that_is_known_as_it_was_then
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    root = plant(tmp_path / "root", {"A": {"one": {"01": "", "02": "", "l": Link("01"), "d": {}}}, "note": ""})
+    root = grow(tmp_path / "root", {"A": {"one": {"01": "", "02": "", "l": Link("01"), "d": {}}}, "note": ""})
     for name in (".", "A/one", "A/one/02"):
         give(root / name, 4)
     give(root / "A/one/d", 4, 7, DEFAULT)

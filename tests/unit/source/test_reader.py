@@ -12,12 +12,12 @@ import pytest
 from mmirrorfs.attributes import DIR, FILE, LINK, bare
 from mmirrorfs.source.look import look
 from mmirrorfs.source.reader import Reader, attributes
-from tests.support.build import Fifo, Link, plant
+from tests.support.trees import Fifo, Link, grow
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    return plant(
+    return grow(
         tmp_path / "root",
         {
             "album": {"01": "one", "02": "two!", "cover": Link("01"), "pipe": Fifo(), "inner": {}},

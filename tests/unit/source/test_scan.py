@@ -12,8 +12,9 @@ from mmirrorfs.source.freshness import COARSE
 from mmirrorfs.source.reader import Reader, attributes
 from mmirrorfs.source.scan import Scanner
 from mmirrorfs.tree import Directory, Leaf, Rank
-from tests.support.build import Fifo, Link, Tree, deep, move, plant
+from tests.support.build import deep, move
 from tests.support.scanning import Counting, shape
+from tests.support.trees import Fifo, Link, TextTree, grow
 
 FIFO = 0o010000
 
@@ -47,7 +48,7 @@ def scan(scanner: Scanner, old: Directory | None = None) -> Directory:
     return scanner.scan(old, lambda: None)
 
 
-LIBRARY: Tree = {
+LIBRARY: TextTree = {
     "A": {"one": {"01": "x", "deeper": {}}, "two": {}},
     "B": {"three": {}, "note": "text"},
     "file": "",
@@ -57,7 +58,7 @@ LIBRARY: Tree = {
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    return plant(tmp_path / "root", LIBRARY)
+    return grow(tmp_path / "root", LIBRARY)
 
 
 @pytest.mark.parametrize(
@@ -89,22 +90,22 @@ def test_leaves_carry_their_source_and_are_shared(root: Path) -> None:
 
 
 def test_whether_there_are_only_folders_is_told(tmp_path: Path) -> None:
-    root = plant(tmp_path / "r", {"A": {"x": {}}, "B": {"x": {}, "f": ""}})
+    root = grow(tmp_path / "r", {"A": {"x": {}}, "B": {"x": {}, "f": ""}})
     found = scan(scanner(root))
     below = [found.entries[name] for name in (b"A", b"B")]
     assert [entry.only_folders for entry in [found, *below] if isinstance(entry, Directory)] == [False, True, False]
 
 
 def test_links_are_left_out_and_told(tmp_path: Path) -> None:
-    root = plant(tmp_path / "r", {"A": {"x": {}, "l": Link("x")}, "dir": Link("A"), "none": Link("nowhere")})
+    root = grow(tmp_path / "r", {"A": {"x": {}, "l": Link("x")}, "dir": Link("A"), "none": Link("nowhere")})
     found = scan(scanner(root))
     assert shape(found) == {"A": {"x": DIR}}
     assert sorted(found.links) == [b"dir", b"none"]
 
 
 def test_followed_links_count_as_what_they_point_to_and_never_settle(tmp_path: Path, future: Future) -> None:
-    plant(tmp_path / "out", {"x": {}})
-    root = plant(
+    grow(tmp_path / "out", {"x": {}})
+    root = grow(
         tmp_path / "r", {"A": Link("../out"), "B": {"up": Link("..")}, "f": Link("/dev/null"), "none": Link("x")}
     )
     following = scanner(root, follow=True)
@@ -193,7 +194,7 @@ def test_a_new_directory_is_listed_with_the_one_that_it_is_in(
 ) -> None:
     again = scanner(root, depth=3)
     first = scan(again)
-    plant(root / "A" / "new", {"x": {}})
+    grow(root / "A" / "new", {"x": {}})
     move(root / "A")
     counting = Counting(root, monkeypatch)
     second = scan(again, first)
@@ -272,7 +273,7 @@ def test_a_file_becomes_a_directory_and_a_directory_a_file(root: Path, future: F
     again = scanner(root)
     first = scan(again)
     (root / "file").unlink()
-    plant(root / "file", {"x": {}})
+    grow(root / "file", {"x": {}})
     for entry in (root / "B").iterdir():
         entry.rmdir() if entry.is_dir() else entry.unlink()
     (root / "B").rmdir()
@@ -305,7 +306,7 @@ def test_a_directory_that_was_swapped_for_another_is_listed_anew(root: Path, fut
     again = scanner(root)
     first = scan(again)
     (root / "A").rename(root / "C")
-    plant(root / "A", {"other": {}})
+    grow(root / "A", {"other": {}})
     move(root)
     assert shape(scan(again, first)) == {**shape(first), "A": {"other": DIR}, "C": {"one": DIR, "two": DIR}}
 

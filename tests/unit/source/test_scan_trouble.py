@@ -10,13 +10,14 @@ from mmirrorfs.attributes import DIR, bare
 from mmirrorfs.source.reader import Reader
 from mmirrorfs.source.scan import Scanner
 from mmirrorfs.tree import Directory, Leaf, Rank
-from tests.support.build import move, plant
+from tests.support.build import move
 from tests.support.scanning import Failing, shape
+from tests.support.trees import grow
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    return plant(tmp_path / "root", {"A": {"one": {"x": {}}, "two": {}}, "B": {"three": {}}})
+    return grow(tmp_path / "root", {"A": {"one": {"x": {}}, "two": {}}, "B": {"three": {}}})
 
 
 @pytest.fixture
@@ -89,7 +90,7 @@ def test_an_io_error_is_no_news_of_what_is_in_a_directory(
     again: Scanner, reader: Failing, root: Path, code: int
 ) -> None:
     first = scan(again)
-    plant(root / "A", {"new": {}})
+    grow(root / "A", {"new": {}})
     move(root / "A")
     reader.codes[b"A"] = code
     assert scan(again, first) is first
@@ -100,7 +101,7 @@ def test_an_io_error_is_no_news_of_what_is_in_a_directory(
 def test_below_a_directory_with_an_io_error_the_scan_goes_on(reader: Failing, root: Path) -> None:
     again = Scanner(reader, Rank(0), 3)
     first = scan(again)
-    plant(root / "A" / "two", {"y": {}})
+    grow(root / "A" / "two", {"y": {}})
     move(root / "A" / "two")
     reader.codes[b"A"] = errno.EIO
     second = scan(again, first)
@@ -154,7 +155,7 @@ def test_what_takes_the_place_of_another_while_it_is_listed_is_never_of_the_othe
     tmp_path: Path, before: str, after: str, depth: int
 ) -> None:
     """The directory tells one type, and stat(2) another a moment later; attributes must fit the type that is shown."""
-    root = plant(tmp_path / "root", {"other": {}})
+    root = grow(tmp_path / "root", {"other": {}})
 
     def make(kind: str) -> None:
         path = root / "name"

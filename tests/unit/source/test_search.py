@@ -19,8 +19,8 @@ from mmirrorfs.source.room import Room
 from mmirrorfs.source.scan import Scanner
 from mmirrorfs.source.trust import Trust
 from mmirrorfs.tree import Directory, Evidence, Leaf, Rank
-from tests.support.build import Fifo, Link, Tree, plant
 from tests.support.scanning import Counting, Failing
+from tests.support.trees import Fifo, Link, TextTree, grow
 
 UNREPORTED = (b"",)
 
@@ -88,8 +88,8 @@ class Asked(Reader):
         ({"a": {"b": Fifo()}}, False),
     ],
 )
-def test_a_file_is_what_is_no_directory_at_any_level(tmp_path: Path, folder: Tree, expected: bool) -> None:
-    root = plant(tmp_path / "root", {"x": folder, "other": {}})
+def test_a_file_is_what_is_no_directory_at_any_level(tmp_path: Path, folder: TextTree, expected: bool) -> None:
+    root = grow(tmp_path / "root", {"x": folder, "other": {}})
     for brief in (True, False):
         found = scanner(Reader(os.fsencode(root))).scan(None, lambda: None, brief=brief)
         assert leaf(found, "x").is_empty == expected
@@ -106,21 +106,21 @@ def test_a_file_is_what_is_no_directory_at_any_level(tmp_path: Path, folder: Tre
         ({"a": Link(".")}, False),
     ],
 )
-def test_a_link_that_is_followed_counts_as_it_is_shown(tmp_path: Path, folder: Tree, expected: bool) -> None:
+def test_a_link_that_is_followed_counts_as_it_is_shown(tmp_path: Path, folder: TextTree, expected: bool) -> None:
     """One that leads nowhere, or to a directory that it lies in, is shown as a link."""
-    root = plant(tmp_path / "root", {"x": folder, "other": {}, "full": {"1": ""}})
+    root = grow(tmp_path / "root", {"x": folder, "other": {}, "full": {"1": ""}})
     assert is_empty(root, follow=True) == expected
 
 
 def test_directories_that_lead_to_each_other_by_links_are_searched_once(tmp_path: Path) -> None:
-    others: Tree = {f"to {name}": Link(f"../{name}") for name in "abcdefgh"}
-    beside = plant(tmp_path / "beside", dict.fromkeys("abcdefgh", others))
-    root = plant(tmp_path / "root", {"x": {name: Link(f"{beside}/{name}") for name in "abcdefgh"}})
+    others: TextTree = {f"to {name}": Link(f"../{name}") for name in "abcdefgh"}
+    beside = grow(tmp_path / "beside", dict.fromkeys("abcdefgh", others))
+    root = grow(tmp_path / "root", {"x": {name: Link(f"{beside}/{name}") for name in "abcdefgh"}})
     assert not is_empty(root, follow=True), "a link to where it lies is shown as one"
 
 
 def test_what_is_left_out_does_not_count(tmp_path: Path) -> None:
-    root = plant(tmp_path / "root", {"x": {".DS_Store": "", "a": {"Thumbs.db": ""}, "@eaDir": {"1": ""}}})
+    root = grow(tmp_path / "root", {"x": {".DS_Store": "", "a": {"Thumbs.db": ""}, "@eaDir": {"1": ""}}})
     assert is_empty(root, excludes=[".DS_Store", "Thumbs.db", "@eaDir"])
     assert not is_empty(root, excludes=[".DS_Store", "Thumbs.db"])
 
@@ -141,7 +141,7 @@ def test_any_name_is_searched(tmp_path: Path, name: bytes) -> None:
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EPERM, errno.EIO])
 @pytest.mark.parametrize("path", [b"x", b"x/a"])
 def test_what_cannot_be_read_is_not_known_to_be_empty(tmp_path: Path, code: int, path: bytes) -> None:
-    reader = Failing(plant(tmp_path / "root", {"x": {"a": {}}}))
+    reader = Failing(grow(tmp_path / "root", {"x": {"a": {}}}))
     again = scanner(reader)
     reader.codes[path] = code
     found = scan(again)
@@ -152,7 +152,7 @@ def test_what_cannot_be_read_is_not_known_to_be_empty(tmp_path: Path, code: int,
 
 @pytest.mark.parametrize(("code", "expected"), [(errno.EACCES, False), (errno.EIO, True), (errno.EMFILE, True)])
 def test_an_error_that_is_no_news_leaves_what_was_known(tmp_path: Path, code: int, expected: bool) -> None:
-    reader = Failing(plant(tmp_path / "root", {"x": {}, "y": {"1": ""}}))
+    reader = Failing(grow(tmp_path / "root", {"x": {}, "y": {"1": ""}}))
     named(reader)
     again = scanner(reader)
     first = scan(again)
@@ -167,7 +167,7 @@ def test_an_error_is_believed_only_after_the_root_was_asked_for(tmp_path: Path) 
     def lost() -> None:
         raise OSError(errno.EIO, "lost")
 
-    reader = Failing(plant(tmp_path / "root", {"x": {}}))
+    reader = Failing(grow(tmp_path / "root", {"x": {}}))
     for code in (errno.ENOENT, errno.EACCES, errno.EIO):
         reader.codes[b"x"] = code
         with pytest.raises(OSError, match="lost"):
@@ -175,13 +175,13 @@ def test_an_error_is_believed_only_after_the_root_was_asked_for(tmp_path: Path) 
 
 
 def test_what_goes_while_it_is_searched_is_not_there(tmp_path: Path) -> None:
-    reader = Failing(plant(tmp_path / "root", {"x": {"a": {"1": ""}}}))
+    reader = Failing(grow(tmp_path / "root", {"x": {"a": {"1": ""}}}))
     reader.codes[b"x/a"] = errno.ENOENT
     assert leaf(scan(scanner(reader)), "x").is_empty
 
 
 def test_what_is_not_local_in_a_folder_that_is_counts_as_a_file_and_is_not_opened(tmp_path: Path) -> None:
-    root = plant(tmp_path / "root", {"A": {"x": {"net": {}}, "net": {}}, "net": {"x": {}}})
+    root = grow(tmp_path / "root", {"A": {"x": {"net": {}}, "net": {}}, "net": {"x": {}}})
     reader = Failing(root)
     reader.codes |= dict.fromkeys([b"A/x/net", b"A/net"], errno.EDEADLK)
     found = scan(scanner(reader, 2, lambda path: b"net" not in path.split(b"/")))
@@ -189,14 +189,14 @@ def test_what_is_not_local_in_a_folder_that_is_counts_as_a_file_and_is_not_opene
 
 
 def test_only_folders_at_the_depth_are_searched(tmp_path: Path) -> None:
-    root = plant(tmp_path / "root", {"A": {"x": {}, "f": ""}, "B": {}, "f": ""})
+    root = grow(tmp_path / "root", {"A": {"x": {}, "f": ""}, "B": {}, "f": ""})
     found = scan(scanner(Reader(os.fsencode(root)), 2))
     assert leaf(found, "A/x").is_empty
     assert not any(leaf(found, path).evidence for path in ("A/f", "f"))
 
 
 def test_a_directory_with_an_empty_folder_has_not_only_folders_as_the_merge_takes_them(tmp_path: Path) -> None:
-    root = plant(tmp_path / "root", {"A": {"x": {}, "y": {"1": ""}}, "B": {"x": {"1": ""}}})
+    root = grow(tmp_path / "root", {"A": {"x": {}, "y": {"1": ""}}, "B": {"x": {"1": ""}}})
     again = scanner(Reader(os.fsencode(root)), 2)
     found = scan(again)
     assert [entry.only_folders for _, entry in sorted(found.entries.items()) if isinstance(entry, Directory)] == [
@@ -213,7 +213,7 @@ def test_a_directory_with_an_empty_folder_has_not_only_folders_as_the_merge_take
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    return plant(tmp_path / "root", {"full": {"1": "", "2": ""}, "deep": {"a": {"b": {"1": ""}}}, "empty": {"a": {}}})
+    return grow(tmp_path / "root", {"full": {"1": "", "2": ""}, "deep": {"a": {"b": {"1": ""}}}, "empty": {"a": {}}})
 
 
 def test_where_nothing_is_reported_the_file_that_was_found_is_asked_for_and_the_empty_ones_are_searched(
@@ -249,7 +249,7 @@ def test_a_file_that_comes_or_goes_at_any_level_is_noticed_though_no_stamp_above
 
 
 def test_nothing_outside_is_asked_for_through_a_link_that_took_a_directory_s_place(tmp_path: Path) -> None:
-    root = plant(tmp_path / "root", {"x": {"a": {"1": ""}}})
+    root = grow(tmp_path / "root", {"x": {"a": {"1": ""}}})
     again = scanner(Reader(os.fsencode(root)))
     first = scan(again)
     (root / "x/a").rename(tmp_path / "outside")
@@ -266,14 +266,14 @@ def test_the_evidence_has_the_keys_of_the_directories_that_prove_it(root: Path) 
 
 
 def test_where_one_of_them_is_not_reported_the_folder_is_not(root: Path) -> None:
-    plant(root, {"full": {"unseen": {}}, "empty": {"unseen": {}}, "deep": {"a": {"b": {"unseen": {}}}}})
+    grow(root, {"full": {"unseen": {}}, "empty": {"unseen": {}}, "deep": {"a": {"b": {"unseen": {}}}}})
     found = scan(scanner(named(Reader(os.fsencode(root)))))
     assert evidence(found, "full").keys == (b"full",), "it is not on the way to the file"
     assert evidence(found, "empty")[:2] == (None, UNREPORTED)
 
 
 def test_a_link_that_was_followed_is_not_reported(tmp_path: Path) -> None:
-    root = plant(tmp_path / "root", {"x": {"a": Link("../y")}, "y": {}})
+    root = grow(tmp_path / "root", {"x": {"a": Link("../y")}, "y": {}})
     found = scan(scanner(named(Reader(os.fsencode(root), follow=True))))
     assert (evidence(found, "x").keys, evidence(found, "y").keys) == (UNREPORTED, (b"y",))
 
@@ -282,8 +282,8 @@ def test_with_some_only_these_are_searched_and_those_that_are_new(root: Path, mo
     again = scanner(named(Reader(os.fsencode(root))))
     first = scan(again)
     for folder in ("full", "deep", "empty"):
-        plant(root / folder, {"new": ""})
-    plant(root, {"new": {}})
+        grow(root / folder, {"new": ""})
+    grow(root, {"new": {}})
     counting = Counting(root, monkeypatch)
     second = scan(again, first, only={b"empty"})
     assert counting.listed == ["empty"], "nor is the directory listed that it is in"
@@ -294,7 +294,7 @@ def test_with_some_only_these_are_searched_and_those_that_are_new(root: Path, mo
     assert leaf(third, "new").is_empty
     counting.listed.clear()
     (root / "full").rename(root / "other")
-    plant(root, {"full": {"a": {}}})
+    grow(root, {"full": {"a": {}}})
     fourth = scan(again, third, only={b""})
     assert set(counting.listed) == {".", "full", "full/a", "other"}
     assert (leaf(fourth, "full").is_empty, evidence(fourth, "other").keys) == (True, (b"other",))
@@ -313,10 +313,10 @@ def test_where_nothing_is_reported_some_only_are_asked_for_their_files_too(
 
 
 def test_a_folder_far_down_is_searched_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    root = plant(tmp_path / "root", {"A": {"B": {"x": {}, "y": {}}, "C": {"z": {}}}})
+    root = grow(tmp_path / "root", {"A": {"B": {"x": {}, "y": {}}, "C": {"z": {}}}})
     again = scanner(named(Reader(os.fsencode(root))), 3)
     first = scan(again)
-    plant(root, {"A": {"B": {"x": {"1": ""}}}})
+    grow(root, {"A": {"B": {"x": {"1": ""}}}})
     counting = Counting(root, monkeypatch)
     second = scan(again, first, only={b"A/B/x"})
     assert (counting.listed, counting.looked_at) == (["A/B/x"], [])
@@ -359,7 +359,7 @@ def test_folders_are_found_by_the_keys_of_what_is_in_them_for_as_long_as_these_p
 
 
 def test_what_was_known_of_a_folder_that_is_filled_is_not_told_when_it_takes_over(tmp_path: Path) -> None:
-    root, freshness = plant(tmp_path / "root", {"x": {"a": {}}, "y": {"a": {}}}), Freshness.promised(60, time.monotonic)
+    root, freshness = grow(tmp_path / "root", {"x": {"a": {}}, "y": {"a": {}}}), Freshness.promised(60, time.monotonic)
     again = scanner(reader := Reader(os.fsencode(root)))
     known = Known(scan(again), Room(100))
     for path in (b"x", b"x/a", b"y", b"y/a"):

@@ -17,12 +17,13 @@ from mmirrorfs.attributes import FILE
 from mmirrorfs.source.pace import HUNG, Pace
 from mmirrorfs.source.source import DOUBTFUL, Source, SourceLost
 from mmirrorfs.tree import Rank
-from tests.support.build import move, plant, sources
+from tests.support.build import move, sources
+from tests.support.trees import grow
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    return plant(tmp_path / "root", {"A": {"01": "x"}, "B": {}})
+    return grow(tmp_path / "root", {"A": {"01": "x"}, "B": {}})
 
 
 @pytest.fixture(params=[True, False], ids=["local", "remote"])
@@ -46,7 +47,7 @@ def replaced_by_file(root: Path) -> None:
 
 def replaced_by_other(root: Path) -> None:
     root.rename(root.parent / "elsewhere")
-    plant(root, {"C": {}})
+    grow(root, {"C": {}})
 
 
 def emptied(root: Path) -> None:
@@ -100,8 +101,8 @@ def test_a_source_that_is_lost_is_found_again_as_it_was(source: Source, root: Pa
 
 
 def test_a_root_given_as_a_link_is_resolved_once(tmp_path: Path) -> None:
-    plant(tmp_path / "one", {"A": {}})
-    plant(tmp_path / "two", {"B": {}})
+    grow(tmp_path / "one", {"A": {}})
+    grow(tmp_path / "two", {"B": {}})
     (tmp_path / "music").symlink_to("one")
     source = sources(tmp_path / "music")[0]
     (tmp_path / "music").unlink()
@@ -112,8 +113,8 @@ def test_a_root_given_as_a_link_is_resolved_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("above", [False, True])
 def test_a_link_in_the_place_of_the_root_or_on_the_way_to_it_is_never_followed(tmp_path: Path, above: bool) -> None:
-    plant(tmp_path / "disk", {"root": {"A": {}}})
-    plant(tmp_path / "other", {"root": {"B": {}}})
+    grow(tmp_path / "disk", {"root": {"A": {}}})
+    grow(tmp_path / "other", {"root": {"B": {}}})
     source = sources(tmp_path / "disk" / "root")[0]
     tree = source.scan(None)
     swapped = Path("disk") if above else Path("disk/root")
@@ -140,7 +141,7 @@ def test_on_another_filesystem_the_source_has_something_of_what_was_known(
     tree = source.scan(None)
     monkeypatch.setattr(source, "_identity", (source._identity[0] + 1, 7))
     shutil.rmtree(root)
-    plant(root, {name: {} for name in names})
+    grow(root, {name: {} for name in names})
     if lost:
         with pytest.raises(SourceLost, match="another filesystem"):
             source.scan(tree)

@@ -17,17 +17,18 @@ from mmirrorfs.tree import Rank
 from mmirrorfs.view.directories import PIECE, Directories
 from mmirrorfs.view.nodes import Node
 from mmirrorfs.view.view import View
-from tests.support.build import KEEP, Clock, Link, asked, find, heard, listed, move, plant, rescan, sources, view_of
+from tests.support.build import KEEP, Clock, asked, find, heard, listed, move, rescan, sources, view_of
+from tests.support.trees import Link, grow
 
 
 @pytest.fixture
 def high(tmp_path: Path) -> Path:
-    return plant(tmp_path / "high", {"A": {"Gold": {"01": "flac", "l": Link("01"), "CD2": {}}}, "note": "high"})
+    return grow(tmp_path / "high", {"A": {"Gold": {"01": "flac", "l": Link("01"), "CD2": {}}}, "note": "high"})
 
 
 @pytest.fixture
 def low(tmp_path: Path) -> Path:
-    return plant(tmp_path / "low", {"A": {"Gold": {"x": ""}, "More": {}}, "B": {}})
+    return grow(tmp_path / "low", {"A": {"Gold": {"x": ""}, "More": {}}, "B": {}})
 
 
 @pytest.fixture
@@ -182,7 +183,7 @@ async def test_inside_a_folder_a_listing_is_used_while_it_is_fresh(high: Path, l
 
 async def test_a_new_index_makes_a_new_listing_at_once(view: View, directories: Directories, high: Path) -> None:
     assert await names(directories, view, "A") == ["Gold", "More"]
-    plant(high / "A" / "New", {})
+    grow(high / "A" / "New", {})
     move(high / "A")
     rescan(view)
     assert await names(directories, view, "A") == ["Gold", "More", "New"]
@@ -222,7 +223,7 @@ async def test_an_excluded_name_is_not_in_a_folder_either(high: Path, local: boo
 
 async def test_a_large_directory_is_listed_whole_and_lets_others_run(tmp_path: Path) -> None:
     many = PIECE * 5 + 3
-    root = plant(
+    root = grow(
         tmp_path / "root", {"folder": {f"{n:05}": "" for n in range(many)}, **{f"f{n:05}": {} for n in range(many)}}
     )
     for local in (True, False):
@@ -247,7 +248,7 @@ async def test_a_large_directory_is_listed_whole_and_lets_others_run(tmp_path: P
 async def test_a_large_listing_that_fails_half_way_leaves_no_descriptor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    root = plant(tmp_path / "root", {"folder": {f"{n:05}": "" for n in range(PIECE + 10)}})
+    root = grow(tmp_path / "root", {"folder": {f"{n:05}": "" for n in range(PIECE + 10)}})
     view = view_of(sources(root, local=False))
     node = await find(view, "folder")
     before = os.listdir("/proc/self/fd")

@@ -14,17 +14,18 @@ from mmirrorfs.view.extras import BLOCK, Extras
 from mmirrorfs.view.labels import Labels
 from mmirrorfs.view.view import View
 from tests.support.acls import access_list, give
-from tests.support.build import Link, find, plant, sources, view_of
+from tests.support.build import find, sources, view_of
+from tests.support.trees import Link, grow
 
 
 @pytest.fixture
 def high(tmp_path: Path) -> Path:
-    return plant(tmp_path / "high", {"A": {"Gold": {"01": "flac", "l": Link("01")}}, "note": ""})
+    return grow(tmp_path / "high", {"A": {"Gold": {"01": "flac", "l": Link("01")}}, "note": ""})
 
 
 @pytest.fixture
 def low(tmp_path: Path) -> Path:
-    return plant(tmp_path / "low", {"A": {"Gold": {}, "More": {}}, "B": {}})
+    return grow(tmp_path / "low", {"A": {"Gold": {}, "More": {}}, "B": {}})
 
 
 @pytest.fixture(params=[True, False], ids=["local", "remote"])

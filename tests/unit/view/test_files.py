@@ -16,14 +16,15 @@ from mmirrorfs.source.reader import attributes
 from mmirrorfs.source.source import Source
 from mmirrorfs.view.files import LARGEST, Files
 from mmirrorfs.view.nodes import FileNode
-from tests.support.build import plant, sources
+from tests.support.build import sources
+from tests.support.trees import grow
 
 CONTENTS = bytes(n * 7 % 251 for n in range(300_000))
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    return plant(tmp_path / "root", {"file": CONTENTS, "other": b"other" * 1000, "empty": b""})
+    return grow(tmp_path / "root", {"file": CONTENTS, "other": b"other" * 1000, "empty": b""})
 
 
 @pytest.fixture(params=[True, False], ids=["local", "remote"])

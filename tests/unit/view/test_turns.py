@@ -15,7 +15,8 @@ from mmirrorfs.view.directories import PIECE, Directories
 from mmirrorfs.view.inodes import Inodes
 from mmirrorfs.view.nodes import MergedNode, Node
 from mmirrorfs.view.view import View
-from tests.support.build import KEEP, Clock, find, plant, sources, view_of
+from tests.support.build import KEEP, Clock, find, sources, view_of
+from tests.support.trees import grow
 
 MANY = 3000
 REPLY = 100
@@ -78,8 +79,8 @@ async def test_a_large_directory_is_worked_off_in_pieces(
     tmp_path: Path, depth: int, work: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = [f"{number * 1009 % MANY:04}" for number in range(MANY)]
-    high = plant(tmp_path / "high", {"in": dict.fromkeys(names if depth == 1 else names[::2], "")})
-    low = plant(tmp_path / "low", {"in": dict.fromkeys(names[1::2], "")})
+    high = grow(tmp_path / "high", {"in": dict.fromkeys(names if depth == 1 else names[::2], "")})
+    low = grow(tmp_path / "low", {"in": dict.fromkeys(names[1::2], "")})
     clock = Clock(monkeypatch)
     view = view_of(sources(high, low, depth=depth), clock=clock)
     clock.now += KEEP

@@ -14,7 +14,8 @@ from mmirrorfs.source.freshness import Freshness
 from mmirrorfs.source.source import Source
 from mmirrorfs.view.nodes import FileNode
 from mmirrorfs.view.view import View
-from tests.support.build import KEEP, Clock, Fifo, Link, find, heard, move, plant, rescan, seen, sources, view_of
+from tests.support.build import KEEP, Clock, find, heard, move, rescan, seen, sources, view_of
+from tests.support.trees import Fifo, Link, grow
 
 LATER = 3 * 10**18
 """When refreshes are said to happen: after everything else."""
@@ -22,12 +23,12 @@ LATER = 3 * 10**18
 
 @pytest.fixture
 def high(tmp_path: Path) -> Path:
-    return plant(tmp_path / "high", {"A": {"Gold": {"01.flac": "flac", "cover": Link("01.flac")}}, "note": "high"})
+    return grow(tmp_path / "high", {"A": {"Gold": {"01.flac": "flac", "cover": Link("01.flac")}}, "note": "high"})
 
 
 @pytest.fixture
 def low(tmp_path: Path) -> Path:
-    return plant(
+    return grow(
         tmp_path / "low",
         {"A": {"Gold": {"01.mp3": "mp3"}, "More": {"02.mp3": "mp3", "CD2": {"x": Fifo()}}}, "B": {}, "note": "low"},
     )

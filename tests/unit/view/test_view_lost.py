@@ -20,12 +20,13 @@ from mmirrorfs.source.source import Source
 from mmirrorfs.view.directories import Directories
 from mmirrorfs.view.nodes import Node
 from mmirrorfs.view.view import View
-from tests.support.build import KEEP, Clock, find, heard, listed, move, plant, seen, sources, view_of
+from tests.support.build import KEEP, Clock, find, heard, listed, move, seen, sources, view_of
+from tests.support.trees import grow
 
 
 @pytest.fixture
 def high(tmp_path: Path) -> Path:
-    return plant(
+    return grow(
         tmp_path / "high",
         {"A": {"Gold": {"01": "flac", "CD2": {"02": "x"}}, "New": {"03": "?"}}, "H": {"Only": {}}, "note": "high"},
     )
@@ -33,7 +34,7 @@ def high(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def low(tmp_path: Path) -> Path:
-    return plant(tmp_path / "low", {"A": {"Gold": {"01": "mp3"}, "More": {"04": "mp3"}}, "B": {}})
+    return grow(tmp_path / "low", {"A": {"Gold": {"01": "mp3"}, "More": {"04": "mp3"}}, "B": {}})
 
 
 @pytest.fixture
