@@ -2,7 +2,6 @@
 
 import errno
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -94,26 +93,22 @@ def test_after_the_crawl_nobody_is_asked_for_a_list(place: Path) -> None:
         assert {path: found[path] for path in expected} == expected
 
 
-@pytest.fixture(params=["crawled", "not crawled"])
-def view(place: Path, request: pytest.FixtureRequest) -> Iterator[View]:
+@pytest.mark.parametrize("crawl", ["local", "off"])
+def test_a_list_that_is_set_changed_and_removed_shows_within_the_promise(place: Path, crawl: str) -> None:
     high, low, where = trees(place, HIGH, LOW)
-    options = [REFRESH, *([] if request.param == "crawled" else ["--crawl=off"])]
-    with mounted(where, high, low, depth=2, options=options) as view:
-        if request.param == "crawled":
-            all_known(view)
-        yield view
-
-
-@pytest.mark.parametrize("name", [".", "A", "A/one", "A/one/00", "A/one/sub/deep", "A/one/sub/deep/file", "loose"])
-def test_a_list_that_is_set_changed_and_removed_shows_within_the_promise(place: Path, view: View, name: str) -> None:
-    shown, own = view.mountpoint / name, place / "high" / name
     none: Lists = {ACCESS: errno.ENODATA, DEFAULT: errno.ENODATA}
-    assert lists_of(shown) == none
-    for rights in (4, 6):
-        give(own, rights)
-        shows(lambda: lists_of(shown) == {**none, ACCESS: access_list(rights)}, f"the list with {rights}")  # noqa: B023
-    os.removexattr(own, ACCESS)
-    shows(lambda: lists_of(shown) == none, "that there is none any more")
+    with mounted(where, high, low, depth=2, options=[REFRESH, f"--crawl={crawl}"]) as view:
+        if crawl != "off":
+            all_known(view)
+        for name in (".", "A", "A/one", "A/one/00", "A/one/sub/deep", "A/one/sub/deep/file", "loose"):
+            shown, own = where / name, high / name
+            assert lists_of(shown) == none
+            for rights in (4, 6):
+                give(own, rights)
+                wanted = {**none, ACCESS: access_list(rights)}
+                shows(lambda: lists_of(shown) == wanted, f"the list of {name} with {rights}")  # noqa: B023
+            os.removexattr(own, ACCESS)
+            shows(lambda: lists_of(shown) == none, f"that {name} has none any more")  # noqa: B023
 
 
 def test_a_list_in_a_folder_that_came_after_the_crawl_is_known_once_it_was_listed(place: Path) -> None:
