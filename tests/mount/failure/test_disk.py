@@ -19,7 +19,7 @@ from tests.support.trees import Tree, grow
 from tests.support.users import needs_root
 from tests.support.waiting import Asked, worst
 
-pytestmark = [pytest.mark.mount(seconds=30), needs_root]
+pytestmark = [pytest.mark.alone, pytest.mark.mount(seconds=30), needs_root]
 
 AT_ONCE = 0.05
 """Seconds at the worst for whoever reads another source."""

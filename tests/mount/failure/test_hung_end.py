@@ -77,6 +77,7 @@ def test_no_thread_keeps_the_process_that_waits_for_what_the_source_never_took(p
         check_ended(view)
 
 
+@pytest.mark.alone
 def test_a_healthy_view_ends_at_once_when_nobody_waits(place: Path) -> None:
     with hanging_view(place) as (_, view):
         check_the_rest(view)

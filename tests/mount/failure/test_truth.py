@@ -95,6 +95,7 @@ def of_net(place: Path, depth: int = 2, refresh: str = REFRESH) -> Iterator[tupl
         yield net, under, view
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("pause", [0.3, 1.0])
 def test_a_local_disk_that_takes_a_second_has_its_own_attributes_at_once(place: Path, pause: float) -> None:
     with of_disk(place) as (blocks, view):
@@ -107,6 +108,7 @@ def test_a_local_disk_that_takes_a_second_has_its_own_attributes_at_once(place: 
         blocks.slow(0)
 
 
+@pytest.mark.alone
 def test_a_local_disk_that_never_answers_again_has_its_own_attributes_at_once(place: Path) -> None:
     with of_disk(place) as (blocks, view):
         expected = all_figures(place / "disk")
@@ -141,6 +143,7 @@ def test_folders_of_depth_one_on_a_slow_disk_have_their_own_modes(place: Path, d
         blocks.slow(0)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("pause", [0.5, 1.0])
 def test_a_slow_source_keeps_nobody_in_a_merged_directory_waiting(place: Path, pause: float) -> None:
     with of_net(place) as (net, under, view):
@@ -163,6 +166,7 @@ def test_a_change_in_a_slow_source_shows_soon(place: Path) -> None:
         net.slow(0)
 
 
+@pytest.mark.alone
 def test_what_a_source_gave_after_the_scan_is_shown_when_it_hangs(place: Path) -> None:
     with of_net(place) as (net, under, view):
         all_figures(view.mountpoint)
