@@ -19,7 +19,6 @@ from tests.support.users import needs_root
 
 pytestmark = [
     pytest.mark.mount(seconds=120),
-    pytest.mark.xdist_group("gluster"),
     needs_root,
     pytest.mark.skipif(
         not all(map(shutil.which, PROGRAMS)),

@@ -23,8 +23,6 @@ from tests.support.trees import folders, grow
 SECONDS = 30.0
 """How long the browser may take to start, and a test to end."""
 
-pytestmark = pytest.mark.xdist_group("browser")
-
 SCRIPTS = [
     "<script>window.ran = 1</script>",
     "</script><script>window.ran = 2</script>",

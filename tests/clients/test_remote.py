@@ -16,7 +16,6 @@ from tests.support.users import needs_root, output_of
 
 pytestmark = [
     pytest.mark.mount(seconds=120),
-    pytest.mark.xdist_group("remote"),
     needs_root,
     pytest.mark.skipif(
         not all(map(shutil.which, PROGRAMS)),

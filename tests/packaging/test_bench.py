@@ -17,7 +17,7 @@ from tests.support.kernel import detach, mounted_under, view_at
 from tests.support.polling import poll
 from tests.support.users import needs_root, output_of
 
-pytestmark = [pytest.mark.mount(seconds=180), pytest.mark.slow, pytest.mark.xdist_group("bench")]
+pytestmark = [pytest.mark.mount(seconds=180), pytest.mark.slow]
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 SMALL = ("--artists=3", "--albums=2", "--files=2", "--large-mib=1", "--rounds=1", "--idle=1", "--wake-ups=as-found")

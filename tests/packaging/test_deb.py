@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 BUILD = 600.0
 """Seconds that a build may take: the first one compiles pyfuse3."""
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("deb"), needs_root]
+pytestmark = [pytest.mark.slow, needs_root]
 
 
 @pytest.fixture(scope="module")
