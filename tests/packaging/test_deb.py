@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 BUILD = 600.0
 """Seconds that a build may take: the first one compiles pyfuse3."""
 
-pytestmark = [pytest.mark.slow, needs_root]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2 * BUILD), needs_root]
 
 
 @pytest.fixture(scope="module")

@@ -135,6 +135,7 @@ def test_line_of_the_example_fstab_mounts(place: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(360)
 def test_one_command_builds_what_is_published(tmp_path: Path) -> None:
     built = run(str(ROOT / "scripts" / "package"), tmp_path, seconds=300)
     assert built.returncode == 0, built.stderr.decode()
