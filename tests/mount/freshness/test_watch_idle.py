@@ -23,7 +23,7 @@ from tests.support.trees import Tree, grow
 from tests.support.users import needs_root
 from tests.support.watched import HOURLY
 
-pytestmark = [pytest.mark.alone, pytest.mark.mount(seconds=120), needs_root]
+pytestmark = [pytest.mark.mount(seconds=120), needs_root]
 
 ALBUMS: Tree = {b"%02d" % album: {b"1": b"track", b"sub": {b"2": b"track"}} for album in range(10)}
 IDLE = 8.0
@@ -70,6 +70,7 @@ def test_nobody_is_asked_for_what_is_known_though_the_timer_runs(
     assert "".join(f"\\x{byte:02x}" for byte in os.fsencode(sources[0])) in seen, "the roots are asked after"
 
 
+@pytest.mark.alone
 def test_it_hardly_wakes(place: Path, sources: list[Path]) -> None:
     """Others mount and unmount meanwhile, which wakes all who watch the mount table: the quietest time counts."""
     with mounted(place / "view", *sources, depth=2, options=["--refresh=2"]) as view:
@@ -85,6 +86,7 @@ def test_it_hardly_wakes(place: Path, sources: list[Path]) -> None:
         assert holds(rests, 5 * IDLE), found
 
 
+@pytest.mark.alone
 def test_ten_thousand_files_cost_a_few_looks_and_hold_nobody_up(place: Path, sources: list[Path]) -> None:
     """Whoever lists a directory closes it, which the test is told of by the kernel."""
     album, slowest = sources[0] / "A/00", 0.0

@@ -32,7 +32,7 @@ OPTIONS = ("--refresh=0.1", "--remember=1000", "--crawl=off", "-oallow_other")
 """Little is remembered on purpose, so that a memory that grows is none that was asked for."""
 LIMIT = 60.0 + 30 * TIMES
 
-pytestmark = [pytest.mark.alone, pytest.mark.mount(seconds=LIMIT), needs_root]
+pytestmark = [pytest.mark.mount(seconds=LIMIT), needs_root]
 
 FILES: Tree = {b"%d" % number: b"%d" % number for number in range(30)}
 ODD: Tree = {b"loop": Link(b"loop"), b"dangling": Link(b"nowhere"), b"secret": b"x", b"denied": b"x", b"closed": {}}
