@@ -60,11 +60,11 @@ def test_after_the_crawl_a_whole_walk_asks_no_source(view: View) -> None:
 
 
 @pytest.mark.alone
-@pytest.mark.parametrize("name", ["A/two/none", "B/four/none", "A/one/sub/deep/none", "A/one/sub/none/none"])
-def test_after_the_crawl_a_name_that_is_not_there_asks_no_source(view: View, name: str) -> None:
+def test_after_the_crawl_a_name_that_is_not_there_asks_no_source(view: View) -> None:
     with traced(view.pid, view.mountpoint, view.mountpoint.parent / "sources") as trace:
         trace.costs(lambda: os.stat(view.mountpoint))
-        assert trace.costs(lambda: os.path.exists(view.mountpoint / name)).calls == {}
+        for name in ("A/two/none", "B/four/none", "A/one/sub/deep/none", "A/one/sub/none/none"):
+            assert trace.costs(lambda: os.path.exists(view.mountpoint / name)).calls == {}, name  # noqa: B023
 
 
 @pytest.mark.alone
