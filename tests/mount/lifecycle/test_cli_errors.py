@@ -15,7 +15,7 @@ from tests.support.trees import folders, grow
 from tests.support.users import AS_NOBODY, NOBODY, WITHOUT_OVERRIDE, Word, need, needs_root, run
 
 USAGE, FAILED = 1, 32
-QUICK = 5.0
+QUICK = 10.0
 """Seconds; far more than it takes, far less than a person would wait."""
 
 # What is wrong: the words of the command, below the place where the trees are; the exit code; what the line names.
