@@ -404,7 +404,7 @@ class Shape:
 
 @pytest.mark.parametrize("options", [(), ("--followsymlinks",), ("--match=casefold",)], ids=["plain", "links", "match"])
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.mount(seconds=120)
+@pytest.mark.mount(seconds=180)
 def test_what_is_said_to_be_shown_is_there_and_nothing_else_is(
     place: Path, seed: int, options: tuple[str, ...]
 ) -> None:
