@@ -404,7 +404,7 @@ class Shape:
 
 @pytest.mark.parametrize("options", [(), ("--followsymlinks",), ("--match=casefold",)], ids=["plain", "links", "match"])
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.mount(seconds=180)
+@pytest.mark.mount(seconds=120)
 def test_what_is_said_to_be_shown_is_there_and_nothing_else_is(
     place: Path, seed: int, options: tuple[str, ...]
 ) -> None:
@@ -419,7 +419,12 @@ def test_what_is_said_to_be_shown_is_there_and_nothing_else_is(
         assert mount is not None
 
         def asked(path: str) -> Any:  # noqa: ANN401  # JSON
-            return ask(mount.device, os.geteuid(), {"ask": "explain", **about(os.fsencode(path))}, 20)
+            """A source has a second to answer in: on a machine that is busy it is asked again."""
+            for _ in range(5):
+                answer: Any = ask(mount.device, os.geteuid(), {"ask": "explain", **about(os.fsencode(path))}, 20)
+                if answer["state"] != "unknown":
+                    break
+            return answer
 
         for path in sorted({*inner, "a/none", "none", "a/b/none/none"}, key=os.fsencode):
             answer, there = asked(f"{view.mountpoint}/{path}"), os.path.lexists(f"{view.mountpoint}/{path}")
