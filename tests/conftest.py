@@ -1,7 +1,8 @@
 """What holds for every test that mounts: where it happens, how long it may take, and that nothing is left of it.
 
 A test marked ``mount`` is skipped where FUSE cannot be used. It works in ``place``, and has LIMIT seconds, or
-``mount(seconds=N)``, even if it hangs in the kernel. Hypothesis finds the same examples every time where CI is set.
+``mount(seconds=N)``, even if it hangs in the kernel; what prepares it, and any other test, has ``timeout`` in
+pyproject.toml. Hypothesis finds the same examples every time where CI is set.
 """
 
 import os
@@ -55,6 +56,19 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip(reason)
 
 
+def _seconds(marker: pytest.Mark) -> float:
+    """How long a test with that mark may take."""
+    return float(marker.kwargs.get("seconds", LIMIT))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave a test that mounts its time besides what it takes to prepare it."""
+    for item in items:
+        marker = item.get_closest_marker("mount")
+        if marker is not None and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(_seconds(marker) + float(config.getini("timeout"))))
+
+
 @pytest.fixture
 def place() -> Iterator[Path]:
     """An empty directory that everybody may enter. Nothing may be mounted or running in it in the end."""
@@ -80,5 +94,5 @@ def _limited(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
         return
     where = os.fsencode(request.getfixturevalue("place"))
-    with limit(marker.kwargs.get("seconds", LIMIT), where):
+    with limit(_seconds(marker), where):
         yield

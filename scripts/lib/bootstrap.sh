@@ -7,7 +7,7 @@
 ROOT=$(dirname -- "$(dirname -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")")")
 VENV=$ROOT/.venv
 
-# PROGRAM:PACKAGE. What tests ask for is here, but for what is essential on each Debian (tests/test_suite.py).
+# PROGRAM:PACKAGE. What tests ask for is here, but for what is essential on each Debian (tests/packaging/test_suite.py).
 DEMO_PROGRAMS=(ffmpeg:ffmpeg ffprobe:ffmpeg)
 TEST_PROGRAMS=(
     rsync:rsync setfacl:acl getfacl:acl getfattr:attr strace:strace flac:flac metaflac:flac

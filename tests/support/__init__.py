@@ -1,1 +1,1 @@
-"""What the ring of real mounts stands on. Nothing here imports mmirrorfs: the program is met from the outside."""
+"""What the tests stand on. What tests of mounts use does not import mmirrorfs: the program is met from the outside."""

@@ -6,6 +6,7 @@ it is known to answer; the rest is read from /proc and /sys, which nothing can h
 
 import json
 import os
+import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,3 +119,20 @@ def at_rest(view: View) -> Held:
 
     poll(is_steady, f"a steady {view.mountpoint}", IDLE)
     return seen[-1]
+
+
+QUIET = ["--refresh=6000", "--watch=off", "--crawl=off"]
+"""Nobody looks but who asks."""
+
+
+def refresh(view: View) -> None:
+    """Have the sources looked at, and wait until that is over."""
+    before = looks(view)
+    view.send(signal.SIGHUP)
+    poll(lambda: all(now > then for now, then in zip(looks(view), before, strict=True)), "a look at each source")
+
+
+def looks(view: View) -> list[float]:
+    """When each source was last looked at."""
+    status = json.loads(os.getxattr(view.mountpoint, "user.mmirrorfs.status"))
+    return [source["looked"] for source in status["sources"]]

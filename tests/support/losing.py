@@ -89,3 +89,6 @@ def renamed(where: Path) -> Iterator[Losable]:
         yield Renamed(where, b"/proc/%d/fd/%d" % (os.getpid(), fd))
     finally:
         os.close(fd)
+
+
+LOST, BACK = r"source high \(.*\) is lost", r"source high \(.*\) is back"

@@ -7,6 +7,7 @@ must come. The log is read as the journal would read it: each line begins with i
 """
 
 import contextlib
+import errno
 import os
 import re
 import signal
@@ -17,11 +18,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+import pytest
+
 from tests.support.kernel import abort_under, alive, processes_of, view_at
 from tests.support.polling import holds, poll
 
-START = 15.0
-"""Seconds that a view has to come up, or to go away."""
+START = 30.0
+"""Seconds that a view has to come up, or to go away, on a machine that is busy with other things."""
 
 COMMAND = (sys.executable, "-m", "mmirrorfs")
 
@@ -156,3 +159,12 @@ def _take_down(view: View) -> None:
         view.process.wait(START)
     elif view.pid and alive(view.pid):
         os.kill(view.pid, signal.SIGKILL)
+
+
+def kill(pid: int, mountpoint: Path) -> None:
+    """Kill what serves a view: the mount stays behind, dead."""
+    os.kill(pid, signal.SIGKILL)
+    poll(lambda: pid not in processes_of(os.fsencode(mountpoint.parent)), "the end of the process")
+    with pytest.raises(OSError) as caught:  # noqa: PT011  # it has no name of its own
+        os.statvfs(mountpoint)
+    assert caught.value.errno in (errno.ENOTCONN, errno.ECONNABORTED)

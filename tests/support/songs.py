@@ -3,9 +3,11 @@
 Every file has a sound and tags of its own, so that nobody can take one for another.
 """
 
+import functools
 import itertools
 import json
 import os
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,11 +39,19 @@ def songs(*paths: Path, seconds: float = 1) -> None:
 
 def library(place: Path, seconds: float = 1) -> tuple[Path, Path]:
     """The high source and the low one: an album that both have, and one or two of each source's own."""
-    high, low = place / "high", place / "low"
+    output_of("cp", "-r", f"{_library(seconds).name}/.", place)
+    return place / "high", place / "low"
+
+
+@functools.cache
+def _library(seconds: float) -> "tempfile.TemporaryDirectory[str]":
+    """The same, made once for many tests."""
+    made = tempfile.TemporaryDirectory(prefix="mmirrorfs-test-songs-")
+    high, low = Path(made.name, "high"), Path(made.name, "low")
     flac = [high / f"Ann/{name}.flac" for name in ("Both/1", "Both/2", "High/1")]
     mp3 = [low / f"{name}.mp3" for name in ("Ann/Both/1", "Ann/Both/2", "Ann/Low/1", "Bob/Solo/1")]
     songs(*flac, *mp3, seconds=seconds)
-    return high, low
+    return made
 
 
 def winners(*order: Path) -> dict[str, Path]:

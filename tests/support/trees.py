@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Union
 
-Tree = Mapping[bytes, Union["Tree", bytes, "Link"]]
-"""A directory: its names, and what is under them: a tree, the bytes of a file, or a link."""
+Tree = Mapping[bytes, Union["Tree", bytes, "Link", "Fifo"]]
+"""A directory: its names, and what is under them: a tree, the bytes of a file, a link, or a FIFO."""
+TextTree = Mapping[str, Union["TextTree", str, bytes, "Link", "Fifo"]]
+"""The same with names, and perhaps contents, as text."""
 
 Stamp = tuple[int, int, int, int, int, int, int]
 
@@ -16,20 +18,26 @@ Stamp = tuple[int, int, int, int, int, int, int]
 class Link:
     """A symbolic link and where it points."""
 
-    target: bytes
+    target: bytes | str
 
 
-def grow(where: Path | bytes, tree: Tree) -> Path:
+class Fifo:
+    """A FIFO."""
+
+
+def grow(where: Path | bytes, tree: Tree | TextTree) -> Path:
     """Make the directory ``where`` with everything in it; returns its path."""
     top = os.fsencode(where)
     os.makedirs(top, exist_ok=True)
     for name, what in tree.items():
-        path = top + b"/" + name
-        if isinstance(what, bytes):
+        path = top + b"/" + os.fsencode(name)
+        if isinstance(what, bytes | str):
             with open(path, "xb") as file:
-                file.write(what)
+                file.write(os.fsencode(what))
         elif isinstance(what, Link):
             os.symlink(what.target, path)
+        elif isinstance(what, Fifo):
+            os.mkfifo(path)
         else:
             grow(path, what)
     return Path(os.fsdecode(top))

@@ -1,0 +1,196 @@
+"""What is open goes on with what it opened; what is opened anew is new; and no old byte outlives the promise.
+
+A file is big enough here that the kernel keeps its pages, and another process holds it open, or mapped, meanwhile.
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.support.fresh import PROMISE, REFRESH, observer, shows, stays, trees
+from tests.support.mounts import mounted
+from tests.support.trees import Tree, folders, grow
+
+OLD, NEW = b"old bytes " * 30_000, b"new bytes " * 30_000
+LOOSE: Tree = {b"top": OLD, b"Ann": {b"beside": OLD, b"Both": {b"1": OLD, b"sub": {b"2": OLD}}}}
+PLACES = ("top", "Ann/beside", "Ann/Both/1", "Ann/Both/sub/2")
+"""A loose file at each level down to the depth, a file in a folder, and one further down."""
+QUIET = "--refresh=3600"
+"""A promise that nothing in a test lives to see fulfilled: what shows then, showed at once."""
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Replace a file by rename."""
+    other = path.with_name("being written")
+    other.write_bytes(data)
+    other.rename(path)
+
+
+def edit(path: Path, data: bytes, mtime: bool) -> None:
+    """Overwrite a file with as many bytes; unless ``mtime`` moves, only its ctime tells."""
+    before = path.stat()
+    with open(path, "r+b") as file:
+        file.write(data)
+    if not mtime:
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def test_a_replaced_file_is_read_on_by_those_who_opened_it_and_opened_anew_by_others(place: Path) -> None:
+    high, low, view = trees(place, LOOSE, {})
+    with mounted(view, high, low, depth=2, options=[REFRESH]) as mount, observer() as eyes:
+        mount.expect("low .* is empty")
+        first, second = dict[str, int](), dict[str, int]()
+        for name in PLACES:
+            first[name] = eyes.open(view / name)
+            assert eyes.pread(first[name]) == OLD
+            replace(high / name, NEW)
+            shows(lambda name=name: eyes.holds(view / name, NEW), f"new bytes for whoever opens {name}")  # type: ignore[misc]
+            second[name] = eyes.open(view / name)
+            replace(high / name, OLD[::-1] + b"!")
+            shows(lambda name=name: eyes.read(view / name) == OLD[::-1] + b"!", f"the newest bytes of {name}")  # type: ignore[misc]
+            assert [eyes.pread(fd[name], offset=4096) for fd in (first, second)] == [OLD[4096:], NEW[4096:]]
+            assert eyes.fstat(first[name]).st_size == len(OLD)
+            shows(lambda name=name: eyes.stat(view / name).st_size == len(OLD) + 1, f"the size of {name} now")  # type: ignore[misc]
+        own = [(eyes.pread, fds[name], data) for name in PLACES for fds, data in ((first, OLD), (second, NEW))]
+        stays(lambda: all(pread(fd) == data for pread, fd, data in own), "what was opened, each its own")
+
+
+def test_a_replaced_file_can_be_opened_at_once_while_another_holds_the_old_one(place: Path) -> None:
+    high, low, view = trees(place, LOOSE, {})
+    with mounted(view, high, low, depth=2, options=[QUIET]) as mount, observer() as eyes:
+        mount.expect("low .* is empty")
+        for path in (view / name for name in PLACES):
+            eyes.names(path.parent)
+            first = eyes.open(path)
+            assert eyes.pread(first) == OLD
+            replace(high / path.relative_to(view), NEW + b"and more")
+            assert eyes.read(path) in (OLD, NEW + b"and more")
+            assert eyes.pread(first) == OLD
+
+
+def test_a_file_whose_type_changed_can_be_opened_at_once(place: Path) -> None:
+    high, low, view = trees(place, LOOSE, {})
+    with mounted(view, high, low, depth=2, options=[REFRESH]) as mount, observer() as eyes:
+        mount.expect("low .* is empty")
+        for name in PLACES:
+            eyes.names((view / name).parent)
+            assert eyes.read(view / name) == OLD
+            (high / name).unlink()
+            (high / name).mkdir()
+            with pytest.raises((IsADirectoryError, FileNotFoundError)):
+                eyes.read(view / name)
+
+
+def test_an_open_file_outlives_its_folder(place: Path) -> None:
+    high, low, view = trees(place, {b"A": {b"1": OLD}}, folders("l", "A", "B"))
+    with mounted(view, high, low, options=[REFRESH]), observer() as eyes:
+        file, mapping = eyes.open(view / "A/1"), eyes.map(view / "A/1")
+        assert eyes.pread(file, 4096) == OLD[:4096]
+        (high / "A").rename(place / "away")
+        shows(lambda: eyes.exists(view / "A/track"), "the folder of the other source")
+        assert eyes.pread(file) == OLD
+        assert eyes.mapped(mapping) == OLD
+        assert eyes.fstat(file).st_size == len(OLD)
+
+
+def test_an_open_file_outlives_a_better_source_taking_its_folder_over(place: Path) -> None:
+    high, low, view = trees(place, folders("h", "B"), {b"A": {b"1": OLD}})
+    with mounted(view, high, low, options=[REFRESH]), observer() as eyes:
+        file = eyes.open(view / "A/1")
+        grow(high / "A", {b"1": NEW})
+        shows(lambda: eyes.read(view / "A/1") == NEW, "the folder of the better source")
+        assert eyes.pread(file) == OLD
+
+
+@pytest.mark.parametrize("mtime", [True, False], ids=["with its mtime moving", "with its mtime put back"])
+def test_an_edit_in_place_shows_in_what_is_open_and_mapped(place: Path, mtime: bool) -> None:
+    high, low, view = trees(place, LOOSE, {})
+    with mounted(view, high, low, depth=2, options=[REFRESH]) as mount, observer() as eyes:
+        mount.expect("low .* is empty")
+        held = {name: (eyes.open(view / name), eyes.map(view / name)) for name in PLACES}
+        for name, (file, mapping) in held.items():
+            assert eyes.pread(file) == eyes.mapped(mapping) == OLD
+            edit(high / name, NEW, mtime)
+        for name, (file, mapping) in held.items():
+            shows(lambda file=file: eyes.pread(file) == NEW, f"the new bytes of {name} through a descriptor")  # type: ignore[misc]
+            shows(lambda key=mapping: eyes.mapped(key) == NEW, f"the new bytes of {name} through a mapping")  # type: ignore[misc]
+        seen = [(file, mapping, view / name) for name, (file, mapping) in held.items()]
+        stays(
+            lambda: all(eyes.pread(f) == eyes.mapped(m) == eyes.read(path) == NEW for f, m, path in seen),
+            "the new bytes",
+        )
+
+
+@pytest.mark.parametrize("options", [REFRESH, "--refresh=0"])
+@pytest.mark.parametrize("mtime", [True, False], ids=["with its mtime moving", "with its mtime put back"])
+def test_a_mapping_follows_an_edit_that_the_daemon_saw_before_the_kernel(
+    place: Path, mtime: bool, options: str
+) -> None:
+    high, low, view = trees(place, LOOSE, {})
+    with mounted(view, high, low, depth=2, options=[options]) as mount, observer() as eyes:
+        mount.expect("low .* is empty")
+        path = view / "Ann/Both/1"
+        mapping = eyes.map(path)
+        assert eyes.mapped(mapping) == OLD
+        edit(high / "Ann/Both/1", NEW, mtime)
+        eyes.opendir(path.parent)  # never read: the daemon has looked at the file, and told nobody
+        shows(lambda: eyes.mapped(mapping) == NEW, "the new bytes through a mapping")
+
+
+def test_an_open_file_grows_and_shrinks(place: Path) -> None:
+    high, low, view = trees(place, LOOSE, folders("l", "B"))
+    source, path = high / "Ann/Both/1", view / "Ann/Both/1"
+    with mounted(view, high, low, depth=2, options=[REFRESH]), observer() as eyes:
+        file = eyes.open(path)
+        assert eyes.pread(file) == OLD
+        with open(source, "ab") as more:
+            more.write(NEW)
+        shows(lambda: eyes.pread(file) == OLD + NEW, "what was appended")
+        os.truncate(source, 5000)
+        shows(lambda: eyes.pread(file) == OLD[:5000], "what is left")
+        with open(source, "ab") as more:
+            more.write(b"end")
+        shows(lambda: eyes.pread(file) == OLD[:5000] + b"end", "the new end, and no zeros or old bytes before it")
+        assert eyes.fstat(file).st_size == eyes.stat(path).st_size == 5003
+
+
+def test_an_open_directory_goes_on_with_what_it_opened(place: Path) -> None:
+    many: Tree = {b"A": {b"%04d" % number: b"x" for number in range(1000)}}
+    high, low, view = trees(place, many, folders("l", "B"))
+    with mounted(view, high, low, options=[REFRESH]), observer() as eyes:
+        began, top = eyes.opendir(view / "A"), eyes.opendir(view)
+        for number in range(0, 1000, 2):
+            (high / f"A/{number:04}").unlink()
+        grow(high / "C", {b"new": b"x"})
+        shows(lambda: len(eyes.names(view / "A")) == 500, "what is left, to whoever opens now")
+        shows(lambda: eyes.names(view) == ["A", "B", "C"], "the new folder, to whoever opens now")
+        assert eyes.readdir(began) == [f"{number:04}" for number in range(1000)]
+        assert eyes.readdir(top) == ["A", "B"]
+
+
+def test_a_directory_that_is_read_late_brings_nothing_old_back_to_others(place: Path) -> None:
+    high, low, view = trees(place, {b"A": {b"gone": OLD, b"changed": OLD}}, {})
+    with mounted(view, high, low, options=[REFRESH]) as mount, observer() as eyes:
+        mount.expect("low .* is empty")
+        late = eyes.opendir(view / "A")
+        (high / "A/gone").unlink()
+        (high / "A/changed").write_bytes(b"short")
+        shows(lambda: not eyes.exists(view / "A/gone"), "the removal")
+        shows(lambda: eyes.stat(view / "A/changed").st_size == 5, "the change")
+        assert eyes.readdir(late) == ["changed", "gone"]
+        assert not eyes.exists(view / "A/gone")
+        assert eyes.stat(view / "A/changed").st_size == 5
+        assert eyes.read(view / "A/changed") == b"short"
+
+
+def test_bytes_that_were_cached_and_closed_are_not_seen_again_after_a_change(place: Path) -> None:
+    high, low, view = trees(place, LOOSE, folders("l", "B"))
+    source, path = high / "Ann/Both/1", view / "Ann/Both/1"
+    with mounted(view, high, low, depth=2, options=[REFRESH]), observer() as eyes:
+        for number in range(6):
+            before, now = eyes.read(path), b"%d" % number * len(OLD)
+            assert eyes.read(path) == before
+            edit(source, now, number % 3 != 0)
+            shows(lambda now=now: eyes.read(path) == now, f"edit {number}")  # type: ignore[misc]
+        stays(lambda: eyes.read(path) == now, "the last bytes", PROMISE)

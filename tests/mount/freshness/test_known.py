@@ -1,0 +1,177 @@
+"""What is known answers: after the crawl no source is asked while that is fresh, and a lost one is whole."""
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.support.disks import disk
+from tests.support.fresh import PROMISE, REFRESH, observer, shows, trees
+from tests.support.held import crawled, crawls, rested
+from tests.support.mounts import View, mounted
+from tests.support.polling import poll
+from tests.support.tracing import Costs, traced
+from tests.support.trees import Link, Tree, grow
+from tests.support.users import needs_root
+
+pytestmark = [pytest.mark.mount(seconds=90), needs_root]
+
+LASTING = "--refresh=6000"
+TRACKS: Tree = {b"%02d" % n: b"track" for n in range(4)}
+HIGH: Tree = {
+    b"A": {b"one": {**TRACKS, b"sub": {b"deep": {b"file": b"f" * 3000}, b"link": Link(b"deep")}}, b"two": TRACKS},
+    b"loose": b"l",
+}
+LOW: Tree = {b"A": {b"one": {b"hidden": TRACKS}, b"three": TRACKS}, b"B": {b"four": {b"\xff\xfe": {b"x": b"x"}}}}
+
+
+def walk(top: Path) -> list[tuple[str, int]]:
+    """Every name with the size that stat(2) tells; links are not followed."""
+    found, waiting = [], [os.fspath(top)]
+    for directory in waiting:
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                found.append((entry.path, entry.stat(follow_symlinks=False).st_size))
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
+    return found
+
+
+@pytest.fixture
+def view(place: Path) -> Iterator[View]:
+    high, low = grow(place / "sources/high", HIGH), grow(place / "sources/low", LOW)
+    with mounted(place / "view", high, low, depth=2, options=[LASTING]) as view:
+        crawled(view)
+        rested(view)
+        yield view
+
+
+@pytest.mark.alone
+def test_after_the_crawl_a_whole_walk_asks_no_source(view: View) -> None:
+    with traced(view.pid, view.mountpoint, view.mountpoint.parent / "sources") as trace:
+        trace.costs(lambda: os.stat(view.mountpoint))
+        costs = trace.costs(lambda: walk(view.mountpoint))
+        assert costs.calls == {}
+        assert costs.requests["READDIRPLUS"] > 0
+
+
+@pytest.mark.alone
+def test_after_the_crawl_a_name_that_is_not_there_asks_no_source(view: View) -> None:
+    with traced(view.pid, view.mountpoint, view.mountpoint.parent / "sources") as trace:
+        trace.costs(lambda: os.stat(view.mountpoint))
+        for name in ("A/two/none", "B/four/none", "A/one/sub/deep/none", "A/one/sub/none/none"):
+            assert trace.costs(lambda: os.path.exists(view.mountpoint / name)).calls == {}, name  # noqa: B023
+
+
+@pytest.mark.alone
+def test_after_the_crawl_a_lookup_asks_no_source(view: View) -> None:
+    with traced(view.pid, view.mountpoint, view.mountpoint.parent / "sources") as trace:
+        trace.costs(lambda: os.stat(view.mountpoint))
+        assert trace.costs(lambda: os.stat(view.mountpoint / "A/one/sub/deep/file")) == Costs({"LOOKUP": 5}, {})
+
+
+@pytest.mark.parametrize("kind", ["tmpfs", "ext4"])
+def test_a_source_that_is_unplugged_right_after_the_crawl_is_whole(place: Path, kind: str) -> None:
+    low, view = grow(place / "low", LOW), place / "view"
+    with (
+        disk(place / "high", HIGH, kind) as high,
+        mounted(view, high.where, low, depth=2, options=[REFRESH]) as mount,
+    ):
+        mount.expect(r"source high \(.*\) is lost")
+        crawled(mount)
+        expected = {path: os.lstat(high.where / path) for path in inside(high.where)}
+        high.unplug()
+        poll(lambda: "is lost" in mount.text(), "the warning")
+        assert {path: told(os.lstat(view / path)) for path in expected} == {p: told(st) for p, st in expected.items()}
+        assert sorted(os.listdir(view / "A/one/sub")) == ["deep", "link"]
+
+
+def inside(top: Path) -> list[str]:
+    """What lies in the folders of a source of depth 2."""
+    return [
+        os.path.relpath(os.path.join(above, name), top)
+        for above, below, files in os.walk(top)
+        for name in (*below, *files)
+        if os.path.relpath(above, top).count("/") > 0
+    ]
+
+
+def told(st: os.stat_result) -> tuple[int, ...]:
+    """What stat(2) tells of a file, but for the numbers that a view makes, and atime, which the look itself moves."""
+    return (st.st_mode, st.st_nlink, st.st_uid, st.st_gid, st.st_size, st.st_blocks, st.st_mtime_ns, st.st_ctime_ns)
+
+
+def test_a_renamed_artist_is_moved_with_all_that_is_known_of_it(place: Path) -> None:
+    """Nobody asks for anything in it between the rename and the loss of the source."""
+    low, view = grow(place / "low", LOW), place / "view"
+    with disk(place / "high", HIGH) as high, mounted(view, high.where, low, depth=2, options=[LASTING]) as mount:
+        mount.expect(r"source high \(.*\) is lost")
+        crawled(mount)
+        expected = {path: os.lstat(high.where / path) for path in inside(high.where)}
+        (high.where / "A").rename(high.where / "Z")
+        mount.send(signal.SIGHUP)
+        poll(lambda: (view / "Z/two").is_dir(), "the new name")
+        high.unplug()
+        mount.send(signal.SIGHUP)
+        poll(lambda: "is lost" in mount.text(), "the warning")
+        for path, st in expected.items():
+            assert told(os.lstat(view / path.replace("A/", "Z/", 1))) == told(st)
+
+
+def test_a_change_after_the_crawl_shows_within_the_promise(place: Path) -> None:
+    high, low, where = trees(place, HIGH, LOW)
+    with mounted(where, high, low, depth=2, options=[REFRESH]) as view, observer() as eyes:
+        crawled(view)
+        (high / "A/one/sub/deep/new").write_bytes(b"new")
+        (high / "A/two/00").write_bytes(b"another length")
+        (low / "B/four" / os.fsdecode(b"\xff\xfe") / "x").unlink()
+        shows(lambda: not eyes.differences(where, [high, low], 2), f"it within {PROMISE} s")
+
+
+def test_more_than_may_be_remembered_is_not_read_ahead_and_said(place: Path) -> None:
+    high, low, where = trees(place, {b"A": {b"%d" % n: TRACKS for n in range(40)}}, LOW)
+    with mounted(where, high, low, depth=2, options=[REFRESH, "--remember=50"]) as view, observer() as eyes:
+        view.expect(r"(high|low): there is more in its folders than --remember allows for")
+        poll(lambda: crawls(view)[0]["state"] == "full", "the end of the crawl", 60)
+        assert not eyes.differences(where, [high, low], 2)
+        status = json.loads(os.getxattr(view.mountpoint, "user.mmirrorfs.status"))
+        assert status["remembered"] <= 50
+
+
+def test_without_a_crawl_no_process_is_started_and_all_is_shown(place: Path) -> None:
+    high, low, where = trees(place, HIGH, LOW)
+    with mounted(where, high, low, depth=2, options=[REFRESH, "--crawl=off"]) as view, observer() as eyes:
+        assert [crawl["state"] for crawl in crawls(view)] == ["off", "off"]
+        assert not Path(f"/proc/{view.pid}/task/{view.pid}/children").read_text().split()
+        assert not eyes.differences(where, [high, low], 2)
+
+
+def test_a_crawl_that_is_killed_is_said_once_and_begun_again(place: Path) -> None:
+    many: Tree = {b"%02d" % artist: {b"%02d" % album: TRACKS for album in range(30)} for artist in range(60)}
+    high, low, where = trees(place, many, LOW)
+    with mounted(where, high, low, depth=2, options=[REFRESH]) as view, observer() as eyes:
+        view.expect(r"(high|low): the process that crawls it ended early \(killed: Killed\); starting another one")
+        killed = []
+
+        def killed_one() -> bool:
+            with suppress(ProcessLookupError, FileNotFoundError):  # one that ended meanwhile
+                for child in Path(f"/proc/{view.pid}/task/{view.pid}/children").read_text().split():
+                    if b"source.crawl" in Path(f"/proc/{child}/cmdline").read_bytes():
+                        os.kill(int(child), signal.SIGKILL)
+                        killed.append(child)
+            return bool(killed)
+
+        poll(killed_one, "a crawl to be killed")
+        crawled(view)
+        assert not eyes.differences(where, [high, low], 2)
+
+
+def test_it_ends_with_its_mount(place: Path) -> None:
+    high, low, where = trees(place, HIGH, LOW)
+    with mounted(where, high, low, depth=2, options=[REFRESH]) as view:
+        children = Path(f"/proc/{view.pid}/task/{view.pid}/children").read_text().split()
+    poll(lambda: not any(Path(f"/proc/{child}").exists() for child in children), "the end of its children")

@@ -1,0 +1,78 @@
+"""Who holds something of a folder hears of it when the view does, however long the kernel may keep what it was told."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.fresh import Observer, observer, shows, trees
+from tests.support.held import crawled, status
+from tests.support.mounts import View, mounted
+from tests.support.trees import Tree
+from tests.support.users import needs_root
+
+pytestmark = needs_root
+
+FILES: Tree = dict.fromkeys((b"edited", b"replaced", b"removed", b"other mode", b"file"), b"old!")
+HIGH: Tree = {b"A": {b"X": {**FILES, b"sub": {b"1": b"1"}}}}
+LOW: Tree = {b"A": {b"X": {**FILES}, b"Y": {**FILES}}}
+
+
+@pytest.fixture
+def sight(place: Path) -> Iterator[tuple[View, Path, Observer]]:
+    """A view whose kernel keeps what it was told for minutes, and another process that has seen all of it."""
+    high, low, where = trees(place, HIGH, LOW)
+    with mounted(where, high, low, depth=2, options=["--refresh=900"]) as view, observer() as eyes:
+        crawled(view)
+        for above, _, files in os.walk(where):
+            for name in files:
+                assert eyes.stat(Path(above, name))
+                assert eyes.read(Path(above, name))
+        yield view, high / "A/X", eyes
+
+
+def replace(path: Path) -> None:
+    """Another file of the same size and time takes its place."""
+    times = os.stat(path)
+    new = path.parent.parent.parent / "new"
+    new.write_bytes(b"new!")
+    os.utime(new, ns=(times.st_atime_ns, times.st_mtime_ns))
+    new.rename(path)
+
+
+def edit(path: Path) -> None:
+    """In place, at the same size and time."""
+    times = os.stat(path)
+    path.write_bytes(b"new!")
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def retype(path: Path) -> None:
+    """A directory takes the place of a file."""
+    path.unlink()
+    path.mkdir()
+
+
+CHANGES: dict[str, tuple[Callable[[Path], object], Callable[[Observer, Path], object]]] = {
+    "edited": (edit, lambda eyes, path: eyes.holds(path, b"new!")),
+    "replaced": (replace, lambda eyes, path: eyes.holds(path, b"new!")),
+    "removed": (Path.unlink, lambda eyes, path: not eyes.exists(path)),
+    "other mode": (lambda path: path.chmod(0o600), lambda eyes, path: eyes.stat(path).st_mode & 0o777 == 0o600),
+    "file": (retype, lambda eyes, path: eyes.stat(path).st_mode & 0o170000 == 0o040000),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_what_somebody_elses_question_brings_to_light_is_told(sight: tuple[View, Path, Observer], name: str) -> None:
+    """The question is for another name of the folder; what is told of this one is still in the kernel."""
+    view, folder, eyes = sight
+    change, shown = CHANGES[name]
+    change(folder / name)
+    (folder / "new").touch()
+    before = status(view)["last_refresh"]
+    view.send(signal.SIGHUP)
+    shows(lambda: status(view)["last_refresh"] > before, "a look")
+    shows(lambda: os.path.exists(view.mountpoint / "A/X/new"), "the new name, which the kernel has to ask for")
+    shows(lambda: shown(eyes, view.mountpoint / "A/X" / name), f"what is {name}")

@@ -1,0 +1,127 @@
+"""What costs nothing: a view that nobody uses, and a flood of changes in one place.
+
+The sources are on a disk of their own: what others do on theirs is no business of these tests.
+"""
+
+import contextlib
+import ctypes
+import os
+import struct
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.fresh import observer, shows
+from tests.support.held import crawled
+from tests.support.mounts import View, mounted
+from tests.support.plugs import plugged
+from tests.support.polling import holds
+from tests.support.tracing import traced
+from tests.support.trees import Tree, grow
+from tests.support.users import needs_root
+from tests.support.watched import HOURLY
+
+pytestmark = [pytest.mark.mount(seconds=120), needs_root]
+
+ALBUMS: Tree = {b"%02d" % album: {b"1": b"track", b"sub": {b"2": b"track"}} for album in range(10)}
+IDLE = 8.0
+"""Seconds for which is looked on."""
+WAKES = 2.0
+"""A second."""
+FILES = 10_000
+LOOKS = 60
+"""At an album that so many files are copied into."""
+SLOWEST = 1.0
+"""Seconds that anybody else may wait meanwhile."""
+
+
+@pytest.fixture
+def sources(place: Path) -> Iterator[list[Path]]:
+    """Two of them, on one disk."""
+    with plugged(place / "disk", "tmpfs", {}) as disk:
+        yield [grow(disk.where / name, {b"A": ALBUMS, b"B": ALBUMS}) for name in ("high", "low")]
+
+
+def wakes(view: View) -> int:
+    """How often the daemon's threads went to sleep until now."""
+    total = 0
+    for task in Path(f"/proc/{view.pid}/task").iterdir():
+        lines = (task / "status").read_text().splitlines()
+        total += next(int(line.split()[1]) for line in lines if line.startswith("voluntary_ctxt_switches"))
+    return total
+
+
+@pytest.mark.parametrize("options", [[], ["--skip-empty"]], ids=["folders as they are", "without empty ones"])
+def test_nobody_is_asked_for_what_is_known_though_the_timer_runs(
+    place: Path, sources: list[Path], options: list[str]
+) -> None:
+    (sources[0] / "A/00/1").unlink()
+    grow(sources[0] / "A/empty", {})
+    with mounted(place / "view", *sources, depth=2, options=["--refresh=2", *options]) as view:
+        crawled(view)
+        with traced(view.pid, view.mountpoint, sources[0].parent) as trace:
+            before = trace.record.stat().st_size
+            assert not holds(lambda: False, IDLE)
+            seen = trace.record.read_bytes()[before:].decode("latin-1")
+    inside = ["".join(f"\\x{byte:02x}" for byte in os.fsencode(f"{source}/")) for source in sources]
+    assert not [line for line in seen.splitlines() if any(path in line for path in inside)]
+    assert "".join(f"\\x{byte:02x}" for byte in os.fsencode(sources[0])) in seen, "the roots are asked after"
+
+
+@pytest.mark.alone
+def test_it_hardly_wakes(place: Path, sources: list[Path]) -> None:
+    """Others mount and unmount meanwhile, which wakes all who watch the mount table: the quietest time counts."""
+    with mounted(place / "view", *sources, depth=2, options=["--refresh=2"]) as view:
+        crawled(view)
+        found: list[float] = []
+
+        def rests() -> bool:
+            before, began = wakes(view), time.monotonic()
+            holds(lambda: False, IDLE)
+            found.append((wakes(view) - before) / (time.monotonic() - began))
+            return found[-1] <= WAKES
+
+        assert holds(rests, 5 * IDLE), found
+
+
+@pytest.mark.alone
+def test_ten_thousand_files_cost_a_few_looks_and_hold_nobody_up(place: Path, sources: list[Path]) -> None:
+    """Whoever lists a directory closes it, which the test is told of by the kernel."""
+    album, slowest = sources[0] / "A/00", 0.0
+    with mounted(place / "view", *sources, depth=2, options=[HOURLY]) as view, observer() as eyes:
+        crawled(view)
+        assert not eyes.differences(view.mountpoint, sources, 2)
+        with closings(album) as count:
+            for number in range(FILES):
+                (album / f"copied {number}").write_bytes(b"x")
+                if number % 100 == 0:
+                    began = time.monotonic()
+                    assert eyes.read(view.mountpoint / "B/03/1") == b"track"
+                    slowest = max(slowest, time.monotonic() - began)
+            shows(lambda: len(eyes.names(view.mountpoint / "A/00")) == FILES + 2, "all that was copied")
+            looks = count()
+    assert 0 < looks <= LOOKS
+    assert slowest < SLOWEST
+
+
+@contextlib.contextmanager
+def closings(directory: Path) -> Iterator[Callable[[], int]]:
+    """How often a directory was closed in the block (IN_CLOSE_NOWRITE of inotify(7), without a name)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    fd = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+    assert libc.inotify_add_watch(fd, os.fsencode(directory), 0x10) > 0
+    try:
+        yield lambda: _closed(fd)
+    finally:
+        os.close(fd)
+
+
+def _closed(fd: int) -> int:
+    data, found = os.read(fd, 1 << 20), 0
+    while data:
+        _, mask, _, size = struct.unpack_from("=iIII", data)
+        found += size == 0 and bool(mask & 0x10)
+        data = data[16 + size :]
+    return found

@@ -1,0 +1,212 @@
+"""How each source is watched, and why: as ``--status`` and the log say it; and ``--recheck``."""
+
+import json
+import mmap
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.disks import disk
+from tests.support.mounts import View, mounted
+from tests.support.namespace import namespace
+from tests.support.plain import plain_view
+from tests.support.plugs import PASSING, plugged
+from tests.support.polling import holds, poll
+from tests.support.running import called
+from tests.support.trees import Tree, folders, grow
+from tests.support.users import needs_root
+
+pytestmark = needs_root
+
+SOON = 10.0
+"""Seconds for what is done at once, on a machine that is busy with other things."""
+LONG = "--refresh=3600"
+"""Nothing shows within the test because of the timer."""
+FILES = ("loose", "High/track")
+NOT_PERMITTED = {"how": "inotify", "why": "fanotify: not permitted"}
+
+
+@contextmanager
+def viewing(place: Path, high: Path, *options: str) -> Iterator[View]:
+    """A view of ``high`` over a source of the test's own filesystem."""
+    low = grow(place / "low", folders("l", "Low"))
+    with mounted(place / "view", high, low, options=options) as view:
+        yield view
+
+
+def status(view: View) -> dict[str, Any]:
+    """What ``--status --json`` says."""
+    found: dict[str, Any] = json.loads(called(view.mountpoint.parent, "--status", "--json", "view").stdout)
+    return found
+
+
+def watch_of(state: dict[str, Any], rank: int = 0) -> dict[str, str]:
+    """How a source is watched."""
+    found: dict[str, str] = state["sources"][rank]["watch"]
+    return found
+
+
+def becomes(view: View, expected: dict[str, str]) -> None:
+    """Wait until the first source is watched like that."""
+    assert holds(lambda: watch_of(status(view)) == expected, SOON), watch_of(status(view))
+
+
+def lines_of(text: str, *words: str) -> list[str]:
+    """The lines of a log that have all these words in them."""
+    return [line for line in text.splitlines() if all(word in line for word in words)]
+
+
+def logged(view: View, line: str) -> None:
+    """Wait for a line in the log that is there once."""
+    poll(lambda: line in view.text(), line, SOON)
+    assert len(re.findall("source high(?! scanned| was read)", view.text())) == 1, view.text()
+
+
+def in_words(view: View) -> list[str]:
+    """What ``--status`` says to people."""
+    return called(view.mountpoint.parent, "--status", "view").stdout.decode().splitlines()
+
+
+@pytest.mark.parametrize("kind", ["ext4", "tmpfs"])
+def test_root_is_told_by_fanotify(place: Path, kind: str) -> None:
+    with disk(place / "high", folders("h", "High"), kind), viewing(place, place / "high", LONG) as view:
+        becomes(view, {"how": "fanotify", "why": ""})
+        logged(view, "source high: changes are reported by fanotify\n")
+        assert in_words(view)[2] == "    changes are reported by fanotify"
+
+
+def test_an_overlay_is_watched_by_inotify(place: Path) -> None:
+    why = "fanotify: not possible on overlay"
+    with plugged(place / "high", "overlay", folders("h", "High")), viewing(place, place / "high", LONG) as view:
+        becomes(view, {"how": "inotify", "why": why})
+        logged(view, f"source high: changes are reported by inotify ({why})")
+        assert in_words(view)[2] == f"    changes are reported by inotify ({why})"
+
+
+def test_a_filesystem_that_others_serve_is_polled(place: Path) -> None:
+    why = "fuse.hanging is not a local filesystem"
+    with plugged(place / "high", PASSING, folders("h", "High")), viewing(place, place / "high") as view:
+        becomes(view, {"how": "polled", "why": f"its changes cannot be reported: {why}"})
+        logged(view, f"source high is polled: {why}")
+        assert in_words(view)[2] == f"    polled: its changes cannot be reported: {why}"
+
+
+def test_each_filesystem_in_a_source_is_named(place: Path) -> None:
+    grow(place / "high", {b"High": {}})
+    inner = place / "high/High/inner"
+    with plugged(inner, "overlay", {b"x": b""}), viewing(place, place / "high", LONG) as view:
+        poll(lambda: watch_of(status(view))["how"] == "mixed", "both met", SOON)
+        parts = watch_of(status(view))["why"].split("; ")
+        assert f"{inner}: inotify (fanotify: not possible on overlay)" in parts
+        assert any(part.endswith(": fanotify") for part in parts)
+
+
+def test_nothing_is_listened_to_when_it_is_switched_off(place: Path) -> None:
+    high = grow(place / "high", folders("h", "High"))
+    with viewing(place, high, "--watch=off", "--refresh=1") as view:
+        assert watch_of(status(view)) == {"how": "polled", "why": "--watch=off"}
+        logged(view, "source high is polled: --watch=off")
+        assert in_words(view)[2] == "    polled: --watch=off"
+        assert not lines_of(descriptors(view.pid), "notify")
+        (high / "New").mkdir()
+        poll(lambda: "New" in os.listdir(view.mountpoint), "the new folder", SOON)
+
+
+def test_a_source_that_is_lost_is_not_watched_until_it_is_back(place: Path) -> None:
+    with disk(place / "high", folders("h", "High")) as high, viewing(place, place / "high", "--refresh=1") as view:
+        view.expect("source high .* is lost")
+        view.expect("source high .* is back")
+        becomes(view, {"how": "fanotify", "why": ""})
+        high.unplug()
+        becomes(view, {"how": "polled", "why": "it is lost"})
+        high.plug()
+        becomes(view, {"how": "fanotify", "why": ""})
+        assert len(lines_of(view.text(), "source high", "reported by")) == 1
+
+
+def test_a_plain_user_is_told_by_inotify(place: Path) -> None:
+    high, low = sources(place)
+    with namespace(place) as inside, plain_view(inside, high, low, options=[LONG]) as view:
+        poll(lambda: watch_of(view.status()) == NOT_PERMITTED, "watched", SOON)
+        assert "source high: changes are reported by inotify (fanotify: not permitted)" in view.text()
+        assert view.status()["announce"] == {"on": False, "why": "only root may", "left_out": 0}
+        assert "who watches it is not told of changes: only root may" in view.text()
+        (high / "New").mkdir()
+        poll(lambda: "New" in view.names(), "the new folder", SOON)
+        assert "max_user_watches" not in view.text()
+
+
+def test_where_inotify_runs_short_the_log_names_the_limit_and_the_rest_is_polled(place: Path) -> None:
+    high, low = sources(place, *map(str, range(40)))
+    with namespace(place) as inside:
+        (place / "limit").write_text("32\n")
+        inside.output_of("mount", "--bind", place / "limit", "/proc/sys/fs/inotify/max_user_watches")
+        with plain_view(inside, high, low, options=["--refresh=2"]) as view:
+            poll(lambda: lines_of(view.text(), "source high", "max_user_watches"), "a line in the log", SOON)
+            for name in map(str, range(40)):
+                (high / name / "new").touch()
+            poll(lambda: all(view.names(name) == ["new", "track"] for name in map(str, range(40))), "all new", SOON)
+            found = watch_of(view.status())
+            assert found["how"] == "mixed"
+            assert found["why"].startswith("inotify, some polled (fanotify: not permitted; inotify: no more watches")
+            assert len(lines_of(view.text(), "source high: too few inotify watches", "is polled")) == 1
+
+
+@pytest.mark.parametrize("crawl", ["local", "off"])
+def test_a_change_that_no_report_tells_shows_within_the_time_to_recheck(place: Path, crawl: str) -> None:
+    """Writing through a mapping moves a file's times, and the kernel reports it when the mapping is gone."""
+    options = [LONG, f"--crawl={crawl}"]
+    assert rechecked(place, [*options, "--recheck=1"], SOON)
+
+
+def test_a_change_that_no_report_tells_does_not_show_where_nothing_is_rechecked(place: Path) -> None:
+    assert not rechecked(place, [LONG, "--recheck=0"], 3)
+
+
+def rechecked(place: Path, options: Sequence[str], seconds: float) -> bool:
+    """Whether it shows within a time that a file in a folder, and one beside it, are written to through a mapping."""
+    tree: Tree = {b"loose": b"before", b"High": {b"track": b"before"}}
+    with disk(place / "high", tree, "ext4"), viewing(place, place / "high", *options) as view:
+        poll(lambda: watch_of(status(view))["how"] == "fanotify", "watched", SOON)
+        with writable([place / "high" / path for path in FILES]) as maps:
+            before = times(view.mountpoint)
+            assert holds(lambda: times(view.mountpoint) == times(place / "high"), SOON)
+            for one in maps:
+                one[:] = b"behind"
+            assert not set(times(place / "high")) & set(before)
+            return holds(lambda: times(view.mountpoint) == times(place / "high"), seconds)
+
+
+def times(top: Path) -> list[int]:
+    """When the files were changed."""
+    return [os.stat(top / path).st_mtime_ns for path in FILES]
+
+
+@contextmanager
+def writable(paths: Sequence[Path]) -> Iterator[list[mmap.mmap]]:
+    """Files, mapped to be written to."""
+    maps = []
+    for path in paths:
+        with open(path, "r+b") as file:
+            maps.append(mmap.mmap(file.fileno(), 0))
+    try:
+        yield maps
+    finally:
+        for one in maps:
+            one.close()
+
+
+def sources(place: Path, *names: str) -> tuple[Path, Path]:
+    """Two sources; the first one has these folders."""
+    return grow(place / "high", folders("h", *(names or ["High"]))), grow(place / "low", folders("l", "Low"))
+
+
+def descriptors(pid: int) -> str:
+    """What a process has open, a line each."""
+    names = os.listdir(f"/proc/{pid}/fd")
+    return "\n".join(os.readlink(f"/proc/{pid}/fd/{name}") for name in names)

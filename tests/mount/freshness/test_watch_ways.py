@@ -1,0 +1,118 @@
+"""Changes that come by other ways than a plain write through the source's own path."""
+
+import mmap
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.fresh import Observer, becomes, observer, shows
+from tests.support.held import crawled
+from tests.support.mounts import mounted
+from tests.support.namespace import namespace
+from tests.support.trees import Tree, grow
+from tests.support.users import needs_root, output_of
+from tests.support.watched import HOURLY
+
+TREE: Tree = {b"A": {b"one": {b"1": b"track", b"sub": {b"2": b"track"}}, b"two": {b"1": b"two"}}}
+
+
+@pytest.fixture
+def eyes() -> Iterator[Observer]:
+    """Another process."""
+    with observer() as eyes:
+        yield eyes
+
+
+def test_what_is_written_under_a_name_outside_shows_within_the_promise(place: Path, eyes: Observer) -> None:
+    high, low = grow(place / "high", TREE), grow(place / "low", {b"Z": {}})
+    os.link(high / "A/one/1", place / "outside")
+    with mounted(place / "view", high, low, depth=2, options=["--refresh=1"]) as view:
+        crawled(view)
+        assert eyes.read(view.mountpoint / "A/one/1") == b"track"
+        (place / "outside").write_bytes(b"by another name")
+        shows(lambda: eyes.holds(view.mountpoint / "A/one/1", b"by another name"), "what was written")
+
+
+def test_what_is_written_through_a_mapping_shows_when_it_is_gone(place: Path, eyes: Observer) -> None:
+    high, low = grow(place / "high", TREE), grow(place / "low", {b"Z": {}})
+    with mounted(place / "view", high, low, depth=2, options=[HOURLY]) as view:
+        crawled(view)
+        assert eyes.read(view.mountpoint / "A/one/sub/2") == b"track"
+        with open(high / "A/one/sub/2", "r+b") as file, mmap.mmap(file.fileno(), 0) as mapped:
+            mapped[:] = b"mmap!"
+            mapped.flush()
+        shows(lambda: eyes.holds(view.mountpoint / "A/one/sub/2", b"mmap!"), "what was written")
+
+
+@needs_root
+def test_what_another_mount_of_the_filesystem_changes_shows_at_once(place: Path, eyes: Observer) -> None:
+    """A bind mount, and one that is in another mount namespace alone, as a container's are."""
+    high, low, bound = grow(place / "high", TREE), grow(place / "low", {b"Z": {}}), place / "bound"
+    bound.mkdir()
+    with mounted(place / "view", high, low, depth=2, options=[HOURLY]) as view, namespace(place) as inside:
+        crawled(view)
+        assert not eyes.differences(view.mountpoint, [high, low], 2)
+        inside.output_of("mount", "--bind", high / "A", bound)
+        inside.output_of(
+            "sh", "-ec", f"echo from there > {bound}/one/new; mkdir {bound}/three; mv {bound}/two {bound}/2"
+        )
+        becomes(eyes, view.mountpoint, [high, low], 2, "what a container did")
+        output_of("mount", "--bind", high, bound)
+        try:
+            (bound / "A/one/sub/2").write_bytes(b"bound")
+            (bound / "B").mkdir()
+            becomes(eyes, view.mountpoint, [high, low], 2, "what was done through the bind mount")
+        finally:
+            output_of("umount", bound)
+
+
+@needs_root
+def test_a_directory_that_is_in_a_source_twice_is_current_in_both_places(place: Path, eyes: Observer) -> None:
+    high, low = grow(place / "high", {**TREE, b"B": {b"twice": {}}}), grow(place / "low", {b"Z": {}})
+    output_of("mount", "--bind", high / "A/one", high / "B/twice")
+    try:
+        with mounted(place / "view", high, low, depth=2, options=[HOURLY]) as view:
+            crawled(view)
+            assert not eyes.differences(view.mountpoint, [high, low], 2)
+            (high / "A/one/new").write_bytes(b"new")
+            (high / "B/twice/sub/2").write_bytes(b"other")
+            becomes(eyes, view.mountpoint, [high, low], 2, "the changes in both places")
+    finally:
+        output_of("umount", "-l", high / "B/twice")
+
+
+def test_a_source_inside_another_and_two_views_on_both(place: Path, eyes: Observer) -> None:
+    outer = grow(place / "outer", {**TREE, b"inner": {b"C": {b"three": {b"1": b"three"}}}})
+    order = [outer, outer / "inner"]
+    with (
+        mounted(place / "view", *order, depth=2, options=[HOURLY]) as first,
+        mounted(place / "other", *order[::-1], prefer="low", depth=2, options=[HOURLY]) as second,
+    ):
+        for view in (first, second):
+            crawled(view)
+            assert not eyes.differences(view.mountpoint, order, 2)
+        (outer / "inner/C/three/1").write_bytes(b"edited")
+        (outer / "inner/A").mkdir()
+        (outer / "A/one/sub").rename(outer / "inner/C/sub")
+        for view in (first, second):
+            becomes(eyes, view.mountpoint, order, 2, "a change in both sources")
+
+
+def test_a_tree_that_is_moved_in_and_out_and_in_again(place: Path, eyes: Observer) -> None:
+    """It is changed while it is away, in the same moment that it comes, and afterwards."""
+    high, low, away = grow(place / "high", TREE), grow(place / "low", {b"Z": {}}), place / "away"
+    with mounted(place / "view", high, low, depth=2, options=[HOURLY]) as view:
+        crawled(view)
+        for number, top in enumerate(("A/one", "A", "A/one/sub")):
+            assert not eyes.differences(view.mountpoint, [high, low], 2)
+            (high / top).rename(away)
+            (away / "meanwhile").write_bytes(b"%d" % number)
+            (high / top).mkdir()
+            becomes(eyes, view.mountpoint, [high, low], 2, f"{top} away")
+            (away / "further").mkdir()
+            (high / top).rmdir()
+            away.rename(high / top)
+            (high / top / "further/more").write_bytes(b"more")
+            becomes(eyes, view.mountpoint, [high, low], 2, f"{top} back")

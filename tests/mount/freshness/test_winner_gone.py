@@ -1,0 +1,140 @@
+"""A folder whose winner has just gone is the next source's at once, however long the view may wait for its next scan.
+
+The kernel holds the names, as after a scan by a media server, and nobody refreshes anything.
+"""
+
+import itertools
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.fresh import trees
+from tests.support.handles import forget
+from tests.support.held import crawled
+from tests.support.mounts import mounted
+from tests.support.trees import Tree
+from tests.support.users import needs_root
+
+pytestmark = needs_root
+
+HIGH: Tree = {b"A": {b"X": {b"1": b"high", b"sub": {b"2": b"high"}}, b"loose": b"high"}, b"B": {b"Y": {b"1": b"high"}}}
+LOW: Tree = {b"A": {b"X": {b"1": b"low!", b"sub": {b"2": b"low!"}}, b"loose": b"low!"}, b"C": {b"Z": {b"1": b"low!"}}}
+TRACKS = ("A/X/1", "A/X/sub/2")
+
+
+@contextmanager
+def hot(place: Path, high: Tree = HIGH, low: Tree = LOW, depth: int = 2) -> Iterator[tuple[Path, Path]]:
+    """The better source and a view, of which the kernel knows every name."""
+    order = trees(place, high, low)
+    with mounted(order[2], *order[:2], depth=depth, options=["--refresh=600"]) as mount:
+        crawled(mount)  # one that came by while something is being removed would know the half of it
+        for above, _, files in os.walk(mount.mountpoint):
+            for name in files:
+                assert Path(above, name).read_bytes()
+        yield order[0], mount.mountpoint
+
+
+def remove(path: Path) -> None:
+    """Remove a tree, or a file."""
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def move_away(path: Path) -> None:
+    """Move it out of the source."""
+    source = next(above for above in path.parents if above.name == "high")
+    path.rename(source.parent / "-".join(path.relative_to(source).parts))
+
+
+WAYS = {"removed": remove, "moved away": move_away}
+AWAY = {"the folder": "A/X", "the artist": "A"}
+ASK: dict[str, Callable[[Path], object]] = {
+    "stat of the folder": lambda view: os.stat(view / "A/X"),
+    "its listing": lambda view: os.listdir(view / "A/X"),
+    "stat of a track": lambda view: os.stat(view / "A/X/1"),
+    "reading a track": lambda view: (view / "A/X/1").read_bytes(),
+    "reading a track further down": lambda view: (view / "A/X/sub/2").read_bytes(),
+    "the listing of the artist": lambda view: os.listdir(view / "A"),
+    "stat of the artist": lambda view: os.stat(view / "A"),
+}
+
+
+def test_the_next_source_answers_the_first_who_asks(place: Path) -> None:
+    """Each way to ask in a part of the view that nobody has asked about yet."""
+    cases = {"-".join(case): case for case in itertools.product(ASK, AWAY, WAYS)}
+    parts = {os.fsencode(part): HIGH for part in cases}, {os.fsencode(part): LOW for part in cases}
+    with hot(place, *parts, depth=3) as (high, view):
+        for part, (ask, what, way) in cases.items():
+            top = view / part
+            WAYS[way](high / part / AWAY[what])
+            ASK[ask](top)
+            assert sorted(os.listdir(top)) == ["A", "B", "C"], part
+            assert sorted(os.listdir(top / "A")) == ["X", "loose"], part
+            for track in TRACKS:
+                assert (top / track).read_bytes() == b"low!", part
+            assert os.listdir(top / "A/X") == ["1", "sub"], part
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("what", AWAY)
+def test_so_it_does_at_the_top(place: Path, way: str, what: str) -> None:
+    with hot(place) as (high, view):
+        WAYS[way](high / AWAY[what])
+        assert os.listdir(view / "A/X") == ["1", "sub"]
+        assert sorted(os.listdir(view)) == ["A", "B", "C"]
+
+
+@pytest.mark.parametrize("what", AWAY)
+def test_it_answers_also_when_the_kernel_has_forgotten_the_names(place: Path, what: str) -> None:
+    with hot(place) as (high, view):
+        shutil.rmtree(high / AWAY[what])
+        forget()
+        assert (view / "A/X/1").read_bytes() == b"low!"
+        assert os.listdir(view / "A/X") == ["1", "sub"]
+
+
+def test_a_loose_file_whose_winner_has_gone_is_the_next_sources(place: Path) -> None:
+    with hot(place) as (high, view):
+        (high / "A/loose").unlink()
+        assert (view / "A/loose").read_bytes() == b"low!"
+        os.stat(view / "A/loose")
+
+
+def test_a_walk_of_a_scanner_meets_every_album_while_its_winner_goes(place: Path) -> None:
+    with hot(place) as (high, view):
+        found = []
+        for above, directories, files in os.walk(view):
+            if Path(above) == view / "A":
+                shutil.rmtree(high / "A/X")
+            found += [str(Path(above, name).relative_to(view)) for name in files]
+            for name in [*directories, *files]:
+                os.stat(Path(above, name))
+        assert set(found) == {"A/X/1", "A/X/sub/2", "A/loose", "B/Y/1", "C/Z/1"}
+
+
+def test_what_no_other_source_has_is_gone(place: Path) -> None:
+    with hot(place) as (high, view):
+        shutil.rmtree(high / "B")
+        with pytest.raises(FileNotFoundError):
+            (view / "B/Y/1").read_bytes()
+        with pytest.raises(FileNotFoundError):
+            os.listdir(view / "B/Y")
+
+
+def test_a_track_that_alone_was_removed_is_not_taken_from_the_next_source(place: Path) -> None:
+    """The folder is taken whole: the better source has it still."""
+    with hot(place) as (high, view):
+        (high / "A/X/1").unlink()
+        with pytest.raises(FileNotFoundError):
+            (view / "A/X/1").read_bytes()
+        assert (view / "A/X/sub/2").read_bytes() == b"high"
+
+
+def test_whoever_reads_a_track_goes_on_with_what_was_opened(place: Path) -> None:
+    with hot(place) as (high, view), open(view / "A/X/1", "rb") as file:
+        shutil.rmtree(high / "A/X")
+        assert (view / "A/X/1").read_bytes() == b"low!"
+        assert file.read() == b"high"

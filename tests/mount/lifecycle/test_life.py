@@ -1,0 +1,220 @@
+"""How a view begins and ends: nothing is left behind, nothing is held, and no command waits longer than it must."""
+
+import contextlib
+import itertools
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.held import crawled
+from tests.support.kernel import abort_under, alive, processes_of, view_at
+from tests.support.model import walk
+from tests.support.mounts import COMMAND, View, mounted
+from tests.support.polling import poll
+from tests.support.trees import folders, grow
+from tests.support.users import need, needs_root, output_of, run
+
+ENDINGS: dict[str, Callable[[View], object]] = {
+    "SIGTERM": lambda view: view.send(signal.SIGTERM),
+    "SIGINT": lambda view: view.send(signal.SIGINT),
+    "umount": lambda view: output_of("umount", view.mountpoint),
+    "umount -l": lambda view: output_of("umount", "-l", view.mountpoint),
+    "umount -f": lambda view: output_of("umount", "-f", view.mountpoint),
+    "fusermount3 -u": lambda view: output_of("fusermount3", "-u", view.mountpoint),
+    "an abort": lambda view: _abort(view),
+}
+
+
+def _abort(view: View) -> None:
+    """As an administrator ends what hangs; the mount itself is left to the daemon to take away."""
+    found = view_at(view.where)
+    assert found is not None
+    Path(f"/sys/fs/fuse/connections/{found.connection}/abort").write_text("1")
+
+
+def _sources(place: Path) -> tuple[Path, Path]:
+    return grow(place / "high", folders("h", *"2345")), grow(place / "low", folders("l", *"01234"))
+
+
+def _status(view: View) -> dict[str, int]:
+    """What the view says of itself."""
+    found: dict[str, int] = json.loads(os.getxattr(view.mountpoint, "user.mmirrorfs.status"))
+    return found
+
+
+@needs_root
+@pytest.mark.parametrize("background", [False, True], ids=["foreground", "background"])
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_it_ends_with_zero_and_leaves_nothing_behind(place: Path, ending: str, background: bool) -> None:
+    with mounted(place / "view", *_sources(place), background=background) as view:
+        assert len(walk(view.where)) == 12
+        ENDINGS[ending](view)
+        assert view.await_end() == 0
+        assert (processes_of(os.fsencode(place)), view_at(view.where)) == ([], None)
+        assert os.listdir(view.mountpoint) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_though_somebody_has_a_file_open_in_it(place: Path, number: signal.Signals) -> None:
+    high, low = _sources(place)
+    (high / "2/large").write_bytes(b"x" * (16 << 20))
+    with mounted(place / "view", high, low) as view:
+        fd = os.open(view.mountpoint / "2/large", os.O_RDONLY)
+        try:
+            assert os.read(fd, 1) == b"x"
+            view.send(number)
+            assert view.await_end() == 0
+            with pytest.raises(OSError, match=r"not connected|connection abort|Input/output"):
+                os.pread(fd, 1, 15 << 20)
+        finally:
+            with contextlib.suppress(OSError):  # it cannot be flushed any more
+                os.close(fd)
+
+
+def _sent(view: View, number: signal.Signals) -> bool:
+    """Whether the daemon was still there to get it."""
+    if alive(view.pid):
+        view.send(number)
+        return True
+    return False
+
+
+@pytest.mark.parametrize("numbers", [(signal.SIGINT, signal.SIGTERM), (signal.SIGHUP, signal.SIGINT)])
+def test_signals_that_keep_coming_on_the_way_out_do_no_harm(place: Path, numbers: tuple[signal.Signals, ...]) -> None:
+    coming = itertools.cycle(numbers)
+    with mounted(place / "view", *_sources(place)) as view:
+        view.send(signal.SIGTERM)
+        view.send(next(coming))
+        poll(lambda: not _sent(view, next(coming)), "the end")
+        assert view.await_end() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_in_the_moment_of_mounting_leaves_no_mount_behind(place: Path, number: signal.Signals) -> None:
+    high, low = _sources(place)
+    where = place / "view"
+    where.mkdir()
+    for _ in range(3):
+        with subprocess.Popen([*COMMAND, high, low, where, "-f"], stderr=subprocess.PIPE) as process:
+            while view_at(os.fsencode(where)) is None:
+                assert process.poll() is None
+            process.send_signal(number)
+            said = process.communicate(timeout=20)[1]
+        assert (process.returncode, said, view_at(os.fsencode(where))) == (0, b"", None)
+
+
+def test_in_the_background_it_returns_silently_when_the_view_can_be_used(place: Path) -> None:
+    high, low = _sources(place)
+    (place / "view").mkdir()
+    done = run(*COMMAND, high, low, place / "view")
+    try:
+        assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+        assert os.listdir(place / "view") == list("012345")
+        (pid,) = processes_of(os.fsencode(place / "view"))
+        assert os.getsid(pid) != os.getsid(0)
+        assert os.readlink(f"/proc/{pid}/cwd") == "/"
+        assert {os.readlink(f"/proc/{pid}/fd/{number}") for number in (0, 1, 2)} == {"/dev/null"}
+        os.kill(pid, signal.SIGTERM)
+        poll(lambda: not processes_of(os.fsencode(place)) and view_at(os.fsencode(place / "view")) is None, "the end")
+    finally:
+        abort_under(os.fsencode(place))
+
+
+def test_one_command_mounts_both_views_and_each_is_unmounted_by_itself(place: Path) -> None:
+    high, low = _sources(place)
+    views = [place / "prefer high", place / "prefer low"]
+    done = run(*COMMAND, high, low, "--output-high", views[0], "--output-low", views[1])
+    try:
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert [(view / "2/track").read_text() for view in views] == ["h2", "l2"]
+        output_of("fusermount3", "-u", views[0])
+        assert (views[1] / "2/track").read_text() == "l2"
+        output_of("fusermount3", "-u", views[1])
+        poll(lambda: not processes_of(os.fsencode(place)), "the end of both processes")
+    finally:
+        abort_under(os.fsencode(place))
+
+
+@needs_root
+def test_nothing_is_counted_any_more_when_the_kernel_has_forgotten_it(place: Path) -> None:
+    forget = "/proc/sys/vm/drop_caches"
+    if not os.access(forget, os.W_OK):
+        pytest.skip(f"{forget} cannot be written here")
+    high, low = _sources(place)
+    grow(high / "2", {b"%03d" % number: b"x" for number in range(400)})
+    with mounted(place / "view", high, low) as view:
+        assert [(view.mountpoint / path).stat().st_size for path in ("2/007", "0/track")] == [1, 2]  # not by listing
+        for _ in range(3):
+            assert len(walk(view.where)) == 412
+            output_of("find", view.mountpoint, "-size", "+0")
+            assert not (view.mountpoint / "2/absent").exists()
+        assert _status(view)["inodes"] > 400
+
+        def forgotten() -> bool:
+            Path(forget).write_text("2")
+            return _status(view)["inodes"] == 1
+
+        poll(forgotten, "all inodes forgotten but for the root", 20)
+        assert _status(view)["open_files"] == 0
+        assert len(walk(view.where)) == 412
+
+
+def test_what_is_closed_is_closed_in_the_daemon_too(place: Path) -> None:
+    with mounted(place / "view", *_sources(place)) as view:
+        crawled(view)
+        held = f"/proc/{view.pid}/fd"
+        before = len(os.listdir(held))
+        for _ in range(20):
+            with open(view.mountpoint / "2/track", "rb") as first, open(view.mountpoint / "0/track", "rb") as second:
+                assert (first.read(), second.read()) == (b"h2", b"l0")
+                assert _status(view)["open_files"] >= 2
+            assert os.listdir(view.mountpoint / "2") == ["track"]
+        poll(lambda: _status(view)["open_files"] == 0, "all files released")
+        poll(lambda: len(os.listdir(held)) <= before, "no more descriptors than before")
+
+
+@needs_root
+def test_a_source_that_nobody_reads_from_can_be_unmounted(place: Path) -> None:
+    high, low = _sources(place)
+    disk = place / "disk"
+    disk.mkdir()
+    output_of("mount", "-t", "tmpfs", "none", disk)
+    grow(disk, folders("d", "1", "9"))
+    with mounted(place / "view", high, disk, low) as view:
+        assert len(walk(view.where)) == 14
+        assert (view.mountpoint / "9/track").read_text() == "d9"
+        assert os.statvfs(view.mountpoint).f_namemax == 255
+        poll(lambda: run("umount", disk).returncode == 0, "the source unmounted", 3)
+        view.expect("source disk .* is lost")
+        with pytest.raises(OSError, match="Input/output error"):
+            (view.mountpoint / "9/track").read_bytes()
+        assert os.listdir(view.mountpoint) == list("0123459"), "a lost source is not an empty one"
+        poll(lambda: "is lost" in view.text(), "the warning")
+
+
+def test_sigusr1_tells_where_everything_is_and_the_view_goes_on(place: Path) -> None:
+    with mounted(place / "view", *_sources(place)) as view:
+        view.expect("^<4>")
+        view.send(signal.SIGUSR1)
+        poll(lambda: "<4>thread" in view.text() and "<4>task pyfuse" in view.text(), "the stacks of threads and tasks")
+        assert (view.mountpoint / "2/track").read_text() == "h2"
+
+
+def test_a_view_goes_on_when_one_client_is_killed_in_the_middle_of_reading(place: Path) -> None:
+    high, low = _sources(place)
+    (high / "2/large").write_bytes(b"x" * (16 << 20))
+    with mounted(place / "view", high, low) as view:
+        need("cat")
+        for _ in range(5):
+            reader = subprocess.Popen(["cat", view.mountpoint / "2/large"], stdout=subprocess.PIPE)
+            assert reader.stdout is not None
+            assert reader.stdout.read(1000) == b"x" * 1000
+            reader.kill()
+            reader.communicate(timeout=10)
+        assert (view.mountpoint / "2/large").read_bytes() == b"x" * (16 << 20)
+        poll(lambda: _status(view)["open_files"] == 0, "all files released")

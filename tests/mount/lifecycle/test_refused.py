@@ -1,0 +1,150 @@
+"""Where the system does not let it mount: one line that says what to do, mount(8)'s exit code, and nothing left."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.mounts import COMMAND
+from tests.support.namespace import Inside, namespace
+from tests.support.polling import poll
+from tests.support.trees import folders, grow
+from tests.support.users import AS_NOBODY, NOBODY, Word, needs_root
+
+pytestmark = needs_root
+
+SYSTEM, FAILED = 2, 32
+NOT_PERMITTED = (
+    "mounting is not permitted: become root, or see that fusermount3 is setuid root; in a container, start that with "
+    "--cap-add SYS_ADMIN"
+)
+FORMS = pytest.mark.parametrize("form", [(), ("-f",)], ids=["background", "foreground"])
+
+
+@pytest.fixture
+def inside(place: Path) -> Iterator[Inside]:
+    """A mount namespace with two sources, and a mountpoint that a plain user owns."""
+    grow(place / "high", folders("h", *"2345"))
+    grow(place / "low", folders("l", *"01234"))
+    (place / "view").mkdir()
+    os.chown(place / "view", NOBODY, NOBODY)
+    with namespace(place) as made:
+        yield made
+
+
+def check_refused(inside: Inside, code: int, line: str, *words: Word, prefix: tuple[str, ...] = ()) -> None:
+    """Run the command: it says that line, and nothing is left."""
+    where = inside.place
+    done = inside.run(*prefix, *COMMAND, where / "high", where / "low", where / "view", *words)
+    assert (done.returncode, done.stdout, done.stderr.decode()) == (code, b"", f"mmirrorfs: {line}\n")
+    poll(lambda: not inside.processes(), "the end of all processes")
+    assert inside.views() == []
+
+
+def cannot(inside: Inside, why: str) -> str:
+    """The line that says why nothing is mounted."""
+    return f"cannot mount on {inside.place}/view: {why}"
+
+
+@FORMS
+def test_allow_other_is_not_for_plain_users_unless_root_says_so(inside: Inside, form: tuple[str, ...]) -> None:
+    inside.let_everybody_open_fuse()
+    (inside.place / "fuse.conf").write_text("# nothing\n")
+    inside.output_of("mount", "--bind", inside.place / "fuse.conf", "/etc/fuse.conf")
+    why = "allow_other needs a line user_allow_other in /etc/fuse.conf: ask root to add it, or leave allow_other out"
+    check_refused(inside, FAILED, cannot(inside, why), "-o", "allow_other", *form, prefix=AS_NOBODY)
+
+
+def test_allow_other_is_for_plain_users_where_root_says_so(inside: Inside) -> None:
+    inside.let_everybody_open_fuse()
+    (inside.place / "fuse.conf").write_text("user_allow_other\n")
+    inside.output_of("mount", "--bind", inside.place / "fuse.conf", "/etc/fuse.conf")
+    words: list[Word] = [
+        *COMMAND,
+        inside.place / "high",
+        inside.place / "low",
+        inside.place / "view",
+        "-o",
+        "allow_other",
+    ]
+    done = inside.run_as_nobody(*words)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    (view,) = inside.views()
+    assert {"allow_other", "ro", "nosuid", "nodev", f"user_id={NOBODY}"} <= view.options
+    assert inside.run("cat", inside.place / "view/2/track").stdout == b"h2"
+    assert inside.run_as_nobody("fusermount3", "-u", inside.place / "view").returncode == 0
+    poll(lambda: not inside.processes(), "the end of the process")
+
+
+@FORMS
+@pytest.mark.parametrize("prefix", [(), AS_NOBODY], ids=["root", "plain user"])
+def test_a_missing_device_is_named(inside: Inside, prefix: tuple[str, ...], form: tuple[str, ...]) -> None:
+    inside.let_everybody_open_fuse()
+    (inside.cover("/dev") / "fuse").unlink()
+    inside.output_of("mount", "--bind", inside.place / "real/dev/null", "/dev/null")
+    why = "/dev/fuse is missing: load the module (modprobe fuse); in a container, start that with --device /dev/fuse"
+    check_refused(inside, FAILED, cannot(inside, why), *form, prefix=prefix)
+
+
+def test_a_device_that_may_not_be_opened_is_named(inside: Inside) -> None:
+    inside.let_everybody_open_fuse()
+    (inside.place / "fuse").chmod(0o600)
+    why = "/dev/fuse may not be opened: this container or sandbox forbids FUSE mounts"
+    check_refused(inside, FAILED, cannot(inside, why), prefix=AS_NOBODY)
+
+
+@FORMS
+def test_a_plain_user_is_told_that_fusermount3_is_missing(inside: Inside, form: tuple[str, ...]) -> None:
+    inside.let_everybody_open_fuse()
+    (inside.cover(os.path.realpath("/bin")) / "fusermount3").unlink()
+    why = "fusermount3 is missing: install the package fuse3"
+    check_refused(inside, FAILED, cannot(inside, why), *form, prefix=AS_NOBODY)
+
+
+def test_root_needs_no_fusermount3(inside: Inside) -> None:
+    (inside.cover(os.path.realpath("/bin")) / "fusermount3").unlink()
+    done = inside.run(*COMMAND, inside.place / "high", inside.place / "low", inside.place / "view")
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    assert inside.run("cat", inside.place / "view/2/track").stdout == b"h2"
+    inside.unmount(inside.place / "view")
+
+
+def test_a_plain_user_is_told_that_fusermount3_gets_no_rights(inside: Inside) -> None:
+    inside.let_everybody_open_fuse()
+    check_refused(inside, FAILED, cannot(inside, NOT_PERMITTED), prefix=("setpriv", "--no-new-privs", *AS_NOBODY[1:]))
+
+
+@FORMS
+def test_roots_container_without_the_capability_is_told_of_it(inside: Inside, form: tuple[str, ...]) -> None:
+    prefix = ("setpriv", "--bounding-set=-sys_admin")
+    check_refused(inside, FAILED, cannot(inside, NOT_PERMITTED), *form, prefix=prefix)
+
+
+def test_a_security_module_that_forbids_mounts_is_told_of(inside: Inside) -> None:
+    why = "mounting is forbidden: in a container, start that with --security-opt apparmor=unconfined"
+    prefix = ("strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=mount", "-e", "inject=mount:error=EACCES")
+    check_refused(inside, FAILED, cannot(inside, why), prefix=prefix)
+
+
+@FORMS
+@pytest.mark.parametrize(
+    "reason", ["libfuse3.so.3: cannot open shared object file: No such file or directory", "No module named 'pyfuse3'"]
+)
+def test_a_libfuse_that_does_not_fit_is_named_with_what_to_do(
+    inside: Inside, reason: str, form: tuple[str, ...]
+) -> None:
+    modules = inside.place / "modules"
+    modules.mkdir()
+    (modules / "pyfuse3.py").write_text(f"raise ImportError({reason!r})\n")
+    where = inside.place
+    words: list[Word] = ["--output-high", where / "new"]
+    done = inside.run(*COMMAND, where / "high", where / "low", *words, *form, environment={"PYTHONPATH": str(modules)})
+    assert (done.returncode, done.stdout) == (SYSTEM, b"")
+    (line,) = done.stderr.decode().splitlines()
+    assert line.startswith(f"mmirrorfs: {reason}: pyfuse3 or libfuse is missing, or they do not fit; install fuse3")
+    assert line.endswith("pip install --force-reinstall --no-cache-dir --no-binary pyfuse3 pyfuse3")
+    assert not (where / "new").exists(), "what was made for it is gone"
+    asked = inside.run(*COMMAND, "--version", environment={"PYTHONPATH": str(modules)})
+    assert asked.returncode == 0, "what is installed can be asked all the same"
+    assert b"\npyfuse3 " in asked.stdout

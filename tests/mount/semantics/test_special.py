@@ -1,0 +1,122 @@
+"""FIFOs, sockets and devices, and modes of all kinds: shown as they are in the source, where nobody ever opens them."""
+
+import errno
+import os
+import socket
+import stat
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.fresh import REFRESH, becomes, observer
+from tests.support.mounts import mounted
+from tests.support.syscalls import libc
+from tests.support.trees import Tree, grow
+from tests.support.users import needs_root, run
+
+pytestmark = needs_root
+
+IN_OPEN = 0x20
+EVENT = struct.Struct("=iIII")
+LEVELS = ("", "Ann", "Ann/Album", "Ann/Album/sub")
+HIGH: Tree = {b"Ann": {b"Album": {b"sub": {b"track": b"t"}}}}
+LOW: Tree = {b"Ann": {b"Other": {b"track": b"o"}}}
+DEPTH = 2
+ALONE = {"fifo": stat.S_IFIFO, "chars": stat.S_IFCHR, "blocks": stat.S_IFBLK}
+MODES = (0o4755, 0o2755, 0o1777, 0o6711, 0o7777, 0o000, 0o4000)
+
+
+def special(directory: Path) -> list[Path]:
+    """One of each kind, with a mode of its own."""
+    for number, (name, kind) in enumerate(ALONE.items()):
+        os.mknod(directory / name, kind | 0o666, os.makedev(1, 5) if kind == stat.S_IFCHR else os.makedev(250, 99999))
+        (directory / name).chmod(0o640 + number)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(directory / "socket"))
+    return [directory / name for name in (*ALONE, "socket")]
+
+
+@contextmanager
+def opens(paths: list[Path]) -> Iterator[list[Path]]:
+    """What is opened of these, by anybody, is noted in the list by the end of the block."""
+    fd, noted = libc("inotify_init1", os.O_NONBLOCK), list[Path]()
+    try:
+        watched = {libc("inotify_add_watch", fd, os.fsencode(path), IN_OPEN): path for path in paths}
+        yield noted
+        try:
+            while events := os.read(fd, 1 << 16):
+                noted += [watched[number] for number, _, _, _ in EVENT.iter_unpack(events)]
+        except BlockingIOError:
+            pass
+    finally:
+        os.close(fd)
+
+
+def test_special_files_are_shown_with_all_their_attributes_and_never_opened(place: Path) -> None:
+    high, low = grow(place / "high", HIGH), grow(place / "low", LOW)
+    paths = [path for level in LEVELS for path in special(high / level)]
+    track = high / "Ann/Album/sub/track"
+    with opens([*paths, track]) as opened, mounted(place / "view", high, low, depth=DEPTH, options=[REFRESH]) as view:
+        for path in paths:
+            here = view.mountpoint / path.relative_to(high)
+            shown, true = os.lstat(here), os.lstat(path)
+            assert (shown.st_mode, shown.st_rdev, shown.st_nlink) == (true.st_mode, true.st_rdev, true.st_nlink)
+            assert (shown.st_size, shown.st_blocks, shown.st_mtime_ns) == (
+                true.st_size,
+                true.st_blocks,
+                true.st_mtime_ns,
+            )
+            if not stat.S_ISFIFO(shown.st_mode):
+                with pytest.raises(OSError, match=r"\[Errno") as caught:
+                    os.open(here, os.O_RDONLY | os.O_NONBLOCK)
+                assert caught.value.errno == (errno.ENXIO if path.name == "socket" else errno.EACCES)
+        assert run("ls", "-lRa", view.mountpoint).returncode == 0
+        assert run("find", view.mountpoint, "-type", "f", "-exec", "cat", "{}", "+").stdout == b"to"
+    assert set(opened) == {track}, "and what is to be opened is seen to be"
+
+
+def test_both_ends_of_a_fifo_of_the_view_meet_there_and_not_in_the_source(place: Path) -> None:
+    high, low = grow(place / "high", HIGH), grow(place / "low", LOW)
+    paths = [path for level in LEVELS for path in special(high / level) if path.name == "fifo"]
+    with opens(paths) as opened, mounted(place / "view", high, low, depth=DEPTH) as view:
+        for path in paths:
+            here = view.mountpoint / path.relative_to(high)
+            reader = os.open(here, os.O_RDONLY | os.O_NONBLOCK)
+            writer = os.open(here, os.O_WRONLY | os.O_NONBLOCK)
+            os.write(writer, b"through")
+            assert os.read(reader, 100) == b"through"
+            os.close(reader)
+            os.close(writer)
+    assert not opened
+
+
+def test_what_becomes_something_else_again_and_again_is_shown_as_what_it_is(place: Path) -> None:
+    high, low = grow(place / "high", HIGH), grow(place / "low", LOW)
+    with mounted(place / "view", high, low, depth=DEPTH, options=["--refresh=0.4"]) as view, observer() as eyes:
+        for kind in (stat.S_IFIFO, stat.S_IFREG, stat.S_IFCHR, stat.S_IFSOCK, stat.S_IFDIR, stat.S_IFBLK):
+            for level in LEVELS:
+                path = high / level / "odd"
+                if path.is_dir():
+                    path.rmdir()
+                path.unlink(missing_ok=True)
+                if kind == stat.S_IFDIR:
+                    path.mkdir()
+                else:
+                    os.mknod(path, kind | 0o644, os.makedev(1, 5))
+            becomes(eyes, view.mountpoint, [high, low], DEPTH, f"type {kind:o}")
+
+
+def test_every_bit_of_a_mode_is_shown_and_changes(place: Path) -> None:
+    high, low = grow(place / "high", HIGH), grow(place / "low", LOW)
+    for level in LEVELS:
+        grow(high / level, {**{b"file %o" % mode: b"f" for mode in MODES}, **{b"dir %o" % mode: {} for mode in MODES}})
+    with mounted(place / "view", high, low, depth=DEPTH, options=["--refresh=0.4"]) as view, observer() as eyes:
+        for turn in range(3):
+            for level in LEVELS:
+                for number, mode in enumerate(MODES):
+                    for kind in ("file", "dir"):
+                        (high / level / f"{kind} {mode:o}").chmod(MODES[(number + turn) % len(MODES)])
+            becomes(eyes, view.mountpoint, [high, low], DEPTH, f"turn {turn}")

@@ -1,0 +1,327 @@
+"""The benchmark, at its smallest: that it measures whom it says it does, and leaves nothing behind."""
+
+import fcntl
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.kernel import detach, mounted_under, view_at
+from tests.support.polling import poll
+from tests.support.users import needs_root, output_of
+
+pytestmark = [pytest.mark.mount(seconds=180), pytest.mark.slow]
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+SMALL = ("--artists=3", "--albums=2", "--files=2", "--large-mib=1", "--rounds=1", "--idle=1", "--wake-ups=as-found")
+POLLING = Path("/sys/module/haltpoll/parameters/guest_halt_poll_ns")
+BEGIN, END = "<!-- scripts/bench --docs writes from here -->", "<!-- to here -->"
+
+needs_polling = pytest.mark.skipif(
+    not os.access(POLLING, os.W_OK),
+    reason=f"{POLLING} cannot be written: it is there in some virtual machines, for root",
+)
+
+
+def start(place: Path, *options: str) -> "subprocess.Popen[str]":
+    words = [sys.executable, "-m", "benchmark", f"--directory={place}", *options]
+    environment = {**os.environ, "PYTHONPATH": str(SCRIPTS)}
+    pipe = subprocess.PIPE
+    return subprocess.Popen(words, stdout=pipe, stderr=pipe, text=True, env=environment)
+
+
+def progress(said: str) -> list[str]:
+    """What each line of progress says last: nothing else may be said."""
+    assert all(line.startswith("bench: ") for line in said.splitlines()), said
+    return [line.split(": ")[-1] for line in said.splitlines()]
+
+
+def bench(place: Path, *options: str) -> tuple[str, Any]:
+    """Run it to the end; what it printed, and what it wrote as JSON."""
+    report = place / "report.json"
+    process = start(place, f"--json={report}", *options)
+    printed, complaints = process.communicate(timeout=150)
+    assert process.returncode == 0, complaints
+    assert progress(complaints)[0] == ("making them" if "--scale" in options else "making the library")
+    assert os.listdir(place) == ["report.json"]
+    return printed, json.loads(report.read_text())
+
+
+def by_line(report: dict[str, Any]) -> dict[tuple[str, str, str], Any]:
+    """The rows of a report, by run, state and peer."""
+    return {(row["run"], row["state"], row["peer"]): row for row in report["rows"]}
+
+
+def test_every_run_is_made_with_every_peer_cold_and_warm(place: Path) -> None:
+    runs = ["mount", "walk", "walk4", "tags", "tags8", "missing", "read", "streams", "random"]
+    printed, report = bench(place, *SMALL, f"--only={','.join(runs)}", "--peers=bare,floor,symlinks")
+    rows = by_line(report)
+    both = {(run, state) for run in runs[1:] for state in ("cold", "warm")}
+    assert {(run, state) for run, state, peer in rows if peer == "mmirrorfs"} == both | {("mount", "cold")}
+    for name in ("bare", "floor"):
+        assert {(run, state) for run, state, peer in rows if peer == name} == both
+    assert all(row["median"] > 0 and len(row["rounds"]) == 1 for row in rows.values())
+    for (run, state, peer), row in rows.items():
+        ours = rows[run, state, "mmirrorfs"]
+        if peer == "mmirrorfs":
+            assert row["ratios"] is None
+        else:
+            assert row["ratios"][0] == pytest.approx(ours["median"] / row["median"])
+        if peer in ("mmirrorfs", "floor"):
+            assert row["cpu"] >= 0
+            assert row["memory"] > 1 << 20
+        else:
+            assert row["cpu"] is row["memory"] is None
+    assert "walk with stat, 4 processes, cold" in printed
+    assert {"machine", "kernel", "mmirrorfs", "Python", "pyfuse3", "libfuse", "cold", "wake-ups"} <= report[
+        "header"
+    ].keys()
+
+
+def test_what_users_run_is_measured_too_and_some_of_it_after_a_time_without_a_request(place: Path) -> None:
+    programs = {"mpd", "rsync", "mutagen"}
+    _, report = bench(place, *SMALL, "--only=mpd,find,du,rsync,mutagen,open", "--peers=bare,floor,symlinks")
+    rows, left_out = by_line(report), report["left_out"].keys()
+    assert left_out <= programs
+    mpd = {"rescan, cold", "update right after", "update when the caches have run out"}
+    for peer in ("mmirrorfs", "floor", "bare", "symlinks"):
+        states = {run: {state for other, state, who in rows if (other, who) == (run, peer)} for run, _, _ in rows}
+        assert states.pop("open") == {"warm"}
+        assert states.pop("mpd", mpd) == mpd
+        assert states == {run: {"cold", "warm"} for run in {"find", "du", "rsync", "mutagen"} - left_out}
+    assert programs - left_out <= report["header"].keys()
+
+
+def test_two_readers_of_which_one_is_at_a_slow_disk_are_measured_with_those_who_read_both_sources(place: Path) -> None:
+    _, report = bench(place, *SMALL, "--only=beside,du", "--peers=bare,floor,symlinks")
+    found = {(state, peer) for run, state, peer in by_line(report) if run == "beside"}
+    if "beside" in report["left_out"]:
+        pytest.skip(report["left_out"]["beside"])
+    states = ("nobody else reading", "beside a slow disk")
+    assert found == {(state, peer) for state in states for peer in ("mmirrorfs", "symlinks")}
+
+
+def test_the_words_in_the_end_name_each_line_once_with_what_was_measured(place: Path) -> None:
+    printed, report = bench(place, *SMALL, "--only=walk,missing,open", "--peers=bare")
+    words = re.sub(r"\s+", " ", printed.partition("Beside the plain folders, wake-ups as found:")[2])
+    titles = {"walk": "walk with stat", "missing": "names that are not there"}
+    titles["open"] = "open, read and close of a cached file"
+    groups = re.search(
+        r"(faster in .*)(slower in .*)(no clear difference in .*)(5 of them were measured once only)", words
+    )
+    assert groups is not None
+    for row in report["rows"]:
+        if row["peer"] == "bare":
+            title, ratio = f"{titles[row['run']]}, {row['state']}", row["ratios"][0]
+            clear = max(ratio, 1 / ratio) >= 1.05
+            group = groups[3 if not clear else 1 if ratio < 1 else 2]
+            assert words.count(title) == group.count(title) == 1
+            factor = max(ratio, 1 / ratio)
+            assert not clear or f"{title} {factor:,.{1 if factor < 9.95 else 0}f} x" in group
+
+
+def documents(place: Path, *names: str) -> dict[str, Path]:
+    """Files with a place for the tables."""
+    found = {name: place / name for name in names}
+    for path in found.values():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"above\n{BEGIN}\nbefore that\n{END}\nbelow\n")
+    return found
+
+
+def tables(path: Path) -> list[list[str]]:
+    """The lines of all tables in it."""
+    return [line.strip("| ").split(" | ") for line in path.read_text().splitlines() if line.startswith("|")]
+
+
+def test_the_tables_are_written_where_they_belong(place: Path, tmp_path: Path) -> None:
+    paths = documents(tmp_path, "README.md", "docs/performance.md")
+    _, report = bench(place, *SMALL, "--only=find,missing", "--peers=bare,symlinks", f"--docs={tmp_path}")
+    rows = by_line(report)
+    for path in paths.values():
+        text = path.read_text()
+        assert text.startswith(f"above\n{BEGIN}\n\n|")
+        assert text.endswith(f"\n\n{END}\nbelow\n")
+        assert "before that" not in text
+    short = tables(paths["README.md"])
+    assert short[0] == ["plain folders, wake-ups as found"]
+    for line, state in zip(short[2:], ("cold", "warm"), strict=True):
+        ratio = rows["find", state, "bare"]["ratios"][0]
+        expected = f"{max(ratio, 1 / ratio):.1f} x {'faster' if ratio < 1 else 'slower'}"
+        assert line == [f"find -newer, {state}", "the same" if max(ratio, 1 / ratio) < 1.05 else expected]
+    long = tables(paths["docs/performance.md"])
+    table = long[long.index(["run", "mmirrorfs", "its CPU", "symlinks", "bare"]) + 2 :]
+    assert [line[0] for line in table] == [
+        f"{title}, {state}" for title in ("find -newer", "names that are not there") for state in ("cold", "warm")
+    ]
+    for line, state in zip(table[2:], ("cold", "warm"), strict=True):
+        assert line[3:] == [f"{rows['missing', state, peer]['ratios'][0]:.2f}" for peer in ("symlinks", "bare")]
+
+
+def test_the_readme_and_the_page_about_speed_have_a_place_for_the_tables() -> None:
+    for name in ("README.md", "docs/performance.md"):
+        text = (SCRIPTS.parent / name).read_text()
+        assert re.findall(f"{BEGIN}|{END}", text) == [BEGIN, END], name
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--rounds=0"], "--rounds: '0': must be a number from 1"),
+        (["--artists=99999999999999999999"], "must be a number from 1"),
+        (["--only="], "--only: name a run"),
+        (["--peers=none\n"], "not one of"),
+        (["--docs=/nowhere"], "/nowhere/README.md: No such file or directory"),
+        (["--json=/nowhere/figures"], "No such file or directory: '/nowhere/figures'"),
+        (["--directory=/nowhere"], "No such file or directory"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_one_line_before_anything_is_measured(
+    place: Path, options: Sequence[str], complaint: str
+) -> None:
+    process = start(place, *options)
+    printed, complaints = process.communicate(timeout=60)
+    assert process.returncode in (1, 2)
+    assert printed == ""
+    last = complaints.splitlines()[-1]
+    assert complaint in last
+    assert "making" not in complaints
+    assert os.listdir(place) == []
+
+
+def test_a_document_without_a_place_for_the_tables_is_refused(place: Path, tmp_path: Path) -> None:
+    paths = documents(tmp_path, "README.md", "docs/performance.md")
+    paths["docs/performance.md"].write_text(f"{BEGIN}\n{BEGIN}\n{END}\n")
+    process = start(place, f"--docs={tmp_path}")
+    complaints = process.communicate(timeout=60)[1]
+    assert process.returncode == 1
+    assert complaints.startswith(f"bench: --docs: {paths['docs/performance.md']}: needs one line {BEGIN}")
+    assert complaints.count("\n") == 1
+
+
+@pytest.mark.alone
+@needs_polling
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_the_cost_of_a_wake_up_is_put_back_however_it_ends(place: Path, number: signal.Signals) -> None:
+    with open(POLLING, "r+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        before = file.read()
+        process = start(place, *SMALL[:-3], "--rounds=1000", "--only=tags", "--peers=bare")
+        assert process.stderr is not None
+        steps = [process.stderr.readline() for _ in range(3)]
+        assert steps[2] == f"bench: waiting: another benchmark is changing {POLLING}\n"
+    seen = set[str]()
+
+    def both() -> bool:
+        seen.add(POLLING.read_text().strip())
+        return {"0", "200000"} <= seen
+
+    poll(both, "both conditions", 60)
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    with open(POLLING, "r+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert file.read() == before
+    for mountpoint in mounted_under(os.fsencode(place)):  # SIGKILL leaves what it interrupts
+        detach(mountpoint)
+
+
+@pytest.mark.alone
+@needs_polling
+def test_each_line_is_measured_under_both_costs_of_a_wake_up(place: Path) -> None:
+    _, report = bench(place, *SMALL, "--wake-ups=both", "--only=tags", "--peers=bare")
+    lines = [(row["condition"], row["state"], row["peer"]) for row in report["rows"]]
+    assert lines == [(c, s, p) for c in ("cheap", "dear") for s in ("cold", "warm") for p in ("mmirrorfs", "bare")]
+
+
+def test_the_floor_shows_what_the_view_shows(place: Path) -> None:
+    for source, content in (("a", b"1"), ("b", b"2")):
+        for path in ("Both/Album/01", f"Only {source}/Album/Disc/02", f"Both/Only {source}/03"):
+            (place / source / path).parent.mkdir(parents=True)
+            (place / source / path).write_bytes(content * 3_000_000 if source == "a" else content)
+    (place / "mnt").mkdir()
+    floor = [sys.executable, "-m", "benchmark.floor", str(place / "a"), str(place / "b"), str(place / "mnt")]
+    subprocess.run(floor, env={**os.environ, "PYTHONPATH": str(SCRIPTS)}, check=True, timeout=60)
+    try:
+        shown = {str(path.relative_to(place / "mnt")): path for path in (place / "mnt").rglob("*") if path.is_file()}
+        won = {"Both/Album/01": "a", "Both/Only a/03": "a", "Both/Only b/03": "b"}
+        won |= {"Only a/Album/Disc/02": "a", "Only b/Album/Disc/02": "b"}
+        assert shown.keys() == won.keys()
+        for name, source in won.items():
+            assert shown[name].read_bytes() == (place / source / name).read_bytes()
+        assert not (place / "mnt" / "Both" / "none").exists()
+    finally:
+        output_of("umount", place / "mnt") if os.geteuid() == 0 else output_of("fusermount3", "-u", place / "mnt")
+
+
+def test_a_peer_that_is_not_installed_is_named_and_left_out(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tools = place / "tools"
+    tools.mkdir()
+    for name in ("umount", "fusermount3"):
+        found = next((path for path in (f"/usr/bin/{name}", f"/bin/{name}") if os.path.exists(path)), None)
+        if found is not None:
+            (tools / name).symlink_to(found)
+    monkeypatch.setenv("PATH", str(tools))
+    process = start(place, *SMALL, "--only=tags,mpd", "--peers=mergerfs,bare", "--fast-path=off")
+    printed, complaints = process.communicate(timeout=150)
+    assert process.returncode == 0, complaints
+    for name in ("mergerfs", "mpd"):
+        assert re.search(rf"^left out: {name} +{name} is not installed", printed, re.MULTILINE)
+    assert "plain (--fast-path off)" in printed
+
+
+@needs_root
+def test_a_mountpoint_of_somebody_else_that_is_no_utf_8_is_in_nobodys_way(place: Path, tmp_path: Path) -> None:
+    odd = os.fsencode(tmp_path) + b"/\xff \n"
+    os.mkdir(odd)
+    output_of("mount", "-t", "tmpfs", "none", odd)
+    try:
+        bench(place, *SMALL, "--only=open", "--peers=floor")
+    finally:
+        output_of("umount", odd)
+
+
+def test_growth_is_measured_at_each_size(place: Path) -> None:
+    printed, report = bench(place, "--scale", "--sizes=20,50", "--wide=300", "--rounds=1")
+    assert [size["folders"] for size in report["sizes"]] == [30, 75]
+    for size in report["sizes"]:
+        needed = {"build warm", "find warm", "quiet warm", "changed warm", "resident", "lookup", "open", "list"}
+        needed |= {"one", "one, longest", "many", "many, longest", "nothing, longest"}
+        assert needed <= size["figures"].keys()
+    assert [pause.keys() for pause in report["pauses"]] == [{"beside", "alone", "listing"}]
+    assert "60 MiB + 500 bytes a folder" in printed
+    assert [found.keys() for found in report["changes"]] == [{"nothing", "one", "many", "resident"}]
+    assert "One directory of 300 folders of two sources" in printed
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_it_shows_what_it_has_unmounts_and_removes_everything(
+    place: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    report = tmp_path / "report.json"
+    options = ("--rounds=1000", "--only=tags,walk", "--peers=bare", f"--json={report}", f"--docs={tmp_path}")
+    paths = documents(tmp_path, "README.md", "docs/performance.md")
+    process = start(place, *SMALL, *options)
+    assert process.stderr is not None
+    steps = [process.stderr.readline() for _ in range(8)]
+    assert steps[2] == "bench: round 1, 1 of 4: wake-ups as found: walk with stat: mmirrorfs\n"
+    poll(lambda: any(view_at(where) for where in mounted_under(os.fsencode(place))), "a mount", 60)
+    process.send_signal(number)
+    printed, complaints = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert complaints.endswith(f"bench: stopped by {number.name}\n")
+    assert re.search(rf"^INCOMPLETE +stopped by {number.name}$", printed, re.MULTILINE), printed
+    assert "walk with stat" in printed
+    written = json.loads(report.read_text())
+    assert written["incomplete"] is True
+    assert all("before that" in path.read_text() for path in paths.values())
+    assert {row["peer"] for row in written["rows"]} == {"mmirrorfs", "bare"}
+    assert mounted_under(os.fsencode(place)) == []
+    assert os.listdir(place) == []

@@ -1,0 +1,55 @@
+"""What is known of one source, made from plans, without a disk."""
+
+from collections.abc import Mapping
+from typing import Union
+
+from mmirrorfs.attributes import DIR, FILE, Attributes, Kind, bare
+from mmirrorfs.listing import Listing, pack
+from mmirrorfs.source.known import Known
+from mmirrorfs.source.room import Room
+from mmirrorfs.tree import Directory, Entry, Leaf, Rank
+
+LARGE = 1 << 40
+
+Shape = Mapping[bytes, Union[int, "Above"]]
+"""What is in a directory: inode numbers, even ones those of directories; or what is scanned itself."""
+
+
+class Above:
+    """A directory above the depth."""
+
+    def __init__(self, ino: int, inside: Shape) -> None:
+        self.ino, self.inside = ino, inside
+
+
+def attr(ino: int, size: int = 0) -> Attributes:
+    """Of a directory where the number is even, of a file where it is odd."""
+    return Attributes((DIR if ino % 2 == 0 else FILE) | 0o644, 1, 0, 0, 0, size, 0, 1, 2, 3, 4, ino)
+
+
+def directory(inside: Mapping[bytes, int], taken: float = 0, stamp: int = 1, ino: int = 1) -> Listing:
+    """A listing of names with these inode numbers."""
+    return Listing(pack((4, ino, stamp, stamp), True, [(name, attr(ino)) for name, ino in inside.items()]), taken)
+
+
+def tree(inside: Shape, ino: int = 2, taken: float = 0) -> Directory:
+    """What a scan gives."""
+    entries: dict[bytes, Entry] = {}
+    listed: list[tuple[bytes, Attributes]] = []
+    for name, what in inside.items():
+        if isinstance(what, Above):
+            entries[name] = tree(what.inside, what.ino, taken)
+            listed.append((name, bare(DIR)))
+        else:
+            entries[name] = Leaf(Rank(0), Kind(attr(what).kind))
+            listed.append((name, attr(what)))
+    return Directory(attr(ino), entries, listing=Listing(pack(attr(ino).stamp, True, listed), taken))
+
+
+def known_of(inside: Shape, limit: int = LARGE) -> Known:
+    return Known(tree(inside), Room(limit))
+
+
+def paths(known: Known) -> set[bytes]:
+    """The directories below the depth that are known."""
+    return {path for path, _ in known.listings.below.items()}

@@ -1,0 +1,117 @@
+"""Two sources on disk, a view of them that is kept current, and a kernel that notes what it is told."""
+
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+
+from mmirrorfs.merge.index import Change
+from mmirrorfs.serve.publish import Publish
+from mmirrorfs.serve.refresh import Refresher
+from mmirrorfs.source.freshness import Freshness
+from mmirrorfs.source.source import Source
+from mmirrorfs.source.walks import Revision
+from mmirrorfs.tree import Directory, Leaf, Rank
+from mmirrorfs.view.view import View
+from tests.support.build import sources, state_of
+from tests.support.trees import grow
+
+
+class Told:
+    """A kernel that notes what it is told."""
+
+    def __init__(self) -> None:
+        self.names: set[tuple[int, bytes]] = set()
+        self.inodes: set[int] = set()
+        self.files: set[int] = set()
+
+    def name(self, directory: int, name: bytes, way: int) -> None:
+        self.names.add((directory, name))
+
+    def attributes(self, ino: int, way: int) -> None:
+        self.inodes.add(ino)
+
+    def everything(self) -> bool:
+        return False
+
+    def contents(self, ino: int, way: int) -> None:
+        self.files.add(ino)
+
+    def then(self, way: int, call: Callable[[], None]) -> None:
+        call()
+
+    def nothing(self) -> bool:
+        return not (self.names or self.inodes or self.files)
+
+
+class World:
+    """Two sources on disk, a view of them that is kept current, and a kernel."""
+
+    def __init__(self, where: Path, depth: int = 1, period: float | None = 1.0, fallback: bool = False) -> None:
+        self.high = grow(where / "high", {"Gold": {"01": "flac"}, "A": {"x": {}}})
+        self.low = grow(where / "low", {"Gold": {"01": "mp3"}, "More": {}, "A": {"x": {}, "y": {}}})
+        self.sources = sources(self.high, self.low, depth=depth)
+        self.kernel = Told()
+        state = state_of(self.sources, freshness=Freshness(1.0, 1.0, period, time.monotonic))
+        self.told: Callable[[list[Change]], None] = lambda changes: None
+        self.publish = Publish(state, self.kernel, lambda changes: self.told(changes))
+        self.refresher = Refresher(state, self.publish, fallback, self._note)
+        self.view = View(state, self.refresher)
+        self.looks = [0, 0]
+        self.whole = [0, 0]
+        self.gates = [threading.Event(), threading.Event()]
+        self._looked = trio.Event()
+
+    @asynccontextmanager
+    async def watched(self, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+        """The refresher at work."""
+        for source, gate in zip(self.sources, self.gates, strict=True):
+            gate.set()
+            monkeypatch.setattr(source, "scan", self._counting(source, source.scan))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.publish.run)
+            nursery.start_soon(self.refresher.run)
+            yield
+            nursery.cancel_scope.cancel()
+
+    def _counting(self, source: Source, scan: Callable[..., Directory]) -> Callable[..., Directory]:
+        def counted(old: Directory, seen: Callable[[int], None], **how: object) -> Directory:
+            self.looks[source.rank] += 1
+            self.whole[source.rank] += bool(how.get("anew"))
+            self.gates[source.rank].wait()
+            return scan(old, seen, **how)
+
+        return counted
+
+    def _note(self, source: Source, revised: list[Revision]) -> None:
+        self._looked.set()
+        self._looked = trio.Event()
+
+    async def looked(self) -> None:
+        """Until the next look at any source is over."""
+        await self._looked.wait()
+
+    async def until(self, condition: Callable[[], bool], most: int = 500) -> None:
+        """Wait for what a look brings."""
+        for _ in range(most):
+            if condition():
+                return
+            await self.looked()
+        raise AssertionError("looked long enough")
+
+    async def a_whole_look(self) -> None:
+        """Until each source was looked at from beginning to end: one look is over when the next begins."""
+        goal = [looks + 2 for looks in self.looks]
+        await self.until(lambda: all(looks >= least for looks, least in zip(self.looks, goal, strict=True)))
+
+    def winner(self, name: bytes) -> Rank | None:
+        child = self.view.inodes.index.children.get(name)
+        return child.source if isinstance(child, Leaf) else None
+
+
+def warnings(caplog: pytest.LogCaptureFixture, text: str) -> int:
+    return sum(text in record.getMessage() for record in caplog.records)

@@ -1,0 +1,228 @@
+"""A crawl of real trees: what arrives, in what order, and what is left out."""
+
+import errno
+import os
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from mmirrorfs.listing import Listing
+from mmirrorfs.source import crawl as crawl_module
+from mmirrorfs.source.crawl import Sender, Walk
+from mmirrorfs.source.look import look
+from mmirrorfs.source.reader import Reader, attributes
+from tests.support.build import deep
+from tests.support.crawling import SECONDS, Taken, crawled, expected, plan
+from tests.support.trees import Fifo, Link, TextTree, grow
+from tests.support.users import needs_root, output_of
+
+LIBRARY: TextTree = {
+    "A": {"one": {"01": "x", "02": b"longer", "disc": {"03": "", "scans": {}}, "cover": Link("01")}, "two": {}},
+    "B": {"three": {"pipe": Fifo(), "lost": Link("nowhere"), "back": Link("..")}, "note": "text"},
+    "C": {},
+    "file": "",
+}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return grow(tmp_path / "root", LIBRARY)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 4, 5])
+async def test_everything_from_the_depth_on_arrives_as_lstat_tells_it(root: Path, depth: int) -> None:
+    taken = Taken()
+    before = time.monotonic()
+    assert await crawled(plan(root, depth), taken) == "done"
+    assert taken.found == expected(root, depth)
+    assert all(before <= listing.taken <= time.monotonic() for listing in taken.listings.values())
+    for path, listing in taken.listings.items():
+        assert listing.stamp == attributes(os.lstat(os.path.join(os.fsencode(root), path))).stamp
+    assert {path.count(b"/") + 1 for path in taken.listings} <= set(range(depth, 5))
+
+
+async def test_access_times_stay_as_they_are(root: Path) -> None:
+    for path in (root / "A/one", root / "A/one/01"):
+        os.utime(path, ns=(1, 2))
+    assert await crawled(plan(root), Taken()) == "done"
+    assert {os.lstat(path).st_atime_ns for path in (root / "A/one", root / "A/one/01")} == {1}
+
+
+async def test_names_are_bytes(root: Path) -> None:
+    odd = os.fsencode(root) + b"/\xff\xfe/a\nb/\xe9"
+    os.makedirs(odd)
+    os.close(os.open(odd + b"/\xc3(", os.O_CREAT))
+    taken = Taken()
+    assert await crawled(plan(root), taken) == "done"
+    assert list(taken.found[b"\xff\xfe/a\nb/\xe9"]) == [b"\xc3("]
+    assert taken.found == expected(root, 1)
+
+
+async def test_a_root_of_any_bytes_and_in_a_working_directory_of_any_kind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = grow(tmp_path / os.fsdecode(b"r\xff\xe9 t"), LIBRARY)
+    monkeypatch.chdir(root)
+    taken = Taken()
+    assert await crawled(plan(root), taken) == "done"
+    assert taken.found == expected(root, 1)
+
+
+async def test_excluded_names_are_left_out_with_all_that_is_in_them(root: Path) -> None:
+    taken = Taken()
+    assert await crawled(plan(root, 1, ("d?sc", "01")), taken) == "done"
+    found, without = taken.found, expected(root, 1, lambda name: name in (b"disc", b"01"))
+    for names in (*found.values(), *without.values()):  # their number of links would count what is left out
+        names.update({name: attr._replace(nlink=1) for name, attr in names.items() if attr.kind == 0o040000})
+    assert found == without
+    assert b"A/one/disc" not in found
+
+
+async def test_folders_come_in_the_order_of_inodes_each_whole_before_the_next(root: Path) -> None:
+    grow(root, {f"{number:02}": {"x": {}, "y": {"z": {}}} for number in range(30)})
+    taken = Taken()
+    assert await crawled(plan(root), taken) == "done"
+    order = list(taken.listings)
+    inodes = [os.lstat(root / os.fsdecode(path)).st_ino for path in order if b"/" not in path]
+    assert inodes == sorted(inodes)
+    folders = [path.partition(b"/")[0] for path in order]
+    assert [one for one, last in zip(folders, [None, *folders], strict=False) if one != last] == [
+        path for path in order if b"/" not in path
+    ]
+
+
+async def test_a_tree_of_2000_levels(tmp_path: Path) -> None:
+    root = grow(tmp_path / "root", {"A": {}})
+    with deep(root / "A", 2000, "level") as inner:
+        taken = Taken()
+        assert await crawled(plan(root), taken) == "done"
+        assert len(taken.listings) == 2001
+        assert taken.listings[b"A/" + os.fsencode(inner)].names() == [b"file", b"link"]
+
+
+async def test_a_directory_of_100_000_entries(tmp_path: Path) -> None:
+    root = grow(tmp_path / "root", {"A": {"wide": {}}, "B": {"x": ""}})
+    wide = os.open(root / "A/wide", os.O_RDONLY)
+    for number in range(100_000):
+        os.mknod(f"{number:06}", dir_fd=wide)
+    os.close(wide)
+    taken = Taken()
+    assert await crawled(plan(root), taken) == "done"
+    assert taken.found == expected(root, 1)
+
+
+async def test_a_root_without_folders(tmp_path: Path) -> None:
+    taken = Taken()
+    assert await crawled(plan(grow(tmp_path / "root", {"file": ""})), taken) == "done"
+    assert taken.listings == {}
+
+
+def test_of_a_directory_that_fails_nothing_is_sent_and_the_rest_is(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(reader: Reader, path: bytes) -> Listing:
+        if path in (b"A/one", b"C"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return look(reader, path)
+
+    class Kept(Sender):
+        def directory(self, path: bytes, listing: Listing) -> None:
+            paths.append(path)
+
+    paths: list[bytes] = []
+    monkeypatch.setattr(crawl_module, "look", failing)
+    with open(os.devnull, "wb") as null:
+        walk = Walk(plan(root), Kept(null.fileno()))
+        walk.run()
+    assert sorted(paths) == [b"A", b"A/two", b"B", b"B/three"]
+    assert walk.word() == {"folders": 3, "of": 3, "watch": (0, [])}
+
+
+class TestLinks:
+    """With ``follow`` a link is what it points to, and the crawl still ends."""
+
+    async def test_a_link_is_not_descended_into(self, root: Path, tmp_path: Path) -> None:
+        grow(tmp_path / "elsewhere", {"song": "x"})
+        (root / "A" / "link").symlink_to(tmp_path / "elsewhere")
+        taken = Taken()
+        assert await crawled(plan(root), taken) == "done"
+        assert taken.found == expected(root, 1)
+
+    async def test_a_followed_link_is_the_directory_that_it_leads_to(self, root: Path, tmp_path: Path) -> None:
+        grow(tmp_path / "elsewhere", {"song": "x", "inner": {"more": ""}})
+        (root / "A" / "link").symlink_to(tmp_path / "elsewhere")
+        (root / "D").symlink_to(tmp_path / "elsewhere")
+        taken = Taken()
+        assert await crawled(plan(root, follow=True), taken) == "done"
+        assert taken.listings[b"A/link"].names() == taken.listings[b"D"].names() == [b"inner", b"song"]
+        assert taken.listings[b"A/link/inner"].names() == taken.listings[b"D/inner"].names() == [b"more"]
+        song = taken.listings[b"D"].get(b"song")
+        assert song == attributes(os.lstat(tmp_path / "elsewhere/song"))
+        assert b"B/three/back" not in taken.listings
+
+    async def test_directories_that_all_link_to_each_other_are_crawled_once_a_folder(self, tmp_path: Path) -> None:
+        names = [f"d{number}" for number in range(12)]
+        root = grow(tmp_path / "root", {"A": {name: {f"to-{to}": Link(f"../{to}") for to in names} for name in names}})
+        taken = Taken()
+        assert await crawled(plan(root, follow=True), taken) == "done"
+        assert len(taken.listings) == len(names) + 1
+
+
+@needs_root
+@pytest.mark.parametrize("everywhere", [False, True])
+async def test_other_filesystems_are_crawled_where_they_are_local_or_all_is_wanted(
+    root: Path, everywhere: bool
+) -> None:
+    queues, memory = grow(root / "A" / "queues", {}), grow(root / "A" / "memory", {})
+    with mounted("mqueue", queues), mounted("tmpfs", memory):
+        grow(memory, {"album": {"song": "x"}})
+        taken = Taken()
+        assert await crawled(plan(root)._replace(everywhere=everywhere), taken) == "done"
+    assert taken.listings[b"A/memory/album"].names() == [b"song"]
+    assert (b"A/queues" in taken.listings) == everywhere
+
+
+@contextmanager
+def mounted(kind: str, where: Path) -> Iterator[None]:
+    """A filesystem there."""
+    output_of("mount", "-t", kind, "none", where)
+    try:
+        yield
+    finally:
+        output_of("umount", where)
+
+
+@contextmanager
+def changing(where: Path) -> Iterator[None]:
+    """Directories come, go and are moved in there all the while."""
+    ended = threading.Event()
+
+    def change() -> None:
+        turn = 0
+        while not ended.is_set():
+            turn += 1
+            top = where / f"new{turn % 50}"
+            os.makedirs(top / "a/b/c/d", exist_ok=True)
+            (top / "a/b").rename(where / f"moved{turn}")
+            if turn % 3 == 0:
+                shutil.rmtree(top)
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+async def test_a_source_that_changes_all_the_while_does_not_keep_it_from_its_end(root: Path) -> None:
+    grow(root / "C", {f"{number:03}": {"x": {"y": {}}} for number in range(300)})
+    taken = Taken()
+    with changing(root / "C"):
+        assert await crawled(plan(root), taken, SECONDS) == "done"
+    quiet = {path: names for path, names in expected(root, 1).items() if not path.startswith(b"C")}
+    assert {path: taken.found[path] for path in quiet} == quiet

@@ -1,0 +1,90 @@
+"""Large directories are worked off in pieces: whoever else wants something gets a turn after each of them."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trio
+
+from mmirrorfs.attributes import Attributes
+from mmirrorfs.listing import Listed, Listing
+from mmirrorfs.source.reader import Reader
+from mmirrorfs.tree import Leaf, Merged
+from mmirrorfs.view.directories import PIECE, Directories
+from mmirrorfs.view.inodes import Inodes
+from mmirrorfs.view.nodes import MergedNode, Node
+from mmirrorfs.view.view import View
+from tests.support.build import KEEP, Clock, find, sources, view_of
+from tests.support.trees import grow
+
+MANY = 3000
+REPLY = 100
+"""Entries that are taken from a listing for one reply."""
+
+
+@pytest.fixture
+def work(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How much was done on the event loop since it was cleared last, by kind."""
+    counted: Counter[str] = Counter()
+    child, entries, asked = Inodes.child, Listing.entries, Reader.stat_several
+
+    def count_child(inodes: Inodes, above: MergedNode, name: bytes, entry: Merged | Leaf) -> Node:
+        counted["nodes"] += 1
+        return child(inodes, above, name, entry)
+
+    def count_entries(listing: Listing, start: int = 0, most: int | None = None) -> Iterator[Listed]:
+        for entry in entries(listing, start, most):
+            counted["entries"] += 1
+            yield entry
+
+    def count_asked(
+        reader: Reader, above: bytes, names: list[bytes], cached: bool = False
+    ) -> list[Attributes | OSError]:
+        counted["attributes"] += len(names)
+        return asked(reader, above, names, cached)
+
+    monkeypatch.setattr(Inodes, "child", count_child)
+    monkeypatch.setattr(Listing, "entries", count_entries)
+    monkeypatch.setattr(Reader, "stat_several", count_asked)
+    return counted
+
+
+async def most_in_a_turn(view: View, path: str, work: Counter[str]) -> dict[str, int]:
+    """The most that is done while a directory is listed, before somebody who wants a turn gets one."""
+    most: Counter[str] = Counter()
+    directories, node = Directories(view), await find(view, path)
+
+    async def wants_turns() -> None:
+        while True:
+            for kind, count in work.items():
+                most[kind] = max(most[kind], count)
+            work.clear()
+            await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wants_turns)
+        handle = await directories.open(node.ino)
+        for start in range(0, MANY, REPLY):
+            await trio.lowlevel.checkpoint()
+            reply = await directories.entries(handle, start)
+            assert len([entry for entry, _ in zip(reply, range(REPLY), strict=False)]) == REPLY
+        await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+    return most
+
+
+@pytest.mark.parametrize("depth", [1, 2], ids=["a folder", "a merged directory"])
+async def test_a_large_directory_is_worked_off_in_pieces(
+    tmp_path: Path, depth: int, work: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"{number * 1009 % MANY:04}" for number in range(MANY)]
+    high = grow(tmp_path / "high", {"in": dict.fromkeys(names if depth == 1 else names[::2], "")})
+    low = grow(tmp_path / "low", {"in": dict.fromkeys(names[1::2], "")})
+    clock = Clock(monkeypatch)
+    view = view_of(sources(high, low, depth=depth), clock=clock)
+    clock.now += KEEP
+    work.clear()
+    done = await most_in_a_turn(view, "in", work)
+    assert done.keys() >= ({"entries"} if depth == 1 else {"nodes", "attributes"})
+    assert max(done.values()) <= 2 * PIECE, "it is by chance who is the first when two have a turn"
