@@ -18,7 +18,7 @@ from mmirrorfs.serve.publish import Publish
 from mmirrorfs.serve.refresh import Refresher
 from mmirrorfs.source.freshness import Freshness
 from mmirrorfs.source.source import Source
-from mmirrorfs.source.walks import Revision
+from mmirrorfs.source.walks import Revision, names_of, revisions
 from mmirrorfs.tree import Directory, Leaf, Merged, Rank
 from mmirrorfs.view.view import View
 from tests.build import find, plant, seen, sources, state_of
@@ -396,3 +396,20 @@ async def test_without_a_period_a_lost_source_is_noticed_and_found_again_all_the
         assert world.looks == [0, 0], "the sources were looked after, not scanned"
     handle, _ = await world.view.open(node.ino)
     world.view.files.release(handle)
+
+
+async def test_what_is_being_installed_while_another_source_is_merged_is_merged_next(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    (world.high / "New").mkdir()
+    (world.low / "Other").mkdir()
+    found = [source.scan(known.tree) for source, known in zip(world.sources, world.view.known, strict=True)]
+    first, second = world.view.known
+    refresher, revised = world.refresher, revisions(first.tree, found[0])
+    refresher._begun.append((first, first.tree, names_of(revised)))
+    first.begin(found[0], revised)
+    await refresher._install(second, found[1], revisions(second.tree, found[1]))
+    await refresher._merge()
+    assert (world.winner(b"New"), world.winner(b"Other")) == (None, 1)
+    first.finish()
+    await refresher._merge()
+    assert world.winner(b"New") == 0
