@@ -410,6 +410,9 @@ async def test_what_is_being_installed_while_another_source_is_merged_is_merged_
     await refresher._install(second, found[1], revisions(second.tree, found[1]))
     await refresher._merge()
     assert (world.winner(b"New"), world.winner(b"Other")) == (None, 1)
+    (world.low / "Third").mkdir()
+    third = world.sources[1].scan(second.tree)
+    await refresher._install(second, third, revisions(second.tree, third))
     first.finish()
     await refresher._merge()
-    assert world.winner(b"New") == 0
+    assert (world.winner(b"New"), world.winner(b"Third")) == (0, 1)
