@@ -83,6 +83,8 @@ class Refresher:
         self._merging = trio.Lock()
         self._gone = [list[bytes]() for _ in state.sources]
         """What was found gone since the look at each source began."""
+        self._begun: list[tuple[Known, Directory, Names]] = []
+        """What is being installed: in place of which tree, and the names that have other values by it."""
         self._noted: list[Names] = []
         """What was installed since the index was merged: the names that have other values, by directory."""
         self.looks = [time.time() for _ in state.sources]
@@ -134,6 +136,7 @@ class Refresher:
         trees = self._present()
         if trees == self._merged:
             return False
+        self._note_installed()
         merged = _merged(trees, self._state, self._state.inodes.index, self._only(trees))
         self._merged, self._noted = trees, []
         self._swap(*merged)
@@ -230,7 +233,7 @@ class Refresher:
 
     async def _install(self, known: Known, tree: Directory, revised: list[Revision]) -> None:
         """What a scan found becomes known, step by step: nobody waits for more than one of them."""
-        self._noted.append(names_of(revised))
+        self._begun.append((known, known.tree, names_of(revised)))
         known.begin(tree, revised)
         while known.advance():
             await trio.lowlevel.checkpoint()
@@ -282,6 +285,7 @@ class Refresher:
         state = self._state
         async with self._merging:
             while (trees := self._present()) != self._merged:
+                self._note_installed()
                 before, noted, count = state.inodes.index, self._noted, len(self._noted)
                 index, changed, left = await threaded(partial(_merged_on, trees, state, before, self._only(trees)))
                 if self._noted is noted:  # else something was found gone meanwhile
@@ -292,6 +296,11 @@ class Refresher:
                 while left:  # bit by bit: the last of many values that goes would take all others with it
                     del left[-PIECE:]
                     await trio.lowlevel.checkpoint()
+
+    def _note_installed(self) -> None:
+        """What is installed by now is merged next; with what still is not, its names stay for the merge after that."""
+        self._noted += [names for known, before, names in self._begun if known.tree is not before]
+        self._begun = [one for one in self._begun if one[0].tree is one[1]]
 
     def _only(self, trees: Trees) -> Names | None:
         """The names that may be others than in the index, by directory; None where a source came or went as a whole."""

@@ -399,7 +399,7 @@ class Known:
     def _changes(self, path: bytes, listing: Listing, told: Told | None) -> list[Difference]:
         """What a look tells that is not what was known."""
         old = self.listings.peek(path)
-        if told is None or told[0] is not old:
+        if told is None or _blob(told[0]) is not _blob(old):
             told = (old, differences(old, listing) if old is not None else [])
         return self._singles.differences(path, listing, told[1])
 
@@ -425,3 +425,8 @@ class Known:
         if path is not None:
             self._forget_singles(path)
         return path is not None
+
+
+def _blob(listing: Listing | None) -> bytes | None:
+    """What makes two listings the same: when they were proved does not."""
+    return listing.blob if listing is not None else None

@@ -10,6 +10,7 @@ from trio.testing import MockClock
 from mmirrorfs.attributes import DIR
 from mmirrorfs.merge.index import Change
 from mmirrorfs.merge.inodes import ROOT
+from mmirrorfs.source.walks import names_of, revisions
 from mmirrorfs.tree import Leaf, Merged, Rank
 from tests.support.build import find, seen
 from tests.support.world import World, warnings
@@ -291,3 +292,23 @@ async def test_without_a_period_a_lost_source_is_noticed_and_found_again_all_the
         assert world.looks == [0, 0], "the sources were looked after, not scanned"
     handle, _ = await world.view.open(node.ino)
     world.view.files.release(handle)
+
+
+async def test_what_is_being_installed_while_another_source_is_merged_is_merged_next(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    (world.high / "New").mkdir()
+    (world.low / "Other").mkdir()
+    found = [source.scan(known.tree) for source, known in zip(world.sources, world.view.known, strict=True)]
+    first, second = world.view.known
+    refresher, revised = world.refresher, revisions(first.tree, found[0])
+    refresher._begun.append((first, first.tree, names_of(revised)))
+    first.begin(found[0], revised)
+    await refresher._install(second, found[1], revisions(second.tree, found[1]))
+    await refresher._merge()
+    assert (world.winner(b"New"), world.winner(b"Other")) == (None, 1)
+    (world.low / "Third").mkdir()
+    third = world.sources[1].scan(second.tree)
+    await refresher._install(second, third, revisions(second.tree, third))
+    first.finish()
+    await refresher._merge()
+    assert (world.winner(b"New"), world.winner(b"Third")) == (0, 1)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,7 +13,7 @@ from mmirrorfs.source.freshness import NEVER, Freshness
 from mmirrorfs.source.known import Known
 from mmirrorfs.source.room import Room
 from mmirrorfs.source.singles import Answer
-from mmirrorfs.source.walks import directories_of
+from mmirrorfs.source.walks import directories_of, revisions
 from mmirrorfs.tree import EMPTY_DIRECTORY, Directory
 from tests.support.knowing import LARGE, Above, Shape, attr, directory, known_of, paths, tree
 
@@ -456,3 +457,18 @@ def test_a_look_at_a_directory_that_another_took_the_place_of_meanwhile_is_worth
     assert known.listing(b"A/d") is None
     known.apply(b"A/d", directory({b"2": 13}, taken=3, ino=16))
     assert known.entry(b"A/d", b"2") == Answer(attr(13), 3)
+
+
+def test_what_differs_is_not_found_out_again_because_the_old_names_were_proved_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    known, new = known_of({b"A": 10}), tree({b"A": 12}, taken=5)
+    revised = revisions(known.tree, new)
+    known.prove(b"", 3)
+
+    def fail(*both: Listing) -> list[Difference]:
+        raise AssertionError
+
+    monkeypatch.setattr("mmirrorfs.source.known.differences", fail)
+    known.install(new, revised)
+    assert known.entry(b"", b"A") == Answer(attr(12), 5)
