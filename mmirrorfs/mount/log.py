@@ -175,6 +175,9 @@ def finish() -> None:
 def _stop(listener: logging.handlers.QueueListener) -> None:
     with contextlib.suppress(queue.Full):  # nothing is written any more
         listener.stop()
+    for handler in listener.handlers:
+        with contextlib.suppress(OSError):  # what it still has does not fit: Python would say so for itself
+            handler.close()
 
 
 def open_log(path: str, flags: int = os.O_WRONLY | os.O_APPEND | os.O_CREAT) -> int:

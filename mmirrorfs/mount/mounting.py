@@ -32,11 +32,14 @@ class MountFailed(Exception):
 def serve(plan: Plan, ready: Callable[[], None]) -> None:
     """Mount and serve until the end. ``ready`` is called when the mount was seen to answer. Raises MountFailed."""
     session = Session(plan, ready, _noted_signals())
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # libfuse 3.17 gives up when its wait is interrupted
     try:
         with listening() as said:
             pyfuse3.init(session.operations, os.fsdecode(plan.mountpoint), set(plan.options))
     except RuntimeError:
         raise MountFailed(explained(said.text)) from None
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     own = reference(plan.mountpoint)
     try:
         if own is not None:
