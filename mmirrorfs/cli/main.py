@@ -193,12 +193,21 @@ def _guarded(call: Callable[[], int]) -> int:
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _give_up_output()
         return SYSTEM
     except ImportError as error:
         return _say(f"{error}: pyfuse3 or libfuse is missing, or they do not fit; {REINSTALL}", SYSTEM)
     except OSError as error:
+        _give_up_output()
         return _say(os.strerror(error.errno or errno.EIO), SYSTEM)
+
+
+def _give_up_output() -> None:
+    """Drop what is left to be printed, where it cannot be: Python would try again in the end, and exit with 120."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _say(message: str, code: int) -> int:

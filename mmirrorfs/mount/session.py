@@ -44,7 +44,7 @@ from mmirrorfs.source.access import Access
 from mmirrorfs.source.crawl import Plan as CrawlPlan
 from mmirrorfs.source.crawler import Crawl, Progress
 from mmirrorfs.source.known import Known
-from mmirrorfs.source.pace import beside, threaded
+from mmirrorfs.source.pace import NoThread, beside, threaded
 from mmirrorfs.source.source import Source
 from mmirrorfs.source.walks import Revision
 from mmirrorfs.text import fields, printable
@@ -179,7 +179,11 @@ class Session:
         crawls = [self._progress(source) for source in self._plan.state.sources]
         watches = [report.now() for report in self._reports]
         trees = [known.tree for known in self._view.known]
-        counts = await threaded(partial(counted, self._view.inodes.index, trees), self._counting)
+        count = partial(counted, self._view.inodes.index, trees)
+        try:
+            counts = await threaded(count, self._counting)
+        except NoThread:
+            counts = count()
         found = status(self._view, self._directories, self._refresher, crawls, watches, counts)
         last = self._changelog.last
         return {

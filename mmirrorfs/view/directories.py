@@ -51,6 +51,9 @@ class Directories:
     async def open(self, ino: int) -> int:
         """Take the listing of a directory; returns its handle."""
         listing = await self._take(ino)
+        attr, _ = self._view.last_answer(self._view.inodes.node(ino))
+        if attr.is_known:
+            self._view.listed[ino] = attr
         self._last += 1
         self._open[self._last] = _Opened(ino, listing)
         return self._last
@@ -71,7 +74,9 @@ class Directories:
 
     def release(self, handle: int) -> None:
         """The kernel has no use for the handle any more. Never raises."""
-        self._open.pop(handle, None)
+        opened = self._open.pop(handle, None)
+        if opened is not None and all(other.ino != opened.ino for other in self._open.values()):
+            self._view.listed.pop(opened.ino, None)
 
     def __len__(self) -> int:
         return len(self._open)

@@ -5,6 +5,7 @@ Rule 2: between reading what is known and writing the reply nothing is awaited; 
 Rule 3: in a merged directory nobody waits, but for what was never known: the kernel may hold all of it while one lookup
 in it is unanswered. What is too old is told there as it was last known, for no time, and proved meanwhile.
 Rule 4: what lies in one source stays what it is, so that what is open goes on.
+Rule 5: of a directory that is open and has gone by now, the last that is known is told: fstat(2) does not fail.
 
 Everything runs on the event loop's thread; between two awaits nothing else does. Functions raise OSError.
 """
@@ -54,6 +55,8 @@ class View:
         self.freshness = state.freshness
         self.pairing = state.pairing
         self.pages = Pages(state, reports)
+        self.listed: dict[int, Attributes] = {}
+        """Of each directory that is open, by inode number, what it had when it was opened: rule 5."""
         self._reports = reports
         both = list(zip(state.sources, state.known, strict=True))
         self.fetch = [Fetch(source, known, state.freshness, reports.lost) for source, known in both]
@@ -89,10 +92,14 @@ class View:
     async def getattr(self, ino: int) -> Node:
         """The node, with attributes that are fresh. ENOENT where it is gone, ESTALE where its name has another now."""
         node = self.inodes.node(ino)
-        if isinstance(node, MergedNode):
-            self.inodes.current(node)
-        elif isinstance(node, FileNode):
-            await self.freshen(node)
+        try:
+            if isinstance(node, MergedNode):
+                self.inodes.current(node)
+            elif isinstance(node, FileNode):
+                await self.freshen(node)
+        except OSError as error:
+            if ino not in self.listed or error.errno not in ABSENT | {errno.ESTALE}:
+                raise
         return node
 
     async def readlink(self, ino: int) -> bytes:
@@ -130,9 +137,11 @@ class View:
     def answer(self, node: Node) -> tuple[Attributes, float]:
         """What is told of a node now, and when that was so. EIO where its attributes were never to be had."""
         found = self.last_answer(node)
-        if not found[0].is_known:
-            raise failure(errno.EIO)
-        return found
+        if found[0].is_known:
+            return found
+        if node.ino in self.listed:
+            return self.listed[node.ino], NEVER
+        raise failure(errno.EIO)
 
     def last_answer(self, node: Node) -> tuple[Attributes, float]:
         """The same, for a listing: where its attributes were never to be had, its type alone."""
