@@ -25,7 +25,7 @@ pytestmark = needs_root
 HIGH: Tree = {b"A": {b"X": {b"1": b"high", b"sub": {b"2": b"high"}}, b"loose": b"high"}, b"B": {b"Y": {b"1": b"high"}}}
 LOW: Tree = {b"A": {b"X": {b"1": b"low!", b"sub": {b"2": b"low!"}}, b"loose": b"low!"}, b"C": {b"Z": {b"1": b"low!"}}}
 SOON = 1.0
-"""Seconds: a reader may be as early as the report, and see a folder when half of it was gone; it never gets an error."""
+"""Seconds: a reader may be as early as the report, and see a folder when half of it was gone; never an error."""
 TRACKS = ("A/X/1", "A/X/sub/2")
 
 
