@@ -120,6 +120,7 @@ def test_a_source_that_was_changed_elsewhere_shows_when_it_is_back(place: Path, 
             becomes(eyes, view.mountpoint, [high.where, low], 2, "what changed since")
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("place_of", ["the root", "inside"])
 def test_a_disk_that_came_back_while_nobody_looked_is_looked_at_again(place: Path, place_of: str) -> None:
     """The mount table is then what it was, with the same numbers in it."""

@@ -8,6 +8,7 @@ import pytest
 from mmirrorfs.source.several import THREADS, each
 
 
+@pytest.mark.alone
 def test_what_does_not_wait_is_called_in_order_in_one_thread() -> None:
     called = list[tuple[int, int]]()
     each(lambda thing: called.append((thing, threading.get_ident())), range(100))
