@@ -178,7 +178,8 @@ class Side:
         return 0
 
     def expect_loss(self) -> None:
-        """The sources will be lost, and come back."""
+        """The sources will be lost, and come back. Before that something in them may be asked for in vain."""
+        self.view.may_say(r" cannot be read: (Input/output error|Transport endpoint is not connected)")
         for source in self.order:
             for what in ("lost", "back"):
                 self.view.expect(rf"source {source.name} \(.*\) is {what}")

@@ -37,6 +37,7 @@ class View:
     pid: int
     log: Path
     expected: list[str] = field(default_factory=list)
+    possible: list[str] = field(default_factory=list)
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -56,6 +57,10 @@ class View:
     def expect(self, pattern: str) -> None:
         """Say that the daemon will complain, in a line that has this regular expression in it."""
         self.expected.append(pattern)
+
+    def may_say(self, pattern: str) -> None:
+        """Say that the daemon may complain so, or not."""
+        self.possible.append(pattern)
 
     def send(self, number: signal.Signals) -> None:
         """Send the daemon a signal."""
@@ -86,7 +91,9 @@ class View:
         assert not surprises, "logged, and nobody expected it:\n" + "\n".join(surprises)
 
     def _is_expected(self, line: str) -> bool:
-        return bool(re.match(r"<[567]>", line)) or any(re.search(pattern, line) for pattern in self.expected)
+        return bool(re.match(r"<[567]>", line)) or any(
+            re.search(pattern, line) for pattern in (*self.expected, *self.possible)
+        )
 
 
 @contextlib.contextmanager
