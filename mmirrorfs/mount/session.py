@@ -14,6 +14,7 @@ import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import TypeVar
 
 import pyfuse3
 import trio
@@ -55,6 +56,8 @@ from mmirrorfs.view.state import State
 from mmirrorfs.view.view import View
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 GRACE = 1.0
 """Seconds that requests have to finish when the mount is ended."""
@@ -179,11 +182,7 @@ class Session:
         crawls = [self._progress(source) for source in self._plan.state.sources]
         watches = [report.now() for report in self._reports]
         trees = [known.tree for known in self._view.known]
-        count = partial(counted, self._view.inodes.index, trees)
-        try:
-            counts = await threaded(count, self._counting)
-        except NoThread:
-            counts = count()
+        counts = await self._count(partial(counted, self._view.inodes.index, trees))
         found = status(self._view, self._directories, self._refresher, crawls, watches, counts)
         last = self._changelog.last
         return {
@@ -270,10 +269,16 @@ class Session:
                 self._reports[source.rank].log()
         beside(self._tell_systemd)
 
+    async def _count(self, call: Callable[[], T]) -> T:
+        """Call what goes through all folders: in a thread, or here where there is none to be had."""
+        try:
+            return await threaded(call, self._counting)
+        except NoThread:
+            return call()
+
     async def _tell_systemd(self) -> None:
-        """In a thread: all folders are counted for it."""
         if self._is_ready and listens() and not self._told_to_end.is_set():
-            said = await threaded(partial(summary, self._view, self._refresher), self._counting)
+            said = await self._count(partial(summary, self._view, self._refresher))
             if not self._told_to_end.is_set():
                 notify(f"STATUS={said}")
 
