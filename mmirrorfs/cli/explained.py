@@ -99,10 +99,14 @@ def _skipped(answer: Values) -> Iterator[str]:
         yield f"Skipped, as there is no file in it: {', '.join(map(text, answer['skips']))}"
 
 
-def _excluded(answer: Values) -> Iterator[str]:
-    yield f"{text(answer)} is not shown: --exclude leaves it out."
+def _there(answer: Values) -> Iterator[str]:
     if answer["hides"]:
         yield f"It is there: {_named(answer['hides'])}"
+
+
+def _excluded(answer: Values) -> Iterator[str]:
+    yield f"{text(answer)} is not shown: --exclude leaves it out."
+    yield from _there(answer)
 
 
 def _link(answer: Values) -> Iterator[str]:
@@ -116,8 +120,7 @@ def _lost(answer: Values) -> Iterator[str]:
 
 def _unseen(answer: Values) -> Iterator[str]:
     yield f"{text(answer)} is not shown yet."
-    if answer["hides"]:
-        yield f"It is there: {_named(answer['hides'])}"
+    yield from _there(answer)
 
 
 def _unknown(answer: Values) -> Iterator[str]:

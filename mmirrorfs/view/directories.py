@@ -22,7 +22,7 @@ from mmirrorfs.source.singles import Answer
 from mmirrorfs.source.walks import join
 from mmirrorfs.tree import Child
 from mmirrorfs.view.nodes import FileNode, MergedNode, Node
-from mmirrorfs.view.view import View
+from mmirrorfs.view.view import Listed, View
 
 SMALL = 1 << 16
 """Bytes of a listing that are compared with others each time that some of it is handed out."""
@@ -52,8 +52,8 @@ class Directories:
         """Take the listing of a directory; returns its handle."""
         listing = await self._take(ino)
         attr, _ = self._view.last_answer(self._view.inodes.node(ino))
-        if attr.is_known:
-            self._view.listed[ino] = attr
+        listed = self._view.listed.setdefault(ino, Listed(attr))
+        listed.attr, listed.handles = attr if attr.is_known else listed.attr, listed.handles + 1
         self._last += 1
         self._open[self._last] = _Opened(ino, listing)
         return self._last
@@ -75,8 +75,11 @@ class Directories:
     def release(self, handle: int) -> None:
         """The kernel has no use for the handle any more. Never raises."""
         opened = self._open.pop(handle, None)
-        if opened is not None and all(other.ino != opened.ino for other in self._open.values()):
-            self._view.listed.pop(opened.ino, None)
+        if opened is not None:
+            listed = self._view.listed[opened.ino]
+            listed.handles -= 1
+            if not listed.handles:
+                del self._view.listed[opened.ino]
 
     def __len__(self) -> int:
         return len(self._open)

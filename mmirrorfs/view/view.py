@@ -13,6 +13,7 @@ Everything runs on the event loop's thread; between two awaits nothing else does
 import errno
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from mmirrorfs.attributes import DIR, Attributes, Kind, bare
@@ -44,6 +45,14 @@ class Absent(FileNotFoundError):
         self.when = when
 
 
+@dataclass(slots=True)
+class Listed:
+    """A directory that is open: what it had when it was opened last, and by how many handles it is."""
+
+    attr: Attributes
+    handles: int = 0
+
+
 class View:
     """One view; ``reports`` is told of what it finds out."""
 
@@ -55,8 +64,8 @@ class View:
         self.freshness = state.freshness
         self.pairing = state.pairing
         self.pages = Pages(state, reports)
-        self.listed: dict[int, Attributes] = {}
-        """Of each directory that is open, by inode number, what it had when it was opened: rule 5."""
+        self.listed: dict[int, Listed] = {}
+        """The directories that are open, by inode number: rule 5."""
         self._reports = reports
         both = list(zip(state.sources, state.known, strict=True))
         self.fetch = [Fetch(source, known, state.freshness, reports.lost) for source, known in both]
@@ -139,9 +148,10 @@ class View:
         found = self.last_answer(node)
         if found[0].is_known:
             return found
-        if node.ino in self.listed:
-            return self.listed[node.ino], NEVER
-        raise failure(errno.EIO)
+        listed = self.listed.get(node.ino)
+        if listed is None or not listed.attr.is_known:
+            raise failure(errno.EIO)
+        return listed.attr, NEVER
 
     def last_answer(self, node: Node) -> tuple[Attributes, float]:
         """The same, for a listing: where its attributes were never to be had, its type alone."""

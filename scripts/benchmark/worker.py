@@ -17,6 +17,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping
 
@@ -137,23 +138,24 @@ def listing(path: str) -> Work:
     return lambda: {"amount": len(os.listdir(path))}
 
 
+def _told_to_end() -> threading.Event:
+    """Set by SIGUSR1."""
+    ended = threading.Event()
+    signal.signal(signal.SIGUSR1, lambda number, frame: ended.set())
+    return ended
+
+
 def pauses(path: str) -> Work:
     """Stat one file as fast as it goes until SIGUSR1 comes; the longest that one took, in seconds.
 
     statx(2) with AT_STATX_FORCE_SYNC: an ordinary stat would be answered by the kernel, not by the daemon.
     """
     statx, buffer, name = ctypes.CDLL(None, use_errno=True).statx, ctypes.create_string_buffer(256), os.fsencode(path)
-    going = True
-
-    def stop(number: int, frame: object) -> None:
-        nonlocal going
-        going = False
-
-    signal.signal(signal.SIGUSR1, stop)
+    ended = _told_to_end()
 
     def work() -> Result:
         longest, count, last = 0.0, 0, time.perf_counter()
-        while going:
+        while not ended.is_set():
             if statx(-100, name, 0x2000, 0x7FF, buffer) != 0:
                 raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), path)
             now = time.perf_counter()
@@ -165,17 +167,11 @@ def pauses(path: str) -> Work:
 
 def absent(top: str) -> Work:
     """Look up names that are not there, each once, until SIGUSR1 comes; the longest that one took, in seconds."""
-    going = True
-
-    def stop(number: int, frame: object) -> None:
-        nonlocal going
-        going = False
-
-    signal.signal(signal.SIGUSR1, stop)
+    ended = _told_to_end()
 
     def work() -> Result:
         longest, count, begun = 0.0, 0, time.monotonic_ns()
-        while going:
+        while not ended.is_set():
             started = time.perf_counter()
             os.access(f"{top}/{begun} {count}", os.F_OK)
             longest, count = max(longest, time.perf_counter() - started), count + 1

@@ -1,6 +1,6 @@
 """Properties of the merge, against a model that knows nothing of how it is done."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import permutations
 
 from hypothesis import given, settings
@@ -110,6 +110,16 @@ def leaves(entries: Mapping[bytes, Entry]) -> dict[bytes, Leaf | None]:
     return {name: entry if isinstance(entry, Leaf) else None for name, entry in entries.items()}
 
 
+def merges(history: tuple[int, list[tuple[Trees, int]]]) -> Iterator[tuple[Merged, Merged, int]]:
+    """Each index but the first, after the one before it, and the time at which it was merged."""
+    count, steps = history
+    before = merge(steps[0][0], ranks(*range(count)))
+    for inputs, now in steps[1:]:
+        index = merge(inputs, ranks(*range(count)), before=before, now_ns=now)
+        yield before, index, now
+        before = index
+
+
 def later(old: Trees, plans: list[Plan], depth: int, mtimes: list[int], searched: bool) -> Trees:
     return tuple(
         rescanned(rank, depth, plan, before, mtime, searched)
@@ -194,10 +204,7 @@ def test_going_by_what_differs_gives_the_same_index_the_same_times_and_the_same_
 def test_changes_are_the_differing_paths_and_their_times_move_forward(
     history: tuple[int, list[tuple[Trees, int]]],
 ) -> None:
-    count, steps = history
-    before = merge(steps[0][0], ranks(*range(count)))
-    for inputs, now in steps[1:]:
-        index = merge(inputs, ranks(*range(count)), before=before, now_ns=now)
+    for before, index, _ in merges(history):
         old, new = flat(before), flat(index)
         stayed = merged_at(before).keys() & merged_at(index).keys()
         differing = {
@@ -220,7 +227,6 @@ def test_changes_are_the_differing_paths_and_their_times_move_forward(
         positions = {change.path: position for position, change in enumerate(told)}
         for path, position in positions.items():
             assert positions.get(path.rpartition(b"/")[0], -1) <= position
-        before = index
 
 
 @settings(max_examples=60)
@@ -228,10 +234,7 @@ def test_changes_are_the_differing_paths_and_their_times_move_forward(
 def test_a_folder_that_changed_hands_is_touched_later_than_ever_before(
     history: tuple[int, list[tuple[Trees, int]]],
 ) -> None:
-    count, steps = history
-    before = merge(steps[0][0], ranks(*range(count)))
-    for inputs, now in steps[1:]:
-        index = merge(inputs, ranks(*range(count)), before=before, now_ns=now)
+    for before, index, now in merges(history):
         for path, merged in merged_at(index).items():
             last = merged_at(before).get(path)
             for name, child in merged.children.items():
@@ -241,4 +244,3 @@ def test_a_folder_that_changed_hands_is_touched_later_than_ever_before(
                 was = ((last and last.touched) or {}).get(name, 0)
                 touched = (merged.touched or {}).get(name, 0)
                 assert touched == was if child == old else touched >= max(now, was + 1)
-        before = index

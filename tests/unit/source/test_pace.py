@@ -10,16 +10,7 @@ import trio
 from trio.testing import MockClock
 
 from mmirrorfs.source.pace import HUNG, Pace
-
-
-class Stopwatch:
-    """The time, moved by hand."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.support.stopwatch import Stopwatch
 
 
 @pytest.fixture

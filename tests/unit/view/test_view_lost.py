@@ -21,6 +21,7 @@ from mmirrorfs.view.directories import Directories
 from mmirrorfs.view.nodes import Node
 from mmirrorfs.view.view import View
 from tests.support.build import KEEP, Clock, find, heard, listed, move, seen, sources, view_of
+from tests.support.stopwatch import Stopwatch
 from tests.support.trees import grow
 
 
@@ -206,16 +207,6 @@ def hanging(high: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hanging]:
     made = Hanging(high, monkeypatch)
     yield made
     made.gate.set()
-
-
-class Stopwatch:
-    """The time by which a source counts as hung, moved by hand."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
