@@ -206,7 +206,8 @@ class Refresher:
             is_over = compared is not None
             if found is not None and compared is not None:
                 tree, revised = compared
-                await self._install(known, tree, revised)
+                if tree is not known.tree:
+                    await self._install(known, tree, revised)
                 _log_scan(source, sum(seen), time.perf_counter() - started, found is not old, scan)
         finally:
             if not is_over and hints:

@@ -50,9 +50,10 @@ class Directories:
 
     async def open(self, ino: int) -> int:
         """Take the listing of a directory; returns its handle."""
+        before, _ = self._view.last_answer(self._view.inodes.node(ino))
         listing = await self._take(ino)
         attr, _ = self._view.last_answer(self._view.inodes.node(ino))
-        listed = self._view.listed.setdefault(ino, Listed(attr))
+        listed = self._view.listed.setdefault(ino, Listed(before))
         listed.attr, listed.handles = attr if attr.is_known else listed.attr, listed.handles + 1
         self._last += 1
         self._open[self._last] = _Opened(ino, listing)

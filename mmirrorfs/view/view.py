@@ -107,7 +107,8 @@ class View:
             elif isinstance(node, FileNode):
                 await self.freshen(node)
         except OSError as error:
-            if ino not in self.listed or error.errno not in ABSENT | {errno.ESTALE}:
+            listed = self.listed.get(ino)
+            if listed is None or not listed.attr.is_known or error.errno not in ABSENT | {errno.ESTALE}:
                 raise
         return node
 

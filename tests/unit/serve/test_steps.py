@@ -108,6 +108,19 @@ async def test_what_a_turn_does_does_not_grow_with_the_directory_that_changed(
     assert many < 1.5 * few + 1000, "lines"
 
 
+async def test_looks_that_find_nothing_leave_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    world = World(tmp_path)
+    async with world.watched(monkeypatch):
+        for _ in range(3):
+            await world.a_whole_look()
+        held, looks = [sys.getrefcount(known.tree) for known in world.view.known], min(world.looks)
+        await world.until(lambda: min(world.looks) > looks + 20)
+        left = [sys.getrefcount(known.tree) for known in world.view.known]
+    assert [now - before < 10 for now, before in zip(left, held, strict=True)] == [True, True]
+
+
 inside = st.dictionaries(st.sampled_from([b"%d" % n for n in range(6)]), st.integers(10, 20), max_size=6)
 shapes = st.dictionaries(
     st.sampled_from([b"A", b"B", b"C", b"D"]), inside | st.integers(30, 36).map(lambda n: {b"": n}), max_size=4

@@ -11,11 +11,12 @@ import pytest
 import trio
 
 from mmirrorfs.attributes import DIR, FILE, LINK, Attributes
+from mmirrorfs.listing import Listing
 from mmirrorfs.merge.inodes import ROOT
 from mmirrorfs.source.source import Source
 from mmirrorfs.tree import Rank
 from mmirrorfs.view.directories import PIECE, Directories
-from mmirrorfs.view.nodes import Node
+from mmirrorfs.view.nodes import FileNode, Node
 from mmirrorfs.view.view import View
 from tests.support.build import KEEP, Clock, asked, find, heard, listed, move, rescan, sources, view_of
 from tests.support.trees import Link, grow
@@ -266,3 +267,33 @@ async def test_a_large_listing_that_fails_half_way_leaves_no_descriptor(
 
 def _io_error() -> NoReturn:
     raise OSError(errno.EIO, "I/O error")
+
+
+async def test_a_directory_whose_attributes_were_never_known_is_not_there_once_it_went(
+    view: View, directories: Directories, high: Path, clock: Clock
+) -> None:
+    node = await find(view, "A/Gold/CD2")
+    view.known[0].amend(b"A/Gold", b"CD2", None, clock.now)
+    handle = await directories.open(node.ino)
+    (high / "A" / "Gold" / "CD2").rmdir()
+    clock.now += KEEP
+    with pytest.raises(OSError, match=r"No such file|Stale"):
+        view.answer(await view.getattr(node.ino))
+    directories.release(handle)
+
+
+async def test_a_directory_that_goes_while_it_is_opened_tells_what_was_known_before(
+    view: View, directories: Directories, high: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node, listing = await find(view, "A/Gold/CD2"), view.listing
+
+    async def goes(folder: FileNode) -> Listing:
+        found = await listing(folder)
+        (high / "A" / "Gold" / "CD2").rmdir()
+        view.known[0].amend(b"A/Gold", b"CD2", None, clock.now)
+        return found
+
+    monkeypatch.setattr(view, "listing", goes)
+    handle = await directories.open(node.ino)
+    assert view.answer(await view.getattr(node.ino))[0].kind == DIR
+    directories.release(handle)
