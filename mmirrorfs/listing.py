@@ -106,20 +106,20 @@ def _marks(lengths: list[int]) -> Iterator[bytes]:
 class Listing:
     """What is known of one directory: a packed ``blob``, and when it was true, in monotonic seconds.
 
-    ``taken`` is when all of it was, ``proved`` when the names were: a stamp that stands proves names, not attributes.
+    ``fetched_at`` is when all of it was, ``proved`` when the names were: a stamp that stands proves names, not attributes.
     ``key`` is what the directory is called where its changes are reported, empty where they are not. ``lists`` are the
     access lists of its entries, read then or later (``source.lists``); None where they are not known. They are the one
     thing that may be put in later.
     """
 
-    __slots__ = ("blob", "key", "lists", "proved", "taken")
+    __slots__ = ("blob", "fetched_at", "key", "lists", "proved")
 
     def __init__(
-        self, blob: bytes, taken: float, proved: float | None = None, key: bytes = b"", lists: Lists | None = None
+        self, blob: bytes, fetched_at: float, proved: float | None = None, key: bytes = b"", lists: Lists | None = None
     ) -> None:
         self.blob = blob
-        self.taken = taken
-        self.proved = taken if proved is None else proved
+        self.fetched_at = fetched_at
+        self.proved = fetched_at if proved is None else proved
         self.key = key
         self.lists = lists
 
@@ -140,7 +140,7 @@ class Listing:
 
     def still(self, proved: float) -> "Listing":
         """The same, its names proved once more."""
-        return Listing(self.blob, self.taken, proved, self.key, self.lists)
+        return Listing(self.blob, self.fetched_at, proved, self.key, self.lists)
 
     def __len__(self) -> int:
         return int(_HEAD.unpack_from(self.blob)[4])

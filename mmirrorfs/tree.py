@@ -16,7 +16,7 @@ Rank = NewType("Rank", int)
 
 
 class Evidence(NamedTuple):
-    """Whether a folder holds a file, as a search that began at ``taken``, in monotonic seconds, has found.
+    """Whether a folder holds a file, as a search that began at ``fetched_at``, in monotonic seconds, has found.
 
     ``file`` is None where it is empty; else the path in it of a file, where that has to be looked for again. ``keys``
     are what the directories that were searched are called where changes are reported; one that is empty stands for
@@ -25,7 +25,7 @@ class Evidence(NamedTuple):
 
     file: bytes | None
     keys: tuple[bytes, ...]
-    taken: float
+    fetched_at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +78,15 @@ class Merged:
     """A directory of a view above the depth: the union of the directories of that name. Never changed once made.
 
     ``inputs`` are the sources' directories by rank, None where a source has none. ``names`` are its names in the
-    sources, by rank, when they are spelled differently. ``moved_ns`` is the least mtime to show (0: none), ``touched``
+    sources, by rank, when they are spelled differently. ``min_mtime_ns`` is the least mtime to show (0: none), ``min_mtimes``
     the same for the folders in it whose winner changed, in nanoseconds since the epoch.
     """
 
     inputs: tuple[Directory | None, ...]
     children: Mapping[bytes, "Merged | Leaf"]
     names: tuple[bytes | None, ...] | None = None
-    moved_ns: int = 0
-    touched: Mapping[bytes, int] | None = None
+    min_mtime_ns: int = 0
+    min_mtimes: Mapping[bytes, int] | None = None
 
 
 Names = Mapping[bytes, Collection[bytes]]

@@ -103,14 +103,14 @@ def _timed(after: Merged, before: Merged | None, now_ns: int, only: Iterable[byt
     if before is None:
         return after
     differing = list(_differing(before, after, only))
-    touched = {n: t for n, t in (before.touched or {}).items() if _is_folder(after.children.get(n))}
+    min_mtimes = {n: t for n, t in (before.min_mtimes or {}).items() if _is_folder(after.children.get(n))}
     for name, old, new in differing:
         if _is_folder(old) and _is_folder(new):
-            touched[name] = max(now_ns, touched.get(name, 0) + 1)
-    moved = before.moved_ns
+            min_mtimes[name] = max(now_ns, min_mtimes.get(name, 0) + 1)
+    moved = before.min_mtime_ns
     if differing and not all(a > b for a, b in zip(times(after), times(before), strict=True)):
         moved = max(now_ns, *(t + 1 for t in times(before)))
-    return Merged(after.inputs, after.children, after.names, moved, touched or None)
+    return Merged(after.inputs, after.children, after.names, moved, min_mtimes or None)
 
 
 def _is_folder(child: Child | None) -> bool:
@@ -120,7 +120,7 @@ def _is_folder(child: Child | None) -> bool:
 def times(merged: Merged) -> tuple[int, int]:
     """The (mtime, ctime) that a merged directory shows: the newest over all the sources that have it."""
     present: list[Directory] = [d for d in merged.inputs if d is not None]
-    least = [merged.moved_ns] if merged.moved_ns or not present else []
+    least = [merged.min_mtime_ns] if merged.min_mtime_ns or not present else []
     return (
         max([*least, *[d.attr.mtime_ns for d in present]]),
         max([*least, *[d.attr.ctime_ns for d in present]]),
@@ -184,7 +184,7 @@ def _differing(
 
 
 def _own_attributes(merged: Merged) -> tuple[object, ...]:
-    return (merged.moved_ns, *[d.attr if d is not None else None for d in merged.inputs])
+    return (merged.min_mtime_ns, *[d.attr if d is not None else None for d in merged.inputs])
 
 
 def without(tree: Directory, paths: Iterable[bytes]) -> Directory:

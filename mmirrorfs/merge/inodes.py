@@ -15,13 +15,13 @@ ROOT = 1
 """The number of the view's root, given by the FUSE protocol."""
 
 
-def number(space: bytes, path: bytes, kind: int) -> int:
-    """The inode number of ``path`` in ``space`` (a source's root, or empty for merged directories)."""
-    value = int.from_bytes(blake2b(b"%o\0%b\0%b" % (kind, space, path), digest_size=8).digest(), "little")
+def number(inode_namespace: bytes, path: bytes, kind: int) -> int:
+    """The inode number of ``path`` in ``inode_namespace`` (a source's root, or empty for merged directories)."""
+    value = int.from_bytes(blake2b(b"%o\0%b\0%b" % (kind, inode_namespace, path), digest_size=8).digest(), "little")
     return value if value > ROOT else value + 2
 
 
-def numbers(space: bytes, directory: bytes) -> Callable[[bytes, int], int]:
+def numbers(inode_namespace: bytes, directory: bytes) -> Callable[[bytes, int], int]:
     """The same for the names in one directory: a function of (name, kind) that hashes what they share only once."""
     begun: dict[int, Callable[[], blake2b]] = {}
 
@@ -29,7 +29,7 @@ def numbers(space: bytes, directory: bytes) -> Callable[[bytes, int], int]:
         copy = begun.get(kind)
         if copy is None:
             above = directory + b"/" if directory else b""
-            copy = begun[kind] = blake2b(b"%o\0%b\0%b" % (kind, space, above), digest_size=8).copy
+            copy = begun[kind] = blake2b(b"%o\0%b\0%b" % (kind, inode_namespace, above), digest_size=8).copy
         digest = copy()
         digest.update(name)
         value = int.from_bytes(digest.digest(), "little")

@@ -50,7 +50,7 @@ from mmirrorfs.source.source import Source
 from mmirrorfs.source.walks import Revision
 from mmirrorfs.text import fields, printable
 from mmirrorfs.view.directories import Directories
-from mmirrorfs.view.finder import Finder
+from mmirrorfs.view.handles import HandleResolver
 from mmirrorfs.view.labels import Labels
 from mmirrorfs.view.state import State
 from mmirrorfs.view.view import View
@@ -133,9 +133,9 @@ class Session:
         ]
         self._directories = Directories(self._view)
         self._explainer = Explainer(self._view, plan.mountpoint, self._refresher, self._progress, plan.choices)
-        finder = Finder(self._view, self._is_crawling)
+        resolver = HandleResolver(self._view, self._is_crawling)
         labels = Labels(self._view, plan.identity, self._status, self._explainer.outline, self._metrics)
-        self.operations = Operations(self._view, self._directories, finder, labels, stage, plan.timeout)
+        self.operations = Operations(self._view, self._directories, resolver, labels, stage, plan.timeout)
 
     async def run(self, probe: tuple[int, int], device: str | None) -> None:
         """Serve until unmounted or told to end; ``device`` is the number of the view's."""

@@ -242,9 +242,9 @@ def _directory(root: int, path: bytes) -> Iterator[int]:
     fd = os.dup(root)
     try:
         for part in _parts(path):
-            inner = os.open(part, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
+            source_path = os.open(part, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
             os.close(fd)
-            fd = inner
+            fd = source_path
         yield fd
     finally:
         os.close(fd)

@@ -102,14 +102,14 @@ class Explainer:
         asked = next(filter(None, map(self._asked, paths)), None)
         return await self._explained(asked) if asked is not None else None
 
-    async def outline(self, inner: bytes) -> Values:
+    async def outline(self, source_path: bytes) -> Values:
         """The answer for a path of the view that everybody may have who may reach it: without notes."""
-        return {**await self._explained(_Asked(join(self._mountpoint, inner), inner)), "notes": []}
+        return {**await self._explained(_Asked(join(self._mountpoint, source_path), source_path)), "notes": []}
 
     def _asked(self, path: bytes) -> _Asked | None:
-        inner = _inside(path, self._mountpoint)
-        if inner is not None:
-            return _Asked(path, inner)
+        source_path = _inside(path, self._mountpoint)
+        if source_path is not None:
+            return _Asked(path, source_path)
         roots = {(root, source.rank) for source in self._view.sources for root in (source.root, source.path)}
         for root, rank in sorted(roots, reverse=True):  # the innermost first
             own = _inside(path, root)

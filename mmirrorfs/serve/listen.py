@@ -190,17 +190,17 @@ class Listener:
         """Directories above the depth have other names in them, or others' times. The list is used up by it: with the
         last of many old directories, all would be freed in one turn.
         """
-        taken = 0
+        fetched_at = 0
         while revised:
             one = revised.pop()
             polled = one.new is not None and not one.new.listing.key
             for name, before, after in one.differences:
                 self._changed(join(one.path, name), before, after, polled)
-                taken += 1
-                if taken % LARGE == 0:
+                fetched_at += 1
+                if fetched_at % LARGE == 0:
                     await trio.lowlevel.checkpoint()
-            taken += 1
-            if taken % LARGE == 0:
+            fetched_at += 1
+            if fetched_at % LARGE == 0:
                 await trio.lowlevel.checkpoint()
 
     def _changed(self, path: bytes, before: Attributes | None, after: Attributes | None, polled: bool) -> None:
@@ -275,11 +275,11 @@ class Listener:
     def _fill_in(self, directory: bytes, since: float) -> None:
         """Have directories looked at that are in one that was looked at, and of which nothing is known yet."""
         listing = self._known.listings.peek(directory)
-        if not self._fill or listing is None or listing.taken < since:
+        if not self._fill or listing is None or listing.fetched_at < since:
             return
         for name, _ in listing.directories():
-            inner = join(directory, name)
-            if self._known.listings.peek(inner) is None:
-                self._ask(inner, ALL, since)
-            elif inner in self._known.listings.above:
-                self._fill_in(inner, since)
+            source_path = join(directory, name)
+            if self._known.listings.peek(source_path) is None:
+                self._ask(source_path, ALL, since)
+            elif source_path in self._known.listings.above:
+                self._fill_in(source_path, since)

@@ -25,11 +25,11 @@ from mmirrorfs.serve.stage import HANDLE, Stage
 from mmirrorfs.serve.writes import Writes
 from mmirrorfs.source.freshness import INDEXED
 from mmirrorfs.view.directories import Directories
-from mmirrorfs.view.extras import Extras
-from mmirrorfs.view.finder import Finder
+from mmirrorfs.view.handles import HandleResolver
 from mmirrorfs.view.labels import Labels
 from mmirrorfs.view.nodes import Node
 from mmirrorfs.view.view import Absent, View
+from mmirrorfs.view.xattrs import Xattrs
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class Operations(Writes):
         self,
         view: View,
         directories: Directories,
-        finder: Finder,
+        resolver: HandleResolver,
         labels: Labels,
         stage: Stage,
         timeout: float = 0.0,
@@ -52,9 +52,9 @@ class Operations(Writes):
         super().__init__(timeout, stage)
         self._view = view
         self._directories = directories
-        self._finder = finder
+        self._resolver = resolver
         self._bytes_read = 0
-        self._extras = Extras(view, labels)
+        self._xattrs = Xattrs(view, labels)
 
     def counts(self) -> dict[str, Any]:
         """What was asked so far, see ``Guarded.counts``; ``opened`` files, and ``bytes_read``."""
@@ -87,7 +87,7 @@ class Operations(Writes):
     async def _lookup(self, parent: int, name: bytes) -> Node:
         """A dot is how the kernel asks for an NFS handle: its inode may have been forgotten, or be of a past mount."""
         if name in (b".", b"..") and self._view.inodes.held.get(parent) is None:
-            found = await self._finder.find(parent)
+            found = await self._resolver.find(parent)
             if found is None:
                 raise FUSEError(errno.ESTALE)
             return await self._view.dots(found, name)
@@ -209,16 +209,16 @@ class Operations(Writes):
     async def statfs(self, ctx: RequestContext) -> pyfuse3.StatvfsData:
         """Answer statvfs(2)."""
         data = pyfuse3.StatvfsData()
-        for name, value in (await self._extras.statfs()).items():
+        for name, value in (await self._xattrs.statfs()).items():
             setattr(data, name, value)
         return data
 
     @guarded
     async def getxattr(self, inode: InodeT, name: pyfuse3.XAttrNameT, ctx: RequestContext) -> bytes:
         """Answer getxattr(2)."""
-        return await self._extras.getxattr(inode, name)
+        return await self._xattrs.getxattr(inode, name)
 
     @guarded
     async def listxattr(self, inode: InodeT, ctx: RequestContext) -> Sequence[pyfuse3.XAttrNameT]:
         """Answer listxattr(2)."""
-        return [pyfuse3.XAttrNameT(name) for name in await self._extras.listxattr(inode, ctx.uid)]
+        return [pyfuse3.XAttrNameT(name) for name in await self._xattrs.listxattr(inode, ctx.uid)]

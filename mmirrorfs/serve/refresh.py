@@ -354,9 +354,9 @@ class Refresher:
             attr = None
             with trio.move_on_after(1), suppress(OSError):
                 attr, _ = await files[0].attributes(lambda: None)
-            if attr is not None and not all(is_same(file.proof, attr) for file in files):
+            if attr is not None and not all(is_same(file.validator, attr) for file in files):
                 for file in files:
-                    file.proof = (attr, time.time_ns())
+                    file.validator = (attr, time.time_ns())
                 if node.opened:  # it may have been closed meanwhile
                     node.held = Answer(attr, self._state.freshness.clock())
                 self._publish.contents(node)

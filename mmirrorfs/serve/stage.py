@@ -95,7 +95,7 @@ class Stage:
             return child.kind if isinstance(child, Leaf) else DIR if child is not None else None
         if not isinstance(above, FileNode):
             return None
-        found = self._known[above.source.rank].entry(above.inner, name)
+        found = self._known[above.source.rank].entry(above.source_path, name)
         return found.attr.kind if found is not None and found.attr is not None else None
 
     def getattr(self, caller: int, ino: int) -> Seen | None:

@@ -42,7 +42,12 @@ class Access:
     def learn(self, read: Read) -> None:
         """Lists were read that nobody asked for: they count where the directory is as it is known, and not newer."""
         listing = self._known.listing(read.path)
-        if listing is not None and listing.lists is None and listing.taken <= read.when and listing.stamp == read.stamp:
+        if (
+            listing is not None
+            and listing.lists is None
+            and listing.fetched_at <= read.when
+            and listing.stamp == read.stamp
+        ):
             listing.lists = read.lists
 
     def _of(self, directory: bytes, name: bytes) -> AccessLists | None:
@@ -54,6 +59,6 @@ class Access:
         if before is None or not before.is_known:
             return None
         if later is not None:
-            same = later.attr is not None and stands(before, later.attr, self._walls.at(listing.taken))
+            same = later.attr is not None and stands(before, later.attr, self._walls.at(listing.fetched_at))
             return listing.lists.get(name, NONE) if same else None
         return listing.lists.get(name, NONE)

@@ -122,7 +122,7 @@ class Sender:
     def directory(self, path: bytes, listing: Listing) -> None:
         """Send one directory, with others."""
         key = listing.key
-        self._add(HEADER.pack(listing.taken, len(path), len(key), len(listing.blob)), path, key, listing.blob)
+        self._add(HEADER.pack(listing.fetched_at, len(path), len(key), len(listing.blob)), path, key, listing.blob)
 
     def lists(self, read: Read) -> None:
         """Send the access lists in a directory, with others."""

@@ -227,14 +227,14 @@ class Frames:
         """The next directory, access lists or word. Raises EOFError where there is none."""
         if time.monotonic() > self._turn + TURN:
             await self._step_aside()
-        taken, path, key, size = HEADER.unpack(await self._take(HEADER.size))
+        fetched_at, path, key, size = HEADER.unpack(await self._take(HEADER.size))
         if path == CONTROL:
             word: Word = json.loads(await self._take(size))
             return word
         if path >= LISTS:
-            return Read.decoded(await self._take(path - LISTS), taken, await self._take(size))
+            return Read.decoded(await self._take(path - LISTS), fetched_at, await self._take(size))
         where, called = await self._take(path), await self._take(key)
-        return where, Listing(await self._take(size), taken, key=called)
+        return where, Listing(await self._take(size), fetched_at, key=called)
 
     async def _step_aside(self) -> None:
         """Let others have a turn, and all the time that they want."""
@@ -246,10 +246,10 @@ class Frames:
         if len(self._buffer) - self._at < size:
             await self._fill(size)
         start, self._at = self._at, self._at + size
-        taken = self._buffer[start : self._at]
+        fetched_at = self._buffer[start : self._at]
         if self._at == len(self._buffer):
             self._buffer, self._at = b"", 0  # one that was large is not held any longer
-        return taken
+        return fetched_at
 
     async def _fill(self, size: int) -> None:
         """Have at least ``size`` bytes in the buffer; exactly so many where they are more than come at once."""

@@ -239,7 +239,7 @@ class Fetch:
                 looked = None  # it may be one to pass through only: the name by itself tells
             attr = looked.get(name) if looked is not None else None
             if looked is not None and (attr is None or attr.is_known):
-                return Answer(attr, looked.taken)
+                return Answer(attr, looked.fetched_at)
         return await self._prove_by_itself(directory, name, answer)
 
     async def _prove_by_itself(self, directory: bytes, name: bytes, answer: Answer | None) -> Answer | None:
@@ -256,7 +256,9 @@ class Fetch:
                 raise
             fresh = True
         listing = self.known.listing(directory)
-        if not fresh or (listing is not None and listing.taken > asked):  # the whole directory was looked at meanwhile
+        if not fresh or (
+            listing is not None and listing.fetched_at > asked
+        ):  # the whole directory was looked at meanwhile
             return None
         now = self._freshness.clock()
         there = "there" if found is not None else "not there"

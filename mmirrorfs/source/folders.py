@@ -48,7 +48,7 @@ class Folders:
                 self.polled.add(folder)
                 continue
             self.keys.add(key, folder)
-            if now is not None and self._trust.last_report(key) >= now.taken:
+            if now is not None and self._trust.last_report(key) >= now.fetched_at:
                 self._missed.add(folder)
 
     def missed(self) -> set[bytes]:

@@ -82,7 +82,7 @@ class Known:
         if attr.kind != DIR:
             return not attr.may_change_elsewhere
         inner = self.listings.peek(join(directory, name))
-        return inner is not None and bool(inner.key) and inner.taken >= self.trust.since
+        return inner is not None and bool(inner.key) and inner.fetched_at >= self.trust.since
 
     def _last(self, directory: bytes, name: bytes) -> Answer | None:
         """What was proved last of a name, and when."""
@@ -92,7 +92,7 @@ class Known:
     def when(self, directory: bytes) -> float:
         """When all that is known of a directory is true; NEVER where that is nothing."""
         listing = self.listings.peek(directory)
-        return self.trust.when(directory, listing, listing.taken) if listing is not None else NEVER
+        return self.trust.when(directory, listing, listing.fetched_at) if listing is not None else NEVER
 
     def since(self, directory: bytes) -> Mapping[bytes, Answer]:
         """What was proved of single names since the directory was listed."""
@@ -129,7 +129,7 @@ class Known:
         ``told`` is what differs from an earlier look, where somebody has found that out, in a thread of theirs.
         """
         known, own = self.listings.peek(path), self._last(*path.rpartition(b"/")[::2])
-        if path in self.listings.above or (known is not None and known.taken > listing.taken):
+        if path in self.listings.above or (known is not None and known.fetched_at > listing.fetched_at):
             return  # one that began earlier came in later
         if not self._stable or not is_of_another(own, listing):
             self._apply(path, listing, told)
@@ -140,7 +140,7 @@ class Known:
         old = self.listings.pop(path)
         self.used += weight(listing) - weight(old)
         self.listings.put(path, listing, False)
-        self.trust.settle(path, listing.taken)
+        self.trust.settle(path, listing.fetched_at)
         self.trust.arrive(path, listing)
         self._compare(path, listing)
         self._drop_singles(path, listing)
@@ -148,16 +148,16 @@ class Known:
             gone = dict(inodes_in(path, old))
             for _ in self._settling(gone, {**untold(path, listing, gone), **dict(inodes_in(path, listing))}):
                 pass
-        self._check_all(path, listing.directories(), listing.taken)
+        self._check_all(path, listing.directories(), listing.fetched_at)
         for name, answer in last.items():
             self.amend(path, name, *answer)
         self._shrink(path)
-        self._tell(path, changes, listing.taken)
+        self._tell(path, changes, listing.fetched_at)
 
     def offer(self, path: bytes, listing: Listing) -> bool:
         """The same for what nobody asked for: it takes no room from anything, and returns whether there was some."""
         old = self.listing(path)
-        if old is not None and old.taken >= listing.taken:
+        if old is not None and old.fetched_at >= listing.fetched_at:
             return True
         if old is None and self._room.used + max(1, len(listing)) > self._room.limit:
             return False
@@ -236,7 +236,7 @@ class Known:
             gone.update(one.gone)
             come.update(one.come)
             if one.new is not None:
-                told.append((one.path, changes, one.new.listing.taken))
+                told.append((one.path, changes, one.new.listing.fetched_at))
             if number % STEP == 0:
                 yield True
         yield from self._settling(gone, come)
@@ -244,7 +244,7 @@ class Known:
             inner, inode = come.popitem()
             above = self.listings.above.get(inner.rpartition(b"/")[0])
             if above is not None:
-                self._check_inner(inner, inode, above.taken)
+                self._check_inner(inner, inode, above.fetched_at)
             if len(come) % STEP == 0:
                 yield True
         self._check_strangers({one.path for one in revised})
@@ -274,7 +274,7 @@ class Known:
         known = (one.old.listing, one.differences) if one.old is not None else (None, [])
         changes = [found for found in self._changes(path, new.listing, known) if found.before and found.after]
         self.listings.put(path, new.listing, True)
-        self.trust.settle(path, new.listing.taken)
+        self.trust.settle(path, new.listing.fetched_at)
         self.trust.arrive(path, new.listing)
         self._drop_singles(path, new.listing)
         for name, answer in last.items():
@@ -308,7 +308,7 @@ class Known:
             for name, later in since.items():
                 self.amend(path, name, later.attr, later.when)
             if since or not listing.settled:  # it may have been proved by what had its path by then
-                self.trust.miss(path, max([listing.taken, *[later.when for later in since.values()]]))
+                self.trust.miss(path, max([listing.fetched_at, *[later.when for later in since.values()]]))
             yield True
 
     def _check_all(self, path: bytes, found: Iterable[Listed], asked: float) -> None:
@@ -322,10 +322,10 @@ class Known:
         known = self.listings.below.get(path)
         if known is None or not self._stable or known.stamp[:2] == inode[:2]:
             return
-        if known.taken > asked:
+        if known.fetched_at > asked:
             directory, _, name = path.rpartition(b"/")
             self._strangers.add(path)
-            self.trust.miss(directory, known.taken, name)
+            self.trust.miss(directory, known.fetched_at, name)
         else:
             self.forget(path)
             self.trust.miss(path, asked)
@@ -337,7 +337,7 @@ class Known:
             directory, _, name = path.rpartition(b"/")
             own, above = self._last(directory, name), self.listings.above.get(directory)
             if above is not None and own is not None and own.attr is not None:
-                self._check_all(directory, [(name, own.attr)], above.taken)
+                self._check_all(directory, [(name, own.attr)], above.fetched_at)
 
     def _last_of(self, path: bytes, listing: Listing, names: Iterable[bytes]) -> dict[bytes, Answer]:
         """What was known of those of some names whose attributes a look could not have: a source that is being lost
@@ -354,8 +354,13 @@ class Known:
         """What changed before a directory was watched nobody reported: its own attributes may be others."""
         directory, _, name = path.rpartition(b"/")
         own = self._last(directory, name)
-        if own is not None and own.attr is not None and own.when < listing.taken and own.attr.stamp != listing.stamp:
-            self.trust.miss(directory, listing.taken, name)
+        if (
+            own is not None
+            and own.attr is not None
+            and own.when < listing.fetched_at
+            and own.attr.stamp != listing.stamp
+        ):
+            self.trust.miss(directory, listing.fetched_at, name)
             if own.attr.stamp[:2] != listing.stamp[:2]:
                 self._strangers.add(path)
 
@@ -384,7 +389,7 @@ class Known:
         """A listing knows better than what was proved before it."""
         answers = self._forget_singles(directory)
         for name, answer in answers.items():
-            if answer.when > listing.taken:
+            if answer.when > listing.fetched_at:
                 self._singles.add(directory, name, answer, listing)
         self._count_singles(directory, self._singles.weight(directory))
 

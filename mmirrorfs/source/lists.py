@@ -100,7 +100,7 @@ def of_entries(new: Listing, old: Listing | None, walls: Walls, ask: Ask | None,
     if old is not None and old.lists is not None:
         known = old.lists
         last = {name: (dev, ino, ctime) for name, _, dev, ino, ctime in old.identities()}
-        at = walls.at(old.taken)
+        at = walls.at(old.fetched_at)
     elif ask is None:
         return None
     for name, kind, dev, ino, ctime in new.identities():

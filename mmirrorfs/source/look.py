@@ -43,8 +43,8 @@ def _looked_at(
 ) -> Listing:
     found = _entries(reader, fd)
     followed = reader.follow and any(map(os.DirEntry.is_symlink, found))
-    is_seen_again = old is not None and old.stamp == own.stamp and old.taken > NEVER  # or it was distrusted
-    first_seen = old.taken if old is not None and is_seen_again else now
+    is_seen_again = old is not None and old.stamp == own.stamp and old.fetched_at > NEVER  # or it was distrusted
+    first_seen = old.fetched_at if old is not None and is_seen_again else now
     settled = not followed and (wall - max(own.mtime_ns, own.ctime_ns) > COARSE * 1e9 or now - first_seen > COARSE)
     return Listing(pack(own.stamp, settled, _asked(reader, path, found)), now)
 

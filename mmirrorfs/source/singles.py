@@ -65,14 +65,14 @@ class Singles:
                 found[name] = later.attr
         lists = {**listing.lists, **dict.fromkeys(self.of(directory))} if listing.lists is not None else None
         blob = pack(listing.stamp, False, found.items())
-        return Listing(blob, listing.taken, listing.proved, listing.key, lists)
+        return Listing(blob, listing.fetched_at, listing.proved, listing.key, lists)
 
     def differences(self, directory: bytes, listing: Listing, found: list[Difference]) -> list[Difference]:
         """What a new listing tells that is not what was known: ``found`` is what the last one did not."""
         singles = self.of(directory)
         if not singles:
             return found
-        older = [(name, answer.attr) for name, answer in singles.items() if answer.when <= listing.taken]
+        older = [(name, answer.attr) for name, answer in singles.items() if answer.when <= listing.fetched_at]
         now = [Difference(name, attr, listing.get(name)) for name, attr in older]
         rest = [one for one in found if one.name not in singles]
         return sorted([*rest, *(one for one in now if is_news(one.before, one.after))])
@@ -92,7 +92,7 @@ def listed(listing: Listing | None, name: bytes) -> Answer | None:
     attr = listing.get(name)
     if attr is None:
         return Answer(None, listing.proved)
-    return Answer(attr, listing.taken) if attr.is_known else None
+    return Answer(attr, listing.fetched_at) if attr.is_known else None
 
 
 def is_news_of(listing: Listing | None, later: Answer | None, name: bytes, kind: Kind, asked: float) -> bool:
@@ -102,7 +102,7 @@ def is_news_of(listing: Listing | None, later: Answer | None, name: bytes, kind:
     if later is not None:
         found, when = later.attr, later.when
     else:
-        found, when = (listing.get(name), listing.taken) if listing is not None else (None, asked)
+        found, when = (listing.get(name), listing.fetched_at) if listing is not None else (None, asked)
     return found is not None and (found.kind != kind or when > asked)
 
 
@@ -114,4 +114,4 @@ def is_of_another(own: Answer | None, listing: Listing) -> bool:
     """Whether another directory has taken the place of the listed one since, by what is known of its name."""
     if own is None or own.attr is None or not own.attr.is_known:
         return False
-    return own.when > listing.taken and (own.attr.dev, own.attr.ino) != listing.stamp[:2]
+    return own.when > listing.fetched_at and (own.attr.dev, own.attr.ino) != listing.stamp[:2]

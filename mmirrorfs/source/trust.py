@@ -64,10 +64,10 @@ class Trust:
 
     def arrive(self, directory: bytes, listing: Listing) -> None:
         """Rule 3, for a look that came in."""
-        if not listing.key or listing.taken < self.since:
+        if not listing.key or listing.fetched_at < self.since:
             return
         last = self.last_report(listing.key)
-        if last >= listing.taken:
+        if last >= listing.fetched_at:
             self.miss(directory, last)
 
     def miss(self, directory: bytes, now: float, name: bytes = ALL) -> None:

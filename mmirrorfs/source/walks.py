@@ -65,9 +65,9 @@ def revisions(before: Directory, after: Directory, only: Names | None = None) ->
         names = (only or {}).get(path) or _other_names(was, now)
         found.append(_revision(path, old, new, names))
         for name in names:
-            inner = [entry if isinstance(entry, Directory) else None for entry in (was.get(name), now.get(name))]
-            if inner[0] is not inner[1]:
-                waiting.append((join(path, name), inner[0], inner[1]))
+            source_path = [entry if isinstance(entry, Directory) else None for entry in (was.get(name), now.get(name))]
+            if source_path[0] is not source_path[1]:
+                waiting.append((join(path, name), source_path[0], source_path[1]))
     return found
 
 
@@ -142,8 +142,8 @@ def inodes_in(path: bytes, listing: Listing) -> Iterator[tuple[bytes, Inode]]:
 
 def untold(path: bytes, listing: Listing, before: dict[bytes, Inode]) -> dict[bytes, Inode]:
     """The directories in one of which a look could only tell that they are there: the same ones, for all we know."""
-    inner = (join(path, name) for name, _ in listing.unknown())
-    return {one: before[one] for one in inner if one in before}
+    source_path = (join(path, name) for name, _ in listing.unknown())
+    return {one: before[one] for one in source_path if one in before}
 
 
 def departures(

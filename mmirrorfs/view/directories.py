@@ -114,19 +114,19 @@ class _Inside:
         self._above = above
         self._listing = listing
         self._numbers = _numbers(above, listing)
-        self._prefix = join(above.inner, b"")
-        self._is_same_path = above.path is above.inner
+        self._prefix = join(above.source_path, b"")
+        self._is_same_path = above.path is above.source_path
 
     def entries(self, start: int) -> Iterator[Entry]:
         """From a position on."""
         if start >= len(self._numbers):
             return  # as for each second request: the kernel asks until nothing comes
-        known, path = self._view.known[self._above.source.rank], self._above.inner
-        since, taken, all_when = known.since(path), self._listing.taken, self._when()
+        known, path = self._view.known[self._above.source.rank], self._above.source_path
+        since, fetched_at, all_when = known.since(path), self._listing.fetched_at, self._when()
         held = self._view.inodes.held.get
         while piece := list(self._listing.entries(start, PIECE)):
             for ino, (name, attr) in zip(self._numbers[start : start + PIECE], piece, strict=True):
-                node, when = held(ino), all_when if known.is_reported(path, name, attr) else taken
+                node, when = held(ino), all_when if known.is_reported(path, name, attr) else fetched_at
                 if name in since:
                     attr, when = _since(attr, known.entry(path, name))
                 if node is None:
@@ -138,16 +138,16 @@ class _Inside:
 
     def _when(self) -> float:
         """When the listing is true: it may have another by now in its place, of which the kernel was told already."""
-        known, path = self._view.known[self._above.source.rank], self._above.inner
+        known, path = self._view.known[self._above.source.rank], self._above.source_path
         current = known.listings.peek(path)
         blob = self._listing.blob
         is_current = current is not None and (current.blob is blob or (len(blob) < SMALL and current.blob == blob))
         return known.when(path) if is_current else NEVER
 
     def _made(self, name: bytes, attr: Attributes, ino: int) -> Node:
-        inner = self._prefix + name
-        path = inner if self._is_same_path else join(self._above.path, name)
-        return FileNode(self._above.source, inner, path, attr.kind, False, ino=ino)
+        source_path = self._prefix + name
+        path = source_path if self._is_same_path else join(self._above.path, name)
+        return FileNode(self._above.source, source_path, path, attr.kind, False, ino=ino)
 
     def _opened(self, node: FileNode, attr: Attributes, when: float) -> tuple[Node, Attributes, float]:
         """What has the path of a file that is open: itself, as its descriptor tells, or what took its place."""
@@ -167,7 +167,7 @@ def _since(attr: Attributes, later: Answer | None) -> tuple[Attributes, float]:
 def _numbers(above: FileNode, listing: Listing) -> "array[int]":
     """The inode numbers of what is in a directory, by position; they are kept with its node as long as that is held."""
     if above.numbers is None or above.numbers[0] is not listing.blob:
-        number = numbers(above.source.root, above.inner)
+        number = numbers(above.source.root, above.source_path)
         above.numbers = listing.blob, array("Q", [number(name, kind) for name, kind in listing.kinds()])
     return above.numbers[1]
 

@@ -24,7 +24,7 @@ from mmirrorfs.attributes import Attributes
 from mmirrorfs.source.reader import attributes
 from mmirrorfs.source.singles import Answer
 from mmirrorfs.source.source import Source, SourceLost
-from mmirrorfs.view.nodes import FileNode, Proof
+from mmirrorfs.view.nodes import FileNode, Validator
 
 LARGEST = 1 << 20
 """Bytes: the most that the kernel asks for in one read (256 pages)."""
@@ -38,7 +38,7 @@ it leaves out while the link is congested is asked for again with the next read;
 
 @dataclass(slots=True, eq=False)
 class OpenFile:
-    """One open file. ``reading`` counts the reads under way; ``proof`` is what the kernel's pages are as new as.
+    """One open file. ``reading`` counts the reads under way; ``validator`` is what the kernel's pages are as new as.
 
     Of the last reads, ``position`` is where they ended, and ``run`` how much they read in order.
     """
@@ -51,7 +51,7 @@ class OpenFile:
     released: bool = False
     position: int = 0
     run: int = 0
-    proof: Proof | None = None
+    validator: Validator | None = None
     proving: bool = False
     local: bool = True
 
@@ -107,8 +107,8 @@ class Files:
     def add(self, fd: int, node: FileNode, attr: Attributes, when: float) -> int:
         """Take over a descriptor of what has these attributes since ``when``; returns its file handle."""
         self.opened += 1
-        local = node.source.is_local(node.inner)
-        self._files[self.opened] = OpenFile(fd, node, node.source, proof=(attr, time.time_ns()), local=local)
+        local = node.source.is_local(node.source_path)
+        self._files[self.opened] = OpenFile(fd, node, node.source, validator=(attr, time.time_ns()), local=local)
         node.opened += 1
         node.held, node.content = Answer(attr, when), (attr.dev, attr.ino)
         self._some.set()

@@ -102,11 +102,11 @@ class Inodes:
         path = join(above.path, name)
         if isinstance(child, Merged):
             return self._merged_node(above, name, path, child)
-        inner = path
+        source_path = path
         if above.paths is not None or child.name is not None:
-            inner = join(above.path_in(child.source), child.name or name)
-        node = self.known(FileNode(self.sources[child.source], inner, path, child.kind, True))
-        node.touched_ns = (above.merged.touched or {}).get(name, 0)
+            source_path = join(above.path_in(child.source), child.name or name)
+        node = self.known(FileNode(self.sources[child.source], source_path, path, child.kind, True))
+        node.touched_ns = (above.merged.min_mtimes or {}).get(name, 0)
         return node
 
     def _merged_node(self, above: MergedNode, name: bytes, path: bytes, child: Merged) -> Node:
@@ -133,7 +133,7 @@ class Inodes:
         while is_replaced(own, attr):
             turn += 1
             salt = b"\0%d" % turn
-            own = self.known(FileNode(node.source, node.inner, node.path, node.kind, node.indexed, salt))
+            own = self.known(FileNode(node.source, node.source_path, node.path, node.kind, node.indexed, salt))
             own.touched_ns = node.touched_ns
         return own
 

@@ -70,7 +70,7 @@ class Labels:
             merged = self._view.inodes.current(node)
             return [(rank, node.path_in(rank)) for rank in self._view.inodes.order if merged.inputs[rank] is not None]
         assert isinstance(node, FileNode)
-        return [(node.source.rank, node.inner)]
+        return [(node.source.rank, node.source_path)]
 
     def _place(self, node: Node) -> Place | None:
         """Where in the index it is, or the folder that it lies in; None where that is gone."""

@@ -15,7 +15,7 @@ from mmirrorfs.source.singles import Answer
 from mmirrorfs.source.source import Source
 from mmirrorfs.tree import Directory, Merged, Rank
 
-Proof = tuple[Attributes, int]
+Validator = tuple[Attributes, int]
 """What a source gave of a file, and when: in nanoseconds since the epoch."""
 
 
@@ -46,7 +46,7 @@ class MergedNode(Node):
 
 
 class FileNode(Node):
-    """A folder at the depth, a loose file above it, or anything below: ``inner`` is its path in ``source``.
+    """A folder at the depth, a loose file above it, or anything below: ``source_path`` is its path in ``source``.
 
     ``touched_ns`` is the least mtime to show (0: none), ``kernel_attr`` what the kernel's pages of it are as new as:
     set where a reply is written. ``opened`` is the number of descriptors that are open on it, ``content`` (dev, ino)
@@ -58,22 +58,29 @@ class FileNode(Node):
         "content",
         "held",
         "indexed",
-        "inner",
         "kernel_attr",
         "kind",
         "numbers",
         "opened",
         "source",
+        "source_path",
         "touched_ns",
     )
 
     def __init__(
-        self, source: Source, inner: bytes, path: bytes, kind: Kind, indexed: bool, salt: bytes = b"", ino: int = 0
+        self,
+        source: Source,
+        source_path: bytes,
+        path: bytes,
+        kind: Kind,
+        indexed: bool,
+        salt: bytes = b"",
+        ino: int = 0,
     ) -> None:
-        self.ino = ino or number(source.root + salt, inner, kind)
-        self.nlookup, self.path, self.source, self.inner, self.kind = 0, path, source, inner, kind
+        self.ino = ino or number(source.root + salt, source_path, kind)
+        self.nlookup, self.path, self.source, self.source_path, self.kind = 0, path, source, source_path, kind
         self.indexed, self.touched_ns = indexed, 0
-        self.kernel_attr: Proof | None = None
+        self.kernel_attr: Validator | None = None
         self.held: Answer | None = None
         self.numbers: tuple[bytes, array[int]] | None = None
         self.opened = 0
@@ -82,12 +89,12 @@ class FileNode(Node):
     @property
     def above(self) -> bytes:
         """The path in the source of the directory that it is in."""
-        return self.inner.rpartition(b"/")[0]
+        return self.source_path.rpartition(b"/")[0]
 
     @property
     def name(self) -> bytes:
         """Its name in the source."""
-        return self.inner.rpartition(b"/")[2]
+        return self.source_path.rpartition(b"/")[2]
 
     def shown(self, attr: Attributes) -> Attributes:
         """What the view shows of these."""
@@ -96,7 +103,7 @@ class FileNode(Node):
         return attr._replace(mtime_ns=self.touched_ns, ctime_ns=max(attr.ctime_ns, self.touched_ns))
 
 
-def is_same(old: Proof | None, attr: Attributes) -> bool:
+def is_same(old: Validator | None, attr: Attributes) -> bool:
     """Whether the contents are surely those that were told of.
 
     On a coarse clock another edit may leave the time as it is, for a while.

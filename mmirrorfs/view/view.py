@@ -115,7 +115,7 @@ class View:
     async def readlink(self, ino: int) -> bytes:
         """The target of a symbolic link, as it stands in the source."""
         node = self.inodes.file_node(ino)
-        return await self.fetch[node.source.rank].value(node.inner, b"", briefly=False)
+        return await self.fetch[node.source.rank].value(node.source_path, b"", briefly=False)
 
     async def open(self, ino: int) -> tuple[int, bool]:
         """Open a file to read; returns its handle and whether what the kernel has cached of it is still true.
@@ -126,7 +126,7 @@ class View:
         node, asked = self.inodes.file_node(ino), self.freshness.clock()
         source = node.source
         try:
-            fd, attr = await source.open_content(node.inner)
+            fd, attr = await source.open_content(node.source_path)
         except SourceLost:
             self._reports.lost(source)
             raise
@@ -135,7 +135,7 @@ class View:
         except OSError as error:
             raise await self.gone(node) if error.errno in ABSENT else error from None
         if is_replaced(node, attr):
-            source.pace.close(fd, source.is_local(node.inner))
+            source.pace.close(fd, source.is_local(node.source_path))
             raise self._stale(node)
         same, now = is_same(node.kernel_attr, attr), self.freshness.clock()
         if not same:
@@ -190,9 +190,9 @@ class View:
         up again, where the view has something else in its place by now; ENOENT where it has not.
         """
         asked = self.freshness.clock()
-        missing = await node.source.run(node.source.reader.first_missing, node.inner, node.kind)
+        missing = await node.source.run(node.source.reader.first_missing, node.source_path, node.kind)
         if missing is not None:
-            self.report_missing(node.source, {missing: node.kind if missing == node.inner else DIR}, asked)
+            self.report_missing(node.source, {missing: node.kind if missing == node.source_path else DIR}, asked)
             self._stale(node)
             self.known[node.source.rank].distrust(missing.rpartition(b"/")[0])  # something else may have its name
         return failure(errno.ESTALE if missing is not None and self.inodes.is_shown(node.path) else errno.ENOENT)
@@ -286,7 +286,7 @@ class View:
     async def listing(self, node: FileNode) -> Listing:
         """All that is in a folder. ESTALE or ENOENT where it is gone."""
         try:
-            return await self.fetch[node.source.rank].directory(node.inner)
+            return await self.fetch[node.source.rank].directory(node.source_path)
         except OSError as error:
             raise await self.gone(node) if error.errno in ABSENT else error from None
 
@@ -328,20 +328,20 @@ class View:
         """The node of a name in a folder."""
         if above.source.reader.excluded(name):
             raise self._absence(name, WATCHED)
-        found = self.known[above.source.rank].entry(above.inner, name)
+        found = self.known[above.source.rank].entry(above.source_path, name)
         if found is None or not self.freshness.is_fresh(found.when):
             found = await self._proved(above, name)
         if found.attr is None:
             raise self._absence(name, found.when)
-        inner = join(above.inner, name)
-        path = inner if above.path is above.inner else join(above.path, name)
-        node = self.inodes.known(FileNode(above.source, inner, path, found.attr.kind, False))
+        source_path = join(above.source_path, name)
+        path = source_path if above.path is above.source_path else join(above.path, name)
+        node = self.inodes.known(FileNode(above.source, source_path, path, found.attr.kind, False))
         return self.inodes.identified(node, found.attr)
 
     async def _proved(self, above: FileNode, name: bytes) -> Answer:
         """What a folder has under a name; raises the error for one that is not in it."""
         try:
-            return await self.fetch[above.source.rank].entry(above.inner, name)
+            return await self.fetch[above.source.rank].entry(above.source_path, name)
         except OSError as error:
             if len(name) > LONGEST and error.errno == errno.ENOENT:
                 raise failure(errno.ENAMETOOLONG) from None
@@ -350,13 +350,13 @@ class View:
     async def _absent(self, above: FileNode) -> OSError:
         """The error for a name that is not in a folder: the folder itself may not be there any more."""
         source = above.source
-        if source.lost is not None or self.known[source.rank].is_proved(above.inner, self.freshness):
+        if source.lost is not None or self.known[source.rank].is_proved(above.source_path, self.freshness):
             return failure(errno.ENOENT)
         try:
             try:
-                source.cached(source.reader.stat, above.inner)
+                source.cached(source.reader.stat, above.source_path)
             except BlockingIOError:
-                await source.run(source.reader.stat, above.inner)
+                await source.run(source.reader.stat, above.source_path)
         except OSError:
             return await self.gone(above)
         return failure(errno.ENOENT)

@@ -75,18 +75,18 @@ async def until(condition: Callable[[], object], what: str, seconds: float = SEC
 
 
 @asynccontextmanager
-async def crawling(plan: Plan, taken: Taken) -> AsyncIterator[Crawl]:
+async def crawling(plan: Plan, found: Taken) -> AsyncIterator[Crawl]:
     """A crawl under way; it is cancelled in the end."""
-    crawl = Crawl(plan, "source", taken.offer, taken.learn)
+    crawl = Crawl(plan, "source", found.offer, found.learn)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(crawl.run)
         yield crawl
         nursery.cancel_scope.cancel()
 
 
-async def crawled(plan: Plan, taken: Taken, seconds: float = SECONDS) -> str:
+async def crawled(plan: Plan, found: Taken, seconds: float = SECONDS) -> str:
     """The state in which a whole crawl ends."""
-    async with crawling(plan, taken) as crawl:
+    async with crawling(plan, found) as crawl:
         await until(lambda: crawl.progress.state not in ("off", "crawling"), "the end of the crawl", seconds)
         return crawl.progress.state
 

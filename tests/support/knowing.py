@@ -27,23 +27,23 @@ def attr(ino: int, size: int = 0) -> Attributes:
     return Attributes((DIR if ino % 2 == 0 else FILE) | 0o644, 1, 0, 0, 0, size, 0, 1, 2, 3, 4, ino)
 
 
-def directory(inside: Mapping[bytes, int], taken: float = 0, stamp: int = 1, ino: int = 1) -> Listing:
+def directory(inside: Mapping[bytes, int], fetched_at: float = 0, stamp: int = 1, ino: int = 1) -> Listing:
     """A listing of names with these inode numbers."""
-    return Listing(pack((4, ino, stamp, stamp), True, [(name, attr(ino)) for name, ino in inside.items()]), taken)
+    return Listing(pack((4, ino, stamp, stamp), True, [(name, attr(ino)) for name, ino in inside.items()]), fetched_at)
 
 
-def tree(inside: Shape, ino: int = 2, taken: float = 0) -> Directory:
+def tree(inside: Shape, ino: int = 2, fetched_at: float = 0) -> Directory:
     """What a scan gives."""
     entries: dict[bytes, Entry] = {}
     listed: list[tuple[bytes, Attributes]] = []
     for name, what in inside.items():
         if isinstance(what, Above):
-            entries[name] = tree(what.inside, what.ino, taken)
+            entries[name] = tree(what.inside, what.ino, fetched_at)
             listed.append((name, bare(DIR)))
         else:
             entries[name] = Leaf(Rank(0), Kind(attr(what).kind))
             listed.append((name, attr(what)))
-    return Directory(attr(ino), entries, listing=Listing(pack(attr(ino).stamp, True, listed), taken))
+    return Directory(attr(ino), entries, listing=Listing(pack(attr(ino).stamp, True, listed), fetched_at))
 
 
 def known_of(inside: Shape, limit: int = LARGE) -> Known:

@@ -71,7 +71,7 @@ def test_a_stamp_that_stands_proves_the_names_where_it_is_settled() -> None:
     assert not listing([], settled=False).stands(STAMP)
     assert not listing([]).stands((1, 2, 3_000, -4_001))
     later = listing(numbered(3)).still(5.0)
-    assert (later.taken, later.proved, len(later)) == (1.0, 5.0, 3)
+    assert (later.fetched_at, later.proved, len(later)) == (1.0, 5.0, 3)
 
 
 def test_times_that_no_clock_has_are_the_first_or_the_last_there_is() -> None:

@@ -98,7 +98,7 @@ def test_a_folder_that_gets_its_first_file_takes_over_and_is_no_change_where_it_
     assert list(changes(before, taken))[-1] == Change(b"x", Leaf(Rank(1), DIR), Leaf(Rank(0), DIR))
     alone = merge(trees(1, {b"x": {}}, {}, searched=True), ranks(0, 1))
     filled = after(alone, *trees(1, full, {}, searched=True), now=5)
-    assert (list(changes(alone, filled)), filled.touched) == ([], None)
+    assert (list(changes(alone, filled)), filled.min_mtimes) == ([], None)
 
 
 def test_the_kind_of_the_winner_is_shown() -> None:
@@ -178,19 +178,19 @@ def test_times_move_forward_from_a_time_in_the_future_too() -> None:
 def test_a_folder_that_is_taken_over_by_an_older_one_is_shown_as_touched() -> None:
     old = directory(1, 1, {b"a": {}}, 50, 50)
     before = merge((directory(0, 1, {}, 5, 5), old), ranks(0, 1))
-    assert before.touched is None
+    assert before.min_mtimes is None
     taken = after(before, directory(0, 1, {b"a": {}}, 60, 60), old, now=100)
-    assert taken.touched == {b"a": 100}
+    assert taken.min_mtimes == {b"a": 100}
     back = after(taken, directory(0, 1, {}, 70, 70), old, now=90)
-    assert back.touched == {b"a": 101}, "forward even when the clock was put back"
+    assert back.min_mtimes == {b"a": 101}, "forward even when the clock was put back"
 
 
 def test_what_was_touched_stays_so_until_its_name_goes() -> None:
     one, two = directory(0, 1, {}, 5, 5), directory(1, 1, {b"a": {}}, 5, 5)
     taken = after(merge((one, two), ranks(0, 1)), directory(0, 1, {b"a": {}}, 6, 6), two, now=100)
     wider = after(taken, directory(0, 1, {b"a": {}, b"c": {}}, 7, 7), two, now=110)
-    assert wider.touched == {b"a": 100}
-    assert after(wider, directory(0, 1, {b"c": {}}, 8, 8), None, now=120).touched is None
+    assert wider.min_mtimes == {b"a": 100}
+    assert after(wider, directory(0, 1, {b"c": {}}, 8, 8), None, now=120).min_mtimes is None
 
 
 def test_a_change_further_down_leaves_the_times_above_alone() -> None:

@@ -193,7 +193,7 @@ def test_going_by_what_differs_gives_the_same_index_the_same_times_and_the_same_
         assert flat(index) == flat(whole)
         of_whole = merged_at(whole)
         for path, merged in merged_at(index).items():
-            assert (times(merged), merged.touched) == (times(of_whole[path]), of_whole[path].touched)
+            assert (times(merged), merged.min_mtimes) == (times(of_whole[path]), of_whole[path].min_mtimes)
         told = {change.path for change in changes(before, index, only=only)}
         assert told == {change.path for change in changes(before, whole)}
         before, last = index, inputs
@@ -241,6 +241,6 @@ def test_a_folder_that_changed_hands_is_touched_later_than_ever_before(
                 old = last.children.get(name) if last is not None else None
                 if not (isinstance(child, Leaf) and isinstance(old, Leaf) and child.kind == old.kind == DIR):
                     continue
-                was = ((last and last.touched) or {}).get(name, 0)
-                touched = (merged.touched or {}).get(name, 0)
-                assert touched == was if child == old else touched >= max(now, was + 1)
+                was = ((last and last.min_mtimes) or {}).get(name, 0)
+                min_mtimes = (merged.min_mtimes or {}).get(name, 0)
+                assert min_mtimes == was if child == old else min_mtimes >= max(now, was + 1)

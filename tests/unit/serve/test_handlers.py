@@ -21,7 +21,7 @@ from mmirrorfs.serve.writes import Writes
 from mmirrorfs.source.source import Source
 from mmirrorfs.tree import Rank
 from mmirrorfs.view.directories import Directories
-from mmirrorfs.view.finder import Finder
+from mmirrorfs.view.handles import HandleResolver
 from mmirrorfs.view.labels import Labels
 from tests.support.build import view_of
 from tests.support.trees import folders, grow
@@ -81,7 +81,7 @@ def _operations(place: Path) -> Operations:
     sources = [Source(Rank(rank), tree.name, os.fsencode(tree), 1) for rank, tree in enumerate(trees)]
     view = view_of(sources)
     stage = Stage(view.inodes, view.known)
-    return Operations(view, Directories(view), Finder(view, lambda: False), Labels(view), stage)
+    return Operations(view, Directories(view), HandleResolver(view, lambda: False), Labels(view), stage)
 
 
 def _broken(place: Path, error: BaseException) -> Operations:

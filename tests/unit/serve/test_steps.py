@@ -137,7 +137,7 @@ def shape(plan: dict[bytes, dict[bytes, int]]) -> Shape:
 def test_between_two_steps_each_directory_is_known_as_it_was_or_as_it_is(
     before: dict[bytes, dict[bytes, int]], after: dict[bytes, dict[bytes, int]]
 ) -> None:
-    known, new = known_of(shape(before)), tree(shape(after), taken=5)
+    known, new = known_of(shape(before)), tree(shape(after), fetched_at=5)
     old = known.tree
     was, will_be = ({path: one.listing for path, one in directories_of(root)} for root in (old, new))
     known.begin(new, revisions(old, new))
@@ -150,7 +150,7 @@ def test_between_two_steps_each_directory_is_known_as_it_was_or_as_it_is(
 
 
 def test_who_cannot_wait_finishes_what_was_begun() -> None:
-    known, new = known_of({}), tree({b"%d" % n: Above(2 * n + 100, {}) for n in range(3 * STEP)}, taken=5)
+    known, new = known_of({}), tree({b"%d" % n: Above(2 * n + 100, {}) for n in range(3 * STEP)}, fetched_at=5)
     known.begin(new, revisions(known.tree, new))
     assert known.advance()
     assert known.tree is not new
@@ -164,7 +164,7 @@ def test_what_is_another_directory_than_the_one_above_says_is_dropped_once_that_
     known = Known(tree({b"A": 10}), known_of({})._room)
     known.apply(b"A", type(known.tree.listing)(pack((4, 12, 1, 1), True, [(b"x", attr(13))]), 5))
     assert known.listing(b"A") is not None
-    again = tree({b"A": 10, b"B": 14}, taken=6)
+    again = tree({b"A": 10, b"B": 14}, fetched_at=6)
     known.install(again)
     assert known.listing(b"A") is None
 

@@ -36,14 +36,14 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("depth", [1, 2, 3, 4, 5])
 async def test_everything_from_the_depth_on_arrives_as_lstat_tells_it(root: Path, depth: int) -> None:
-    taken = Taken()
+    found = Taken()
     before = time.monotonic()
-    assert await crawled(plan(root, depth), taken) == "done"
-    assert taken.found == expected(root, depth)
-    assert all(before <= listing.taken <= time.monotonic() for listing in taken.listings.values())
-    for path, listing in taken.listings.items():
+    assert await crawled(plan(root, depth), found) == "done"
+    assert found.found == expected(root, depth)
+    assert all(before <= listing.fetched_at <= time.monotonic() for listing in found.listings.values())
+    for path, listing in found.listings.items():
         assert listing.stamp == attributes(os.lstat(os.path.join(os.fsencode(root), path))).stamp
-    assert {path.count(b"/") + 1 for path in taken.listings} <= set(range(depth, 5))
+    assert {path.count(b"/") + 1 for path in found.listings} <= set(range(depth, 5))
 
 
 async def test_access_times_stay_as_they_are(root: Path) -> None:
@@ -57,10 +57,10 @@ async def test_names_are_bytes(root: Path) -> None:
     odd = os.fsencode(root) + b"/\xff\xfe/a\nb/\xe9"
     os.makedirs(odd)
     os.close(os.open(odd + b"/\xc3(", os.O_CREAT))
-    taken = Taken()
-    assert await crawled(plan(root), taken) == "done"
-    assert list(taken.found[b"\xff\xfe/a\nb/\xe9"]) == [b"\xc3("]
-    assert taken.found == expected(root, 1)
+    found = Taken()
+    assert await crawled(plan(root), found) == "done"
+    assert list(found.found[b"\xff\xfe/a\nb/\xe9"]) == [b"\xc3("]
+    assert found.found == expected(root, 1)
 
 
 async def test_a_root_of_any_bytes_and_in_a_working_directory_of_any_kind(
@@ -68,9 +68,9 @@ async def test_a_root_of_any_bytes_and_in_a_working_directory_of_any_kind(
 ) -> None:
     root = grow(tmp_path / os.fsdecode(b"r\xff\xe9 t"), LIBRARY)
     monkeypatch.chdir(root)
-    taken = Taken()
-    assert await crawled(plan(root), taken) == "done"
-    assert taken.found == expected(root, 1)
+    found = Taken()
+    assert await crawled(plan(root), found) == "done"
+    assert found.found == expected(root, 1)
 
 
 async def test_excluded_names_are_left_out_with_all_that_is_in_them(root: Path) -> None:
@@ -85,9 +85,9 @@ async def test_excluded_names_are_left_out_with_all_that_is_in_them(root: Path) 
 
 async def test_folders_come_in_the_order_of_inodes_each_whole_before_the_next(root: Path) -> None:
     grow(root, {f"{number:02}": {"x": {}, "y": {"z": {}}} for number in range(30)})
-    taken = Taken()
-    assert await crawled(plan(root), taken) == "done"
-    order = list(taken.listings)
+    found = Taken()
+    assert await crawled(plan(root), found) == "done"
+    order = list(found.listings)
     inodes = [os.lstat(root / os.fsdecode(path)).st_ino for path in order if b"/" not in path]
     assert inodes == sorted(inodes)
     folders = [path.partition(b"/")[0] for path in order]
@@ -99,10 +99,10 @@ async def test_folders_come_in_the_order_of_inodes_each_whole_before_the_next(ro
 async def test_a_tree_of_2000_levels(tmp_path: Path) -> None:
     root = grow(tmp_path / "root", {"A": {}})
     with deep(root / "A", 2000, "level") as inner:
-        taken = Taken()
-        assert await crawled(plan(root), taken) == "done"
-        assert len(taken.listings) == 2001
-        assert taken.listings[b"A/" + os.fsencode(inner)].names() == [b"file", b"link"]
+        found = Taken()
+        assert await crawled(plan(root), found) == "done"
+        assert len(found.listings) == 2001
+        assert found.listings[b"A/" + os.fsencode(inner)].names() == [b"file", b"link"]
 
 
 async def test_a_directory_of_100_000_entries(tmp_path: Path) -> None:
@@ -111,15 +111,15 @@ async def test_a_directory_of_100_000_entries(tmp_path: Path) -> None:
     for number in range(100_000):
         os.mknod(f"{number:06}", dir_fd=wide)
     os.close(wide)
-    taken = Taken()
-    assert await crawled(plan(root), taken) == "done"
-    assert taken.found == expected(root, 1)
+    found = Taken()
+    assert await crawled(plan(root), found) == "done"
+    assert found.found == expected(root, 1)
 
 
 async def test_a_root_without_folders(tmp_path: Path) -> None:
-    taken = Taken()
-    assert await crawled(plan(grow(tmp_path / "root", {"file": ""})), taken) == "done"
-    assert taken.listings == {}
+    found = Taken()
+    assert await crawled(plan(grow(tmp_path / "root", {"file": ""})), found) == "done"
+    assert found.listings == {}
 
 
 def test_of_a_directory_that_fails_nothing_is_sent_and_the_rest_is(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,28 +147,28 @@ class TestLinks:
     async def test_a_link_is_not_descended_into(self, root: Path, tmp_path: Path) -> None:
         grow(tmp_path / "elsewhere", {"song": "x"})
         (root / "A" / "link").symlink_to(tmp_path / "elsewhere")
-        taken = Taken()
-        assert await crawled(plan(root), taken) == "done"
-        assert taken.found == expected(root, 1)
+        found = Taken()
+        assert await crawled(plan(root), found) == "done"
+        assert found.found == expected(root, 1)
 
     async def test_a_followed_link_is_the_directory_that_it_leads_to(self, root: Path, tmp_path: Path) -> None:
         grow(tmp_path / "elsewhere", {"song": "x", "inner": {"more": ""}})
         (root / "A" / "link").symlink_to(tmp_path / "elsewhere")
         (root / "D").symlink_to(tmp_path / "elsewhere")
-        taken = Taken()
-        assert await crawled(plan(root, follow=True), taken) == "done"
-        assert taken.listings[b"A/link"].names() == taken.listings[b"D"].names() == [b"inner", b"song"]
-        assert taken.listings[b"A/link/inner"].names() == taken.listings[b"D/inner"].names() == [b"more"]
-        song = taken.listings[b"D"].get(b"song")
+        found = Taken()
+        assert await crawled(plan(root, follow=True), found) == "done"
+        assert found.listings[b"A/link"].names() == found.listings[b"D"].names() == [b"inner", b"song"]
+        assert found.listings[b"A/link/inner"].names() == found.listings[b"D/inner"].names() == [b"more"]
+        song = found.listings[b"D"].get(b"song")
         assert song == attributes(os.lstat(tmp_path / "elsewhere/song"))
-        assert b"B/three/back" not in taken.listings
+        assert b"B/three/back" not in found.listings
 
     async def test_directories_that_all_link_to_each_other_are_crawled_once_a_folder(self, tmp_path: Path) -> None:
         names = [f"d{number}" for number in range(12)]
         root = grow(tmp_path / "root", {"A": {name: {f"to-{to}": Link(f"../{to}") for to in names} for name in names}})
-        taken = Taken()
-        assert await crawled(plan(root, follow=True), taken) == "done"
-        assert len(taken.listings) == len(names) + 1
+        found = Taken()
+        assert await crawled(plan(root, follow=True), found) == "done"
+        assert len(found.listings) == len(names) + 1
 
 
 @needs_root
@@ -179,10 +179,10 @@ async def test_other_filesystems_are_crawled_where_they_are_local_or_all_is_want
     queues, memory = grow(root / "A" / "queues", {}), grow(root / "A" / "memory", {})
     with mounted("mqueue", queues), mounted("tmpfs", memory):
         grow(memory, {"album": {"song": "x"}})
-        taken = Taken()
-        assert await crawled(plan(root)._replace(everywhere=everywhere), taken) == "done"
-    assert taken.listings[b"A/memory/album"].names() == [b"song"]
-    assert (b"A/queues" in taken.listings) == everywhere
+        found = Taken()
+        assert await crawled(plan(root)._replace(everywhere=everywhere), found) == "done"
+    assert found.listings[b"A/memory/album"].names() == [b"song"]
+    assert (b"A/queues" in found.listings) == everywhere
 
 
 @contextmanager
@@ -221,8 +221,8 @@ def changing(where: Path) -> Iterator[None]:
 
 async def test_a_source_that_changes_all_the_while_does_not_keep_it_from_its_end(root: Path) -> None:
     grow(root / "C", {f"{number:03}": {"x": {"y": {}}} for number in range(300)})
-    taken = Taken()
+    found = Taken()
     with changing(root / "C"):
-        assert await crawled(plan(root), taken, SECONDS) == "done"
+        assert await crawled(plan(root), found, SECONDS) == "done"
     quiet = {path: names for path, names in expected(root, 1).items() if not path.startswith(b"C")}
-    assert {path: taken.found[path] for path in quiet} == quiet
+    assert {path: found.found[path] for path in quiet} == quiet

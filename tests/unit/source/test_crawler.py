@@ -56,9 +56,9 @@ def once(action: Callable[[], object]) -> Callable[[bytes], object]:
 
 
 async def test_how_far_it_is(root: Path) -> None:
-    taken = Taken()
-    assert Crawl(plan(root), "source", taken.offer, taken.learn).progress == Progress("crawling", 0, 0, 0, 0)
-    async with crawling(plan(root), taken) as crawl:
+    found = Taken()
+    assert Crawl(plan(root), "source", found.offer, found.learn).progress == Progress("crawling", 0, 0, 0, 0)
+    async with crawling(plan(root), found) as crawl:
         await until(lambda: crawl.progress.directories, "a directory")
         assert crawl.progress.state == "crawling"
         await until(lambda: crawl.progress.state == "done", "the end")
@@ -67,23 +67,23 @@ async def test_how_far_it_is(root: Path) -> None:
 
 
 async def test_what_there_is_no_room_for_ends_it(root: Path) -> None:
-    taken = Taken(room=7)
-    async with crawling(plan(root), taken) as crawl:
+    found = Taken(room=7)
+    async with crawling(plan(root), found) as crawl:
         await until(lambda: crawl.progress.state == "full", "the end")
-        assert (crawl.progress.directories, taken.offers, crawl.pid) == (7, 7, None)
+        assert (crawl.progress.directories, found.offers, crawl.pid) == (7, 7, None)
 
 
 async def test_it_begins_again_when_asked_to_from_any_state(root: Path) -> None:
-    taken = Taken()
-    async with crawling(plan(root), taken) as crawl:
+    found = Taken()
+    async with crawling(plan(root), found) as crawl:
         await until(lambda: crawl.progress.directories, "a directory")
         crawl.restart()
         await until(lambda: crawl.progress.state == "done", "the end")
         assert crawl.progress.directories == 120
-        taken.listings.clear()
+        found.listings.clear()
         (root / "new").mkdir()
         crawl.restart()
-        await until(lambda: len(taken.listings) == 121, "another crawl")
+        await until(lambda: len(found.listings) == 121, "another crawl")
         crawl.restart(plan(root, 2))
         await until(lambda: crawl.progress == Progress("done", 0, 0, 0, 0), "one by another plan")
 
@@ -104,18 +104,18 @@ async def test_a_child_that_dies_is_replaced_and_that_is_said_once(
     root: Path, quick: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     killed: list[int] = []
-    taken = Taken()
-    async with crawling(plan(root), taken) as crawl:
+    found = Taken()
+    async with crawling(plan(root), found) as crawl:
 
         def kill(path: bytes) -> None:
-            if taken.offers in (3, 60) and crawl.pid is not None:
+            if found.offers in (3, 60) and crawl.pid is not None:
                 killed.append(crawl.pid)
                 os.kill(crawl.pid, signal.SIGKILL)
 
-        taken.on_offer = kill
+        found.on_offer = kill
         await until(lambda: crawl.progress.state == "done", "the end")
     assert len(set(killed)) == 2
-    assert taken.found == expected(root, 1)
+    assert found.found == expected(root, 1)
     messages = [record.getMessage() for record in caplog.records]
     assert messages == ["source: the process that crawls it ended early (killed: Killed); starting another one"]
 
@@ -141,10 +141,10 @@ async def test_a_child_that_cannot_be_started_is_no_more_than_one_that_died(
 
 
 async def test_the_loop_goes_on_while_the_child_is_stopped_and_the_crawl_after_that(root: Path) -> None:
-    taken = Taken()
-    async with crawling(plan(root), taken) as crawl:
-        taken.on_offer = once(lambda: os.kill(crawl.pid or 0, signal.SIGSTOP))
-        await until(lambda: taken.listings, "a directory")
+    found = Taken()
+    async with crawling(plan(root), found) as crawl:
+        found.on_offer = once(lambda: os.kill(crawl.pid or 0, signal.SIGSTOP))
+        await until(lambda: found.listings, "a directory")
         for _ in range(20):
             before = time.monotonic()
             await trio.sleep(0.01)
@@ -153,14 +153,14 @@ async def test_the_loop_goes_on_while_the_child_is_stopped_and_the_crawl_after_t
         assert crawl.pid is not None
         os.kill(crawl.pid, signal.SIGCONT)
         await until(lambda: crawl.progress.state == "done", "the end")
-    assert len(taken.listings) == 120
+    assert len(found.listings) == 120
 
 
 async def test_a_stopped_child_ends_with_a_crawl_that_is_cancelled(root: Path) -> None:
-    taken = Taken()
-    async with crawling(plan(root), taken) as crawl:
-        taken.on_offer = once(lambda: os.kill(crawl.pid or 0, signal.SIGSTOP))
-        await until(lambda: taken.listings, "a directory")
+    found = Taken()
+    async with crawling(plan(root), found) as crawl:
+        found.on_offer = once(lambda: os.kill(crawl.pid or 0, signal.SIGSTOP))
+        await until(lambda: found.listings, "a directory")
         pid = crawl.pid
     assert pid is not None
     assert is_gone(pid)
@@ -173,19 +173,19 @@ async def test_a_root_that_is_renamed_away_is_lost_and_nothing_false_arrives(roo
         root.rename(tmp_path / "away")
         imposter.rename(root)
 
-    taken = Taken(on_offer=once(swap))
-    assert await crawled(plan(root), taken) == "lost"
+    found = Taken(on_offer=once(swap))
+    assert await crawled(plan(root), found) == "lost"
     true = expected(tmp_path / "away", 1)
-    assert 0 < len(taken.listings) < 120
-    assert taken.found == {path: true[path] for path in taken.listings}
+    assert 0 < len(found.listings) < 120
+    assert found.found == {path: true[path] for path in found.listings}
 
 
 async def test_a_root_that_is_another_one_from_the_start_is_lost(root: Path) -> None:
     st = os.lstat(root)
-    taken = Taken()
-    assert await crawled(plan(root)._replace(identity=(st.st_dev, st.st_ino + 1)), taken) == "lost"
-    assert taken.listings == {}
-    assert await crawled(plan(root)._replace(identity=(st.st_dev, st.st_ino)), taken) == "done"
+    found = Taken()
+    assert await crawled(plan(root)._replace(identity=(st.st_dev, st.st_ino + 1)), found) == "lost"
+    assert found.listings == {}
+    assert await crawled(plan(root)._replace(identity=(st.st_dev, st.st_ino)), found) == "done"
 
 
 async def test_a_root_that_is_gone_is_lost(tmp_path: Path) -> None:
@@ -203,10 +203,10 @@ async def test_a_large_directory_does_not_keep_the_loop(tmp_path: Path) -> None:
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(tick)
-        taken = Taken()
-        assert await crawled(plan(root), taken) == "done"
+        found = Taken()
+        assert await crawled(plan(root), found) == "done"
         nursery.cancel_scope.cancel()
-    assert len(taken.listings[b"A"]) == 30_000
+    assert len(found.listings[b"A"]) == 30_000
     assert max(later - earlier for earlier, later in pairwise(ticks)) < 0.5
 
 

@@ -73,7 +73,7 @@ class Asking:
     async def names(self, path: str) -> list[str]:
         return list(map(os.fsdecode, (await self.fetch.directory(os.fsencode(path))).names()))
 
-    def taken(self) -> Calls:
+    def fetched_at(self) -> Calls:
         """What it was asked for since this was called last."""
         calls = list(self.calls)
         self.calls.clear()
@@ -113,36 +113,36 @@ async def test_on_any_other_source_a_name_is_asked_for_by_itself(make: Make) -> 
     asking = make(local=False)
     assert [await asking.size(f"A/{n:02}") for n in range(5)] == list(range(5))
     assert await asking.code("A/none") == errno.ENOENT
-    assert asking.taken() == [("stat", f"A/{name}") for name in ("00", "01", "02", "03", "04", "none")]
+    assert asking.fetched_at() == [("stat", f"A/{name}") for name in ("00", "01", "02", "03", "04", "none")]
     assert (await asking.size("A/03"), await asking.code("A/none")) == (3, errno.ENOENT)
-    assert asking.taken() == []
+    assert asking.fetched_at() == []
 
 
 async def test_what_is_fresh_is_not_asked_for(either: Asking, clock: Clock) -> None:
     await either.names("A")
-    either.taken()
+    either.fetched_at()
     clock.now += KEEP - 0.1
     assert (await either.size("A/03"), await either.code("A/none")) == (3, errno.ENOENT)
     assert len(await either.names("A")) == 20
-    assert either.taken() == []
+    assert either.fetched_at() == []
 
 
 async def test_what_is_too_old_and_in_memory_is_one_call_on_the_event_loop(
     asking: Asking, clock: Clock, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await asking.names("A")
-    asking.taken()
+    asking.fetched_at()
     monkeypatch.setattr(asking.source.pace, "in_thread", _never)
     (root / "A/03").write_text("longer")
     clock.now += KEEP
     assert await asking.size("A/03") == 6
-    assert asking.taken() == [("stat", "A/03")]
+    assert asking.fetched_at() == [("stat", "A/03")]
     assert await asking.size("A/03") == 6
-    assert asking.taken() == []
+    assert asking.fetched_at() == []
     (root / "A/03").unlink()
     clock.now += KEEP
     assert await asking.code("A/03") == errno.ENOENT
-    assert [call for call in asking.taken() if call[1]] == [("stat", "A/03")], "and the root, to believe it"
+    assert [call for call in asking.fetched_at() if call[1]] == [("stat", "A/03")], "and the root, to believe it"
 
 
 async def test_what_is_absent_is_one_call_where_the_stamp_of_its_directory_stands(
@@ -151,11 +151,11 @@ async def test_what_is_absent_is_one_call_where_the_stamp_of_its_directory_stand
     for _ in range(2):  # by then the stamp can be trusted
         await asking.names("A")
         clock.now += KEEP
-    asking.taken()
+    asking.fetched_at()
     monkeypatch.setattr(asking.source.pace, "in_thread", _never)
     for name in ("cover.jpg", "folder.jpg"):
         assert await asking.code(f"A/{name}") == errno.ENOENT
-    assert asking.taken() == [("stat", "A")]
+    assert asking.fetched_at() == [("stat", "A")]
 
 
 async def test_a_name_that_came_is_found_once_what_is_known_is_too_old(
@@ -178,9 +178,9 @@ async def test_a_directory_whose_stamp_stands_is_not_read_anew_and_its_files_are
     (root / "A/03").write_text("longer")
     monkeypatch.setattr(os, "scandir", _never)
     assert len(await asking.names("A")) == 20
-    asking.taken()
+    asking.fetched_at()
     assert await asking.size("A/03") == 6
-    assert asking.taken() == []
+    assert asking.fetched_at() == []
 
 
 async def test_a_large_folder_is_not_looked_at_whole_to_prove_one_name(
@@ -191,9 +191,9 @@ async def test_a_large_folder_is_not_looked_at_whole_to_prove_one_name(
     (root / "A/new").touch()
     move(root / "A")
     clock.now += KEEP
-    asking.taken()
+    asking.fetched_at()
     assert await asking.code("A/new") is None
-    assert ("open_directory", "A") not in asking.taken()
+    assert ("open_directory", "A") not in asking.fetched_at()
 
 
 async def test_a_folder_that_can_be_passed_through_only_still_leads_on(
@@ -254,7 +254,7 @@ def many(root: Path) -> None:
 
 
 def looked_at(asking: Asking) -> list[int]:
-    return [int(path[1:]) for name, path in asking.taken() if name == "open_directory"]
+    return [int(path[1:]) for name, path in asking.fetched_at() if name == "open_directory"]
 
 
 async def all_threads_done(asking: Asking) -> None:
@@ -413,11 +413,11 @@ async def test_a_lost_source_is_not_asked(either: Asking, clock: Clock, root: Pa
     await either.names("A")
     either.source.lost = "somebody said so"
     clock.now += KEEP
-    either.taken()
+    either.fetched_at()
     await either.size("A/03")
     assert either.leaves.refresh(b"", {b"A": DIR}) == set()
     assert await either.code("B/b") == errno.EIO
-    assert either.taken() == []
+    assert either.fetched_at() == []
 
 
 async def test_an_error_that_tells_nothing_leaves_what_was_known(

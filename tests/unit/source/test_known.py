@@ -22,7 +22,7 @@ from tests.support.knowing import LARGE, Above, Shape, attr, directory, known_of
 
 def test_a_name_is_known_by_its_directory_present_or_absent_or_not_at_all() -> None:
     known = known_of({b"A": 10})
-    known.apply(b"A", directory({b"a": 11}, taken=5))
+    known.apply(b"A", directory({b"a": 11}, fetched_at=5))
     assert known.entry(b"A", b"a") == Answer(attr(11), 5)
     assert known.entry(b"A", b"none") == Answer(None, 5)
     assert known.entry(b"B", b"a") is None
@@ -79,14 +79,14 @@ def test_a_listing_knows_better_than_what_was_seen_before_it_and_not_than_what_c
     known = known_of({b"A": 10})
     known.amend(b"A", b"before", attr(11), 1)
     known.amend(b"A", b"after", attr(13), 3)
-    known.apply(b"A", directory({b"a": 15}, taken=2))
+    known.apply(b"A", directory({b"a": 15}, fetched_at=2))
     assert known.entry(b"A", b"before") == Answer(None, 2)
     assert known.entry(b"A", b"after") == Answer(attr(13), 3)
 
 
 def test_what_is_distrusted_is_known_still_and_too_old() -> None:
     known = known_of({b"A": 10})
-    known.apply(b"A", directory({b"a": 11}, taken=5))
+    known.apply(b"A", directory({b"a": 11}, fetched_at=5))
     known.amend(b"A", b"b", attr(13), 6)
     for path in (b"A", b"", b"elsewhere"):
         known.distrust(path)
@@ -123,11 +123,11 @@ def test_values_are_noted_with_when_they_were_so() -> None:
 def test_a_renamed_directory_inside_a_folder_keeps_what_is_known_below() -> None:
     known = known_of({b"A": 10})
     known.apply(b"A", directory({b"old": 12, b"stays": 14}))
-    known.apply(b"A/old", directory({b"C": 16}, taken=1, ino=12))
-    known.apply(b"A/old/C", directory({b"a": 11}, taken=2, ino=16))
+    known.apply(b"A/old", directory({b"C": 16}, fetched_at=1, ino=12))
+    known.apply(b"A/old/C", directory({b"a": 11}, fetched_at=2, ino=16))
     known.apply(b"A/stays", directory({b"b": 13}, ino=14))
     known.amend(b"A/old/C", b"new", attr(15), 3)
-    known.apply(b"A", directory({b"new": 12, b"stays": 14}, taken=4, stamp=2))
+    known.apply(b"A", directory({b"new": 12, b"stays": 14}, fetched_at=4, stamp=2))
     assert paths(known) == {b"A", b"A/new", b"A/new/C", b"A/stays"}
     assert known.entry(b"A/new/C", b"a") == Answer(attr(11), 2)
     assert known.entry(b"A/new/C", b"new") == Answer(attr(15), 3)
@@ -214,14 +214,14 @@ def test_where_room_is_short_the_longest_unused_goes_first() -> None:
 
 def test_what_was_never_asked_for_takes_no_room_from_anything() -> None:
     known = known_of({}, limit=3)
-    known.apply(b"A", directory({b"1": 11, b"2": 13}, taken=5))
+    known.apply(b"A", directory({b"1": 11, b"2": 13}, fetched_at=5))
     assert not known.offer(b"B", directory({b"1": 11, b"2": 13}))
     assert known.offer(b"C", directory({}))
     assert not known.offer(b"D", directory({}))
     assert paths(known) == {b"A", b"C"}
-    assert known.offer(b"A", directory({}, taken=4)), "it is known, and better"
+    assert known.offer(b"A", directory({}, fetched_at=4)), "it is known, and better"
     assert known.entry(b"A", b"1") == Answer(attr(11), 5)
-    assert known.offer(b"A", directory({}, taken=6))
+    assert known.offer(b"A", directory({}, fetched_at=6))
     assert known.entry(b"A", b"1") == Answer(None, 6)
 
 
@@ -275,17 +275,17 @@ def take(known: Known, step: tuple[object, ...], now: float) -> None:
         case "note", bytes(at), bytes(one):
             known.note(at, one, b"value", now)
         case "install", dict(shape):
-            known.install(tree(shape, taken=now))
+            known.install(tree(shape, fetched_at=now))
 
 
 @settings(max_examples=500)
 @given(st.integers(0, 12), st.lists(st.tuples(st.integers(0, 1), steps), max_size=40))
 def test_the_room_that_is_taken_is_what_a_recount_gives_and_the_limit_holds(
-    limit: int, taken: list[tuple[int, tuple[object, ...]]]
+    limit: int, fetched_at: list[tuple[int, tuple[object, ...]]]
 ) -> None:
     room = Room(limit)
     both = [Known(EMPTY_DIRECTORY, room) for _ in range(2)]
-    for now, (which, step) in enumerate(taken, 1):
+    for now, (which, step) in enumerate(fetched_at, 1):
         take(both[which], step, float(now))
         assert room.used == sum(map(len, both)), step
         last = any(len(known.listings.below) <= 1 for known in both)
@@ -295,7 +295,7 @@ def test_the_room_that_is_taken_is_what_a_recount_gives_and_the_limit_holds(
 def test_what_was_found_gone_stays_where_something_else_is_known_to_have_come_since() -> None:
     """Somebody may have asked before the name was taken over, and be told of it after a scan has seen what took it."""
     known = known_of({b"A": 10, b"X": Above(4, {b"loose": 11})})
-    known.apply(b"A", directory({b"B": 12, b"c": 13}, taken=5))
+    known.apply(b"A", directory({b"B": 12, b"c": 13}, fetched_at=5))
     assert not known.remove(b"X/loose", DIR, 0, 6), "a file has its name"
     assert not known.remove(b"A/B", FILE, 6, 6)
     assert not known.remove(b"A/c", FILE, 4, 6), "it was seen since"
@@ -313,10 +313,10 @@ def test_where_inode_numbers_are_given_out_anew_a_directory_is_what_has_its_path
     known = Known(tree({b"A": 10}), Room(LARGE), stable=False)
     known.apply(b"A", directory({b"sub": 12}))
     known.apply(b"A/sub", directory({b"deep": 11}))
-    known.install(tree({b"A": 20}, taken=1))
-    known.apply(b"A", directory({b"sub": 22}, taken=2, stamp=2))
+    known.install(tree({b"A": 20}, fetched_at=1))
+    known.apply(b"A", directory({b"sub": 22}, fetched_at=2, stamp=2))
     assert known.entry(b"A/sub", b"deep") == Answer(attr(11), 0)
-    known.apply(b"A", directory({b"other": 12}, taken=3, stamp=3))
+    known.apply(b"A", directory({b"other": 12}, fetched_at=3, stamp=3))
     assert paths(known) == {b"A"}, "gone, and not moved: the number may be another directory's by now"
 
 
@@ -336,10 +336,10 @@ def test_values_go_with_what_they_are_of() -> None:
 def test_a_folder_that_becomes_an_artist_does_not_take_the_place_of_what_was_scanned() -> None:
     known = known_of({b"A": Above(4, {b"x": 10}), b"C": Above(6, {b"y": 12})})
     known.apply(b"A/x", directory({b"track": 11}, ino=10))
-    known.install(tree({b"A": Above(4, {}), b"C": Above(10, {b"track": 11})}, taken=1))
+    known.install(tree({b"A": Above(4, {}), b"C": Above(10, {b"track": 11})}, fetched_at=1))
     listing = known.listing(b"C")
     assert listing is not None
-    assert listing.taken == 1
+    assert listing.fetched_at == 1
     assert paths(known) == set()
 
 
@@ -351,8 +351,8 @@ def test_what_could_not_be_had_at_the_last_look_is_kept_as_it_was_known() -> Non
     for _ in range(2):
         known.apply(b"A/x", blind)
         assert known.entry(b"A/x", b"track") == Answer(attr(11), 0), "true then, and not proved since"
-    known.apply(b"A/x", directory({b"sub": 12}, taken=2, ino=10))
-    known.apply(b"A/x/sub", directory({b"deep": 15}, taken=2, ino=12))
+    known.apply(b"A/x", directory({b"sub": 12}, fetched_at=2, ino=10))
+    known.apply(b"A/x/sub", directory({b"deep": 15}, fetched_at=2, ino=12))
     known.apply(b"A/x", Listing(pack((4, 10, 3, 3), True, [(b"sub", bare(DIR))]), 3))
     assert known.entry(b"A/x/sub", b"deep") == Answer(attr(15), 2)
     seen = known.tree
@@ -365,10 +365,10 @@ def test_what_is_known_of_another_directory_than_the_one_that_is_there_is_not_to
     """It was moved away and back, and looked at in between: a look at the one above it saw neither."""
     known = known_of({b"A": 10})
     known.apply(b"A", directory({b"sub": 12}, ino=10))
-    known.apply(b"A/sub", directory({}, taken=1, ino=14))
-    known.apply(b"A", directory({b"sub": 12}, taken=2, stamp=2, ino=10))
+    known.apply(b"A/sub", directory({}, fetched_at=1, ino=14))
+    known.apply(b"A", directory({b"sub": 12}, fetched_at=2, stamp=2, ino=10))
     assert known.listing(b"A/sub") is None
-    known.apply(b"A/sub", directory({}, taken=3, ino=14))
+    known.apply(b"A/sub", directory({}, fetched_at=3, ino=14))
     known.amend(b"A", b"sub", attr(12), 4)
     assert known.listing(b"A/sub") is None
 
@@ -386,11 +386,11 @@ def test_a_number_that_is_given_out_again_is_no_move() -> None:
 @settings(max_examples=500)
 @given(shapes, st.lists(steps, max_size=30))
 def test_what_changed_is_told_or_that_it_is_in_another_directory_by_now(
-    shape: Shape, taken: list[tuple[object, ...]]
+    shape: Shape, fetched_at: list[tuple[object, ...]]
 ) -> None:
     told: set[tuple[bytes, bytes]] = set()
     known = Known(tree(shape), Room(LARGE), changed=lambda at, what: told.update((at, one.name) for one in what))
-    for now, step in enumerate(taken, 1):
+    for now, step in enumerate(fetched_at, 1):
         before, tops, merging = all_of(known), above_depth(known.tree), step[0] in ("install", "remove")
         told.clear()
         take(known, step, float(now))
@@ -435,15 +435,15 @@ def test_who_hears_of_a_change_finds_it_answered_already() -> None:
     known.apply(b"A", directory({b"1": 11, b"2": 13, b"3": 15}))
     known.amend(b"A", b"1", attr(11, size=1), 1)
     known.amend(b"A", b"2", None, 1)
-    known.apply(b"A", directory({b"1": 11, b"4": 17}, taken=2, stamp=2))
+    known.apply(b"A", directory({b"1": 11, b"4": 17}, fetched_at=2, stamp=2))
     known.remove(b"A/4", DIR, 3, 3)
-    known.install(tree({b"A": 10, b"X": Above(4, {b"loose": 13})}, taken=4))
+    known.install(tree({b"A": 10, b"X": Above(4, {b"loose": 13})}, fetched_at=4))
 
 
 def test_what_was_known_of_a_directory_goes_as_soon_as_another_has_its_name() -> None:
     known = known_of({b"A": 10})
     known.apply(b"A", directory({b"d": 12}))
-    known.apply(b"A/d", directory({b"1": 11}, taken=1))
+    known.apply(b"A/d", directory({b"1": 11}, fetched_at=1))
     known.amend(b"A", b"d", attr(16), 2)
     assert known.listing(b"A/d") is None
     assert known.entry(b"A/d", b"1") is None
@@ -453,16 +453,16 @@ def test_a_look_at_a_directory_that_another_took_the_place_of_meanwhile_is_worth
     known = known_of({b"A": 10})
     known.apply(b"A", directory({b"d": 12}))
     known.amend(b"A", b"d", attr(16), 2)
-    known.apply(b"A/d", directory({b"1": 11}, taken=1, ino=12))
+    known.apply(b"A/d", directory({b"1": 11}, fetched_at=1, ino=12))
     assert known.listing(b"A/d") is None
-    known.apply(b"A/d", directory({b"2": 13}, taken=3, ino=16))
+    known.apply(b"A/d", directory({b"2": 13}, fetched_at=3, ino=16))
     assert known.entry(b"A/d", b"2") == Answer(attr(13), 3)
 
 
 def test_what_differs_is_not_found_out_again_because_the_old_names_were_proved_meanwhile(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    known, new = known_of({b"A": 10}), tree({b"A": 12}, taken=5)
+    known, new = known_of({b"A": 10}), tree({b"A": 12}, fetched_at=5)
     revised = revisions(known.tree, new)
     known.prove(b"", 3)
 

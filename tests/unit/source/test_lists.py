@@ -33,9 +33,9 @@ def file(ino: int, ctime: float, kind: Kind = FILE, dev: int = 1) -> Attributes:
     return Attributes(kind | 0o640, 1, 0, 0, 0, 0, 0, 0, 0, int((WALL + ctime) * 1e9), dev, ino)
 
 
-def listing(taken: float, lists: object = None, **entries: Attributes) -> Listing:
+def listing(fetched_at: float, lists: object = None, **entries: Attributes) -> Listing:
     listed = [(name.encode(), attr) for name, attr in entries.items()]
-    return Listing(pack((1, 2, 3, 4), True, listed), taken, lists=lists)  # type: ignore[arg-type]  # any will do
+    return Listing(pack((1, 2, 3, 4), True, listed), fetched_at, lists=lists)  # type: ignore[arg-type]  # any will do
 
 
 def walls() -> Walls:
@@ -129,9 +129,9 @@ def test_a_clock_that_is_set_or_stood_still_makes_no_moment_later_than_it_was() 
 # What is known
 
 
-def known_with(lists: object, taken: float = 10) -> tuple[Known, Access]:
+def known_with(lists: object, fetched_at: float = 10) -> tuple[Known, Access]:
     known = Known(EMPTY_DIRECTORY, Room(1000))
-    known.apply(b"d", listing(taken, lists, a=file(1, 0), b=file(2, taken)))
+    known.apply(b"d", listing(fetched_at, lists, a=file(1, 0), b=file(2, fetched_at)))
     return known, Access(known, walls())
 
 
@@ -209,7 +209,7 @@ def test_a_look_takes_them_and_asks_again_for_none_that_stands(root: Path, monke
     assert look(reader, b"A/one").lists is None
     first = look(reader, b"A/one", None, True)
     assert first.lists == {b"02": FULL, b"d": MORE}
-    first.taken += 2 * COARSE  # so long after their ctimes
+    first.fetched_at += 2 * COARSE  # so long after their ctimes
     monkeypatch.setattr(os, "listxattr", lambda path, follow_symlinks: pytest.fail(str(path)))
     assert look(reader, b"A/one", first, True).lists == first.lists
 
@@ -222,15 +222,15 @@ def test_what_is_sent_arrives() -> None:
 
 
 async def test_the_crawl_sends_those_of_all_directories_after_all_listings(root: Path) -> None:
-    taken = Taken()
+    fetched_at = Taken()
     before = time.monotonic()
-    async with crawling(plan(root, 2), taken) as crawl:
+    async with crawling(plan(root, 2), fetched_at) as crawl:
         await until(lambda: crawl.progress.state == "done" and crawl.pid is None, "the end")
-    assert {path: read.lists for path, read in taken.lists.items()} == {
+    assert {path: read.lists for path, read in fetched_at.lists.items()} == {
         b"": {OWN: FULL},
         b"A": {b"one": FULL, OWN: NONE},
         b"A/one": {b"02": FULL, b"d": MORE},
         b"A/one/d": NOTHING,
     }
-    assert taken.lists[b"A/one"].stamp == taken.listings[b"A/one"].stamp
-    assert all(before < listing.taken < taken.lists[b""].when for listing in taken.listings.values())
+    assert fetched_at.lists[b"A/one"].stamp == fetched_at.listings[b"A/one"].stamp
+    assert all(before < listing.fetched_at < fetched_at.lists[b""].when for listing in fetched_at.listings.values())

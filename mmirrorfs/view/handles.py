@@ -69,7 +69,7 @@ class Table:
         return self._places[self._indexes[ino % BUCKETS][at]]
 
 
-class Finder:
+class HandleResolver:
     """Finds the nodes of one view by number. ``is_filling``: whether more will soon be known, which is waited for."""
 
     def __init__(self, view: View, is_filling: Callable[[], bool]) -> None:
@@ -98,8 +98,8 @@ class Finder:
         place = self._table.find(ino)
         if place is None:
             return None
-        rank, inner, path = place
-        node = self._view.inodes.along(path) if rank < 0 else self._inside(rank, inner, path, ino)
+        rank, source_path, path = place
+        node = self._view.inodes.along(path) if rank < 0 else self._inside(rank, source_path, path, ino)
         return node if node is not None and node.ino == ino else None
 
     def _inside(self, rank: int, directory: bytes, path: bytes, ino: int) -> Node | None:
@@ -107,13 +107,13 @@ class Finder:
         leaf, listing = self._view.inodes.along(path), self._view.known[rank].listing(directory)
         if listing is None or not isinstance(leaf, FileNode) or leaf.source.rank != rank:
             return None
-        if leaf.inner + path[len(leaf.path) :] != directory:
+        if leaf.source_path + path[len(leaf.path) :] != directory:
             return None
         number = numbers(leaf.source.root, directory)
         for name, attr in listing.entries():
             if number(name, attr.kind) == ino:
-                inner, shown = join(directory, name), join(path, name)
-                return self._view.inodes.known(FileNode(leaf.source, inner, shown, attr.kind, False))
+                source_path, shown = join(directory, name), join(path, name)
+                return self._view.inodes.known(FileNode(leaf.source, source_path, shown, attr.kind, False))
         return None
 
     async def _number(self) -> None:
@@ -139,7 +139,7 @@ class Finder:
 def _table(index: Merged, roots: list[bytes], inside: list[Inside]) -> Table:
     table, folders = Table(), dict[tuple[int, bytes], bytes]()
     for path, inners, merged in _directories(index, len(roots)):
-        own = [numbers(root, inner) for root, inner in zip(roots, inners, strict=True)]
+        own = [numbers(root, source_path) for root, source_path in zip(roots, inners, strict=True)]
         above = numbers(b"", path)
         for name, child in merged.children.items():
             shown = join(path, name)
@@ -149,11 +149,11 @@ def _table(index: Merged, roots: list[bytes], inside: list[Inside]) -> Table:
                 ino = own[child.source](child.name or name, child.kind)
                 folders[child.source, join(inners[child.source], child.name or name)] = shown
             table.add(ino, table.place((-1, b"", shown)))
-    for rank, inner, listing in inside:
-        folder = next((one for one in _ancestors(inner) if (rank, one) in folders), None)
+    for rank, source_path, listing in inside:
+        folder = next((one for one in _ancestors(source_path) if (rank, one) in folders), None)
         if folder is not None:
-            number = numbers(roots[rank], inner)
-            place = table.place((rank, inner, folders[rank, folder] + inner[len(folder) :]))
+            number = numbers(roots[rank], source_path)
+            place = table.place((rank, source_path, folders[rank, folder] + source_path[len(folder) :]))
             for name, kind in listing.kinds():
                 table.add(number(name, kind), place)
     return table
@@ -175,5 +175,7 @@ def _directories(index: Merged, count: int) -> Iterator[tuple[bytes, tuple[bytes
         for name, child in merged.children.items():
             if isinstance(child, Merged):
                 spelled = child.names or (None,) * count
-                below = tuple([join(inner, own or name) for inner, own in zip(inners, spelled, strict=True)])
+                below = tuple(
+                    [join(source_path, own or name) for source_path, own in zip(inners, spelled, strict=True)]
+                )
                 waiting.append((join(path, name), below, child))

@@ -16,7 +16,7 @@ BLOCK = 4096
 """Bytes: the unit in which the sums are told, as the sources may have several."""
 
 
-class Extras:
+class Xattrs:
     """Extended attributes and statfs of one view."""
 
     def __init__(self, view: View, labels: Labels) -> None:
@@ -30,8 +30,8 @@ class Extras:
         node = self._view.inodes.node(ino)
         if name.startswith(PREFIX):
             return await self._label(node, name[len(PREFIX) :])
-        source, inner, merged = self._winner(node)
-        return await self._view.fetch[source.rank].value(inner, name, briefly=merged)
+        source, source_path, merged = self._winner(node)
+        return await self._view.fetch[source.rank].value(source_path, name, briefly=merged)
 
     async def _label(self, node: Node, name: bytes) -> bytes:
         """What the view says of itself: no source has a say in that."""
@@ -42,12 +42,12 @@ class Extras:
 
     async def listxattr(self, ino: int, uid: int = 0) -> list[bytes]:
         """The names of the winner's own; none where its source is lost. ``trusted`` ones are shown to root alone."""
-        source, inner, merged = self._winner(self._view.inodes.node(ino))
+        source, source_path, merged = self._winner(self._view.inodes.node(ino))
         try:
             if merged:
-                names = await source.within(BRIEFLY, source.reader.listxattr, inner)
+                names = await source.within(BRIEFLY, source.reader.listxattr, source_path)
             else:
-                names, _ = await source.patiently(list, source.reader.listxattr, inner)
+                names, _ = await source.patiently(list, source.reader.listxattr, source_path)
         except (SourceLost, TimeoutError):
             return []
         hidden = (b"security.", PREFIX) if uid == 0 else (b"security.", b"trusted.", PREFIX)
@@ -55,7 +55,7 @@ class Extras:
 
     def _winner(self, node: Node) -> tuple[Source, bytes, bool]:
         if isinstance(node, FileNode):
-            return node.source, node.inner, node.indexed
+            return node.source, node.source_path, node.indexed
         assert isinstance(node, MergedNode)
         merged = self._view.inodes.current(node)
         rank = next((rank for rank in self._view.inodes.order if merged.inputs[rank] is not None), None)

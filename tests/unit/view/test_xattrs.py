@@ -10,9 +10,9 @@ import pytest
 from trio.testing import MockClock
 
 from mmirrorfs.merge.inodes import ROOT
-from mmirrorfs.view.extras import BLOCK, Extras
 from mmirrorfs.view.labels import Labels
 from mmirrorfs.view.view import View
+from mmirrorfs.view.xattrs import BLOCK, Xattrs
 from tests.support.acls import access_list, give
 from tests.support.build import find, sources, view_of
 from tests.support.trees import Link, grow
@@ -41,58 +41,58 @@ def view(high: Path, low: Path, request: pytest.FixtureRequest) -> View:
 
 
 @pytest.fixture
-def extras(view: View) -> Extras:
-    return Extras(view, Labels(view, "me"))
+def xattrs(view: View) -> Xattrs:
+    return Xattrs(view, Labels(view, "me"))
 
 
-async def test_attributes_are_the_winner_s_own(view: View, extras: Extras) -> None:
+async def test_attributes_are_the_winner_s_own(view: View, xattrs: Xattrs) -> None:
     for path, expected in (("", b"0"), ("A", b"0"), ("A/Gold", b"0")):
         node = await find(view, path)
-        assert await extras.getxattr(node.ino, b"user.rank") == expected
-        assert b"user.rank" in await extras.listxattr(node.ino)
+        assert await xattrs.getxattr(node.ino, b"user.rank") == expected
+        assert b"user.rank" in await xattrs.listxattr(node.ino)
     node = await find(view, "A/Gold/01")
-    assert await extras.getxattr(node.ino, b"user.mood") == b"blue"
+    assert await xattrs.getxattr(node.ino, b"user.mood") == b"blue"
 
 
 async def test_a_merged_directory_has_those_of_the_first_source_in_the_view_s_order(high: Path, view: View) -> None:
     other = view_of(view.sources, (1, 0))
-    extras = Extras(other, Labels(other))
-    assert await extras.getxattr((await find(other, "A")).ino, b"user.rank") == b"1"
+    xattrs = Xattrs(other, Labels(other))
+    assert await xattrs.getxattr((await find(other, "A")).ino, b"user.rank") == b"1"
 
 
 @pytest.mark.parametrize("path", ["", "A", "A/Gold", "A/Gold/01", "note"])
-async def test_what_is_not_set_is_no_data(view: View, extras: Extras, path: str) -> None:
+async def test_what_is_not_set_is_no_data(view: View, xattrs: Xattrs, path: str) -> None:
     with pytest.raises(OSError, match="No data") as caught:
-        await extras.getxattr((await find(view, path)).ino, b"user.none")
+        await xattrs.getxattr((await find(view, path)).ino, b"user.none")
     assert caught.value.errno == errno.ENODATA
 
 
 async def test_what_ls_asks_of_every_file_costs_no_disk(
-    view: View, extras: Extras, monkeypatch: pytest.MonkeyPatch
+    view: View, xattrs: Xattrs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     node = await find(view, "A/Gold/01")
     for source in view.sources:
         monkeypatch.setattr(source.reader, "getxattr", None)
     for name in (b"security.selinux", b"security.capability"):
         with pytest.raises(OSError, match="No data"):
-            await extras.getxattr(node.ino, name)
+            await xattrs.getxattr(node.ino, name)
 
 
-async def test_a_link_s_attributes_are_never_those_of_what_it_points_to(view: View, extras: Extras) -> None:
+async def test_a_link_s_attributes_are_never_those_of_what_it_points_to(view: View, xattrs: Xattrs) -> None:
     node = await find(view, "A/Gold/l")
     with pytest.raises(OSError, match=r"."):
-        await extras.getxattr(node.ino, b"user.mood")
+        await xattrs.getxattr(node.ino, b"user.mood")
 
 
-async def test_a_number_that_nobody_holds_is_stale(extras: Extras) -> None:
+async def test_a_number_that_nobody_holds_is_stale(xattrs: Xattrs) -> None:
     with pytest.raises(OSError, match="Stale"):
-        await extras.getxattr(12345, b"user.rank")
+        await xattrs.getxattr(12345, b"user.rank")
     with pytest.raises(OSError, match="Stale"):
-        await extras.listxattr(12345)
+        await xattrs.listxattr(12345)
 
 
-async def test_the_figures_of_one_filesystem_count_once(view: View, extras: Extras, high: Path) -> None:
-    figures, own = await extras.statfs(), os.statvfs(high)
+async def test_the_figures_of_one_filesystem_count_once(view: View, xattrs: Xattrs, high: Path) -> None:
+    figures, own = await xattrs.statfs(), os.statvfs(high)
     assert figures["f_blocks"] == own.f_blocks * own.f_frsize // BLOCK
     assert figures["f_namemax"] == own.f_namemax
     assert "f_bfree" not in figures
@@ -100,12 +100,12 @@ async def test_the_figures_of_one_filesystem_count_once(view: View, extras: Extr
 
 
 async def test_the_figures_of_several_filesystems_are_summed_up(
-    view: View, extras: Extras, high: Path, monkeypatch: pytest.MonkeyPatch
+    view: View, xattrs: Xattrs, high: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = os.statvfs(high)
     for number, source in enumerate(view.sources):
         monkeypatch.setattr(source.reader, "statvfs", lambda number=number: (number, own))
-    assert (await extras.statfs())["f_blocks"] == 2 * own.f_blocks * own.f_frsize // BLOCK
+    assert (await xattrs.statfs())["f_blocks"] == 2 * own.f_blocks * own.f_frsize // BLOCK
 
 
 @pytest.fixture
@@ -122,14 +122,14 @@ async def test_a_source_that_does_not_answer_is_left_out_of_the_figures(
     autojump_clock.autojump_threshold = 0.1
     monkeypatch.setattr(view.sources[0].reader, "statvfs", gate.wait)
     own = os.statvfs(low)
-    figures = await Extras(view, Labels(view)).statfs()
+    figures = await Xattrs(view, Labels(view)).statfs()
     assert figures["f_blocks"] == own.f_blocks * own.f_frsize // BLOCK
 
 
-async def test_where_no_source_answers_the_figures_are_zero(view: View, extras: Extras) -> None:
+async def test_where_no_source_answers_the_figures_are_zero(view: View, xattrs: Xattrs) -> None:
     for source in view.sources:
         source.lost = "unplugged"
-    figures = await extras.statfs()
+    figures = await xattrs.statfs()
     assert (figures["f_blocks"], figures["f_namemax"]) == (0, 255)
 
 
@@ -137,31 +137,31 @@ async def test_a_merged_directory_s_attributes_do_not_wait_for_a_hung_source(
     high: Path, low: Path, gate: threading.Event, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
     view = view_of(sources(high, low, depth=2, local=False))
-    extras = Extras(view, Labels(view))
+    xattrs = Xattrs(view, Labels(view))
     for call in ("getxattr", "listxattr"):
         monkeypatch.setattr(view.sources[0].reader, call, lambda *args: gate.wait())
     with pytest.raises(OSError, match="No data"):
-        await extras.getxattr(ROOT, b"user.rank")
+        await xattrs.getxattr(ROOT, b"user.rank")
     with pytest.raises(OSError, match="Input/output error"):
-        await extras.getxattr(ROOT, b"system.posix_acl_access")  # never "none": that would open what it closes
-    assert await extras.listxattr(ROOT) == []
+        await xattrs.getxattr(ROOT, b"system.posix_acl_access")  # never "none": that would open what it closes
+    assert await xattrs.listxattr(ROOT) == []
 
 
 async def test_of_a_lost_source_access_lists_are_remembered_and_nothing_fails(
-    view: View, extras: Extras, high: Path
+    view: View, xattrs: Xattrs, high: Path
 ) -> None:
     access = b"system.posix_acl_access"
     paths = ("A", "A/Gold", "A/Gold/01")
     for number, path in enumerate(paths):
         give(high / path, 4, number)
     nodes = [await find(view, path) for path in paths]
-    before = [await extras.getxattr(node.ino, access) for node in nodes]
+    before = [await xattrs.getxattr(node.ino, access) for node in nodes]
     assert before == [access_list(4, number) for number in range(3)]
-    await extras.getxattr(nodes[0].ino, b"user.rank")
+    await xattrs.getxattr(nodes[0].ino, b"user.rank")
     view.sources[0].lost = "unplugged"
-    assert [await extras.getxattr(node.ino, access) for node in nodes] == before
-    assert [await extras.listxattr(node.ino) for node in nodes] == [[], [], []]
+    assert [await xattrs.getxattr(node.ino, access) for node in nodes] == before
+    assert [await xattrs.listxattr(node.ino) for node in nodes] == [[], [], []]
     with pytest.raises(OSError, match="No data"):
-        await extras.getxattr(nodes[0].ino, b"user.rank")
+        await xattrs.getxattr(nodes[0].ino, b"user.rank")
     with pytest.raises(OSError, match="Input/output error"):
-        await extras.getxattr((await find(view, "note")).ino, access)
+        await xattrs.getxattr((await find(view, "note")).ino, access)
