@@ -78,8 +78,8 @@ class Merged:
     """A directory of a view above the depth: the union of the directories of that name. Never changed once made.
 
     ``inputs`` are the sources' directories by rank, None where a source has none. ``names`` are its names in the
-    sources, by rank, when they are spelled differently. ``min_mtime_ns`` is the least mtime to show (0: none), ``min_mtimes``
-    the same for the folders in it whose winner changed, in nanoseconds since the epoch.
+    sources, by rank, when they are spelled differently. ``min_mtime_ns`` is the least mtime to show (0: none),
+    ``min_mtimes`` the same for the folders in it whose winner changed, in nanoseconds since the epoch.
     """
 
     inputs: tuple[Directory | None, ...]
