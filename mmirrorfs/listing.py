@@ -106,7 +106,7 @@ def _marks(lengths: list[int]) -> Iterator[bytes]:
 class Listing:
     """What is known of one directory: a packed ``blob``, and when it was true, in monotonic seconds.
 
-    ``fetched_at`` is when all of it was read, ``proved`` when the names were: an unchanged stamp proves names, not attributes.
+    ``fetched_at`` is when all of it was read, ``proved`` when the names were: an unchanged stamp proves only names.
     ``key`` is what the directory is called where its changes are reported, empty where they are not. ``lists`` are the
     access lists of its entries, read then or later (``source.lists``); None where they are not known. They are the one
     thing that may be put in later.
