@@ -50,8 +50,8 @@ class Watcher:
     def events(self) -> list[Event]:
         """All that it was told of so far."""
         lines = self._log.read_text(errors="backslashreplace").split("\n")[:-1]
-        found = [line.split("\t") for line in lines if "\t" in line]
-        return [(names, path) for names, path in found]
+        found = [line.partition("\t") for line in lines if "\t" in line]
+        return [(names, path) for names, _, path in found]
 
     def hears(self, *expected: Event, seconds: float = 10) -> None:
         """Wait for these, in whatever order."""
