@@ -1,6 +1,8 @@
-"""Whether the sources and mountpoints are what they must be. Looks at the disk; makes a mountpoint where it may.
+"""Checks of sources, mountpoints and log file before a mount; creates missing mountpoints.
 
-Each check raises Problem with one line: what is wrong and what to do.
+Rule 1: each check raises Problem, with what is wrong and what to do.
+Rule 2: a path that may hang (a source, the log file) is touched first in another process, with a time limit.
+Rule 3: when a check fails, the mountpoints that were created are removed.
 """
 
 import contextlib
@@ -10,8 +12,8 @@ import os
 import stat
 from functools import partial
 
-from mmirrorfs.cli.places import Named, ViewSettings
-from mmirrorfs.cli.problem import FAILED, Problem
+from mmirrorfs.cli.errors import FAILED, Problem
+from mmirrorfs.cli.positionals import ALL_SOURCES, NamedSource, ViewSettings
 from mmirrorfs.cli.settings import Settings
 from mmirrorfs.mount import table
 from mmirrorfs.mount.log import open_log
@@ -20,45 +22,45 @@ from mmirrorfs.source.reader import names_in
 from mmirrorfs.text import printable
 
 ANSWER_TIME = 60
-"""Seconds that a source has to answer at all; a disk that was spun down needs ten."""
+"""Seconds in which a source must answer. A disk takes about ten to spin up."""
 
 log = logging.getLogger(__name__)
 
 
 def check(settings: Settings) -> list[bytes]:
-    """All checks; returns the mountpoints that were made, to be removed when nothing is mounted on them."""
+    """Run all checks; returns the mountpoints that were created, for ``remove`` if the mount fails."""
     _check_answers(settings.sources)
     roots = [_check_source(source) for source in settings.sources]
     _check_distinct(settings.sources, roots)
     _warn_of_hidden_parents(settings, roots)
-    made: list[bytes] = []
+    created: list[bytes] = []
     if settings.simulate:
-        return made
+        return created
     _check_views_apart(settings.views)
     _check_log(settings, roots)
     try:
         for view in settings.views:
             if view.make and not os.path.lexists(view.mountpoint):
-                made += _make(view.mountpoint)
+                created += _create(view.mountpoint)
             _check_mountpoint(view, settings, roots)
     except BaseException:
-        remove(made)
+        remove(created)
         raise
-    return made
+    return created
 
 
-def remove(made: list[bytes]) -> None:
-    """Take away the mountpoints that were made here, as far as they are empty."""
-    for mountpoint in reversed(made):  # one may have been made in the other
+def remove(created: list[bytes]) -> None:
+    """Remove mountpoints that ``check`` created, unless they are not empty."""
+    for mountpoint in reversed(created):  # one may be inside the other
         try:
             os.rmdir(mountpoint)
         except OSError:
             continue
 
 
-def _check_answers(sources: tuple[Named, ...]) -> None:
-    """Ask in other processes: whoever asks a source that hangs cannot be interrupted, and perhaps not even killed."""
-    probes = [table.start_probe(partial(_listable, source.path), ANSWER_TIME) for source in sources]
+def _check_answers(sources: tuple[NamedSource, ...]) -> None:
+    """Probe in other processes: one that touches a hung source cannot be interrupted, and perhaps not even killed."""
+    probes = [table.start_probe(partial(_list, source.path), ANSWER_TIME) for source in sources]
     for source, probe in zip(sources, probes, strict=True):
         try:
             table.finish_probe(probe, ANSWER_TIME)
@@ -68,14 +70,14 @@ def _check_answers(sources: tuple[Named, ...]) -> None:
             raise Problem(what, FAILED) from None
 
 
-def _listable(path: bytes) -> bytes:
-    """A question: whether it can be listed or not, there is an answer."""
+def _list(path: bytes) -> bytes:
+    """Probe: list the path. A failure is an answer too."""
     with contextlib.suppress(OSError):
         names_in(path)
     return b"1"
 
 
-def _check_source(source: Named) -> bytes:
+def _check_source(source: NamedSource) -> bytes:
     shown = printable(source.path)
     try:
         root = os.path.realpath(source.path, strict=True)
@@ -89,8 +91,33 @@ def _check_source(source: Named) -> bytes:
     return root
 
 
-def _check_distinct(sources: tuple[Named, ...], roots: list[bytes]) -> None:
-    seen: dict[tuple[int, int], Named] = {}
+def check_last_source(sources: tuple[NamedSource, ...]) -> None:
+    """Catch a mountpoint given as the last source beside --output-high or --output-low, where all paths are sources.
+
+    Raises Problem where it does not exist. Warns where it is empty: it may be the mountpoint of a disk that is not
+    mounted yet.
+    """
+    last = sources[-1]
+    state = table.ask(partial(_state, last.path))
+    if state == _MISSING:
+        raise Problem(f"source {printable(last.path)} does not exist: {ALL_SOURCES}", FAILED)
+    if state == _EMPTY and len(sources) > 2:
+        log.warning("%s is empty: is it a source? %s", printable(last.path), ALL_SOURCES)
+
+
+_MISSING, _EMPTY = b"missing", b"empty"
+
+
+def _state(path: bytes) -> bytes:
+    """Probe: _MISSING, _EMPTY, or nothing in any other case."""
+    try:
+        return b"" if names_in(path) else _EMPTY
+    except FileNotFoundError:
+        return _MISSING
+
+
+def _check_distinct(sources: tuple[NamedSource, ...], roots: list[bytes]) -> None:
+    seen: dict[tuple[int, int], NamedSource] = {}
     for source, root in zip(sources, roots, strict=True):
         st = os.stat(root)
         other = seen.setdefault((st.st_dev, st.st_ino), source)
@@ -100,7 +127,7 @@ def _check_distinct(sources: tuple[Named, ...], roots: list[bytes]) -> None:
 
 
 def _warn_of_hidden_parents(settings: Settings, roots: list[bytes]) -> None:
-    """The view checks the modes of what is in it, and not those of the directories above a source."""
+    """Permissions are checked by the modes inside the view, without those of the directories above a source."""
     if not settings.fuse_options & {"allow_other"}:
         return
     for root in roots:
@@ -111,17 +138,19 @@ def _warn_of_hidden_parents(settings: Settings, roots: list[bytes]) -> None:
 
 
 def _check_log(settings: Settings, roots: list[bytes]) -> None:
-    """The log must not be in what a view shows: each message would be a change. It is made where it is missing."""
+    """Create the log. It must not be in a source or a view, where each message would be a change to be reported."""
     if settings.log is None:
         return
     shown = printable(settings.log)
     try:
-        whole = table.finish_probe(table.start_probe(partial(os.path.realpath, settings.log)), table.ANSWER_TIME)
-        mount = mount_under(whole)
-        places = [*roots, *(os.path.realpath(view.mountpoint) for view in settings.views)]
-        if any(_is_inside(whole, place) for place in places) or (mount is not None and mount.type == VIEW_TYPE):
+        path = table.finish_probe(table.start_probe(partial(os.path.realpath, settings.log)), table.ANSWER_TIME)
+        mount = mount_under(path)
+        directories = [*roots, *(os.path.realpath(view.mountpoint) for view in settings.views)]
+        if any(_is_inside(path, directory) for directory in directories) or (
+            mount is not None and mount.type == VIEW_TYPE
+        ):
             raise Problem(f"--log {shown} is inside a source or a view: choose another place", FAILED)
-        table.finish_probe(table.start_probe(partial(_is_log, whole)), table.ANSWER_TIME)
+        table.finish_probe(table.start_probe(partial(_open_log, path)), table.ANSWER_TIME)
     except TimeoutError:
         raise Problem(f"--log {shown} cannot be written: what it is on does not answer", FAILED) from None
     except OSError as error:
@@ -129,17 +158,17 @@ def _check_log(settings: Settings, roots: list[bytes]) -> None:
         raise Problem(f"--log {shown} cannot be written: {what}", FAILED) from None
 
 
-def _is_log(path: bytes) -> bytes:
-    """A question: whether it can be written."""
+def _open_log(path: bytes) -> bytes:
+    """Probe: open it for writing."""
     os.close(open_log(os.fsdecode(path)))
     return b"1"
 
 
-def _make(mountpoint: bytes) -> list[bytes]:
+def _create(mountpoint: bytes) -> list[bytes]:
     shown = printable(mountpoint)
     try:
         os.mkdir(mountpoint)
-    except FileExistsError:  # another command was quicker
+    except FileExistsError:  # created by another command in the meantime
         return []
     except FileNotFoundError:
         above = printable(os.path.dirname(mountpoint))
@@ -165,8 +194,8 @@ def _check_mountpoint(view: ViewSettings, settings: Settings, roots: list[bytes]
         raise Problem(f"mountpoint {shown} cannot be used: {_reason(error)}", FAILED) from None
 
 
-def _check_apart(where: bytes, shown: str, sources: tuple[Named, ...], roots: list[bytes]) -> None:
-    """The daemon must never meet its own mount in a source, or it waits for itself."""
+def _check_apart(where: bytes, shown: str, sources: tuple[NamedSource, ...], roots: list[bytes]) -> None:
+    """A daemon that finds its own mount in a source deadlocks: it would wait for its own reply."""
     for source, root in zip(sources, roots, strict=True):
         if _is_inside(where, root):
             raise Problem(f"mountpoint {shown} is inside the source {printable(source.path)}: choose another", FAILED)

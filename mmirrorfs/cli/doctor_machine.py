@@ -1,6 +1,7 @@
-"""What ``--doctor`` looks at on the machine itself: FUSE, the kernel, limits, and where messages would go.
+"""The checks of ``--doctor`` on the machine: FUSE, kernel features, limits, mount(8), and where messages go.
 
-What there is is found out by trying, as a mount does, and not by version numbers.
+Rule 1: a feature is probed as a mount uses it; version numbers decide nothing.
+Rule 2: nothing is changed.
 """
 
 import errno
@@ -10,11 +11,11 @@ import platform
 import shutil
 import stat
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from mmirrorfs.cli.finding import BAD, NOTE, OK, Finding
-from mmirrorfs.cli.helper import HELPERS, NAME
-from mmirrorfs.cli.versions import REINSTALL, versions
+from mmirrorfs.cli.errors import REINSTALL
+from mmirrorfs.cli.installation import HELPERS, NAME, versions
 from mmirrorfs.mount import log as logs
 from mmirrorfs.mount.clone import why_not
 from mmirrorfs.source.beneath import PATH_ONLY, Support, open_beneath
@@ -23,17 +24,31 @@ from mmirrorfs.source.fanotify import FilesystemMarks
 from mmirrorfs.source.inotify import Watches, free_watches, limit
 from mmirrorfs.source.mountid import unique_id
 
+OK, NOTE, BAD = "ok", "note", "bad"
+"""All is well; something could be better; something does not work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The result of a check ``about`` something: OK, NOTE or BAD, what was found, and what to do, if anything."""
+
+    level: str
+    about: str
+    found: str
+    todo: str = ""
+
+
 DEVICE = "/dev/fuse"
 FUSE_CONF = "/etc/fuse.conf"
 PROGRAMS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
-"""Where mount(8) looks for the program of a type fuse.mmirrorfs."""
+"""Where mount(8) searches for the program of the type fuse.mmirrorfs."""
 FEW = 10_000
-"""inotify watches, one a directory, that are few for a library."""
+"""inotify watches, one for each directory: fewer than this are too few for many libraries."""
 _IN_A_CONTAINER = "in a container, start that with --device /dev/fuse --cap-add SYS_ADMIN"
 
 
 def library() -> Iterator[Finding]:
-    """Whether pyfuse3 can be loaded, with the libfuse that is here."""
+    """Whether pyfuse3 can be loaded with the installed libfuse."""
     try:
         pyfuse3 = importlib.import_module("pyfuse3")
     except ImportError as error:
@@ -45,7 +60,7 @@ def library() -> Iterator[Finding]:
 
 
 def device() -> Iterator[Finding]:
-    """Whether the kernel's side can be opened."""
+    """Whether the FUSE device can be opened."""
     try:
         os.close(os.open(DEVICE, os.O_RDWR | os.O_CLOEXEC))
     except OSError as error:
@@ -80,7 +95,7 @@ def _is_setuid(program: str) -> bool:
 
 
 def others() -> Iterator[Finding]:
-    """Whether a view can be shown to others."""
+    """Whether other users can be let into a view (allow_other)."""
     try:
         lines = Path(FUSE_CONF).read_text(errors="replace").splitlines()
     except OSError:
@@ -95,7 +110,7 @@ def others() -> Iterator[Finding]:
 
 
 def kernel() -> Iterator[Finding]:
-    """What it can do that makes a difference."""
+    """Which optional kernel features are missing."""
     missing = []
     try:
         fd = open_beneath(b"/", b"", PATH_ONLY, cached=True)
@@ -137,7 +152,7 @@ def fanotify() -> Iterator[Finding]:
 
 
 def inotify() -> Iterator[Finding]:
-    """Whether there are watches left, for who has to watch directory by directory."""
+    """Whether inotify watches are left, for sources without fanotify."""
     if not limit():
         yield Finding(NOTE, "inotify", "this kernel has none: what fanotify does not watch is polled (--refresh)")
         return
@@ -157,7 +172,7 @@ def inotify() -> Iterator[Finding]:
 
 
 def announcing() -> Iterator[Finding]:
-    """Whether those who watch a view can be told."""
+    """Whether changes can be announced to programs that watch a view."""
     why = why_not()
     if why:
         todo = "use --on-change, or mount as root" if os.geteuid() else "use --on-change"
@@ -184,7 +199,7 @@ def helpers() -> Iterator[Finding]:
 
 
 def logging_place() -> Iterator[Finding]:
-    """Where a view in the background would say what is wrong."""
+    """Where the messages of a view in the background go."""
     to = logs.background_place(b"/NAME")
     if to["to"] == "nowhere":
         yield Finding(NOTE, "messages", "of a view in the background go nowhere", "give it --log FILE")

@@ -1,9 +1,17 @@
-"""The words of mount(8) and fstab: ``SOURCE:SOURCE`` and ``-o OPT[,OPT...]``. Pure: text in, values out."""
+"""The syntax of mount(8) and fstab: ``SOURCE:SOURCE``, ``-o OPT[,OPT...]``, and a mount helper's arguments.
+
+Rule 1: every long option of the command is a mount option too; ``_`` and ``-`` are alike in its name.
+Rule 2: options of mount(8) and of other FUSE filesystems are accepted without effect, or refused with what to use
+instead. Any other unknown option is an error.
+
+Pure: text in, values out.
+"""
 
 import difflib
+import os
 import re
 
-from mmirrorfs.cli.problem import Problem
+from mmirrorfs.cli.errors import Problem
 from mmirrorfs.text import printable
 
 IGNORED = frozenset(
@@ -49,7 +57,7 @@ IGNORED = frozenset(
         "nosymfollow",
     ]
 )
-"""Generic words: a view is always ro, nosuid and nodev, and the others mean nothing to it or are done by mount(8)."""
+"""Generic options: a view is always ro, nosuid and nodev; mount(8) handles the others, or they have no effect."""
 
 IGNORED_OF_FUSE = frozenset(
     [
@@ -77,12 +85,12 @@ IGNORED_OF_FUSE = frozenset(
         "no_splice_move",
     ]
 )
-"""Words that lines for other FUSE filesystems have: a view is so anyway, or they are about writing and its speed."""
+"""Options of other FUSE filesystems that a view has anyway, or that concern writing and its speed."""
 
 IGNORED_VALUES = frozenset(
     ["fsname", "subtype", "max_write", "max_readahead", "max_background", "congestion_threshold", "intr_signal"]
 )
-"""Such words that take a value. The source field of the mount table is what it must be for ``mount -a``."""
+"""Such options that take a value. ``fsname`` is not settable: it must be what ``mount -a`` compares with fstab."""
 
 _IGNORED_PREFIXES = ("x-", "X-", "comment=", "context=", "fscontext=", "defcontext=", "rootcontext=")
 
@@ -93,22 +101,22 @@ REFUSED = {
     **dict.fromkeys(["attr_timeout", "entry_timeout", "negative_timeout", "ac_attr_timeout"], _TIMES),
     "max_read": "the kernel would end the mount; leave it out",
 }
-"""Words of other FUSE filesystems that somebody would miss, and what there is in their place."""
+"""Options of other FUSE filesystems that change what users see, and what to use instead."""
 
 FUSE = frozenset(["allow_other", "allow_root", "auto_unmount"])
-"""Words that are handed on to libfuse."""
+"""Options that are passed to libfuse."""
 
 
 def split(text: str, separator: str) -> list[str]:
-    """The parts of ``text`` between separators; a backslash before one takes its meaning away."""
+    """The parts of ``text`` between separators; a backslash escapes a separator or a backslash."""
     parts = re.findall(rf"(?:\A|{separator})((?:\\.|[^\\{separator}]|\\\Z)*)", text, re.DOTALL)
     return [re.sub(rf"\\([\\{separator}])", r"\1", part) for part in parts]
 
 
 def parse(texts: tuple[str, ...], known: frozenset[str], flags: frozenset[str]) -> tuple[list[str], frozenset[str]]:
-    """What ``-o`` says, as (long options for the command line, words for libfuse).
+    """Parse the values of ``-o``; returns (long options for the command line, options for libfuse).
 
-    ``known`` are the long options by name, those in ``flags`` take no value. Raises Problem for an unknown word.
+    ``known`` are the long options by name; those in ``flags`` take no value. Raises Problem for an unknown option.
     """
     options: list[str] = []
     fuse: set[str] = set()
@@ -139,3 +147,31 @@ def parse(texts: tuple[str, ...], known: frozenset[str], flags: frozenset[str]) 
 def _hint(name: str, known: frozenset[str]) -> str:
     near = difflib.get_close_matches(name, known, 1)
     return f"; did you mean {near[0]}?" if near else ""
+
+
+def is_mount_helper(program: str) -> bool:
+    """Whether mount(8) runs the program, as mount.fuse.mmirrorfs or mount.mmirrorfs."""
+    return os.path.basename(program).startswith("mount.")
+
+
+def helper_arguments(words: list[str]) -> list[str] | None:
+    """The command line for a mount helper's arguments, ``SOURCE MOUNTPOINT [-sfnv] [-o OPTS] [-t TYPE] [-N NS]``.
+
+    None for ``-f``: mount(8) does a dry run, and nothing is to be mounted.
+    """
+    positionals: list[str] = []
+    options: list[str] = []
+    rest = iter(words)
+    for word in rest:
+        if word in ("-o", "-t", "-N"):
+            value = next(rest, "")
+            options += ["-o", value] if word == "-o" else []
+        elif word.startswith("-o"):
+            options += ["-o", word[2:]]
+        elif word.startswith("-") and len(word) > 1:
+            if "f" in word:
+                return None
+            options += ["-v"] * word.count("v")
+        else:
+            positionals.append(word)
+    return [*options, "--", *positionals]

@@ -1,4 +1,7 @@
-"""The options: each declared once, for the command line, for ``-o`` and for the help, in groups."""
+"""The options, each declared once, under a heading: for command line, ``-o``, configuration file, help and manual page.
+
+To add one, see CONTRIBUTING.md. Their values are checked in ``settings``, unless click does that already.
+"""
 
 import re
 import sys
@@ -7,19 +10,18 @@ from typing import Any
 
 import click
 
-from mmirrorfs.cli import beside, helper
-from mmirrorfs.cli.complete import directories, files, one_of
+from mmirrorfs.cli import installation
+from mmirrorfs.cli.completion import directories, files, one_of
 from mmirrorfs.cli.config import Kind
-from mmirrorfs.cli.versions import versions
 from mmirrorfs.merge.names import MATCHES
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 class Grouped(click.Option):
-    """An option that stands under a heading in the whole help; in the short one too, where it is ``common``.
+    """An option under a heading (``group``) of ``--help-all``; ``common`` ones are in ``--help`` too.
 
-    ``help`` is what the short help and a shell's completion say; what ``more`` says comes after it everywhere else.
+    ``help`` is all that ``--help`` and shell completion show; ``more`` follows it everywhere else.
     """
 
     def __init__(self, *args: Any, group: str, more: str = "", common: bool = False, **kwargs: Any) -> None:  # noqa: ANN401  # click's own types
@@ -27,11 +29,11 @@ class Grouped(click.Option):
         self.group, self.more, self.common = group, more, common
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
-        """The names, and all there is to say."""
+        """The names, and the whole text."""
         return self._record(ctx, self.help, self.more)
 
     def get_short_record(self, ctx: click.Context) -> tuple[str, str] | None:
-        """The names but for those with ``_``, and the least that there is to say."""
+        """The names without those that have ``_``, and the first sentence."""
         record = self._record(ctx, self.help)
         return record and (re.sub(r", --\w+_\w+", "", record[0]), record[1])
 
@@ -47,16 +49,16 @@ class Grouped(click.Option):
 
 
 class Command(click.Command):
-    """A command that has a short help, of the common options, and a whole one, of all under their headings."""
+    """A command with ``--help``, for the common options, and ``--help-all``, for all under their headings."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options of the help that was asked for."""
+        """Write the options, of ``--help-all`` or of ``--help``."""
         options = [option for option in self.get_params(ctx) if isinstance(option, click.Option)]
         (_write_all if ctx.meta.get(_ALL) else _write_common)(ctx, formatter, options)
 
 
 def _write_all(ctx: click.Context, formatter: click.HelpFormatter, options: Sequence[click.Option]) -> None:
-    """One section a heading, in the order of the declarations."""
+    """A section for each heading, in the order of the declarations."""
     sections: dict[str, list[tuple[str, str]]] = {}
     for option in options:
         if (record := option.get_help_record(ctx)) is not None:
@@ -67,7 +69,7 @@ def _write_all(ctx: click.Context, formatter: click.HelpFormatter, options: Sequ
 
 
 def _write_common(ctx: click.Context, formatter: click.HelpFormatter, options: Sequence[click.Option]) -> None:
-    """What most people need, and the names of all else."""
+    """The common options, and the names of all others."""
     shown = [option for option in options if not isinstance(option, Grouped) or option.common]
     records = [one.get_short_record(ctx) if isinstance(one, Grouped) else one.get_help_record(ctx) for one in shown]
     with formatter.section("Options"):
@@ -81,7 +83,7 @@ def _write_common(ctx: click.Context, formatter: click.HelpFormatter, options: S
 
 
 class _Seconds(click.FloatRange):
-    """A number of seconds that a clock can count."""
+    """A number of seconds, finite and at most LONGEST."""
 
     def __init__(self) -> None:
         super().__init__(min=0)
@@ -94,16 +96,16 @@ class _Seconds(click.FloatRange):
 
 
 LONGEST = 1_000_000_000
-"""Seconds, some 30 years: the longest time that an option takes."""
+"""Seconds, some 30 years: the longest time that an option accepts."""
 
 
 def heading_of(option: click.Option) -> str:
-    """The heading that an option stands under; click's own --help has none of its own."""
+    """The heading of an option; click's own --help is under the last one."""
     return option.group if isinstance(option, Grouped) else _RUN
 
 
 def kind_of(option: click.Option) -> Kind:
-    """What the option's value must be in a configuration file."""
+    """The type of the option's value in a configuration file."""
     if option.is_flag:
         return Kind.FLAG
     if isinstance(option.type, click.types.FloatParamType):
@@ -113,29 +115,28 @@ def kind_of(option: click.Option) -> Kind:
     return Kind.TEXTS if option.multiple else Kind.TEXT
 
 
-def _show_versions(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
-    if wanted and not context.resilient_parsing:
-        click.echo(versions())
+def _show_versions(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value and not context.resilient_parsing:
+        click.echo(installation.versions())
         context.exit()
 
 
-def _help_all(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
-    if wanted and not context.resilient_parsing:
+def _help_all(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value and not context.resilient_parsing:
         context.meta[_ALL] = True
         click.echo(context.get_help())
         context.exit()
 
 
-def _install(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
-    if wanted and not context.resilient_parsing:
-        beside.install(helper.install(sys.argv[0]))
+def _install(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value and not context.resilient_parsing:
+        installation.install(sys.argv[0])
         context.exit()
 
 
-def _uninstall(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
-    if wanted and not context.resilient_parsing:
-        helper.uninstall()
-        beside.uninstall()
+def _uninstall(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value and not context.resilient_parsing:
+        installation.uninstall()
         context.exit()
 
 
@@ -146,14 +147,14 @@ def _option(group: str, *names: str, **how: Any) -> Decorator:  # noqa: ANN401  
 CRAWLS = ("all", "local", "off")
 WATCHES = ("auto", "off")
 ANNOUNCES = ("auto", "off")
-OF_SIMULATE, OF_STATUS = ("text", "tsv", "json", "csv", "html"), ("text", "json", "prometheus")
-FORMATS = (*OF_SIMULATE, "prometheus")
+SIMULATE_FORMATS, STATUS_FORMATS = ("text", "tsv", "json", "csv", "html"), ("text", "json", "prometheus")
+FORMATS = (*SIMULATE_FORMATS, "prometheus")
 
-FOLLOWS = "\0"
-"""The value of --status and --explain where another option stands next: the path comes later. No path is like that."""
+POSITIONAL = "\0"
+"""The value of --status and --explain where the path is a positional argument. No path has a NUL byte."""
 
-_VIEW, _LOOK, _NAMES = "What wins, and where", "Looking at the sources", "What is shown"
-_ASK, _RUN = "Asking", "Running"
+_VIEW, _SOURCES, _SHOWN = "What wins, and where", "Looking at the sources", "What is shown"
+_QUERIES, _RUN = "Asking", "Running"
 _ALL = "mmirrorfs.help-all"
 
 OPTIONS: tuple[Decorator, ...] = (
@@ -187,109 +188,109 @@ OPTIONS: tuple[Decorator, ...] = (
         more="--overwritesymlinks is its name in the program that this one descends from.",
     ),
     _option(
-        _LOOK, "--refresh", type=_Seconds(), default=60.0, metavar="SECONDS", show_default=True, common=True,
+        _SOURCES, "--refresh", type=_Seconds(), default=60.0, metavar="SECONDS", show_default=True, common=True,
         help="What changes in a source that is polled shows within this.",
         more="0: the merged part changes on SIGHUP only, and what lies in folders is at most a second old.",
     ),
     _option(
-        _LOOK, "--watch", type=click.Choice(WATCHES), default="auto", show_default=True,
+        _SOURCES, "--watch", type=click.Choice(WATCHES), default="auto", show_default=True,
         help="Have the kernel report changes in the sources, where it can, and show them at once; off: poll them all.",
     ),
     _option(
-        _LOOK, "--recheck", type=_Seconds(), default=3600.0, metavar="SECONDS", show_default=True,
+        _SOURCES, "--recheck", type=_Seconds(), default=3600.0, metavar="SECONDS", show_default=True,
         help="Scan again, once in this time, all that is watched, for changes that no event tells; 0: never.",
     ),
     _option(
-        _LOOK, "--on-missing", type=click.Choice(["keep", "fallback"]), default="keep", show_default=True,
+        _SOURCES, "--on-missing", type=click.Choice(["keep", "fallback"]), default="keep", show_default=True,
         help="What an unplugged source means: keep showing what is known of it, or let the other sources take over.",
     ),
     _option(
-        _LOOK, "--remember", type=click.IntRange(min=0), default=1_000_000, metavar="ENTRIES", show_default=True,
+        _SOURCES, "--remember", type=click.IntRange(min=0), default=1_000_000, metavar="ENTRIES", show_default=True,
         help="How many names inside folders are kept in memory, for everybody who asks; about 100 bytes each.",
     ),
     _option(
-        _LOOK, "--crawl", type=click.Choice(CRAWLS), default="local", show_default=True,
+        _SOURCES, "--crawl", type=click.Choice(CRAWLS), default="local", show_default=True,
         help="Whose folders are read ahead, when nothing else is to do: those of local disks, all, or none.",
         more="All includes network and FUSE sources. In the same folders --simulate counts files.",
     ),
     _option(
-        _LOOK, "--timeout", type=_Seconds(), default=0.0, metavar="SECONDS", show_default=True,
+        _SOURCES, "--timeout", type=_Seconds(), default=0.0, metavar="SECONDS", show_default=True,
         help="Give up on a source that does not answer, with an I/O error; what is known is shown after half of it.",
         more="0: wait, as for a disk; a program that reads from a hung source cannot even be killed then.",
     ),
     _option(
-        _LOOK, "--on-change", metavar="COMMAND",
+        _SOURCES, "--on-change", metavar="COMMAND",
         help="Run this after the view has changed, with the changes as JSON lines on its standard input.",
         more='A line is {"change": "added", "path": "Artist/Album", "type": "directory"}; change may be removed or '
         "changed too, and of folders that were read before tracks are told as well. It never runs twice at once, and "
         "ends with the view, as does all that it left running in its process group.",
     ),
     _option(
-        _LOOK, "--announce", type=click.Choice(ANNOUNCES), default="auto", show_default=True,
+        _SOURCES, "--announce", type=click.Choice(ANNOUNCES), default="auto", show_default=True,
         help="Tell programs that watch the view (inotify) what changes in it, where root mounts it.",
     ),
     _option(
-        _NAMES, "--match", type=click.Choice(MATCHES), default="exact", show_default=True, common=True,
+        _SHOWN, "--match", type=click.Choice(MATCHES), default="exact", show_default=True, common=True,
         help="How names are paired, down to the depth.",
         more="To the byte; by Unicode normal form (a name from a Mac); by that and case; or as people spell: without "
         "punctuation, articles, marks of format. The spelling shown is the highest source's.",
     ),
     _option(
-        _NAMES, "--ignore", multiple=True, metavar="REGEX",
+        _SHOWN, "--ignore", multiple=True, metavar="REGEX",
         help="Leave out what this matches when names are compared, as ' \\[(FLAC|MP3)\\]$'; may be given again.",
         more="At most 200 characters and two repeats, and no group repeated, so that no name keeps it busy.",
     ),
     _option(
-        _NAMES, "--follow-symlinks", "--followsymlinks", "follow_symlinks", is_flag=True,
+        _SHOWN, "--follow-symlinks", "--followsymlinks", "follow_symlinks", is_flag=True,
         help="Let symbolic links count as what they point to.",
     ),
     _option(
-        _NAMES, "--exclude", multiple=True, metavar="GLOB", common=True,
+        _SHOWN, "--exclude", multiple=True, metavar="GLOB", common=True,
         help="Leave out names, as @eaDir or .DS_Store; may be given again.",
         more="They are left out at every level; lost+found is another.",
     ),
     _option(
-        _ASK, "--simulate", is_flag=True, common=True,
+        _QUERIES, "--simulate", is_flag=True, common=True,
         help="Print who would win what, and mount nothing.",
         more="Exit 1 where a source could not be read whole.",
     ),
     _option(
-        _ASK, "--format", type=click.Choice(FORMATS),
+        _QUERIES, "--format", type=click.Choice(FORMATS),
         help="How --simulate prints it, or --status: text, tsv, csv, json, html, prometheus.",
         more="--simulate: text for people (on a terminal, in a pager), tsv (in a pipe), csv, json, or html, a page. Of "
         "tsv a line has TYPE, HIGH, LOW and PATH, and all else is on stderr. --status: text, json, or prometheus, "
         "metrics of that view or of all.",
     ),
     _option(
-        _ASK, "--only", metavar="both|NAME|near|conflicts", shell_complete=one_of("both", "near", "conflicts"),
+        _QUERIES, "--only", metavar="both|NAME|near|conflicts", shell_complete=one_of("both", "near", "conflicts"),
         help="Of --simulate only what several sources have, or only that source, near misses, or conflicts.",
         more="A conflict is a directory in the place of a file.",
     ),
-    _option(_ASK, "--summary", is_flag=True, help="Of --simulate only the totals, and what needs a decision."),
+    _option(_QUERIES, "--summary", is_flag=True, help="Of --simulate only the totals, and what needs a decision."),
     _option(
-        _ASK, "--status", metavar="[MOUNTPOINT]", is_flag=False, flag_value=FOLLOWS, shell_complete=directories,
+        _QUERIES, "--status", metavar="[MOUNTPOINT]", is_flag=False, flag_value=POSITIONAL, shell_complete=directories,
         common=True,
         help="Print how a live view is, or all of this machine.",
         more="Exit 1 where one is dead, or a source is lost or does not answer. Options beside it are compared with "
         "the view's.",
     ),
     _option(
-        _ASK, "--explain", metavar="PATH", is_flag=False, flag_value=FOLLOWS, shell_complete=files, common=True,
+        _QUERIES, "--explain", metavar="PATH", is_flag=False, flag_value=POSITIONAL, shell_complete=files, common=True,
         help="Print why a path of a view, or of a source, is shown or not.",
         more="It need not be there.",
     ),
     _option(
-        _ASK, "--doctor", is_flag=True, common=True,
+        _QUERIES, "--doctor", is_flag=True, common=True,
         help="Check what views need of this machine, and all that are mounted.",
         more="Each complaint says what to do; exit 1 where anything is wrong.",
     ),
     _option(
-        _ASK, "--follow", is_flag=True,
+        _QUERIES, "--follow", is_flag=True,
         help="With --status: wait until the folders have been read ahead.",
         more="On a terminal it shows a bar.",
     ),
     _option(
-        _ASK, "--json", is_flag=True,
+        _QUERIES, "--json", is_flag=True,
         help="With --simulate (the same as --format json), --status, --explain or --doctor: print it as JSON.",
     ),
     _option(
@@ -333,7 +334,7 @@ OPTIONS: tuple[Decorator, ...] = (
 
 
 def with_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a function all the options."""
+    """Decorate a function with all the options."""
     for option in reversed(OPTIONS):
         function = option(function)
     return function

@@ -1,4 +1,10 @@
-"""From settings to mounts: scan the sources, merge them for each view, say what to mount."""
+"""From settings to mount plans: opens and scans the sources, merges their trees for each view, collects its options.
+
+Rule 1: all views of a command share one scan.
+Rule 2: a source that is lost during the scan is an error; an empty one is a warning.
+
+Called once, before the process forks and before trio runs. Raises Problem.
+"""
 
 import gc
 import logging
@@ -9,11 +15,10 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from mmirrorfs.cli.differing import as_text
-from mmirrorfs.cli.line import line
-from mmirrorfs.cli.places import ViewSettings, order_of
-from mmirrorfs.cli.problem import FAILED, Problem
-from mmirrorfs.cli.settings import Settings, identity, told
+from mmirrorfs.cli.errors import FAILED, Problem
+from mmirrorfs.cli.positionals import ViewSettings, order_of
+from mmirrorfs.cli.settings import Settings
+from mmirrorfs.cli.view_options import as_json, command_line, identity, view_options
 from mmirrorfs.merge.index import Pairing, merge
 from mmirrorfs.merge.names import compiled, matchings, pairing
 from mmirrorfs.merge.settled import Matchings
@@ -33,7 +38,7 @@ log = logging.getLogger(__name__)
 
 
 def plans(settings: Settings) -> list[Plan]:
-    """Scan all sources at once and plan each view. Raises Problem where a source went away meanwhile."""
+    """Scan all sources concurrently and plan each view. Raises Problem where a source is lost."""
     sources = open_sources(settings)
     trees = scan(sources)
     _warn_of_unknown_names(settings, trees)
@@ -41,9 +46,9 @@ def plans(settings: Settings) -> list[Plan]:
 
 
 def open_sources(settings: Settings) -> list[Source]:
-    """The sources as they are now. The views share them until their processes part.
+    """Open the sources. Views share them until each gets a process of its own. Raises Problem.
 
-    Who has waited for half of ``--timeout`` gets what is known, so that only what is not known fails by it.
+    Half of ``--timeout`` is the limit after which cached data is served; only what is not cached takes all of it.
     """
     excluded, limit = excluded_by(settings.excludes), settings.timeout / 2 or math.inf
     try:
@@ -65,17 +70,17 @@ def open_sources(settings: Settings) -> list[Source]:
 
 
 def pairing_of(settings: Settings) -> Pairing:
-    """How names are paired."""
+    """The rules by which names are paired, as the merge takes them."""
     return pairing(settings.match, [compiled(pattern) for pattern in settings.ignores], settings.rules)
 
 
 def matchings_of(settings: Settings) -> Matchings:
-    """What the pairing goes by."""
+    """The same rules, as tables."""
     return matchings(settings.match, [compiled(pattern) for pattern in settings.ignores], settings.rules)
 
 
 def unknown_names(settings: Settings, trees: Sequence[Directory]) -> list[tuple[bytes, str]]:
-    """The names in [[same]] and [[apart]] that no source has: the directory of the view, and what to say."""
+    """The names in [[same]] and [[apart]] that no source has: (directory of the view, message)."""
     if not settings.rules:
         return []
     index = merge(tuple(trees), [Rank(rank) for rank in range(len(trees))], pairing_of(settings))
@@ -85,32 +90,33 @@ def unknown_names(settings: Settings, trees: Sequence[Directory]) -> list[tuple[
 
 def _warn_of_unknown_names(settings: Settings, trees: Sequence[Directory]) -> None:
     found = unknown_names(settings, trees)
-    for where, text in found[:MOST_SAID]:
+    for where, text in found[:MOST_WARNINGS]:
         log.warning("%s%s", printable(text), f" in {printable(where)}" if where else "")
-    if len(found) > MOST_SAID:
-        log.warning("and %d more names that no source has; mmirrorfs --simulate names all", len(found) - MOST_SAID)
+    if len(found) > MOST_WARNINGS:
+        log.warning("and %d more names that no source has; mmirrorfs --simulate names all", len(found) - MOST_WARNINGS)
 
 
-MOST_SAID = 10
-"""Warnings of one kind."""
+MOST_WARNINGS = 10
+"""Warnings about unknown names that are logged one by one."""
 
 
 def scan(sources: Sequence[Source]) -> list[Directory]:
-    """The trees of all sources. What is made here stays, so nobody looks for garbage in it, until
-    ``tuning.settle_memory``. Raises Problem where a source is lost.
+    """The trees of all sources. Raises Problem where a source is lost.
+
+    Disables the garbage collector until ``tuning.settle_memory``: the trees are permanent, and collecting them is slow.
     """
     gc.disable()
     trees: dict[int, Directory] = {}
     lost: list[str] = []
-    count = Count("scanning")
+    count = Progress("scanning")
 
-    def look(source: Source) -> None:
+    def scan_one(source: Source) -> None:
         try:
             trees[source.rank] = source.scan(None, count.add, brief=source.local)
         except SourceLost as error:
             lost.append(f"source {printable(source.path)} cannot be read: {error.reason}")
 
-    in_threads(sources, look, count)
+    in_threads(sources, scan_one, count)
     if lost:
         raise Problem(lost[0], FAILED)
     for source in sources:
@@ -121,28 +127,28 @@ def scan(sources: Sequence[Source]) -> list[Directory]:
     return [trees[source.rank] for source in sources]
 
 
-def in_threads(sources: Sequence[Source], look: Callable[[Source], None], count: "Count") -> None:
-    """Look at all sources, in threads that have ended when this returns.
+def in_threads(sources: Sequence[Source], work: Callable[[Source], None], progress: "Progress") -> None:
+    """Call ``work`` for all sources in threads, and wait for them, showing the progress.
 
-    Network sources have a thread each. The local ones share one: two that never wait for anything only take the
-    interpreter's lock from each other, and need three times as long as one after the other. Where it is interrupted
-    the threads are left to themselves: a source that hangs keeps nobody.
+    Each network source has a thread. Local ones share one: two threads that never block only contend for the GIL, and
+    took three times as long as one after the other. After KeyboardInterrupt the threads are abandoned, as daemons, for
+    one may be blocked in a hung source.
     """
 
-    def look_at(*group: Source) -> None:
+    def work_on(*group: Source) -> None:
         for source in group:
-            look(source)
+            work(source)
 
     local = [source for source in sources if source.local]
     groups = [local, *[[source] for source in sources if not source.local]]
-    threads = [threading.Thread(target=look_at, args=group, daemon=True) for group in groups]
+    threads = [threading.Thread(target=work_on, args=group, daemon=True) for group in groups]
     for thread in threads:
         thread.start()
     for thread in threads:
         while thread.is_alive():
             thread.join(0.1)
-            count.show()
-    count.clear()
+            progress.show()
+    progress.clear()
 
 
 def _plan(settings: Settings, view: ViewSettings, sources: list[Source], trees: list[Directory]) -> Plan:
@@ -165,22 +171,22 @@ def _plan(settings: Settings, view: ViewSettings, sources: list[Source], trees: 
         identity=identity(settings, view),
         silent=silent,
         choices=Choices(settings.excludes, Match(settings.match, settings.ignores, settings.rules)),
-        line=tuple(line(settings, view)),
-        told=as_text(told(settings, view)),
+        line=tuple(command_line(settings, view)),
+        told=as_json(view_options(settings, view)),
         log=os.path.realpath(settings.log) if settings.log is not None else None,
     )
 
 
 def _crawl(settings: Settings, source: Source) -> CrawlPlan | None:
-    """What is to be crawled of a source; None for nothing: what lies above the depth was scanned."""
+    """The crawl of a source's folders, or None. What is above the depth is in the scan."""
     if settings.crawl == "off" or (settings.crawl == "local" and not source.local):
         return None
     everywhere = settings.crawl == "all"
     return CrawlPlan(source.root, settings.depth, settings.excludes, settings.follow, everywhere, source.identity)
 
 
-class Count:
-    """A live count of the folders found, on a terminal only; ``doing`` says what is done with them."""
+class Progress:
+    """A live count of folders on stderr, if that is a terminal; ``doing`` says what is done with them."""
 
     def __init__(self, doing: str) -> None:
         self._doing = doing
@@ -190,16 +196,16 @@ class Count:
         self._started = time.monotonic()
 
     def add(self, found: int) -> None:
-        """Called by the scanning threads."""
+        """Count more folders. Called by the worker threads."""
         self._found += found
 
     def show(self) -> None:
-        """Show the count when the scan takes long enough to be noticed."""
+        """Print the count, if the work takes over 0.3 s."""
         if self._live and time.monotonic() - self._started > 0.3:
             self._shown = True
             print(f"\r{self._doing}: {self._found:,} folders ", end="", file=sys.stderr, flush=True)
 
     def clear(self) -> None:
-        """Leave a clean line."""
+        """Erase the count."""
         if self._shown:
             print("\r\033[K", end="", file=sys.stderr, flush=True)

@@ -1,175 +1,90 @@
-"""Asking live views: by their sockets, else by extended attributes. Always with a time limit.
+"""Which query a command line makes of mounted views: ``--status``, ``--explain`` or ``--doctor``, and with what.
 
-Where the socket may not be used, by a user who is neither root nor the one who mounted, or is not to be had, from
-another network namespace, an attribute has the part of the answer that everybody may have who may enter the view.
+Rule 1: one query at a time, and only with options that go with it; anything else raises Problem.
+Rule 2: options beside ``--status`` are compared with the view's.
 """
 
-import contextlib
-import errno
-import json
-import os
-import pwd
-import shlex
+from collections.abc import Callable, Collection
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
-from mmirrorfs.cli.problem import FAILED, Problem
-from mmirrorfs.mount import runtime, table
-from mmirrorfs.mount.questions import Silent, ask
-from mmirrorfs.mount.reference import DEAD
-from mmirrorfs.source.filesystems import VIEW_TYPE, Mount, mounts, unescaped
-from mmirrorfs.text import json_path, printable
+from mmirrorfs.cli.client import not_mounted, view_at, views
+from mmirrorfs.cli.errors import Problem
+from mmirrorfs.cli.explain import explain
+from mmirrorfs.cli.options import POSITIONAL, SIMULATE_FORMATS, STATUS_FORMATS
+from mmirrorfs.cli.status import show_all, show_metrics, show_status
+from mmirrorfs.cli.view_options import default_options
 
 Values = dict[str, Any]
 
-LOST = 1
-"""Exit code where a source is lost or does not answer, or nothing serves the view any more."""
-SECONDS = 10
-"""That a daemon has to answer: it asks its sources for some of them."""
-LABEL = 5
-"""Seconds that an extended attribute may take."""
 
+def query_of(given: Values, explicit: Collection[str]) -> Callable[[], int] | None:
+    """The query, to be called for its exit code; None for a mount or a simulation. Raises Problem.
 
-class Dead(Exception):
-    """Nothing serves the view any more. ``start`` is the line that starts it again, where that is known."""
-
-    def __init__(self, mount: Mount) -> None:
-        super().__init__(mount.where)
-        self.where = mount.where
-        self.start = _start(mount)
-
-    def document(self, path: bytes) -> Values:
-        """The answer to a question about a path."""
-        return {**json_path(path), "view": json_path(self.where), "state": "dead", "start": self.start}
-
-    def words(self) -> list[str]:
-        """The same for a person."""
-        return [
-            f"{printable(self.where)} is dead: nothing serves it any more, all that is asked of it is an error.",
-            f"Start it again: {self.start or 'as it was started; a dead view is replaced by that'}",
-        ]
-
-
-def views() -> list[Mount]:
-    """All views of this mount namespace, the topmost at each mountpoint, by their paths."""
-    found = {mount.where: mount for mount in mounts() if mount.type == VIEW_TYPE}
-    return [found[where] for where in sorted(found)]
-
-
-def put(mount: Mount, question: Values) -> Values | None:
-    """Put a question to a view's daemon; None where it makes no sense to it. ConnectionError where that cannot be done.
-
-    Raises Problem where it does not answer.
+    ``explicit`` are the names of the parameters that are no defaults.
     """
-    try:
-        return ask(mount.device, table.owner_of(mount), question, SECONDS)
-    except Silent as silent:
-        raise Problem(f"the view on {printable(mount.where)} does not answer: {_state(silent.pid)}", FAILED) from None
-
-
-def put_or_read(mount: Mount, question: Values, path: bytes) -> Values:
-    """The same; where that cannot be done, an attribute of ``path`` with the name of the question.
-
-    Raises Problem for no answer, and Dead.
-    """
-    try:
-        found = put(mount, question)
-    except ConnectionError:
-        found = _label(mount, path, question["ask"])
-    if found is None:
-        raise Problem(f"the view on {printable(mount.where)} is of another version, and cannot be asked", FAILED)
-    return found
-
-
-def _label(mount: Mount, path: bytes, name: str) -> Values:
-    shown, user = printable(mount.where), _user(mount)
-    try:
-        probe = table.start_probe(partial(table.label, path, name), LABEL)
-        found: Values = json.loads(table.finish_probe(probe, LABEL))
-        return found
-    except TimeoutError:
-        raise Problem(f"the view on {shown} does not answer", FAILED) from None
-    except OSError as error:
-        if error.errno in DEAD or (error.errno == errno.EACCES and _has_ended(mount)):
-            raise Dead(mount) from None
-        if error.errno == errno.EACCES:
-            what = f"the view on {shown} lets nobody in but {user}, who mounted it without allow_other: ask as {user}"
-        elif error.errno == errno.ENODATA:
-            what = f"the view on {shown} is of an earlier version, and cannot be asked that: mount it again"
-        elif os.geteuid() in (0, table.owner_of(mount)):
-            what = f"the view on {shown} cannot be asked: {error.strerror}"
-        else:
-            what = f"{printable(path)} is not there, or no file or directory: only root and {user} may ask why"
-        raise Problem(what, FAILED) from None
-
-
-def _user(mount: Mount) -> str:
-    owner = table.owner_of(mount)
-    with contextlib.suppress(KeyError):
-        return pwd.getpwuid(owner).pw_name if owner is not None else "nobody"
-    return f"user {owner}"
-
-
-def _state(pid: int) -> str:
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/stat", "rb") as file:
-        if file.read().rpartition(b") ")[2].startswith((b"T", b"t")):
-            return f"process {pid} is stopped (kill -CONT {pid})"
-    return f"process {pid} is busy, or waits for something"
-
-
-def _note(mount: Mount) -> Values:
-    owner = table.owner_of(mount)
-    return (runtime.kept(mount.where, owner) if owner is not None else None) or {}
-
-
-def _has_ended(mount: Mount) -> bool:
-    """Whether the process that was noted is gone: the kernel tells a stranger no more than that he may not enter."""
-    pid = _note(mount).get("pid")
-    return isinstance(pid, int) and not os.path.exists(f"/proc/{pid}")
-
-
-def _start(mount: Mount) -> str | None:
-    """The line that mounts a view again, as the one who mounted it."""
-    note, owner = _note(mount), table.owner_of(mount)
-    words, unit = note.get("line"), note.get("unit")
-    if isinstance(unit, str):
-        found = ["systemctl", "restart", unit]
-    elif mount.where in [line.mountpoint for line in fstab_lines()]:
-        found = ["mount", os.fsdecode(mount.where)]
-    elif isinstance(words, list) and all(isinstance(word, str) for word in words):
-        found = words
-    else:
+    _check_output(given)
+    names = [name for name in ("status", "explain", "doctor", "simulate") if given[name] not in (None, False)]
+    if names in ([], ["simulate"]):
         return None
-    if owner != os.geteuid():  # he may have written the note himself: nobody else is to run what it says
-        found = ["sudo", *([] if owner == 0 else ["-u", f"#{owner}"]), *found]
-    return " ".join(map(quoted, found))
+    if len(names) > 1:
+        raise Problem(f"--{names[0]} and --{names[1]} are asked one at a time")
+    (name,) = names
+    if given["follow"] and name != "status":
+        raise Problem("--follow goes with --status")
+    words = [*([] if given[name] in (POSITIONAL, True) else [given[name]]), *given["paths"]]
+    if name == "doctor":
+        return _doctor(given)
+    as_json = given["json"] or given["format"] == "json"
+    if given["format"] == "prometheus":
+        return _metrics(words, explicit)
+    if name == "status" and not words and not given["follow"]:
+        return partial(show_all, as_json)
+    if len(words) != 1 or not words[0]:
+        raise Problem(f"--{name} takes one path, that of {'a view' if name == 'status' else 'something in a view'}")
+    if name == "explain":
+        return partial(explain, words[0], as_json)
+    wanted = {option: given[key] for key in explicit if (option := key.replace("_", "-")) in default_options()}
+    return partial(_status, words[0], as_json, given["follow"], wanted)
 
 
-def quoted(word: str) -> str:
-    """A word for a shell, with nothing in it that could do anything to a terminal."""
-    if word.isprintable():
-        return shlex.quote(word)
-    plain = [char if char.isprintable() and char not in "\\'" else _bytes(char) for char in word]
-    return f"$'{''.join(plain)}'"
+def _check_output(given: Values) -> None:
+    """Raise Problem where a format, or a part of the output, does not go with the rest."""
+    form, is_status = given["format"], given["status"] is not None
+    for name in ("only", "summary"):
+        if given[name] and not given["simulate"]:
+            raise Problem(f"--{name} goes with --simulate")
+    if form is not None and not (given["simulate"] or is_status):
+        raise Problem("--format goes with --simulate or --status")
+    if given["json"] and form not in (None, "json"):
+        raise Problem(f"--json is --format json, not {form}: give one of them")
+    if form is not None and form not in (STATUS_FORMATS if is_status else SIMULATE_FORMATS):
+        raise Problem(f"--format {form} goes with --{'simulate' if is_status else 'status'}")
 
 
-def _bytes(char: str) -> str:
-    return "".join(f"\\x{byte:02x}" for byte in os.fsencode(char))
+def _metrics(words: list[str], explicit: Collection[str]) -> Callable[[], int]:
+    """Metrics of all views, or of one. Nothing is compared, or waited for."""
+    options = [key.replace("_", "-") for key in explicit]
+    misplaced = [option for option in options if option == "follow" or option in default_options()]
+    if misplaced:
+        raise Problem(f"--{misplaced[0]} does not go with --format prometheus")
+    if len(words) > 1 or "" in words:
+        raise Problem("--status takes one path, that of a view")
+    if not words:
+        return lambda: show_metrics((mount.where, mount) for mount in views())
+    return lambda: show_metrics([view_at(words[0])])
 
 
-class Line(NamedTuple):
-    """A line of fstab: the sources as one field, the mountpoint without links, the options."""
+def _doctor(given: Values) -> Callable[[], int]:
+    if given["paths"]:
+        raise Problem("--doctor takes no path: it looks at the machine, and at all views")
+    from mmirrorfs.cli.doctor import doctor
 
-    sources: bytes
-    mountpoint: bytes
-    options: bytes
+    return partial(doctor, given["json"])
 
 
-def fstab_lines() -> list[Line]:
-    """The views in /etc/fstab."""
-    with contextlib.suppress(OSError), open("/etc/fstab", "rb") as file:
-        lines = [line.split() for line in file if not line.lstrip().startswith(b"#")]
-        own = [words for words in lines if len(words) > 2 and words[2] in (VIEW_TYPE, b"mmirrorfs")]
-        fields = [[unescaped(word) for word in words] for words in own]
-        return [Line(what, table.resolved(where), b"".join(rest[:1])) for what, where, _, *rest in fields]
-    return []
+def _status(path: str, as_json: bool, wait: bool, wanted: Values) -> int:
+    where, mount = view_at(path)
+    if mount is None:
+        raise not_mounted(where)
+    return show_status(mount, as_json, wait, wanted)

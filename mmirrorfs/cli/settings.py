@@ -1,32 +1,30 @@
-"""What the user asked for, checked for sense but not against the disk. Pure."""
+"""The settings of one command, complete and consistent, but not compared with the disk: ``checks`` does that. Pure."""
 
-import hashlib
-import json
 import os
 import re
 from dataclasses import dataclass, field
 from typing import Any
 
 from mmirrorfs.cli.config import Config
-from mmirrorfs.cli.places import Named, ViewSettings, order_of, places
-from mmirrorfs.cli.problem import Problem
+from mmirrorfs.cli.errors import Problem
+from mmirrorfs.cli.positionals import NamedSource, ViewSettings, order_of, positionals
 from mmirrorfs.merge.names import compiled, matchings
 from mmirrorfs.merge.settled import Rule
 from mmirrorfs.plan.narrow import PARTS
 from mmirrorfs.text import printable
 
 DEEPEST = 200
-"""The largest depth: the merge goes down level by level, and nobody's library is nested any deeper."""
+"""The largest depth. The merge recurses by level, and no library is nested deeper."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that one command was told. ``refresh``, ``recheck`` and ``timeout`` are in seconds.
+    """Everything that one command was given. ``refresh``, ``recheck`` and ``timeout`` are in seconds.
 
-    ``remember`` is in entries; ``rules_in`` is the file that has the ``rules``.
+    ``remember`` is in entries; ``rules_in`` is the configuration file that has the ``rules``.
     """
 
-    sources: tuple[Named, ...]
+    sources: tuple[NamedSource, ...]
     views: tuple[ViewSettings, ...]
     depth: int = 1
     skip_empty: bool = False
@@ -57,22 +55,22 @@ class Settings:
 
 
 def settings(given: dict[str, Any], fuse: frozenset[str], config: Config | None) -> Settings:
-    """The settings of a command line; ``fuse`` are the words for libfuse. Raises Problem."""
-    where = places(given, config)
+    """The settings of a command line; ``fuse`` are the options for libfuse. Raises Problem."""
+    parsed = positionals(given, config)
     if not 1 <= given["depth"] <= DEEPEST:
         raise Problem(f"--depth {given['depth']}: must be from 1 to {DEEPEST}")
     if given["json"] and not given["simulate"]:
         raise Problem("--json goes with --simulate, --status, --explain or --doctor")
-    _check_what_to_print(given, where.sources)
+    _check_output(given, parsed.sources)
     if given["follow"]:
         raise Problem("--follow goes with --status")
-    for prefer in (view.prefer for view in where.views):
-        order_of(prefer, where.sources)
-    if given["prefer"] is not None:  # for a simulation too, which needs no view
-        order_of(given["prefer"], where.sources)
+    for prefer in (view.prefer for view in parsed.views):
+        order_of(prefer, parsed.sources)
+    if given["prefer"] is not None:  # also checked for a simulation, which needs no view
+        order_of(given["prefer"], parsed.sources)
     return Settings(
-        sources=where.sources,
-        views=where.views,
+        sources=parsed.sources,
+        views=parsed.views,
         depth=given["depth"],
         skip_empty=given["skip_empty"],
         match=given["match"],
@@ -89,7 +87,7 @@ def settings(given: dict[str, Any], fuse: frozenset[str], config: Config | None)
         remember=given["remember"],
         crawl=given["crawl"],
         timeout=given["timeout"],
-        on_change=given["on_change"] or None,  # an empty one takes back what a configuration file says
+        on_change=given["on_change"] or None,  # an empty one overrides that of a configuration file
         announce=given["announce"] == "auto",
         simulate=given["simulate"],
         format="json" if given["json"] else given["format"],
@@ -98,15 +96,15 @@ def settings(given: dict[str, Any], fuse: frozenset[str], config: Config | None)
         foreground=given["foreground"],
         verbose=given["verbose"],
         log=os.path.abspath(os.fsencode(given["log"])) if given["log"] else None,
-        fuse_options=fuse | {_fsname(where.field), *ALWAYS},
+        fuse_options=fuse | {_fsname(parsed.fsname), *ALWAYS},
     )
 
 
 ALWAYS = frozenset(("subtype=mmirrorfs", "default_permissions", "ro", "nosuid", "nodev"))
-"""libfuse's options of every view, whatever is asked for."""
+"""The libfuse options of every view. No option of the user's takes one away."""
 
 
-def _check_what_to_print(given: dict[str, Any], sources: tuple[Named, ...]) -> None:
+def _check_output(given: dict[str, Any], sources: tuple[NamedSource, ...]) -> None:
     form, only = given["format"], given["only"]
     if given["summary"] and (given["json"] or form not in (None, "text")):
         raise Problem("--summary is for people: it goes with --format text")
@@ -125,7 +123,7 @@ def _pattern(text: str) -> re.Pattern[str]:
 
 
 def _rules(given: dict[str, Any], config: Config | None) -> tuple[Rule, ...]:
-    """What is settled by hand; it contradicts itself under the match that is given, or not."""
+    """The [[same]] and [[apart]] rules. Raises Problem where they contradict each other under --match and --ignore."""
     ignores = [_pattern(text) for text in given["ignore"]]
     if config is None:
         return ()
@@ -136,82 +134,13 @@ def _rules(given: dict[str, Any], config: Config | None) -> tuple[Rule, ...]:
     return config.rules
 
 
-def told(settings: Settings, view: ViewSettings) -> dict[str, Any]:
-    """What a view was told, by the names of the long options, but for where, and for what changes nothing in it.
-
-    What is settled by hand is there too, by the names of its tables (SETTLED).
-    """
-    return {
-        "prefer": view.prefer,
-        "depth": settings.depth,
-        "skip-empty": settings.skip_empty,
-        "match": settings.match,
-        "ignore": list(settings.ignores),
-        "same": [_in_words(rule) for rule in settings.rules if rule.is_same],
-        "apart": [_in_words(rule) for rule in settings.rules if not rule.is_same],
-        "exclude": list(settings.excludes),
-        "follow-symlinks": settings.follow,
-        "refresh": settings.refresh,
-        "watch": "auto" if settings.watch else "off",
-        "recheck": settings.recheck,
-        "on-missing": "fallback" if settings.fallback else "keep",
-        "remember": settings.remember,
-        "crawl": settings.crawl,
-        "timeout": settings.timeout,
-        "on-change": settings.on_change,
-        "announce": "auto" if settings.announce else "off",
-        "o": sorted(str(word) for word in settings.fuse_options if word not in ALWAYS and not _is_name(word)),
-    }
-
-
-SETTLED = ("same", "apart")
-"""What a view is told by a configuration file alone."""
-
-
-def as_said(name: str) -> str:
-    """How a person says the name of what a view was told."""
-    return f"[[{name}]]" if name in SETTLED else "-o" if name == "o" else f"--{name}"
-
-
-def _in_words(rule: Rule) -> str:
-    where = f" in {printable(rule.where) or '/'}" if rule.where is not None else ""
-    return " and ".join(map(printable, rule.names)) + where
-
-
-def usual() -> dict[str, Any]:
-    """What a view is told by those who give no options."""
-    return told(Settings((), ()), ViewSettings(b"", "high"))
-
-
-def _is_name(word: str) -> bool:
-    return word.startswith("fsname=")
-
-
-def identity(settings: Settings, view: ViewSettings) -> str:
-    """What makes a view this one and no other: equal for two commands that would mount the same.
-
-    A hash, for everybody can read it, and not everybody may read what the command was told.
-    """
-    order = order_of(view.prefer, settings.sources)
-    parts = {
-        **told(settings, view),
-        "prefer": [printable(os.path.realpath(settings.sources[rank].path)) for rank in order],
-        "ignore": sorted(settings.ignores),
-        "exclude": sorted(settings.excludes),
-        "same": [],
-        "apart": [],
-        "rules": [[rule.is_same, *map(printable, (rule.where or b"", *rule.names))] for rule in settings.rules],
-    }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
 class _Raw(str):
-    """An option that reaches libfuse byte for byte; pyfuse3 would have it in ASCII."""
+    """An option that reaches libfuse byte for byte; pyfuse3 encodes options as ASCII."""
 
     def encode(self, encoding: str = "", errors: str = "") -> bytes:
         return os.fsencode(str(self))
 
 
 def _fsname(source: str) -> str:
-    """The source field of the mount table: as fstab has it, so that ``mount -a`` knows the view when it is there."""
+    """The source field of the mount table, as in fstab: ``mount -a`` compares them to find what is mounted already."""
     return _Raw("fsname=" + source.replace("\\", "\\\\").replace(",", "\\,"))

@@ -1,39 +1,42 @@
-"""``--simulate``: the plan of a merge, for a person, for a pipe, for a program, or as a page.
+"""``--simulate``: scans the sources and prints the plan of a merge, without mounting anything.
 
-Lines are stable: TYPE, WINNER IN HIGH, WINNER IN LOW, PATH, separated by tabs; all else goes to stderr then.
+Rule 1: the plan comes from the same scan and merge as a mount's.
+Rule 2: files are counted only in folders that several sources have, and only in the sources that ``--crawl`` selects.
+
+Raises Problem where a source is lost during the scan. One that is lost later is a remark.
 """
 
-import csv
-import json
+import errno
+import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-from mmirrorfs.cli import overview
-from mmirrorfs.cli.counting import counted
-from mmirrorfs.cli.document import document, kind_of
-from mmirrorfs.cli.page import html
-from mmirrorfs.cli.prepare import matchings_of, open_sources, pairing_of, scan, unknown_names
+from mmirrorfs.cli import simulate_text
+from mmirrorfs.cli.prepare import Progress, in_threads, matchings_of, open_sources, pairing_of, scan, unknown_names
 from mmirrorfs.cli.settings import Settings
+from mmirrorfs.cli.simulate_formats import FORMATS
 from mmirrorfs.merge.names import MATCHES
 from mmirrorfs.plan.advice import Match
 from mmirrorfs.plan.narrow import narrowed
 from mmirrorfs.plan.near import near_misses
 from mmirrorfs.plan.remarks import incomplete, remarks
 from mmirrorfs.plan.rows import Plan, Remark, Row, in_several, rows, totals
-from mmirrorfs.source.source import Source
-from mmirrorfs.text import printable
+from mmirrorfs.source.count import Elsewhere, count_files
+from mmirrorfs.source.source import ABSENT, Source
 
 
 def simulate(settings: Settings) -> int:
-    """Print who would win what. Returns 1 where a source could not be read whole, else 0."""
+    """Print the plan; returns 1 where a source could not be read completely, else 0."""
     plan = planned(settings, open_sources(settings))
     if settings.only is not None:
         plan = narrowed(plan, settings.only)
     form = settings.format or ("text" if settings.summary or sys.stdout.isatty() else "tsv")
     if form == "text":
-        overview.show(plan, not settings.summary, overview.MOST if settings.only is None else None)
+        most = simulate_text.MOST if settings.only is None else None
+        simulate_text.show(plan, not settings.summary, most)
     else:
-        _FORMATS[form](plan)
+        FORMATS[form](plan)
     sys.stdout.flush()
     return int(any(note.about == "unreadable" for note in plan.remarks))
 
@@ -61,52 +64,59 @@ def planned(settings: Settings, sources: Sequence[Source]) -> Plan:
     )
 
 
-def _show_json(plan: Plan) -> None:
-    json.dump(document(plan), sys.stdout, indent=1)
-    print()
+Counts = dict[bytes, int]
+"""The number of files by folder, of one source."""
 
 
-def _show_page(plan: Plan) -> None:
-    print(html(document(plan)))
+def counted(rows: Sequence[Row], sources: Sequence[Source], crawl: str) -> tuple[list[Row], list[Remark]]:
+    """The rows with their numbers of files, and remarks on folders that could not be read or counted.
+
+    ``crawl`` selects the sources to read, as for a mount: all, local or off.
+    """
+    readable = [source for source in sources if crawl == "all" or (crawl == "local" and source.local)]
+    counts: dict[int, Counts] = {source.rank: {} for source in readable}
+    notes: list[Remark] = []
+    progress = Progress("counting files")
+
+    def count_one(source: Source) -> None:
+        notes.extend(_count(source, rows, counts[source.rank], progress))
+
+    in_threads(readable, count_one, progress)
+    found = [_with_files(row, counts) if row.is_folder else row for row in rows]
+    left_out = [source.name for source in sources if source not in readable]
+    if left_out and crawl == "local":
+        notes.append(
+            Remark(
+                "uncounted", b"", f"files are counted in local sources only, not in {', '.join(left_out)}; --crawl all"
+            )
+        )
+    return found, notes
 
 
-def _show_lines(plan: Plan) -> None:
-    for row, high, low in _winners(plan):
-        print(kind_of(row), high, low, printable(row.path), sep="\t")
-    _remark(plan)
+def _count(source: Source, rows: Sequence[Row], counts: Counts, progress: Progress) -> Iterator[Remark]:
+    for row in rows:
+        folder = row.places[source.rank] if row.is_folder and len(row.have) > 1 else None
+        if folder is None:
+            continue
+        progress.add(1)
+        try:
+            counts[folder] = count_files(source.reader, folder, source.is_local)
+        except Elsewhere:
+            continue
+        except OSError as error:
+            try:
+                source.check_root()
+            except OSError as lost:
+                yield Remark("unreadable", b"", f"{source.name} is not there any more: {lost.strerror}")
+                return
+            if error.errno not in ABSENT:
+                reason = os.strerror(error.errno or errno.EIO)
+                yield Remark("unreadable", row.path, f"cannot be listed in {source.name}: {reason}")
 
 
-def _show_table(plan: Plan) -> None:
-    """A line for a spreadsheet: a name that it would take for a formula stands behind ``./``, and is a path still."""
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    columns = [f"{what} {name}" for what in ("in", "files in") for name in plan.sources]
-    writer.writerow(["type", "high", "low", "path", *columns])
-    for row, high, low in _winners(plan):
-        path = printable(row.path)
-        has = ["yes" if place is not None else "" for place in row.places]
-        files = ["" if count is None else count for count in row.files] or [""] * len(has)
-        writer.writerow([kind_of(row), high, low, f"./{path}" if path[0] in "=+-@" else path, *has, *files])
-    _remark(plan)
-
-
-def _winners(plan: Plan) -> Sequence[tuple[Row, str, str]]:
-    return [
-        (row, plan.sources[row.high], plan.sources[row.low])
-        for row in plan.rows
-        if row.high is not None and row.low is not None
-    ]
-
-
-def _remark(plan: Plan) -> None:
-    """What is not for the program that reads the lines."""
-    sys.stdout.flush()
-    for line in overview.remarks(plan):
-        print(line, file=sys.stderr)
-
-
-_FORMATS: dict[str, Callable[[Plan], None]] = {
-    "tsv": _show_lines,
-    "json": _show_json,
-    "csv": _show_table,
-    "html": _show_page,
-}
+def _with_files(row: Row, counts: dict[int, Counts]) -> Row:
+    files = tuple(
+        counts[rank].get(folder) if folder is not None and rank in counts else None
+        for rank, folder in enumerate(row.places)
+    )
+    return replace(row, files=files) if any(count is not None for count in files) else row

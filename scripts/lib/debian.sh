@@ -48,7 +48,7 @@ stage_documents() {
     version=$(installed -c 'import mmirrorfs; print(mmirrorfs.__version__)')-1~$(. /etc/os-release && echo "$ID${VERSION_ID-}")
     architecture=$(dpkg --print-architecture)
     page=$(mktemp)
-    installed -m mmirrorfs.cli.manual >"$page"
+    sed "1s/\"\"/\"$(date -u -d "@$SOURCE_DATE_EPOCH" +%F)\"/" "$ROOT/packaging/man/mmirrorfs.8" >"$page"
     put 644 "$page" usr/share/man/man8/mmirrorfs.8
     ln -s mmirrorfs.8.gz "$stage/usr/share/man/man8/mount.fuse.mmirrorfs.8.gz"
     ln -s mmirrorfs.8.gz "$stage/usr/share/man/man8/mount.mmirrorfs.8.gz"

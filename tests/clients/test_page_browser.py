@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from selenium.webdriver.common.keys import Keys
 
-from mmirrorfs.cli import page
+from mmirrorfs.cli import simulate_formats as page
 from tests.support.accessible import contrasts, nameless
 from tests.support.browser import Browser, browsing
 from tests.support.limit import limit

@@ -11,7 +11,7 @@ import pytest
 
 import mmirrorfs
 from mmirrorfs.cli.main import command
-from mmirrorfs.cli.manual_options import page
+from scripts.lib.manual import options_page
 from tests.support.trees import folders, grow
 from tests.support.users import output_of, run
 
@@ -64,4 +64,4 @@ def test_every_option_is_named_in_the_help_and_told_in_the_whole_help(option: cl
 
 
 def test_the_page_of_options_is_up_to_date() -> None:
-    assert OPTIONS_PAGE.read_text() == page(command), "run ./scripts/man --options"
+    assert OPTIONS_PAGE.read_text() == options_page(command), "run ./scripts/man"

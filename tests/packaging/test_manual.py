@@ -7,16 +7,35 @@ from pathlib import Path
 import click
 import pytest
 
-from mmirrorfs.cli import manual_names, manual_text, mountopts
+from mmirrorfs import __version__
+from mmirrorfs.cli import mountopts
 from mmirrorfs.cli.config import read
 from mmirrorfs.cli.main import command
-from mmirrorfs.cli.manual import EXITS, escaped, option_names, page, wrapped
+from scripts.lib.manual import EXITS, MANUAL, escaped, manual_page, option_names, wrapped
 from tests.support.users import run
 
-PAGE = page(command, "1.2.3", "2025-01-31")
+PAGE = manual_page(command, "1.2.3", "2025-01-31")
 TEXT = re.sub(r"\\f[BIR]", "", PAGE).replace("\\-", "-").replace("\\(aq", "'").replace("\\(rs", "\\")
 CONTEXT = click.Context(command, help_option_names=command.context_settings["help_option_names"])
 NAMES = {name for option in command.get_params(CONTEXT) if isinstance(option, click.Option) for name in option.opts}
+
+
+def section_of(page: str, title: str) -> str:
+    """The text of a section."""
+    return page.partition(f".SH {title}\n")[2].partition(".SH ")[0]
+
+
+def example_in(title: str) -> str:
+    """The example in a section, as it stands in the source."""
+    return section_of(PAGE, title).partition(".nf\n")[2].partition(".fi")[0]
+
+
+def test_page_that_is_shipped_is_up_to_date() -> None:
+    assert MANUAL.read_text() == manual_page(command, __version__), "run ./scripts/man"
+
+
+def test_every_placeholder_of_the_source_is_filled() -> None:
+    assert re.findall(r"@[A-Z_]+@", PAGE) == []
 
 
 @pytest.mark.parametrize("name", sorted(NAMES))
@@ -37,23 +56,25 @@ def test_no_option_is_named_that_is_not_there() -> None:
 
 
 def test_every_word_for_mount_is_there() -> None:
-    section = TEXT.partition(".SH MOUNT OPTIONS\n")[2].partition(".SH ")[0]
+    section = section_of(TEXT, "MOUNT OPTIONS")
     for word in mountopts.IGNORED | mountopts.FUSE:
         assert re.search(rf"\b{re.escape(word)}\b", section), word
 
 
 def test_every_exit_code_is_there() -> None:
-    section = PAGE.partition(".SH EXIT STATUS\n")[2].partition(".SH ")[0]
+    section = section_of(PAGE, "EXIT STATUS")
     assert re.findall(r"\\fB(\d+)\\fR", section) == [str(code) for code, _ in EXITS] == ["0", "1", "2", "8", "32"]
 
 
 def test_configuration_file_in_it_is_one() -> None:
-    example = manual_text.CONFIG.partition(".nf\n")[2].partition(".fi")[0]
-    assert [view["mountpoint"] for view in tomllib.loads(example)["view"]] == ["/mnt/high", "/mnt/low"]
+    assert [view["mountpoint"] for view in tomllib.loads(example_in("CONFIGURATION FILE"))["view"]] == [
+        "/mnt/high",
+        "/mnt/low",
+    ]
 
 
 def test_what_it_shows_as_settled_by_hand_is_taken(tmp_path: Path) -> None:
-    (tmp_path / "x.toml").write_text(manual_names.NAMES.partition(".nf\n")[2].partition(".fi")[0])
+    (tmp_path / "x.toml").write_text(example_in("NAMES"))
     assert [(rule.is_same, rule.where) for rule in read(str(tmp_path / "x.toml"), {}).rules] == [
         (True, b"The Beatles"),
         (False, None),

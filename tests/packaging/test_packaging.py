@@ -228,7 +228,7 @@ def test_one_command_builds_what_is_published(tmp_path: Path) -> None:
         names = set(wheel.namelist())
     assert {
         "mmirrorfs/py.typed",
-        "mmirrorfs/cli/manual_text.py",
+        "mmirrorfs/cli/mmirrorfs.8",
         "mmirrorfs/__main__.py",
         "mmirrorfs/cli/mmirrorfs@.service",
     } <= names

@@ -12,18 +12,17 @@ import pytest
 
 from mmirrorfs.cli import mountopts
 from mmirrorfs.cli.config import read
-from mmirrorfs.cli.helper import arguments
 from mmirrorfs.cli.main import command
-from mmirrorfs.cli.manual import page
 from mmirrorfs.cli.options import kind_of
 from mmirrorfs.cli.settings import Settings, settings
+from scripts.lib.manual import manual_page
 from tests.support.documents import LANGUAGES, PAGES, ROOT, Block, blocks, prose
 from tests.support.running import called
 from tests.support.trees import folders, grow
 from tests.support.users import need, run
 
 README = ROOT / "README.md"
-MANUAL = re.sub(r"\\f[BIR]", "", page(command, "1.2.3")).replace("\\-", "-")
+MANUAL = re.sub(r"\\f[BIR]", "", manual_page(command, "1.2.3")).replace("\\-", "-")
 CONTEXT = click.Context(command, help_option_names=command.context_settings["help_option_names"])
 OPTIONS = [option for option in command.get_params(CONTEXT) if isinstance(option, click.Option)]
 NAMES = {name for option in OPTIONS for name in option.opts}
@@ -155,7 +154,9 @@ def test_what_is_shown_as_a_line_of_fstab_is_what_the_mount_helper_takes(block: 
             continue
         source, where, kind, options, *rest = line.split()
         assert (kind, rest) == ("fuse.mmirrorfs", ["0", "0"])
-        words = arguments([source.replace("\\040", " "), where.replace("\\040", " "), "-o", f"rw,{options}"])
+        words = mountopts.helper_arguments(
+            [source.replace("\\040", " "), where.replace("\\040", " "), "-o", f"rw,{options}"]
+        )
         assert words is not None
         said = taken(words)
         assert said.views[0].mountpoint == where.replace("\\040", " ").encode()

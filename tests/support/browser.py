@@ -16,7 +16,7 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
-from mmirrorfs.cli.page import html
+from mmirrorfs.cli.simulate_formats import html
 from tests.support.polling import poll
 from tests.support.users import need
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from mmirrorfs.cli import doctor_machine as machine
-from mmirrorfs.cli.finding import BAD, NOTE, OK
+from mmirrorfs.cli.doctor_machine import BAD, NOTE, OK
 from tests.support.mounts import COMMAND, mounted
 from tests.support.namespace import Inside, namespace
 from tests.support.polling import poll

@@ -198,15 +198,14 @@ def test_a_name_that_another_user_listens_on_vouches_for_no_view(user: list[str]
 
 
 BROKEN = """
-from mmirrorfs.cli.main import _guarded
-from mmirrorfs.cli.problem import Problem
+from mmirrorfs.cli.errors import Problem, exit_code
 from mmirrorfs.mount.launch import in_background
 from mmirrorfs.mount.lock import Lock
 
 def build():
     raise Problem("source /x cannot be read: it went away", 32)
 
-raise SystemExit(in_background(build, Lock([]), _guarded))
+raise SystemExit(in_background(build, Lock([]), exit_code))
 """
 
 

@@ -1,4 +1,4 @@
-"""``--config FILE``: what stands in a TOML file becomes the command's options, and mistakes are named."""
+"""``--config FILE`` and the arguments: how they become settings, which overrides which, and errors."""
 
 import json
 import os
@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from mmirrorfs.cli import main
 from mmirrorfs.cli.config import Kind, read
-from mmirrorfs.cli.problem import FAILED, USAGE, Problem
-from mmirrorfs.cli.settings import Settings, identity
+from mmirrorfs.cli.errors import FAILED, USAGE, Problem
+from mmirrorfs.cli.settings import Settings
+from mmirrorfs.cli.view_options import identity
 from mmirrorfs.merge.settled import Rule
 from mmirrorfs.text import printable
 from tests.support.running import called
@@ -46,13 +47,13 @@ prefer = "low"
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """A file to be written by the test."""
+    """The path of a file that the test writes."""
     return tmp_path / "views.toml"
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
-    """The settings of each command that would have mounted; nothing is looked at or mounted."""
+def mounts(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
+    """The settings of each command that would have mounted; nothing is checked or mounted."""
     found: list[Settings] = []
 
     def mount(wanted: Settings, made: list[bytes]) -> int:
@@ -61,7 +62,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
 
     monkeypatch.setattr(main, "_mount", mount)
     monkeypatch.setattr(main, "check", lambda wanted: [])
-    monkeypatch.setattr(main, "without_live_views", lambda wanted: wanted)
+    monkeypatch.setattr(main, "without_mounted_views", lambda wanted: wanted)
     return found
 
 
@@ -69,7 +70,7 @@ def _views(settings: Settings) -> list[tuple[bytes, str]]:
     return [(view.mountpoint, view.prefer) for view in settings.views]
 
 
-def test_options_sources_and_views_are_read_and_paths_are_relative_to_the_file(file: Path) -> None:
+def test_file_has_options_sources_and_views_with_paths_relative_to_it(file: Path) -> None:
     file.write_text(FILE)
     config = read(str(file), KNOWN)
     assert config.options == {"depth": 2, "match": "nfc", "exclude": ["@eaDir", ".DS_Store"]}
@@ -79,20 +80,20 @@ def test_options_sources_and_views_are_read_and_paths_are_relative_to_the_file(f
 
 
 @pytest.mark.parametrize("spelled", ["follow-symlinks", "follow_symlinks", "followsymlinks"])
-def test_an_option_may_have_the_name_that_it_has_in_the_field_or_the_ancestors(
-    file: Path, asked: list[Settings], spelled: str
+def test_option_may_have_any_of_its_names_but_only_one_of_them(
+    file: Path, mounts: list[Settings], spelled: str
 ) -> None:
     file.write_text(f"{spelled} = true\n" + FILE)
     assert main.run(["--config", str(file)]) == 0
     assert main.run(["--config", str(file), "--nonempty"]) == 0
     assert main.run(["-o", f"config={file},overwritesymlinks"]) == 0
-    assert [(settings.follow, settings.cover) for settings in asked] == [(True, False), (True, True), (True, True)]
+    assert [(settings.follow, settings.cover) for settings in mounts] == [(True, False), (True, True), (True, True)]
     file.write_text("nonempty = true\noverwritesymlinks = false\n" + FILE)
     with pytest.raises(Problem, match="nonempty and overwritesymlinks are the same option: give one of them"):
         main.run(["--config", str(file)])
 
 
-def test_what_is_settled_by_hand_is_read(file: Path) -> None:
+def test_file_has_rules(file: Path) -> None:
     file.write_text(
         """
 [[same]]
@@ -112,7 +113,9 @@ in = "/"
     )
 
 
-def test_what_is_settled_in_contradiction_is_refused_and_makes_another_view(file: Path, asked: list[Settings]) -> None:
+def test_contradicting_rules_are_refused_and_other_rules_give_another_identity(
+    file: Path, mounts: list[Settings]
+) -> None:
     file.write_text(FILE + '[[same]]\nnames = ["a", "A"]\n')
     assert main.run(["--config", str(file)]) == 0
     file.write_text(FILE + '[[same]]\nnames = ["a", "A"]\n[[apart]]\nnames = ["A", "a"]\n')
@@ -122,16 +125,16 @@ def test_what_is_settled_in_contradiction_is_refused_and_makes_another_view(file
     assert caught.value.code == USAGE
     file.write_text(FILE + '[[apart]]\nnames = ["a", "A"]\n')
     assert main.run(["--config", str(file)]) == 0
-    assert len({identity(settings, settings.views[0]) for settings in asked}) == 2
+    assert len({identity(settings, settings.views[0]) for settings in mounts}) == 2
 
 
-def test_outputs_in_a_file_are_relative_to_it_too(file: Path) -> None:
+def test_output_high_in_the_file_is_relative_to_it(file: Path) -> None:
     file.write_text('output_high = "high"')
     assert read(str(file), KNOWN).options == {"output-high": f"{file.parent}/high"}
 
 
 @pytest.mark.parametrize(
-    ("text", "names"),
+    ("text", "message"),
     [
         ("detph = 2", "unknown key detph; did you mean depth?"),
         ("on_missin = 'keep'", "unknown key on-missin; did you mean on-missing?"),
@@ -190,17 +193,17 @@ def test_outputs_in_a_file_are_relative_to_it_too(file: Path) -> None:
         ("[[saem]]\nnames = ['a', 'b']", "unknown key saem; did you mean same?"),
     ],
 )
-def test_what_is_wrong_in_a_file_is_named(file: Path, text: str, names: str) -> None:
+def test_error_in_a_file_names_file_and_key(file: Path, text: str, message: str) -> None:
     file.write_text(text)
     with pytest.raises(Problem) as caught:
         read(str(file), KNOWN)
     assert str(caught.value).startswith(f"--config {file}: ")
-    assert names in str(caught.value)
+    assert message in str(caught.value)
     assert "\x1b" not in str(caught.value)
     assert caught.value.code == USAGE
 
 
-def test_a_file_that_is_missing_or_no_text_is_named(file: Path) -> None:
+def test_missing_or_binary_file_is_an_error_that_names_it(file: Path) -> None:
     with pytest.raises(Problem, match="No such file") as caught:
         read(str(file), KNOWN)
     assert caught.value.code == FAILED
@@ -209,61 +212,59 @@ def test_a_file_that_is_missing_or_no_text_is_named(file: Path) -> None:
         read(str(file), KNOWN)
 
 
-def test_all_of_it_comes_from_the_file_and_the_command_line_wins(file: Path, asked: list[Settings]) -> None:
+def test_command_line_overrides_o_and_o_overrides_the_file(file: Path, mounts: list[Settings]) -> None:
     file.write_text(FILE)
     assert main.run(["--config", str(file)]) == 0
     assert main.run(["--config", str(file), "--depth=3", "--exclude=x"]) == 0
     assert main.run(["-o", f"config={file},depth=4"]) == 0
     assert main.run(["-o", f"config={file},depth=4", "--depth=5"]) == 0
-    assert [settings.depth for settings in asked] == [2, 3, 4, 5]
-    assert [settings.excludes for settings in asked[:2]] == [("@eaDir", ".DS_Store"), ("x",)]
-    assert {settings.match for settings in asked} == {"nfc"}
+    assert [settings.depth for settings in mounts] == [2, 3, 4, 5]
+    assert [settings.excludes for settings in mounts[:2]] == [("@eaDir", ".DS_Store"), ("x",)]
+    assert {settings.match for settings in mounts} == {"nfc"}
     best = os.fsencode(file.parent / "best")
-    assert all(_views(settings) == [(best, "high"), (b"/mnt/small", "low")] for settings in asked)
-    assert [source.name for source in asked[0].sources] == ["hires", "flac", "mp3"]
+    assert all(_views(settings) == [(best, "high"), (b"/mnt/small", "low")] for settings in mounts)
+    assert [source.name for source in mounts[0].sources] == ["hires", "flac", "mp3"]
 
 
-def test_a_mountpoint_on_the_command_line_names_one_view(file: Path, asked: list[Settings]) -> None:
+def test_mountpoint_argument_selects_or_replaces_the_views_of_the_file(file: Path, mounts: list[Settings]) -> None:
     file.write_text(FILE)
     assert main.run(["--config", str(file), "/mnt/small"]) == 0
     assert main.run(["--config", str(file), "/mnt/other", "--prefer=mp3"]) == 0
     assert main.run(["--config", str(file), "label", "/mnt/small"]) == 0
     assert main.run(["--config", str(file), "a", "b", "/mnt/own", "--prefer=b"]) == 0
-    assert [_views(settings) for settings in asked] == [
+    assert [_views(settings) for settings in mounts] == [
         [(b"/mnt/small", "low")], [(b"/mnt/other", "mp3")], [(b"/mnt/small", "low")], [(b"/mnt/own", "b")],
     ]  # fmt: skip
-    assert [source.path for source in asked[3].sources] == [b"a", b"b"]
+    assert [source.path for source in mounts[3].sources] == [b"a", b"b"]
 
 
-def test_the_outputs_of_a_file_give_way_to_a_mountpoint_and_who_is_preferred(file: Path, asked: list[Settings]) -> None:
+def test_prefer_on_the_command_line_overrides_the_outputs_of_the_file(file: Path, mounts: list[Settings]) -> None:
     file.write_text(FILE.partition("[[view]]")[0].partition("[sources]")[0] + "output-high = 'h'\noutput_low = 'l'\n")
     assert main.run(["--config", str(file), "a", "b", "/mnt/v", "--prefer=low"]) == 0
     assert main.run(["--config", str(file), "a", str(file.parent)]) == 0
-    assert _views(asked[0]) == [(b"/mnt/v", "low")]
-    assert [prefer for _, prefer in _views(asked[1])] == ["high", "low"]
+    assert _views(mounts[0]) == [(b"/mnt/v", "low")]
+    assert [prefer for _, prefer in _views(mounts[1])] == ["high", "low"]
     with pytest.raises(Problem, match="--prefer goes with a MOUNTPOINT"):
         main.run(["--config", str(file), "a", "b", "--prefer=low", "--output-high=x"])
 
 
-def test_one_pattern_may_stand_without_a_list(file: Path, asked: list[Settings]) -> None:
+def test_single_pattern_needs_no_list(file: Path, mounts: list[Settings]) -> None:
     file.write_text('exclude = "@eaDir"\nignore = " x$"')
     assert main.run(["--config", str(file), "a", "b", "c"]) == 0
-    assert (asked[0].excludes, asked[0].ignores) == (("@eaDir",), (" x$",))
+    assert (mounts[0].excludes, mounts[0].ignores) == (("@eaDir",), (" x$",))
 
 
-def test_how_sources_are_watched_comes_from_the_file_and_the_command_line_wins(
-    file: Path, asked: list[Settings]
-) -> None:
+def test_watch_and_recheck_of_the_file_are_overridden_by_the_command_line(file: Path, mounts: list[Settings]) -> None:
     file.write_text('watch = "off"\nrecheck = 5')
     assert main.run(["--depth=1", "a", "b", "c"]) == 0
     assert main.run(["--config", str(file), "a", "b", "c"]) == 0
     assert main.run(["--config", str(file), "--watch=auto", "-o", "recheck=0.5", "a", "b", "c"]) == 0
-    assert [(settings.watch, settings.recheck) for settings in asked] == [(True, 3600), (False, 5), (True, 0.5)]
+    assert [(settings.watch, settings.recheck) for settings in mounts] == [(True, 3600), (False, 5), (True, 0.5)]
 
 
-def test_sources_may_be_named_on_the_command_line_and_preferred_by_name(asked: list[Settings]) -> None:
+def test_sources_can_be_named_and_preferred_by_name(mounts: list[Settings]) -> None:
     assert main.run(["hires=/a/music", "/b/music", "/c/music", "/mnt/v", "--prefer=music-2"]) == 0
-    assert [(s.name, s.path) for s in asked[0].sources] == [
+    assert [(s.name, s.path) for s in mounts[0].sources] == [
         ("hires", b"/a/music"), ("music", b"/b/music"), ("music-2", b"/c/music"),
     ]  # fmt: skip
     with pytest.raises(Problem, match="--prefer nobody: no such source; one of high, low, hires, music, music-2"):
@@ -271,7 +272,7 @@ def test_sources_may_be_named_on_the_command_line_and_preferred_by_name(asked: l
 
 
 @pytest.mark.parametrize(
-    ("text", "words", "names"),
+    ("text", "words", "message"),
     [
         ("[sources]\na = 'a'\n[[view]]\nmountpoint = 'm'", (), "at least two sources"),
         ("[sources]\na = 'a'\nb = 'b'", (), "a mountpoint is needed"),
@@ -284,18 +285,18 @@ def test_sources_may_be_named_on_the_command_line_and_preferred_by_name(asked: l
         ("config = 'x'", ("a", "b", "c"), "unknown key config"),
     ],
 )
-def test_what_does_not_fit_together_is_refused(
-    file: Path, text: str, words: tuple[str, ...], names: str, asked: list[Settings]
+def test_settings_that_do_not_go_together_are_refused(
+    file: Path, text: str, words: tuple[str, ...], message: str, mounts: list[Settings]
 ) -> None:
     file.write_text(text)
     with pytest.raises(Exception) as caught:  # noqa: PT011  # ours or click's
         main.run(["--config", str(file), *words])
     error: Any = caught.value
-    assert names in (str(error) or error.format_message())
-    assert asked == []
+    assert message in (str(error) or error.format_message())
+    assert mounts == []
 
 
-def test_a_file_is_enough_for_a_simulation(tmp_path: Path) -> None:
+def test_simulation_needs_only_a_file_with_sources(tmp_path: Path) -> None:
     grow(tmp_path / "in", {b"hires": folders("h", "1"), b"flac": folders("f", "1", "2"), b"mp3": folders("m", "3")})
     (tmp_path / "in/c.toml").write_text('[sources]\nhires = "hires"\nflac = "flac"\nmp3 = "mp3"\n')
     done = called(tmp_path, "--config=in/c.toml", "--simulate")
@@ -322,12 +323,12 @@ toml = st.recursive(
 )
 @example(lines={"refresh": "nan"}, words=["a", "b", "c"])
 @example(lines={"refresh": "inf"}, words=["a", "b", "c"])
-def test_whatever_a_file_holds_it_is_taken_or_refused_in_one_line(lines: dict[str, str], words: list[str]) -> None:
+def test_any_file_is_accepted_or_refused_in_one_line(lines: dict[str, str], words: list[str]) -> None:
     with tempfile.TemporaryDirectory() as where, pytest.MonkeyPatch.context() as patched:
         patched.setattr(main, "_mount", lambda wanted, made: 0)
         patched.setattr(main, "check", lambda wanted: [])
-        patched.setattr(main, "check_last", lambda sources: None)
-        patched.setattr(main, "without_live_views", lambda wanted: wanted)
+        patched.setattr(main, "check_last_source", lambda sources: None)
+        patched.setattr(main, "without_mounted_views", lambda wanted: wanted)
         patched.setattr("mmirrorfs.cli.simulate.simulate", lambda wanted: 0)
         file = Path(where, "c.toml")
         file.write_text("".join(f"{name} = {value}\n" for name, value in lines.items()))
@@ -338,12 +339,12 @@ def test_whatever_a_file_holds_it_is_taken_or_refused_in_one_line(lines: dict[st
         except click.ClickException as error:
             message = printable(error.format_message())
         else:
-            message = "taken"
+            message = "accepted"
     assert len(message.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
-    ("words", "names"),
+    ("words", "message"),
     [
         ("a b c --refresh=nan", "nan is not a number of seconds from 0"),
         ("a b c --refresh=inf", "inf is not a number of seconds from 0"),
@@ -366,17 +367,17 @@ def test_whatever_a_file_holds_it_is_taken_or_refused_in_one_line(lines: dict[st
         ("a b c --json", "--json goes with --simulate, --status, --explain or --doctor"),
     ],
 )
-def test_what_a_command_line_says_wrongly_is_named(words: str, names: str, asked: list[Settings]) -> None:
+def test_usage_error_names_the_argument(words: str, message: str, mounts: list[Settings]) -> None:
     with pytest.raises((Problem, click.ClickException)) as caught:
         main.run(words.split())
     error = caught.value
-    assert names in (error.format_message() if isinstance(error, click.ClickException) else str(error))
-    assert asked == []
+    assert message in (error.format_message() if isinstance(error, click.ClickException) else str(error))
+    assert mounts == []
 
 
-def test_a_name_that_was_given_is_kept_and_a_folder_of_that_name_is_numbered(asked: list[Settings]) -> None:
+def test_given_name_is_kept_and_a_directory_of_that_name_is_numbered(mounts: list[Settings]) -> None:
     assert main.run(["/a/music", "music=/b", "/c/music", "/mnt/v"]) == 0
-    assert [source.name for source in asked[0].sources] == ["music-2", "music", "music-3"]
+    assert [source.name for source in mounts[0].sources] == ["music-2", "music", "music-3"]
 
 
 @pytest.mark.parametrize(
@@ -389,11 +390,11 @@ def test_a_name_that_was_given_is_kept_and_a_folder_of_that_name_is_numbered(ask
         ("a b --output-high=m", "{here}/a:{here}/b"),
     ],
 )
-def test_the_mount_table_has_whole_paths_and_those_of_fstab_to_the_byte(
-    words: str, field: str, asked: list[Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_fsname_has_absolute_paths_and_keeps_those_of_fstab_byte_for_byte(
+    words: str, field: str, mounts: list[Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(main, "check_last", lambda sources: None)
+    monkeypatch.setattr(main, "check_last_source", lambda sources: None)
     assert main.run(words.split()) == 0
     wanted = "fsname=" + field.format(here=tmp_path, above=tmp_path.parent).replace("\\", "\\\\")
-    assert wanted in asked[0].fuse_options
+    assert wanted in mounts[0].fuse_options

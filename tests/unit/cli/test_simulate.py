@@ -1,4 +1,4 @@
-"""``--simulate`` as a person and as a program sees it: in a pipe, on a terminal, as JSON; and that it does nothing."""
+"""``--simulate``: its output in a pipe, on a terminal and as JSON, and that it changes nothing."""
 
 import json
 import os
@@ -38,24 +38,24 @@ TOTALS = "folders: 1 in both, 1 only in flac, 1 only in mp3\n"
 
 @pytest.fixture
 def library(tmp_path: Path) -> Path:
-    """The library of the README; returns the directory that it is in."""
+    """The library of the README; returns its parent directory."""
     grow(tmp_path / "flac", {b"Mira Lund": folders("f", "Harbour", "Lighthouse"), b"index.txt": b"flac"})
     grow(tmp_path / "mp3", {b"Mira Lund": folders("m", "Harbour"), b"Tin Sparrows": folders("m", "Rooftops")})
     return grow(tmp_path, {b"mp3/index.txt": b"mp3"})
 
 
-def test_in_a_pipe_there_is_a_line_for_every_folder_and_the_totals_stand_apart(library: Path) -> None:
+def test_in_a_pipe_stdout_has_a_line_for_each_folder_and_stderr_the_totals(library: Path) -> None:
     done = called(library, *START)
     assert (done.returncode, done.stdout.decode(), done.stderr.decode()) == (0, LINES, TOTALS)
 
 
-def test_on_a_terminal_it_is_for_people_totals_first_then_a_tree(library: Path) -> None:
+def test_on_a_terminal_the_totals_are_followed_by_a_tree(library: Path) -> None:
     assert on_a_terminal(library, *START, environment={"NO_COLOR": "1"}) == TOTALS + "\n" + TREE
     done = called(library, *START, "--format=text")
     assert (done.stdout.decode(), done.stderr) == (TOTALS + "\n" + TREE, b"")
 
 
-def test_as_json_it_has_everything(library: Path) -> None:
+def test_json_has_sources_entries_remarks_and_totals(library: Path) -> None:
     done = called(library, *START, "--json")
     document = json.loads(done.stdout)
     entries = {entry["path"]: entry for entry in document["entries"]}
@@ -78,12 +78,12 @@ def test_as_json_it_has_everything(library: Path) -> None:
     }  # fmt: skip
 
 
-def test_what_needs_a_persons_eye_is_remarked_apart_from_the_plan(library: Path) -> None:
+def test_near_misses_conflicts_and_links_are_remarked_on_stderr(library: Path) -> None:
     grow(library / "flac", {"Bj\u00f6rk".encode(): folders("f", "Debut [FLAC]"), b"both": b"file"})
     grow(library / "flac", {b"way": Link(b"."), b"tin sparrows ": {}})
     grow(library / "mp3", {"Bjo\u0308rk".encode(): folders("m", "Debut"), b"both": {}})
     done = called(library, *START)
-    said = done.stderr.decode()
+    stderr = done.stderr.decode()
     assert done.returncode == 0
     for part in (
         "near miss: /: 'Bj\u00f6rk' (flac), 'Bjo\u0308rk' (mp3) differ by Unicode form",
@@ -91,14 +91,14 @@ def test_what_needs_a_persons_eye_is_remarked_apart_from_the_plan(library: Path)
         "conflict: both: a directory in mp3, a file in flac: the directory is shown",
         "link: way: symbolic link in flac, left out",
     ):
-        assert part in said
-    assert said.splitlines()[-1].startswith("folders: ")
-    paired = called(library, *START, "--match=nfc", "--ignore", r" \[FLAC\]$")
-    assert "near miss: Bj" not in paired.stderr.decode()
-    assert "folder\tflac\tmp3\tBj\u00f6rk/Debut [FLAC]" in paired.stdout.decode()
+        assert part in stderr
+    assert stderr.splitlines()[-1].startswith("folders: ")
+    with_pairing = called(library, *START, "--match=nfc", "--ignore", r" \[FLAC\]$")
+    assert "near miss: Bj" not in with_pairing.stderr.decode()
+    assert "folder\tflac\tmp3\tBj\u00f6rk/Debut [FLAC]" in with_pairing.stdout.decode()
 
 
-def test_names_are_printed_so_that_a_terminal_and_a_parser_survive_them(library: Path) -> None:
+def test_names_with_control_characters_are_escaped_in_lines_and_exact_in_json(library: Path) -> None:
     grow(library / "flac", {b"a\tb\n\x1b[31m": {b"\xff\\": {}}})
     done = called(library, *START)
     assert b"folder\tflac\tflac\ta\\tb\\n\\x1b[31m/\\xff\\\\\n" in done.stdout
@@ -108,7 +108,7 @@ def test_names_are_printed_so_that_a_terminal_and_a_parser_survive_them(library:
     assert (odd["path"], path_of(odd)) == ("a\tb\n\x1b[31m/\ufffd\\", b"a\tb\n\x1b[31m/\xff\\")
 
 
-def test_names_that_are_no_text_come_out_of_json_without_loss_and_as_nothing_but_text(library: Path) -> None:
+def test_names_that_are_not_utf8_are_in_json_as_text_and_in_base64(library: Path) -> None:
     grow(library / "flac", {b"\xff\n\xed\xa0\x80": {b"\xc3\x28": {}}, b"l\xffnk": Link(b".")})
     document = json.loads(called(library, *START, "--json").stdout)
     names = [path_of(member) for member in document["entries"] + document["remarks"] if "path_b64" in member]
@@ -117,9 +117,7 @@ def test_names_that_are_no_text_come_out_of_json_without_loss_and_as_nothing_but
 
 @needs_root
 @pytest.mark.parametrize("form", [(), ("--json",)], ids=["lines", "JSON"])
-def test_a_directory_that_cannot_be_read_is_remarked_and_makes_it_end_with_1(
-    library: Path, form: tuple[str, ...]
-) -> None:
+def test_directory_that_cannot_be_read_is_remarked_and_exits_with_1(library: Path, form: tuple[str, ...]) -> None:
     closed = grow(library / "flac/closed", {b"album": {}})
     closed.chmod(0o700)
     os.chown(closed, NOBODY, NOBODY)
@@ -128,7 +126,7 @@ def test_a_directory_that_cannot_be_read_is_remarked_and_makes_it_end_with_1(
     assert b"cannot be listed in flac" in (done.stdout if form else done.stderr)
 
 
-def test_nothing_is_mounted_or_written_whether_a_mountpoint_is_named_or_not(library: Path) -> None:
+def test_nothing_is_mounted_or_written_with_or_without_a_mountpoint(library: Path) -> None:
     before = stamps(library)
     plain = called(library, *START).stdout
     assert called(library, *START, "missing").stdout == plain
@@ -138,7 +136,7 @@ def test_nothing_is_mounted_or_written_whether_a_mountpoint_is_named_or_not(libr
     assert (mounted_under(os.fsencode(library)), processes_of(os.fsencode(library))) == ([], [])
 
 
-def test_whoever_reads_only_the_first_line_is_no_trouble(library: Path) -> None:
+def test_reader_that_closes_the_pipe_after_one_line_causes_no_traceback(library: Path) -> None:
     grow(library / "flac/many", {b"%05d" % number: {} for number in range(5000)})
     script = f"cd {library}; {' '.join([*COMMAND, *START])} 2>err | head -n 1; cat err"
     assert b"Traceback" not in run("sh", "-c", script).stdout
@@ -146,7 +144,7 @@ def test_whoever_reads_only_the_first_line_is_no_trouble(library: Path) -> None:
 
 @pytest.fixture
 def in_memory() -> Iterator[Path]:
-    """A directory that takes 100,000 others, and gives them up again, in no time; on a disk that can take minutes."""
+    """A directory in memory: on a disk, making and removing 100,000 directories can take minutes."""
     shared = Path("/dev/shm")
     if not os.access(shared, os.W_OK):
         pytest.skip(f"{shared} cannot be written to")
@@ -155,7 +153,7 @@ def in_memory() -> Iterator[Path]:
 
 
 @pytest.mark.slow
-def test_a_hundred_thousand_folders_take_seconds(in_memory: Path) -> None:
+def test_a_hundred_thousand_folders_take_less_than_a_minute(in_memory: Path) -> None:
     for name, first in (("flac", 0), ("mp3", 10)):
         for artist in range(first, first + 50):
             os.makedirs(in_memory / name / str(artist))

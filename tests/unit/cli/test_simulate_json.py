@@ -1,10 +1,10 @@
-"""The plan as JSON: the shape that programs and the page rely on."""
+"""The JSON of a plan: the structure that programs and the page rely on."""
 
 import json
 from dataclasses import replace
 
 from mmirrorfs.attributes import DIR
-from mmirrorfs.cli.document import document
+from mmirrorfs.cli.simulate_formats import document
 from mmirrorfs.plan.rows import Group, Near, Plan, Remark, Row
 from mmirrorfs.tree import Rank
 
@@ -65,7 +65,7 @@ def test_a_document_has_all_of_the_plan() -> None:
     }  # fmt: skip
 
 
-def test_the_place_of_a_near_miss_comes_without_loss_too() -> None:
+def test_directory_of_a_near_miss_that_is_not_utf8_is_there_in_base64_too() -> None:
     odd = replace(NEAR, place=b"Lund/\xff")
-    told = document(Plan(("a", "b"), 3, "exact", (), (), (odd,), (), (), {}))["near"][0]
-    assert (told["in"], told["in_b64"]) == ("Lund/\ufffd", "THVuZC//")
+    near = document(Plan(("a", "b"), 3, "exact", (), (), (odd,), (), (), {}))["near"][0]
+    assert (near["in"], near["in_b64"]) == ("Lund/\ufffd", "THVuZC//")

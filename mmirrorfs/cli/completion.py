@@ -1,7 +1,7 @@
-"""Completion in the shell: ``_MMIRRORFS_COMPLETE=bash_source mmirrorfs`` (zsh_source, fish_source) prints the script.
+"""Shell completion: ``_MMIRRORFS_COMPLETE=bash_source mmirrorfs`` (or zsh_source, fish_source) prints the script.
 
-The scripts are click's; with Tab they run the program again and ask it what may stand there. Looks at no path: the
-shell itself lists directories, for one that we looked at could be a mount that hangs.
+The scripts are click's; on Tab they run the program again to list the candidates. No path is touched here: the shell
+lists directories itself, and one that we listed could be a mount that hangs.
 """
 
 import os
@@ -28,17 +28,17 @@ def files(context: click.Context, parameter: click.Parameter, incomplete: str) -
 def one_of(*words: str) -> Completer:
     """Offer these words."""
 
-    def offered(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    def complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
         return [CompletionItem(word) for word in words if word.startswith(incomplete)]
 
-    return offered
+    return complete
 
 
-def is_asked() -> bool:
-    """Whether a shell is asking, and not a person."""
+def is_requested() -> bool:
+    """Whether a shell runs the program for completion."""
     return bool(os.environ.get(VARIABLE))
 
 
-def answer(command: click.Command) -> int:
-    """Print what the shell asked for; returns the exit code, 1 where it asked for something unknown."""
+def respond(command: click.Command) -> int:
+    """Print the script or the candidates for the shell; returns the exit code, 1 for an unknown instruction."""
     return shell_complete(command, {}, "mmirrorfs", VARIABLE, os.environ[VARIABLE])

@@ -1,4 +1,4 @@
-"""The page of a plan as text: what is in the plan is data in it, whatever it says, and nothing else of it can run."""
+"""The HTML page of a plan: the plan is embedded as data, whatever is in it, and only the page's own script can run."""
 
 import base64
 import hashlib
@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmirrorfs.cli.page import html
+from mmirrorfs.cli.simulate_formats import html
 from tests.support.plans import planned
 
 HOSTILE = st.text() | st.sampled_from(
@@ -18,8 +18,8 @@ HOSTILE = st.text() | st.sampled_from(
 )
 
 
-class Parts(HTMLParser):
-    """Elements with their text, as a browser cuts a page."""
+class Elements(HTMLParser):
+    """The elements of a page with their text, as a browser parses it."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -44,31 +44,31 @@ def hashed(text: str) -> str:
 
 
 @given(st.recursive(HOSTILE, lambda inner: st.lists(inner) | st.dictionaries(HOSTILE, inner)))
-def test_a_plan_is_one_element_of_data_whatever_is_in_it(what: object) -> None:
-    page = html({"entries": what})
+def test_plan_is_a_single_data_element_whatever_text_it_contains(plan: object) -> None:
+    page = html({"entries": plan})
     assert page.isascii()
-    data, script = Parts(page).of("script")
+    data, script = Elements(page).of("script")
     assert data[0] == {"type": "application/json", "id": "plan"}
-    assert json.loads(data[1]) == {"entries": what}
+    assert json.loads(data[1]) == {"entries": plan}
     assert script[0] == {}
-    assert script == Parts(html({})).of("script")[1], "which is the same for every plan"
+    assert script == Elements(html({})).of("script")[1], "the same for every plan"
 
 
-def test_policy_lets_the_page_run_its_own_script_and_style_and_load_nothing() -> None:
-    parts = Parts(html(planned(["flac", "mp3"], {"Lund/Harbour": {"flac": 1}})))
-    (policy,) = [attributes["content"] for attributes, _ in parts.of("meta") if "http-equiv" in attributes]
+def test_policy_allows_only_the_script_and_the_style_of_the_page() -> None:
+    elements = Elements(html(planned(["flac", "mp3"], {"Lund/Harbour": {"flac": 1}})))
+    (policy,) = [attributes["content"] for attributes, _ in elements.of("meta") if "http-equiv" in attributes]
     rules: dict[str, str] = dict(rule.strip().split(" ", 1) for rule in (policy or "").split(";"))
     assert rules["default-src"] == "'none'"
-    assert rules["script-src"] == hashed(parts.of("script")[-1][1])
-    assert rules["style-src"] == hashed(parts.of("style")[0][1])
+    assert rules["script-src"] == hashed(elements.of("script")[-1][1])
+    assert rules["style-src"] == hashed(elements.of("style")[0][1])
     assert set(rules) == {
         *("default-src", "script-src", "style-src", "img-src", "base-uri", "form-action", "require-trusted-types-for")
     }
 
 
-def test_page_names_nothing_that_is_elsewhere() -> None:
+def test_page_refers_to_nothing_outside_itself() -> None:
     page = html(planned(["flac", "mp3"], {}))
     addresses = set(re.findall(r"https?://[^\s'\"]*", page))
-    assert addresses == {"http://www.w3.org/2000/svg"}, "which is the name of a namespace"
-    attributes: list[Any] = [value for _, attributes, _ in Parts(page).found for value in attributes.items()]
+    assert addresses == {"http://www.w3.org/2000/svg"}, "an XML namespace"
+    attributes: list[Any] = [value for _, attributes, _ in Elements(page).found for value in attributes.items()]
     assert not [name for name, _ in attributes if name.startswith("on") or name in ("style", "src")]

@@ -1,7 +1,10 @@
-"""A plan for people: totals and what needs a decision on top, then who wins what, as a tree.
+"""The text format of ``--simulate``: totals, and what needs a decision; then the winners, as a tree.
 
-On a terminal in colours, unless NO_COLOR says otherwise, and in a pager where it is longer than the screen.
-Names are printable here, whatever they are; advice is as it is, for it is meant to be copied.
+Rule 1: colours are for terminals only, and NO_COLOR or TERM=dumb turns them off. On a terminal, output that is longer
+than the screen goes to the pager.
+Rule 2: names are printed in printable form. Advice is printed as it is, to be copied.
+
+Writes to stdout; otherwise pure.
 """
 
 import itertools
@@ -19,17 +22,17 @@ from mmirrorfs.text import printable
 from mmirrorfs.tree import Rank
 
 EXAMPLES = 3
-"""Near misses of a group that are shown."""
+"""Near misses that are printed of a group."""
 MANY = 4
-"""Near misses with the same advice that are a group."""
+"""Near misses with the same advice that make a group."""
 MOST = 40
-"""Things of a kind that are shown, where all of a plan is."""
+"""Near misses, and remarks of one kind, that are printed where --only does not select them."""
 _MARKS = {"near miss": "yellow", "conflict": "red", "empty": "red", "incomplete": "yellow"}
-"""What is marked in the tree, and the colour."""
+"""The remarks that mark a line of the tree, and their colours."""
 
 
 def show(plan: Plan, tree: bool = True, most: int | None = MOST) -> None:
-    """Print all of it, or with ``tree`` false what is on top; there ``most`` things of a kind, None for all."""
+    """Print the plan, without the tree if ``tree`` is false. ``most`` as in MOST; None for no limit."""
     lines = itertools.chain(_top(plan, most), ["", *_tree(plan)] if tree and plan.rows else [])
     if not sys.stdout.isatty():
         sys.stdout.writelines(f"{click.unstyle(line)}\n" for line in lines)
@@ -43,15 +46,15 @@ def show(plan: Plan, tree: bool = True, most: int | None = MOST) -> None:
 
 
 def remarks(plan: Plan) -> Iterator[str]:
-    """What is on top, a line each; the totals last."""
-    alone = _alone(plan)
+    """Near misses, remarks and totals, in one line each."""
+    alone = _single(plan)
     for group in _large(plan):
         yield f"near miss: {group.count:,} x {printable(group.text)}: {group.advice}"
     for near in alone:
         advice = "[[same]] in the configuration file" if near.rule == "same" else near.advice
-        yield f"near miss: {_place(near.place)}: {_names(near, plan)} {printable(near.reason)}: {advice}"
+        yield f"near miss: {_path(near.place)}: {_names(near, plan)} {printable(near.reason)}: {advice}"
     for note in plan.remarks:
-        yield f"{note.about}: {_place(note.path)}: {printable(note.text)}"
+        yield f"{note.about}: {_path(note.path)}: {printable(note.text)}"
     yield from _with_loose(plan)
     yield _totals(plan)
 
@@ -67,14 +70,14 @@ def _top(plan: Plan, most: int | None) -> Iterator[str]:
     yield from _with_loose(plan)
     if plan.near:
         yield from ("", click.style(f"near misses: {len(plan.near):,}", bold=True))
-        yield from _groups(plan)
-        yield from _limited(list(_one_by_one(plan)), most)
+        yield from _group_lines(plan)
+        yield from _limited(list(_single_lines(plan)), most)
     by_hand = [near.advice for near in plan.near if near.rule == "same"]
     if by_hand:
         yield from ("", click.style("for the configuration file, where they are the same:", bold=True))
         yield from (f"  {line}" for advice in by_hand[:most] for line in advice.split("\n"))
     for about, notes in itertools.groupby(sorted(plan.remarks, key=_about), _about):
-        found = [f"  {_place(note.path)}: {printable(note.text)}" for note in notes]
+        found = [f"  {_path(note.path)}: {printable(note.text)}" for note in notes]
         yield from ("", click.style(f"{about}: {len(found):,}", bold=True, fg=_MARKS.get(about)))
         yield from _limited(found, most)
 
@@ -90,31 +93,31 @@ def _limited(lines: Sequence[str], most: int | None) -> Iterator[str]:
 
 
 def _large(plan: Plan) -> list[Group]:
-    """The groups that stand for their near misses."""
+    """The groups that are printed instead of their near misses."""
     return [group for group in plan.groups if group.count >= MANY]
 
 
-def _alone(plan: Plan) -> list[Near]:
-    """The near misses that no group stands for."""
+def _single(plan: Plan) -> list[Near]:
+    """The near misses that are in none of these groups."""
     advised = {group.advice for group in _large(plan)}
     return [near for near in plan.near if near.rule == "same" or near.advice not in advised]
 
 
-def _groups(plan: Plan) -> Iterator[str]:
+def _group_lines(plan: Plan) -> Iterator[str]:
     for group in _large(plan):
         yield f"  {group.count:,} x {printable(group.text)}: {click.style(group.advice, fg='green')}"
         for near in itertools.islice((near for near in plan.near if near.advice == group.advice), EXAMPLES):
-            yield f"    {_place(near.place)}: {_names(near, plan)}"
+            yield f"    {_path(near.place)}: {_names(near, plan)}"
 
 
-def _one_by_one(plan: Plan) -> Iterator[str]:
-    for near in _alone(plan):
+def _single_lines(plan: Plan) -> Iterator[str]:
+    for near in _single(plan):
         advice = "" if near.rule == "same" else f": {click.style(near.advice, fg='green')}"
-        yield f"  {_place(near.place)}: {_names(near, plan)} {printable(near.reason)}{advice}"
+        yield f"  {_path(near.place)}: {_names(near, plan)} {printable(near.reason)}{advice}"
 
 
 def _names(near: Near, plan: Plan) -> str:
-    """The names, and who has them."""
+    """The names, each with the sources that have it."""
     return ", ".join(f"'{printable(name)}' ({_sources(have, plan)})" for name, have in near.names)
 
 
@@ -122,7 +125,7 @@ def _sources(have: Iterable[Rank], plan: Plan) -> str:
     return ", ".join(plan.sources[rank] for rank in have)
 
 
-def _place(path: bytes) -> str:
+def _path(path: bytes) -> str:
     return printable(path) or "/"
 
 
@@ -145,7 +148,7 @@ def _winners(high: Rank, low: Rank, plan: Plan) -> str:
 
 
 _COLOURS = ("cyan", "magenta", "blue", "green")
-"""Of sources, where something is in one of them alone."""
+"""The colours of sources, for what the same source wins in both views."""
 
 
 def _several(plan: Plan) -> str:

@@ -1,4 +1,4 @@
-"""``--simulate`` for people and for tables: what is on top, filters, colours, the pager, and mistakes."""
+"""``--simulate`` as text and csv: summary, tree, filters, colours, pager, and usage errors."""
 
 import csv
 import io
@@ -17,13 +17,13 @@ START = ("--simulate", "flac/", "mp3/", "--depth=2")
 
 
 def files(count: int) -> Tree:
-    """A folder with so many files."""
+    """A folder with this number of files."""
     return {b"%d" % number: b"" for number in range(count)}
 
 
 @pytest.fixture
 def library(tmp_path: Path) -> Path:
-    """Near misses of all kinds, a conflict, an empty and a half folder; returns the directory that it is in."""
+    """Near misses, a conflict, an empty and an incomplete folder; returns the parent directory of the sources."""
     names = ("Harbour", "Lighthouse", "Quay", "Ebb", "Rope")
     flac: Tree = {
         b"Lund": {**folders("f", *names), b"Empty": {}, b"Half": files(2), b"Only": files(1), b"Both": files(3)},
@@ -70,12 +70,12 @@ incomplete: 1
 """
 
 
-def test_a_summary_is_the_totals_and_what_needs_a_decision(library: Path) -> None:
+def test_summary_has_the_totals_and_what_needs_a_decision(library: Path) -> None:
     done = called(library, *START, "--summary")
     assert (done.returncode, done.stdout.decode(), done.stderr) == (0, TOP, b"")
 
 
-def test_the_tree_comes_below_it_and_marks_the_same(library: Path) -> None:
+def test_tree_follows_the_summary_and_marks_the_same_folders(library: Path) -> None:
     text = called(library, *START, "--format=text").stdout.decode()
     assert text.startswith(TOP + "\n")
     lines = [line.split() for line in text.removeprefix(TOP).splitlines()]
@@ -86,7 +86,7 @@ def test_the_tree_comes_below_it_and_marks_the_same(library: Path) -> None:
     assert ["x/", "(conflict)"] in lines
 
 
-def test_what_is_advised_does_what_it_says_appended_to_the_command(library: Path) -> None:
+def test_advice_pairs_the_names_when_it_is_added_to_the_command(library: Path) -> None:
     advice = re.search(r"suffix.*: (--.*)\n", TOP)
     assert advice is not None
     script = f"exec python3 -m mmirrorfs --simulate {library}/flac {library}/mp3 --depth=2 --summary {advice[1]}"
@@ -116,7 +116,7 @@ def test_what_is_advised_does_what_it_says_appended_to_the_command(library: Path
         ("conflicts", []),
     ],
 )
-def test_a_filter_leaves_what_it_says(library: Path, only: str, paths: list[str]) -> None:
+def test_only_leaves_the_selected_entries_and_all_totals(library: Path, only: str, paths: list[str]) -> None:
     done = called(library, *START, f"--only={only}")
     assert [line.split("\t")[3] for line in done.stdout.decode().splitlines()] == paths
     document = json.loads(called(library, *START, f"--only={only}", "--json").stdout)
@@ -128,7 +128,7 @@ def test_a_filter_leaves_what_it_says(library: Path, only: str, paths: list[str]
     assert document["totals"] == json.loads(called(library, *START, "--json").stdout)["totals"]
 
 
-def test_a_table_has_a_column_for_what_each_source_has_and_no_formula(library: Path) -> None:
+def test_csv_has_columns_for_each_source_and_no_formula(library: Path) -> None:
     grow(library / "flac", {b"=1+1": folders("f", "a,b"), b"+": folders("f", '"'), b"Lund\n": {b"z": {}}})
     done = called(library, *START, "--format=csv")
     rows = list(csv.DictReader(io.StringIO(done.stdout.decode())))
@@ -140,21 +140,20 @@ def test_a_table_has_a_column_for_what_each_source_has_and_no_formula(library: P
     assert b"near miss: 5 x suffix ' [MP3]': --ignore ' \\[MP3\\]$'\n" in done.stderr
 
 
-def test_as_html_it_is_a_page(library: Path) -> None:
-    pytest.importorskip("mmirrorfs.cli.page")
+def test_html_is_a_page(library: Path) -> None:
     done = called(library, *START, "--format=html")
     assert (done.returncode, done.stderr) == (0, b"")
     assert done.stdout.lower().startswith(b"<!doctype html>")
 
 
-def test_on_a_terminal_there_are_colours_unless_somebody_wants_none(library: Path) -> None:
+def test_colours_are_for_terminals_and_can_be_turned_off(library: Path) -> None:
     assert "\x1b[32m--ignore ' \\[MP3\\]$'\x1b[0m" in on_a_terminal(library, *START)
     for environment in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
         assert "\x1b" not in on_a_terminal(library, *START, environment=environment)
     assert b"\x1b" not in called(library, *START, "--format=text").stdout
 
 
-def test_names_do_nothing_to_a_terminal(library: Path) -> None:
+def test_names_with_control_characters_are_escaped_on_a_terminal(library: Path) -> None:
     names: Tree = {b"\x1b[31mred": {}, b"\x9b31m\xff": {}, b"a\rb [MP3]": {}, "\u202eabc".encode(): {}}
     grow(library / "flac", {b"\x1b]0;title\x07": names})
     grow(library / "mp3", {b"\x1b]0;title\x07": {b"a\rb": {}, b"\x1b[31mReed": {}, "\u202eAbc".encode(): {}}})
@@ -164,7 +163,7 @@ def test_names_do_nothing_to_a_terminal(library: Path) -> None:
     assert "near misses: 8" in text
 
 
-def test_what_does_not_fit_the_screen_is_shown_in_the_pager(library: Path) -> None:
+def test_text_longer_than_the_screen_goes_to_the_pager(library: Path) -> None:
     pager = library / "pager"
     pager.write_text(f"#!/bin/sh\ncat >{library}/paged\n")
     pager.chmod(0o755)
@@ -178,11 +177,11 @@ def test_what_does_not_fit_the_screen_is_shown_in_the_pager(library: Path) -> No
 
 
 @pytest.mark.parametrize("environment", [{"PAGER": "/nonexistent"}, {"PAGER": "true"}, {"PAGER": ""}])
-def test_a_pager_that_is_not_there_or_reads_nothing_is_no_trouble(library: Path, environment: dict[str, str]) -> None:
+def test_pager_that_is_missing_or_reads_nothing_causes_no_traceback(library: Path, environment: dict[str, str]) -> None:
     assert "Traceback" not in on_a_terminal(library, *START, rows=5, environment={**environment, "LESS": "FX"})
 
 
-def test_of_what_there_is_much_of_some_is_shown_and_the_rest_counted(library: Path) -> None:
+def test_long_lists_are_cut_and_the_rest_is_counted(library: Path) -> None:
     grow(library / "flac", {b"Lund": {b"%02d" % number: {} for number in range(50)}})
     grow(library / "mp3", {b"Lund": {b"%02d" % number: files(1) for number in range(50)}})
     text = called(library, *START, "--summary").stdout.decode()
@@ -192,7 +191,7 @@ def test_of_what_there_is_much_of_some_is_shown_and_the_rest_counted(library: Pa
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["--simulate", "--json", "--format=csv"], "--json is --format json, not csv: give one of them"),
         (["--simulate", "--summary", "--format=json"], "--summary is for people: it goes with --format text"),
@@ -206,31 +205,31 @@ def test_of_what_there_is_much_of_some_is_shown_and_the_rest_counted(library: Pa
         (["-o", "format=json", "/nowhere"], "format"),
     ],
 )
-def test_words_that_make_no_sense_are_refused_in_one_line(library: Path, words: list[str], said: str) -> None:
+def test_options_that_do_not_go_together_are_refused_in_one_line(library: Path, words: list[str], message: str) -> None:
     done = called(library, "flac", "mp3", *words)
     text = done.stderr.decode()
     assert (done.returncode, done.stdout, text.count("\n")) == (1, b"", 1)
-    assert said in text
+    assert message in text
 
 
-def test_a_question_to_a_view_takes_no_words_for_a_simulation(library: Path) -> None:
-    for words, said in (
+def test_queries_refuse_the_options_of_a_simulation(library: Path) -> None:
+    for words, message in (
         (["--status", str(library), "--format=csv"], b"--format csv goes with --simulate"),
         (["--simulate", "flac", "mp3", "--format=prometheus"], b"--format prometheus goes with --status"),
         (["--explain", str(library), "--format=json"], b"--format goes with --simulate or --status"),
     ):
         done = called(library, *words)
-        assert (done.returncode, done.stderr) == (1, b"mmirrorfs: " + said + b"\n")
+        assert (done.returncode, done.stderr) == (1, b"mmirrorfs: " + message + b"\n")
 
 
-def test_a_source_that_is_called_like_a_filter_has_to_be_called_otherwise(library: Path) -> None:
+def test_source_named_like_a_filter_is_refused(library: Path) -> None:
     done = called(library, "--simulate", "near=flac", "mp3", "--only=near")
     assert done.returncode == 1
     assert b"--only near: a source is called so too; call it otherwise (NAME=PATH)" in done.stderr
     assert called(library, "--simulate", "near=flac", "mp3", "--only=mp3").returncode == 0
 
 
-def test_empty_sources_have_an_empty_plan(tmp_path: Path) -> None:
+def test_empty_sources_give_an_empty_plan(tmp_path: Path) -> None:
     for name in ("flac", "mp3"):
         (tmp_path / name).mkdir()
     for words in (["--summary"], ["--format=text"], ["--only=near"], ["--only=flac"], ["--format=csv"], ["--json"]):
