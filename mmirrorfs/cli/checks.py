@@ -7,6 +7,7 @@ Rule 3: when a check fails, the mountpoints that were created are removed.
 
 import contextlib
 import errno
+import itertools
 import logging
 import os
 import stat
@@ -66,8 +67,8 @@ def _check_answers(sources: tuple[NamedSource, ...]) -> None:
             table.finish_probe(probe, ANSWER_TIME)
         except TimeoutError:
             shown = printable(source.path)
-            what = f"source {shown} does not answer: is its network, or the program behind it, alive?"
-            raise Problem(what, FAILED) from None
+            message = f"source {shown} does not answer: is its network, or the program behind it, alive?"
+            raise Problem(message, FAILED) from None
 
 
 def _list(path: bytes) -> bytes:
@@ -146,16 +147,15 @@ def _check_log(settings: Settings, roots: list[bytes]) -> None:
         path = table.finish_probe(table.start_probe(partial(os.path.realpath, settings.log)), table.ANSWER_TIME)
         mount = mount_under(path)
         directories = [*roots, *(os.path.realpath(view.mountpoint) for view in settings.views)]
-        if any(_is_inside(path, directory) for directory in directories) or (
-            mount is not None and mount.type == VIEW_TYPE
-        ):
+        is_on_view = mount is not None and mount.type == VIEW_TYPE
+        if is_on_view or any(_is_inside(path, directory) for directory in directories):
             raise Problem(f"--log {shown} is inside a source or a view: choose another place", FAILED)
         table.finish_probe(table.start_probe(partial(_open_log, path)), table.ANSWER_TIME)
     except TimeoutError:
         raise Problem(f"--log {shown} cannot be written: what it is on does not answer", FAILED) from None
     except OSError as error:
-        what = "it is no regular file" if error.errno in (errno.ENODEV, errno.ENXIO) else _reason(error)
-        raise Problem(f"--log {shown} cannot be written: {what}", FAILED) from None
+        message = "it is no regular file" if error.errno in (errno.ENODEV, errno.ENXIO) else _reason(error)
+        raise Problem(f"--log {shown} cannot be written: {message}", FAILED) from None
 
 
 def _open_log(path: bytes) -> bytes:
@@ -186,8 +186,8 @@ def _check_mountpoint(view: ViewSettings, settings: Settings, roots: list[bytes]
             raise Problem(f"mountpoint {shown} is not a directory", FAILED)
         _check_apart(where, shown, settings.sources, roots)
         if not settings.cover and os.listdir(where):
-            what = "choose an empty one, or give --nonempty to mount over what is in it"
-            raise Problem(f"mountpoint {shown} is not empty: {what}", FAILED)
+            message = "choose an empty one, or give --nonempty to mount over what is in it"
+            raise Problem(f"mountpoint {shown} is not empty: {message}", FAILED)
     except FileNotFoundError:
         raise Problem(f"mountpoint {shown} does not exist: make it first (mkdir)", FAILED) from None
     except OSError as error:
@@ -204,12 +204,11 @@ def _check_apart(where: bytes, shown: str, sources: tuple[NamedSource, ...], roo
 
 
 def _check_views_apart(views: tuple[ViewSettings, ...]) -> None:
-    places = [os.path.realpath(view.mountpoint) for view in views]
-    for number, place in enumerate(places):
-        for other in places[:number]:
-            if _is_inside(place, other) or _is_inside(other, place):
-                names = f"{printable(other)} and {printable(place)}"
-                raise Problem(f"the mountpoints {names} are the same, or one is inside the other", FAILED)
+    mountpoints = [os.path.realpath(view.mountpoint) for view in views]
+    for one, other in itertools.combinations(mountpoints, 2):
+        if _is_inside(one, other) or _is_inside(other, one):
+            names = f"{printable(one)} and {printable(other)}"
+            raise Problem(f"the mountpoints {names} are the same, or one is inside the other", FAILED)
 
 
 def _is_inside(path: bytes, directory: bytes) -> bool:

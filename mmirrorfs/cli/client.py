@@ -121,14 +121,16 @@ def _attribute(mount: Mount, path: bytes, name: str) -> Values:
         if error.errno in DEAD or (error.errno == errno.EACCES and _has_ended(mount)):
             raise Dead(mount) from None
         if error.errno == errno.EACCES:
-            what = f"the view on {shown} lets nobody in but {user}, who mounted it without allow_other: ask as {user}"
+            message = (
+                f"the view on {shown} lets nobody in but {user}, who mounted it without allow_other: ask as {user}"
+            )
         elif error.errno == errno.ENODATA:
-            what = f"the view on {shown} is of an earlier version, and cannot be asked that: mount it again"
+            message = f"the view on {shown} is of an earlier version, and cannot be asked that: mount it again"
         elif os.geteuid() in (0, table.owner_of(mount)):
-            what = f"the view on {shown} cannot be asked: {error.strerror}"
+            message = f"the view on {shown} cannot be asked: {error.strerror}"
         else:
-            what = f"{printable(path)} is not there, or no file or directory: only root and {user} may ask why"
-        raise Problem(what, FAILED) from None
+            message = f"{printable(path)} is not there, or no file or directory: only root and {user} may ask why"
+        raise Problem(message, FAILED) from None
 
 
 def _owner_name(mount: Mount) -> str:
@@ -188,5 +190,5 @@ def fstab_lines() -> list[FstabLine]:
         lines = [line.split() for line in file if not line.lstrip().startswith(b"#")]
         own = [words for words in lines if len(words) > 2 and words[2] in (VIEW_TYPE, b"mmirrorfs")]
         fields = [[unescaped(word) for word in words] for words in own]
-        return [FstabLine(what, table.resolved(where), b"".join(rest[:1])) for what, where, _, *rest in fields]
+        return [FstabLine(sources, table.resolved(where), b"".join(rest[:1])) for sources, where, _, *rest in fields]
     return []

@@ -183,14 +183,14 @@ def announcing() -> Iterator[Finding]:
 
 def helpers() -> Iterator[Finding]:
     """Whether mount(8) and fstab find the program."""
-    there = [link for link in HELPERS if os.path.lexists(link)]
-    broken = [link for link in there if not os.access(link, os.X_OK)]
+    present = [link for link in HELPERS if os.path.lexists(link)]
+    broken = [link for link in present if not os.access(link, os.X_OK)]
     found = shutil.which(NAME, path=os.pathsep.join(PROGRAMS))
     if broken:
         todo = "make them anew, as root: mmirrorfs --install-helper"
         yield Finding(BAD, "mount(8)", f"{', '.join(broken)} lead nowhere", todo)
-    elif there:
-        yield Finding(OK, "mount(8)", f"finds the program by {', '.join(there)}")
+    elif present:
+        yield Finding(OK, "mount(8)", f"finds the program by {', '.join(present)}")
     elif found:
         yield Finding(OK, "mount(8)", f"finds {found} for the type fuse.mmirrorfs")
     else:

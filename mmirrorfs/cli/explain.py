@@ -31,8 +31,8 @@ def explain(path: str, as_json: bool) -> int:
         print(json.dumps(dead.document(given), indent=1) if as_json else "\n".join(dead.lines()))
         return LOST
     if not answers:
-        what = f"{printable(given)} is not in a mounted view, and not in a source of one that you may ask"
-        raise Problem(what, FAILED)
+        message = f"{printable(given)} is not in a mounted view, and not in a source of one that you may ask"
+        raise Problem(message, FAILED)
     if as_json:
         print(json.dumps(answers, indent=1))
     else:

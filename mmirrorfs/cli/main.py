@@ -87,7 +87,7 @@ def _report_mounted_views(wanted: Settings, missing: Settings) -> None:
 
 
 def _mount(wanted: Settings, lock: Lock) -> int:
-    made = check(wanted)
+    created = check(wanted)
     code = SYSTEM
     try:
         from mmirrorfs.cli.prepare import plans
@@ -99,7 +99,7 @@ def _mount(wanted: Settings, lock: Lock) -> int:
             code = in_background(lambda: plans(wanted), lock, exit_code)
     finally:
         if code:
-            remove(made)
+            remove(created)
     return code
 
 
@@ -124,10 +124,10 @@ def run(arguments: list[str]) -> int:
         return USAGE
     options = [parameter for parameter in command.params if isinstance(parameter, click.Option)]
     known = {name.lstrip("-").replace("_", "-"): p for p in options for name in p.opts if name.startswith("--")}
-    kinds = {name: kind_of(option) for name, option in known.items() if name not in _ONCE and name != "config"}
+    kinds = {name: kind_of(option) for name, option in known.items() if name not in _NO_MOUNT and name != "config"}
     flags = frozenset(name for name, option in known.items() if option.is_flag or option.count)
     with command.make_context("mmirrorfs", list(arguments)) as context:
-        words, fuse = mountopts.parse(context.params["options"], frozenset(known.keys() - _ONCE), flags)
+        words, fuse = mountopts.parse(context.params["options"], frozenset(known.keys() - _NO_MOUNT), flags)
     with command.make_context("mmirrorfs", words + list(arguments)) as context:
         file = context.params["config"]
         config = read(file, kinds) if file is not None else None
@@ -150,7 +150,7 @@ def _by_parameter(config: Config, known: dict[str, click.Option]) -> dict[str, t
     return found
 
 
-_ONCE = frozenset(
+_NO_MOUNT = frozenset(
     (
         *("status", "follow", "explain", "doctor", "json", "simulate", "format", "only", "summary"),
         *("version", "help", "help-all", "install-helper", "uninstall-helper"),

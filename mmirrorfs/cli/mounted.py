@@ -90,5 +90,5 @@ def _is_same(mount: Mount, root: Reference | None, wanted: str) -> bool:
         if trusted and owner is not None and root is not None and is_claimed(root, wanted, owner):
             return True
         shown = printable(mount.where)
-        what = f"the view on {shown} does not answer: wait until it does, or unmount it first (umount -l)"
-        raise Problem(what, FAILED) from None
+        message = f"the view on {shown} does not answer: wait until it does, or unmount it first (umount -l)"
+        raise Problem(message, FAILED) from None

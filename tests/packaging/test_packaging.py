@@ -226,6 +226,8 @@ def test_one_command_builds_what_is_published(tmp_path: Path) -> None:
     assert built.returncode == 0, built.stderr.decode()
     with zipfile.ZipFile(tmp_path / f"mmirrorfs-{__version__}-py3-none-any.whl") as wheel:
         names = set(wheel.namelist())
+        manual = wheel.read("mmirrorfs/cli/mmirrorfs.8")
+    assert manual == (PACKAGING / "man" / "mmirrorfs.8").read_bytes()
     assert {
         "mmirrorfs/py.typed",
         "mmirrorfs/cli/mmirrorfs.8",

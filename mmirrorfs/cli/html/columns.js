@@ -3,13 +3,13 @@
 const collator = new Intl.Collator(undefined, { numeric: true });
 const separate = sources.length <= 3;
 
-// Texts as numbers that sort as a person would sort the texts.
+// Ranks for texts, in natural order.
 function places(texts) {
   const place = new Map([...new Set(texts)].sort(collator.compare).map((text, index) => [text, index]));
   return texts.map((text) => place.get(text));
 }
 
-// `keys` has undefined for rows that come last; `down` is how it is sorted first.
+// `keys` are undefined for rows that sort last; `down`: sort in descending order first.
 function columnsOf(tab) {
   const columns = tab === "above" ? [wholeColumn()] : depth > 1 ? [aboveColumn(), leafColumn()] : [leafColumn()];
   columns.push(...(separate ? sources.map((_, rank) => sourceColumn(rank, tab)) : [severalColumn()]));

@@ -1,4 +1,4 @@
-// All that is known of a row.
+// The details pane: all properties of a row.
 
 function details(row, goTo) {
   const path = row.path ? row.path.split("/") : ["/"];

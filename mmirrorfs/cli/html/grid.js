@@ -1,4 +1,4 @@
-// The table. Only the rows in sight, and a few more, are in the document.
+// The table, virtualised: only the visible rows, and a few more, are in the document.
 
 const SPARE = 12;
 const TALLEST = 10_000_000; // pixels; browsers draw nothing that is much taller
@@ -15,7 +15,7 @@ class Grid {
     new ResizeObserver(() => this.draw(true)).observe(box);
   }
 
-  // All rows of a level in the order of a column; those that have nothing there come last either way.
+  // All rows of a level, sorted by a column; those without a value come last in both directions.
   ordered(tab, id, down) {
     const key = `${tab} ${id} ${down}`;
     if (!this.orders.has(key)) {
@@ -58,7 +58,7 @@ class Grid {
     return element;
   }
 
-  // In pixels. Where the list is taller than an element can be, it moves by `ratio` of what the scrollbar does.
+  // In pixels. A list that is taller than an element can be scrolls `ratio` times as far as the scrollbar.
   measure() {
     const height = parseFloat(getComputedStyle(this.space).minHeight);
     const view = this.box.clientHeight - this.head.offsetHeight;
@@ -68,7 +68,7 @@ class Grid {
     return { height, view, tall, ratio, top: this.box.scrollTop * ratio };
   }
 
-  // Rows are made anew only when one comes in sight that is not there.
+  // Rows are rendered again only when one becomes visible that is not in the document.
   draw(anew = false) {
     if (!this.box.clientHeight || !this.columns.length) return;
     const { height, view, tall, top } = this.measure();

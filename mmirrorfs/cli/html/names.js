@@ -1,5 +1,5 @@
 "use strict";
-// Elements, and names in them. Names are data: they reach the page as text nodes and in no other way.
+// Elements, and names in them. Names are data: they are only ever inserted as text nodes.
 
 const at = (id) => document.getElementById(id);
 
@@ -24,7 +24,7 @@ function drawn(tag, attributes, ...inner) {
   return element;
 }
 
-// Other children, with the focus where it was: on the one of the same value.
+// Replace the children, keeping the focus on the one with the same value.
 function swap(element, ...children) {
   const value = element.contains(document.activeElement) ? document.activeElement.dataset.value : undefined;
   element.replaceChildren(...children);
@@ -44,12 +44,12 @@ function capital(text) {
   return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
-// For a search that minds neither case nor accents.
+// For a search that ignores case and accents.
 function folded(text) {
   return text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
 }
 
-// What nobody sees in a text, or what reorders it.
+// Invisible characters, and those that reorder a text.
 const UNSEEN = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}\u2800]|(?! )\p{Zs}/gu;
 const SHORT = new Map([
   ["\b", "\\b"],
@@ -65,18 +65,18 @@ function escaped(char) {
   return SHORT.get(char) ?? `\\${letter}${code.toString(16).padStart(digits, "0")}`;
 }
 
-// A basic string of TOML, in which everything can be seen, and that nobody who normalises Unicode changes.
+// A basic string of TOML, in which all characters are visible and Unicode normalisation changes nothing.
 function toml(text) {
   const plain = text.replace(/["\\]/g, "\\$&").replace(UNSEEN, escaped);
   return `"${plain.normalize("NFC") === plain ? plain : plain.replace(/[^\x20-\x7e]/gu, escaped)}"`;
 }
 
-// Characters as people count them, nearly: a code point and the marks on it.
+// Approximate grapheme clusters: a code point and its combining marks.
 function characters(text) {
   return text.match(/[^]\p{M}*/gu) ?? [];
 }
 
-// A name, isolated, with what cannot be seen spelled out. `differs` tells, by character, what to mark.
+// A name in bidi isolation, with invisible characters spelled out. `differs` has a flag for each character to mark.
 function named(text, differs = []) {
   const name = make("bdi", "name");
   if (!differs.includes(true) && text.trim() === text && text.search(UNSEEN) < 0) {
@@ -99,7 +99,7 @@ function named(text, differs = []) {
   return name;
 }
 
-// What differs between two texts, by character of each: all that is not in their longest common subsequence.
+// The characters of two texts that differ: those outside their longest common subsequence.
 function differences(one, other) {
   const [left, right] = [characters(one), characters(other)];
   const width = right.length + 1;

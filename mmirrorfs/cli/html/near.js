@@ -1,4 +1,4 @@
-// Near misses, what was decided about them, and the lines that say so in the configuration file.
+// Near misses, the user's decisions about them, and the configuration lines for these decisions.
 
 const PAGE = 50;
 const RULES = new Map([
@@ -14,7 +14,7 @@ function identity(near) {
   return JSON.stringify([near.in, ...near.names.map(({ name }) => name)]);
 }
 
-// A file in UTF-8 holds no name that is none.
+// TOML is UTF-8: it cannot hold a name that is not.
 function unsayable(near) {
   return [near, ...near.names].some((value) => Object.keys(value).some((key) => key.endsWith("_b64")));
 }
@@ -30,7 +30,7 @@ class Decisions {
         if (known.has(key) && ["same", "apart"].includes(kind)) this.made.set(key, kind);
       }
     } catch {
-      // nothing is stored here, or not by this page
+      // no stored decisions, or storage is blocked
     }
   }
 
@@ -53,12 +53,12 @@ class Decisions {
     try {
       localStorage.setItem(STORED, JSON.stringify([...this.made]));
     } catch {
-      // then they last as long as the page
+      // storage is blocked: decisions last as long as the page
     }
     this.changed();
   }
 
-  // Names by directory. One name is in one entry of each kind alone, so those that have one in common are one.
+  // Names by directory. A name can be in one entry of each kind only, so entries that share a name are merged.
   entries(kind) {
     let entries = [];
     for (const near of this.keys.keys()) {
@@ -79,7 +79,7 @@ class Decisions {
     return [...this.entries("same"), ...this.entries("apart")].map(linesOf).join("\n");
   }
 
-  // Names that would be in an entry of each kind together.
+  // Names that would be paired by one entry and kept apart by another.
   contradictions() {
     const same = this.entries("same");
     return this.entries("apart")
@@ -98,7 +98,7 @@ function linesOf({ kind, place, names }) {
   return `[[${kind}]]\nnames = [${[...names].map(toml).join(", ")}]\nin = ${toml(place || "/")}\n`;
 }
 
-// With each string isolated, so that no name reorders the line that it is on.
+// With each string in bidi isolation, so that no name reorders its line.
 function coloured(lines) {
   return lines.split(/("(?:[^"\\\n]|\\.)*")/).map((part, index) => (index % 2 ? make("bdi", "string", part) : part));
 }
@@ -144,7 +144,7 @@ function suggestion({ count, text, advice }) {
   return make("li", "", make("strong", "", number(count)), make("span", "", named(text)), code, copy);
 }
 
-// Where the clipboard is refused the old way may not be; where that is, the text is selected as it is `shown`.
+// Without access to the clipboard API, try execCommand; if that fails too, select the text in `shown`.
 async function copied(text, by, shown) {
   let said = "Copied";
   try {

@@ -1,4 +1,4 @@
-// What is asked of the plan, and what is shown of it.
+// The state of the page (search, filters, level), and what is rendered for it.
 
 const START = { query: "", where: "", about: "", rule: "", pages: 1 };
 const state = { ...START, tab: "leaves", sort: {}, down: {} };
@@ -27,14 +27,14 @@ function sortBy(column, again) {
   drawTable();
 }
 
-// --- What is asked for ---
+// --- State ---
 
 function asking() {
   const terms = folded(state.query).split(/\s+/);
   return (text) => terms.every((term) => text.includes(term));
 }
 
-// The rows to show, and how many there would be with each other choice.
+// The rows to show, and the number of rows for each other choice of a filter.
 function asked() {
   const asksFor = asking();
   const found = { rows: [], where: [], about: [] };
@@ -50,7 +50,7 @@ function asked() {
   return { rows: found.rows, where: tally(found.where), about: tally(found.about) };
 }
 
-// --- What is shown ---
+// --- Rendering ---
 
 function draw() {
   const near = state.tab === "near";
@@ -171,7 +171,7 @@ function theme(change) {
     if (change) localStorage.setItem("mmirrorfs theme", change);
     change ??= localStorage.getItem("mmirrorfs theme");
   } catch {
-    // then it lasts as long as the page
+    // storage is blocked: it lasts as long as the page
   }
   if (["light", "dark"].includes(change)) root.dataset.theme = change;
   const other = (root.dataset.theme ?? (dark ? "dark" : "light")) === "dark" ? "light" : "dark";

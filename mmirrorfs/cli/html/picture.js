@@ -1,4 +1,4 @@
-// How much the sources have in common: two bars that overlap, or a bar for each combination of more than two.
+// The overlap of the sources: two overlapping bars, or a bar for each combination of more than two.
 
 const COMBINATIONS = 10;
 

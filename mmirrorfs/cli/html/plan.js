@@ -1,4 +1,4 @@
-// The plan, as rows. A source is its rank from here on, and has the colour of its rank.
+// The plan as rows. From here on a source is its rank, which also selects its colour.
 
 const plan = JSON.parse(at("plan").textContent);
 const { sources } = plan;
@@ -24,7 +24,7 @@ function aboutWord(about, count) {
   return (ABOUT.get(about) ?? [about, about])[count === 1 ? 0 : 1];
 }
 
-// A path as a key; one that is not UTF-8 by its bytes, after a slash, which no path begins with.
+// A path as a key. One that is not UTF-8 is its base64 after a slash, with which no path begins.
 function keyOf(path, encoded) {
   return encoded === undefined ? path : `/${encoded}`;
 }
@@ -34,7 +34,7 @@ function keyIn(near, name) {
   return `/${btoa(atob(near.in_b64) + String.fromCharCode(...new TextEncoder().encode(`/${name}`)))}`;
 }
 
-// `counts` are files in a folder, or folders in what is above the depth, by source.
+// `counts`: files in a folder, or folders in a directory above the depth, by source.
 function rowOf({ path, type, sources: having, high, low, files = {} }) {
   const cut = path.lastIndexOf("/");
   const have = having.map((name) => ranks.get(name));
@@ -76,7 +76,7 @@ function readRows() {
   return [...rows.values()];
 }
 
-// A directory comes before what is in it.
+// A directory sorts before its content.
 function countLeaves(rows) {
   const open = [];
   for (const row of rows) {
