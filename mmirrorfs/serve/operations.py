@@ -164,7 +164,7 @@ class Operations(Writes):
     @guarded
     async def read(self, fh: FileHandleT, off: int, size: int) -> Any:  # noqa: ANN401  # any buffer will do
         """Answer read(2): the buffer is copied out before anything else runs."""
-        data = await self._view.files.read(fh, off, size)
+        data = await self._view.read(fh, off, size)
         self._bytes_read += len(data)
         return data
 

@@ -22,7 +22,8 @@ from mmirrorfs.source.singles import Answer
 from mmirrorfs.source.walks import join
 from mmirrorfs.tree import Child
 from mmirrorfs.view.nodes import FileNode, MergedNode, Node
-from mmirrorfs.view.view import Listed, View
+from mmirrorfs.view.replies import Listed
+from mmirrorfs.view.view import View
 
 SMALL = 1 << 16
 """Bytes of a listing that are compared with others each time that some of it is handed out."""

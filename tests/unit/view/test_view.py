@@ -61,7 +61,7 @@ async def code_of(view: View, path: str) -> int | None:
 async def bytes_of(view: View, path: str) -> bytes:
     handle, _ = await view.open((await find(view, path)).ino)
     try:
-        return bytes(await view.files.read(handle, 0, 100))
+        return bytes(await view.read(handle, 0, 100))
     finally:
         view.files.release(handle)
 
@@ -276,7 +276,7 @@ async def test_a_file_that_replaced_one_that_is_open_is_a_file_of_its_own(
     new = await find(view, path)
     assert new.ino != old.ino
     assert await bytes_of(view, path) == b"replaced!"
-    assert bytes(await view.files.read(handle, 0, 100)) in (b"flac", b"high")
+    assert bytes(await view.read(handle, 0, 100)) in (b"flac", b"high")
     assert view.answer(await view.getattr(old.ino))[0].size == 4, "an open file is asked itself"
     view.files.release(handle)
     clock.now += KEEP
@@ -288,7 +288,7 @@ async def test_what_is_open_goes_on_when_its_folder_goes(view: View, both: list[
     (high / "A" / "Gold").rename(high / "A" / "Other")
     move(high / "A")
     rescan(view, LATER)
-    assert bytes(await view.files.read(handle, 0, 10)) == b"flac"
+    assert bytes(await view.read(handle, 0, 10)) == b"flac"
     view.files.release(handle)
     node = await find(view, "A/Gold/01.mp3")
     assert isinstance(node, FileNode)

@@ -285,7 +285,7 @@ async def test_a_healthy_source_is_served_while_another_has_readers_waiting(
             nursery.start_soon(mixed.open, node.ino)
         await trio.testing.wait_all_tasks_blocked()
         handle, _ = await mixed.open((await find(mixed, "A/More/04")).ino)
-        assert bytes(await mixed.files.read(handle, 0, 10)) == b"mp3"
+        assert bytes(await mixed.read(handle, 0, 10)) == b"mp3"
         mixed.files.release(handle)
         hanging.gate.set()
     for file in range(1, 60):
