@@ -1,4 +1,4 @@
-"""What needs a person's eye in a plan: what cannot be read, what is left out, what does not fit together. Pure."""
+"""The remarks of a plan: unreadable directories, links, conflicts, collisions and incomplete winners. Pure."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -12,10 +12,7 @@ EXACT = Matchings([bytes])
 
 
 def remarks(trees: Trees, names: Sequence[str], pairing: Pairing = exact, matchings: Matchings = EXACT) -> list[Remark]:
-    """The remarks on some sources; ``names`` are theirs, by rank, ``matchings`` what the pairing goes by.
-
-    Sorted by path.
-    """
+    """The remarks on some sources, sorted by path; ``names`` are the sources', ``matchings`` those of the pairing."""
     found: list[Remark] = []
     queue: list[tuple[bytes, Trees]] = [(b"", trees)]
     for path, inputs in queue:
@@ -52,7 +49,7 @@ def _conflict(entries: Sequence[Entry | None], names: Sequence[str]) -> str:
 
 
 def incomplete(rows: Iterable[Row], names: Sequence[str]) -> Iterator[Remark]:
-    """Folders that win with no file, or with less than half of those that another source's has."""
+    """Folders that win with no file, or with less than half as many as another source's."""
     for row in rows:
         if row.high is None or row.low is None or not row.files:
             continue
