@@ -96,6 +96,11 @@ Trees = tuple[Directory | None, ...]
 """The scanned root of each source, by rank; None for a source that counts as empty."""
 
 
+def join(above: bytes, name: bytes) -> bytes:
+    """The path of a name in a directory; the root is b""."""
+    return above + b"/" + name if above else name
+
+
 def evidence_of(entry: Entry | None) -> Evidence | None:
     """The evidence of an entry; most have none."""
     return entry.evidence if isinstance(entry, Leaf) else None

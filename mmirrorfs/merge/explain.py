@@ -16,7 +16,7 @@ from itertools import pairwise, takewhile
 
 from mmirrorfs.attributes import DIR, Kind
 from mmirrorfs.merge.index import Group, Pairing
-from mmirrorfs.tree import Child, Directory, Leaf, Merged, Rank
+from mmirrorfs.tree import Child, Directory, Leaf, Merged, Rank, join
 
 
 class Rule(Enum):
@@ -81,7 +81,7 @@ class Place:
 
     def inside(self, claim: Claim) -> bytes:
         """The path of the remainder in the source of a claim."""
-        return _join(claim.path, self.rest) if self.rest else claim.path
+        return join(claim.path, self.rest) if self.rest else claim.path
 
     def path_in(self, rank: Rank) -> bytes | None:
         """The path of a merged directory in a source; None if the source does not have it."""
@@ -110,8 +110,8 @@ def _below(place: Place, above: Merged, order: Sequence[Rank], pairing: Pairing,
             kind = entry.kind if isinstance(entry, Leaf) else DIR
             shown = child.inputs[rank] is not None if isinstance(child, Merged) else child.source == rank
             is_empty = isinstance(entry, Leaf) and entry.is_empty
-            claims.append(Claim(rank, _join(inside, own), kind, shown, is_empty))
-    return Place(_join(place.path, name), rest, child, _rule(child, claims), tuple(claims), above)
+            claims.append(Claim(rank, join(inside, own), kind, shown, is_empty))
+    return Place(join(place.path, name), rest, child, _rule(child, claims), tuple(claims), above)
 
 
 def _rule(child: Child, claims: Sequence[Claim]) -> Rule:
@@ -138,8 +138,8 @@ def in_view(index: Merged, pairing: Pairing, rank: Rank, own: bytes) -> bytes:
         shown = next((one for one, *_ in _spelled(pairing(found.inputs, above), rank, name)), None)
         if shown is None:
             break
-        found, above, rest = found.children[shown], _join(above, shown), below
-    return _join(above, rest) if rest else above
+        found, above, rest = found.children[shown], join(above, shown), below
+    return join(above, rest) if rest else above
 
 
 def spellings(merged: Merged, path: bytes, pairing: Pairing, name: bytes) -> list[bytes]:
@@ -205,10 +205,10 @@ def elsewhere(index: Merged, name: bytes) -> list[bytes]:
     queue: list[tuple[bytes, Merged]] = [(b"", index)]
     for path, merged in queue:
         if name in merged.children:
-            found.append(_join(path, name))
+            found.append(join(path, name))
             if len(found) == MOST:
                 break
-        queue += [(_join(path, one), child) for one, child in merged.children.items() if isinstance(child, Merged)]
+        queue += [(join(path, one), child) for one, child in merged.children.items() if isinstance(child, Merged)]
     return found
 
 
@@ -217,7 +217,3 @@ def unreadable(merged: Merged) -> Iterator[tuple[Rank, Directory]]:
     for rank, directory in enumerate(merged.inputs):
         if directory is not None and directory.errno:
             yield Rank(rank), directory
-
-
-def _join(above: bytes, name: bytes) -> bytes:
-    return above + b"/" + name if above else name

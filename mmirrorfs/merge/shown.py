@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from mmirrorfs.attributes import DIR, Attributes
 from mmirrorfs.difference import Difference
 from mmirrorfs.merge.index import Change
-from mmirrorfs.tree import Child, Leaf, Merged, Rank
+from mmirrorfs.tree import Child, Leaf, Merged, Rank, join
 
 
 def seen(index: Merged, rank: Rank, directory: bytes, differences: Iterable[Difference]) -> Iterator[Change]:
@@ -21,12 +21,12 @@ def seen(index: Merged, rank: Rank, directory: bytes, differences: Iterable[Diff
         return
     for name, before, after in differences:
         if place is None:
-            yield Change(_join(path, name), _leaf(rank, before), _leaf(rank, after), (before, after))
+            yield Change(join(path, name), _leaf(rank, before), _leaf(rank, after), (before, after))
         elif before is not None and after is not None and before.kind == after.kind:
             own = _name(place, rank, name)
             child = place.children.get(own) if own is not None else None
             if isinstance(child, Leaf) and child.source == rank:
-                yield Change(_join(path, own or name), child, child, (before, after))
+                yield Change(join(path, own or name), child, child, (before, after))
 
 
 def shown(index: Merged, rank: Rank, path: bytes) -> tuple[bytes | None, Merged | None]:
@@ -40,7 +40,7 @@ def shown(index: Merged, rank: Rank, path: bytes) -> tuple[bytes | None, Merged 
         child = place.children.get(name) if name is not None else None
         if name is None or child is None:
             return None, None
-        above = _join(above, name)
+        above = join(above, name)
         if isinstance(child, Leaf):
             is_shown = child.source == rank and child.kind == DIR
             return (b"/".join([above, *parts[position + 1 :]]) if is_shown else None), None
@@ -67,7 +67,3 @@ def _own(name: bytes, child: Child, rank: Rank) -> bytes | None:
 
 def _leaf(rank: Rank, attr: Attributes | None) -> Leaf | None:
     return Leaf(rank, attr.kind) if attr is not None else None
-
-
-def _join(above: bytes, name: bytes) -> bytes:
-    return above + b"/" + name if above else name

@@ -10,6 +10,7 @@ Pure: no I/O, no clock. Uses rapidfuzz if it is installed, otherwise difflib, wh
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
@@ -58,6 +59,13 @@ def base_of(text: str) -> str:
     """The base of the loose key of a name."""
     key = loose(folded_of(text))
     return key.base if isinstance(key, Title) else key
+
+
+def text_of(name: bytes) -> str | None:
+    """A name as text; None if it is not UTF-8."""
+    with suppress(UnicodeDecodeError):
+        return name.decode()
+    return None
 
 
 def folded_of(text: str) -> str:

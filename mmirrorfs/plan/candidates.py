@@ -8,9 +8,9 @@ from typing import TypeVar
 from mmirrorfs.merge.index import Pairing
 from mmirrorfs.merge.settled import Rule
 from mmirrorfs.plan.advice import Match
-from mmirrorfs.plan.alike import base_of, differences
-from mmirrorfs.plan.rows import Places, Ranks, is_directory, joined
-from mmirrorfs.tree import Directory, Rank, Trees
+from mmirrorfs.plan.alike import base_of, differences, text_of
+from mmirrorfs.plan.rows import Places, Ranks, is_directory
+from mmirrorfs.tree import Directory, Rank, Trees, join
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,7 +50,7 @@ class Candidate:
     def titles(self) -> frozenset[str]:
         """The loose bases of its entries."""
         names = {name for directory in self.directories if directory is not None for name in directory.entries}
-        return frozenset(base_of(text) for name in names if (text := _text(name)) is not None)
+        return frozenset(base_of(text) for name in names if (text := text_of(name)) is not None)
 
     def may_be(self, other: "Candidate") -> bool:
         """Whether no source has both, and no rule keeps them apart."""
@@ -101,25 +101,18 @@ def level(place: Place, now: Match) -> Level:
     for name, entries, own in now.pairing(place.inputs, place.path):
         own = own or (name,) * len(entries)
         places = tuple(
-            joined(above, spelling or name) if entry is not None and above is not None and is_directory(entry) else None
+            join(above, spelling or name) if entry is not None and above is not None and is_directory(entry) else None
             for above, spelling, entry in zip(place.places, own, entries, strict=True)
         )
         directories = tuple([entry if isinstance(entry, Directory) else None for entry in entries])
         have = len(places) - places.count(None)
-        if 0 < have < present and (text := _text(name)) is not None:
+        if 0 < have < present and (text := text_of(name)) is not None:
             found.candidates.append(Candidate(name, text, places, directories, apart(name)))
         if sum(directory is not None for directory in directories) > 1:
-            found.paired.append(Place(joined(place.path, name), places, directories, place.once, place.under))
+            found.paired.append(Place(join(place.path, name), places, directories, place.once, place.under))
     if not _any_disjoint({candidate.have for candidate in found.candidates}):
         found.candidates = []
     return found
-
-
-def _text(name: bytes) -> str | None:
-    try:
-        return name.decode()
-    except UnicodeDecodeError:
-        return None
 
 
 def _apart(place: Place, now: Match) -> Callable[[bytes], frozenset[Rule]]:
@@ -146,7 +139,7 @@ def paired_by(level: Level, loosely: Pairing) -> Iterator[Cluster]:
         members: dict[Candidate, None] = {}
         for rank, (entry, spelling) in enumerate(zip(entries, spelled_as, strict=True)):
             above = level.place.places[rank]
-            one = own.get((rank, joined(above, spelling or name))) if entry is not None and above is not None else None
+            one = own.get((rank, join(above, spelling or name))) if entry is not None and above is not None else None
             if one is not None:
                 members[one] = None
         apart = [one for one in members if all(one.may_be(other) for other in members if other is not one)]
@@ -159,11 +152,11 @@ def beneath(clusters: Iterable[tuple[Cluster, Match | None]], levels: Iterable[L
     """The next level: inside paired directories, and inside near misses as if they were paired."""
     taken: set[bytes] = set()
     for found, match in clusters:
-        taken.update(joined(found.place.path, member.name) for member in found.members)
+        taken.update(join(found.place.path, member.name) for member in found.members)
         directories = _united([member.directories for member in found.members])
         if sum(directory is not None for directory in directories) > 1:
             once = " and ".join(f"'{member.text}'" for member in found.members)
-            path = joined(found.place.path, found.members[0].name)
+            path = join(found.place.path, found.members[0].name)
             yield Place(path, _united([member.places for member in found.members]), directories, once, match)
     for one in levels:
         yield from (place for place in one.paired if place.path not in taken)

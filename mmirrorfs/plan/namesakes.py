@@ -17,7 +17,7 @@ from mmirrorfs.merge.names import MATCHES, compiled, matchings, pairing
 from mmirrorfs.merge.settled import Rule
 from mmirrorfs.plan.advice import Match, by_hand
 from mmirrorfs.plan.affixes import Cut, can_be_ignored, tells_apart
-from mmirrorfs.plan.alike import likeness, spelled
+from mmirrorfs.plan.alike import likeness, spelled, text_of
 from mmirrorfs.plan.rows import Ranks, is_directory
 from mmirrorfs.tree import Rank, Trees
 
@@ -81,12 +81,12 @@ class _Directory:
     def _by_hand(self) -> None:
         """Directories with similar names, if no source has both."""
         assert self.own is not None
-        mine, have = _text(self._name), set(_have(self.own))
+        mine, have = text_of(self._name), set(_have(self.own))
         if mine is None or not _is_directory(self.own):
             return
         others = [group[0] for group in self._unmatched() if _is_directory(group) and have.isdisjoint(_have(group))]
         for other in nearest(self._name, others):
-            theirs = _text(other)
+            theirs = text_of(other)
             if theirs is not None and likeness(spelled(mine), spelled(theirs)):
                 hand = by_hand(self._path, [self._name, other], self._now)
                 kept = (rule for rule in self._now.rules if rule not in hand.replaced)
@@ -152,12 +152,6 @@ def _is_directory(group: Group) -> bool:
     return all(is_directory(entry) for entry in group[1] if entry is not None)
 
 
-def _text(name: bytes) -> str | None:
-    with suppress(UnicodeDecodeError):
-        return name.decode()
-    return None
-
-
 _BRACKETED = re.compile(r"\s*[\[({][^\[\](){}]*[\])}]\s*")
 
 
@@ -166,6 +160,6 @@ def _affix(one: bytes, other: bytes) -> str | None:
     short, long = sorted((one, other), key=len)
     if not short or not long.startswith(short):
         return None
-    tail = _text(long[len(short) :])
+    tail = text_of(long[len(short) :])
     cut = Cut("", tail) if tail is not None and _BRACKETED.fullmatch(tail) else None
     return cut.pattern if cut is not None and not tells_apart(cut.affix) and can_be_ignored(cut) else None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from mmirrorfs.attributes import DIR
 from mmirrorfs.merge.index import Pairing, exact, merge
-from mmirrorfs.tree import Directory, Entry, Leaf, Merged, Rank, Trees
+from mmirrorfs.tree import Directory, Entry, Leaf, Merged, Rank, Trees, join
 
 Ranks = tuple[Rank, ...]
 Places = tuple[bytes | None, ...]
@@ -101,7 +101,7 @@ def _rows(high: Merged, low: Merged, path: bytes, places: Places, pairing: Pairi
     for name in sorted(high.children):
         best, last = high.children[name], low.children[name]
         entries, own = found[name]
-        shown = joined(path, name)
+        shown = join(path, name)
         if isinstance(best, Merged) and isinstance(last, Merged):
             below = _places(places, name, entries, own, True)
             yield Row(shown, DIR, below, None, None)
@@ -116,16 +116,11 @@ def _places(
 ) -> Places:
     """The paths in the sources; with ``directories``, only of directories."""
     return tuple(
-        joined(place, (own[rank] if own is not None else None) or name)
+        join(place, (own[rank] if own is not None else None) or name)
         if place is not None and entry is not None and (is_directory(entry) or not directories)
         else None
         for rank, (place, entry) in enumerate(zip(above, entries, strict=True))
     )
-
-
-def joined(above: bytes, name: bytes) -> bytes:
-    """The path of a name in a directory; the root is b""."""
-    return above + b"/" + name if above else name
 
 
 def is_directory(entry: Entry) -> bool:
@@ -147,7 +142,7 @@ def in_several(trees: Trees, pairing: Pairing) -> int:
         for name, entries, _ in pairing(inputs, path):
             directories = tuple(entry if isinstance(entry, Directory) else None for entry in entries)
             if any(directories):
-                queue.append((joined(path, name), directories))
+                queue.append((join(path, name), directories))
             else:
                 count += sum(entry is not None and is_directory(entry) for entry in entries) > 1
     return count

@@ -13,8 +13,8 @@ from mmirrorfs.merge.settled import Rule
 from mmirrorfs.plan.advice import ByHand, Match, by_hand
 from mmirrorfs.plan.affixes import Cut, can_be_ignored, common
 from mmirrorfs.plan.candidates import Cluster
-from mmirrorfs.plan.rows import Places, joined
-from mmirrorfs.tree import Directory, Trees
+from mmirrorfs.plan.rows import Places
+from mmirrorfs.tree import Directory, Trees, join
 
 MOST_PATTERNS, MOST_TRIALS = 32, 16
 """Maximum number of patterns, and of matches, tried at a level: each trial pairs the whole level."""
@@ -46,7 +46,7 @@ class Trial:
             found = [groups.get((rank, part)) for (rank, _), part in zip(paths, parts, strict=True)]
             if found[0] is None or any(other is not found[0] for other in found):
                 return False
-            shown = joined(shown, found[0][0])
+            shown = join(shown, found[0][0])
             inputs = tuple([entry if isinstance(entry, Directory) else None for entry in found[0][1]])
         return True
 

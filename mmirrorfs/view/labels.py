@@ -58,10 +58,8 @@ class Labels:
             return b"\n".join(self._real(rank, path) for rank, path in self._shown(node))
         if name == b"role":
             return _role(node)
-        if name == b"shadowed":
-            return self._paths(place.hidden) if (place := self._place(node)) is not None else None
-        if name == b"skipped":
-            return self._paths(place.skipped) if (place := self._place(node)) is not None else None
+        if name in (b"shadowed", b"skipped") and (place := self._place(node)) is not None:
+            return self._paths(place.hidden if name == b"shadowed" else place.skipped)
         return None
 
     def _real(self, rank: Rank, path: bytes) -> bytes:

@@ -50,13 +50,13 @@ class View:
         self.pairing = state.pairing
         self.pages = Pages(state, reports)
         self._reports = reports
+        self.read = Reads(state.files).read
         self._replies = replies = Replies(state)
         self._revalidation = revalidation = Revalidation(state, reports, replies)
-        self.fetch = revalidation.fetch
-        self.listing, self.prove_leaves = revalidation.listing, revalidation.leaves
-        self.listed, self.is_outdated = replies.listed, replies.is_outdated
+        # What callers need of these two:
         self.answer, self.last_answer = replies.answer, replies.last_answer
-        self.read = Reads(state.files).read
+        self.listed, self.is_outdated = replies.listed, replies.is_outdated
+        self.fetch, self.listing, self.prove_leaves = revalidation.fetch, revalidation.listing, revalidation.leaves
 
     async def lookup(self, parent: int, name: bytes) -> Node:
         """The node of a name in a directory. Raises Absent."""

@@ -10,7 +10,7 @@ from mmirrorfs.difference import Difference
 from mmirrorfs.merge.index import Change, merge
 from mmirrorfs.merge.names import pairing
 from mmirrorfs.merge.shown import seen, shown
-from mmirrorfs.tree import Leaf, Merged, Rank
+from mmirrorfs.tree import Leaf, Merged, Rank, join
 from tests.support.merging import Plan, depths, ranks, trees
 
 NOTHING: tuple[None, None] = (None, None)
@@ -33,10 +33,6 @@ def directories(merged: Merged, rank: Rank, own: bytes = b"", path: bytes = b"")
             yield from directories(child, rank, join(own, spelled), join(path, name))
         elif child.source == rank and child.kind == DIR:
             yield join(own, child.name or name), join(path, name)
-
-
-def join(above: bytes, name: bytes) -> bytes:
-    return above + b"/" + name if above else name
 
 
 @given(plans, plans, depths, st.sampled_from(["exact", "casefold"]))

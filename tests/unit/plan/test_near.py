@@ -16,8 +16,8 @@ from mmirrorfs.merge.settled import Rule as Settled
 from mmirrorfs.plan.advice import Match
 from mmirrorfs.plan.alike import Ratio, base_of, ratio, slow_ratio
 from mmirrorfs.plan.near import near_misses
-from mmirrorfs.plan.rows import Group, Near, Places, joined
-from mmirrorfs.tree import Directory, Trees
+from mmirrorfs.plan.rows import Group, Near, Places
+from mmirrorfs.tree import Directory, Trees, join
 from tests.support.name_pairs import APART, NAME_PAIRS, SAME, UNKNOWN, NamePair
 from tests.support.scanned import Plan
 from tests.support.scanned import scanned as tree
@@ -389,10 +389,10 @@ def _merged(match: Match, inputs: Trees, path: bytes, above: Places) -> Iterator
     for name, entries, own in match.pairing(inputs, path):
         spelled = own or (name,) * len(entries)
         places = tuple(
-            joined(place, spelled[rank] or name) if place is not None and entries[rank] is not None else None
+            join(place, spelled[rank] or name) if place is not None and entries[rank] is not None else None
             for rank, place in enumerate(above)
         )
         yield {(rank, place) for rank, place in enumerate(places) if place is not None}
         directories = tuple(entry if isinstance(entry, Directory) else None for entry in entries)
         if any(directories):
-            yield from _merged(match, directories, joined(path, name), places)
+            yield from _merged(match, directories, join(path, name), places)
