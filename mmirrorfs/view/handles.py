@@ -99,12 +99,12 @@ class HandleResolver:
         if place is None:
             return None
         rank, source_path, path = place
-        node = self._view.inodes.along(path) if rank < 0 else self._below_the_depth(rank, source_path, path, ino)
+        node = self._view.inodes.node_at(path) if rank < 0 else self._below_the_depth(rank, source_path, path, ino)
         return node if node is not None and node.ino == ino else None
 
     def _below_the_depth(self, rank: int, directory: bytes, path: bytes, ino: int) -> Node | None:
         """The node of that number in a directory of a source, if the view still shows it."""
-        leaf, listing = self._view.inodes.along(path), self._view.known[rank].listing(directory)
+        leaf, listing = self._view.inodes.node_at(path), self._view.known[rank].listing(directory)
         if listing is None or not isinstance(leaf, FileNode) or leaf.source.rank != rank:
             return None
         if leaf.source_path + path[len(leaf.path) :] != directory:
@@ -113,7 +113,7 @@ class HandleResolver:
         for name, attr in listing.entries():
             if number(name, attr.kind) == ino:
                 source_path, shown = join(directory, name), join(path, name)
-                return self._view.inodes.known(FileNode(leaf.source, source_path, shown, attr.kind, False))
+                return self._view.inodes.interned(FileNode(leaf.source, source_path, shown, attr.kind, False))
         return None
 
     async def _build(self) -> None:

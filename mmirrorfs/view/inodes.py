@@ -56,7 +56,7 @@ class Inodes:
             found = found.children.get(name) if isinstance(found, Merged) else None
         return found
 
-    def along(self, path: bytes) -> Node | None:
+    def node_at(self, path: bytes) -> Node | None:
         """The node at a path of the view, or of the leaf on the way there; None if the index has neither."""
         place: Node = self.root
         for name in path.split(b"/") if path else ():
@@ -106,7 +106,7 @@ class Inodes:
         source_path = path
         if above.paths is not None or child.name is not None:
             source_path = join(above.path_in(child.source), child.name or name)
-        node = self.known(FileNode(self.sources[child.source], source_path, path, child.kind, True))
+        node = self.interned(FileNode(self.sources[child.source], source_path, path, child.kind, True))
         node.min_mtime_ns = (above.merged.min_mtimes or {}).get(name, 0)
         return node
 
@@ -120,7 +120,7 @@ class Inodes:
         attr = merged_attributes(child, self.order, bare(DIR))
         return MergedNode(ino, path, paths, child, self._generation, attr)
 
-    def known(self, node: FileNode) -> FileNode:
+    def interned(self, node: FileNode) -> FileNode:
         """The node of that number that the kernel already holds, or this one."""
         old = self.held.get(node.ino)
         return old if isinstance(old, FileNode) else node
@@ -134,7 +134,7 @@ class Inodes:
         while is_replaced(own, attr):
             attempt += 1
             salt = b"\0%d" % attempt
-            own = self.known(FileNode(node.source, node.source_path, node.path, node.kind, node.indexed, salt))
+            own = self.interned(FileNode(node.source, node.source_path, node.path, node.kind, node.indexed, salt))
             own.min_mtime_ns = node.min_mtime_ns
         return own
 

@@ -46,12 +46,12 @@ class Revalidation:
 
     # Errors
 
-    def stale(self, node: FileNode) -> OSError:
+    def stale_error(self, node: FileNode) -> OSError:
         """ESTALE, by which the kernel looks the name up again; cached metadata of its directory expires."""
         self._known[node.source.rank].distrust(node.above)
         return failure(errno.ESTALE)
 
-    async def gone(self, node: FileNode) -> OSError:
+    async def missing_error(self, node: FileNode) -> OSError:
         """The error for a node whose path is missing in its source; reports the shortest missing path.
 
         ESTALE, by which the kernel looks the whole path up again, if the view now has something else at the path of the
@@ -61,11 +61,11 @@ class Revalidation:
         missing = await node.source.run(node.source.reader.first_missing, node.source_path, node.kind)
         if missing is not None:
             self._report_missing(node.source, {missing: node.kind if missing == node.source_path else DIR}, asked)
-            self.stale(node)
+            self.stale_error(node)
             self._known[node.source.rank].distrust(missing.rpartition(b"/")[0])  # something else may have its name
         return failure(errno.ESTALE if missing is not None and self._inodes.is_shown(node.path) else errno.ENOENT)
 
-    async def absent(self, above: FileNode) -> OSError:
+    async def missing_name_error(self, above: FileNode) -> OSError:
         """The error for a name that is missing in a folder: the folder itself may have been removed."""
         source = above.source
         if source.lost is not None or self._known[source.rank].is_proved(above.source_path, self._freshness):
@@ -76,7 +76,7 @@ class Revalidation:
             except BlockingIOError:
                 await source.run(source.reader.stat, above.source_path)
         except OSError:
-            return await self.gone(above)
+            return await self.missing_error(above)
         return failure(errno.ENOENT)
 
     def _report_missing(self, source: Source, paths: Mapping[bytes, Kind], asked: float) -> None:
@@ -86,7 +86,7 @@ class Revalidation:
 
     # Any node
 
-    async def freshen(self, node: FileNode) -> None:
+    async def revalidate(self, node: FileNode) -> None:
         """Revalidate the attributes of a node.
 
         Raises ENOENT if its path is missing, or has another type; ESTALE if the view has something else there now; EIO
@@ -102,7 +102,7 @@ class Revalidation:
             try:
                 found = await self.fetch[node.source.rank].entry(node.above, node.name)
             except OSError as error:
-                raise await self.gone(node) if error.errno in ABSENT else error from None
+                raise await self.missing_error(node) if error.errno in ABSENT else error from None
             if found.attr is not None and found.attr.kind != node.kind:
                 raise failure(errno.ENOENT)
         self._replies.answer(node)
@@ -178,4 +178,4 @@ class Revalidation:
         try:
             return await self.fetch[node.source.rank].directory(node.source_path)
         except OSError as error:
-            raise await self.gone(node) if error.errno in ABSENT else error from None
+            raise await self.missing_error(node) if error.errno in ABSENT else error from None

@@ -70,14 +70,14 @@ class View:
 
     async def dots(self, node: Node, name: bytes) -> Node:
         """``.`` or ``..`` of a node, revalidated: an NFS server looks these up for a file handle."""
-        await self._freshen(node)
+        await self._revalidate(node)
         return node if name == b"." else await self._parent(node)
 
     async def getattr(self, ino: int) -> Node:
         """The node, revalidated. Raises ENOENT if it is removed, ESTALE if the view has something else there now."""
         node = self.inodes.node(ino)
         try:
-            await self._freshen(node)
+            await self._revalidate(node)
         except OSError as error:
             if error.errno not in ABSENT | {errno.ESTALE} or not self._replies.is_listed(node):
                 raise
@@ -102,20 +102,20 @@ class View:
             self._reports.lost(source)
             raise
         except NotAFile:
-            raise self._revalidation.stale(node) from None
+            raise self._revalidation.stale_error(node) from None
         except OSError as error:
-            raise await self._revalidation.gone(node) if error.errno in ABSENT else error from None
+            raise await self._revalidation.missing_error(node) if error.errno in ABSENT else error from None
         if is_replaced(node, attr):
             source.pace.close(fd, source.is_local(node.source_path))
-            raise self._revalidation.stale(node)
+            raise self._revalidation.stale_error(node)
         same, now = is_same(node.kernel_attr, attr), self.freshness.clock()
         if not same:
             self.known[source.rank].amend(node.above, node.name, attr, now, asked)
         return self.files.add(fd, node, attr, now), same
 
-    async def _freshen(self, node: Node) -> None:
+    async def _revalidate(self, node: Node) -> None:
         if isinstance(node, FileNode):
-            await self._revalidation.freshen(node)
+            await self._revalidation.revalidate(node)
         elif isinstance(node, MergedNode):
             self.inodes.current(node)
 
@@ -124,10 +124,10 @@ class View:
         above = node.path.rpartition(b"/")[0]
         merged = self.inodes.find(above)
         if isinstance(node, FileNode) and not isinstance(merged, Merged):
-            folder = self.inodes.known(FileNode(node.source, node.above, above, DIR, merged is not None))
-            await self._revalidation.freshen(folder)
+            folder = self.inodes.interned(FileNode(node.source, node.above, above, DIR, merged is not None))
+            await self._revalidation.revalidate(folder)
             return folder
-        place = self.inodes.along(above)
+        place = self.inodes.node_at(above)
         assert isinstance(place, MergedNode)
         return place
 
@@ -136,7 +136,7 @@ class View:
         for _ in range(len(self.sources) + 1):
             child = self.inodes.current(above).children.get(name)
             if child is None:
-                raise self._absent(name, self._replies.indexed(above))
+                raise self._absence(name, self._replies.indexed(above))
             node = self.inodes.child(above, name, child)
             if not isinstance(node, FileNode):
                 return node
@@ -148,15 +148,15 @@ class View:
     async def _lookup_inside(self, above: FileNode, name: bytes) -> FileNode:
         """The node of a name in a folder."""
         if above.source.reader.excluded(name):
-            raise self._absent(name, WATCHED)
+            raise self._absence(name, WATCHED)
         found = self.known[above.source.rank].entry(above.source_path, name)
         if found is None or not self.freshness.is_fresh(found.when):
             found = await self._fetch(above, name)
         if found.attr is None:
-            raise self._absent(name, found.when)
+            raise self._absence(name, found.when)
         source_path = join(above.source_path, name)
         path = source_path if above.path is above.source_path else join(above.path, name)
-        node = self.inodes.known(FileNode(above.source, source_path, path, found.attr.kind, False))
+        node = self.inodes.interned(FileNode(above.source, source_path, path, found.attr.kind, False))
         return self.inodes.identified(node, found.attr)
 
     async def _fetch(self, above: FileNode, name: bytes) -> Answer:
@@ -165,9 +165,9 @@ class View:
         except OSError as error:
             if len(name) > LONGEST and error.errno == errno.ENOENT:
                 raise failure(errno.ENAMETOOLONG) from None
-            raise await self._revalidation.absent(above) if error.errno in ABSENT else error from None
+            raise await self._revalidation.missing_name_error(above) if error.errno in ABSENT else error from None
 
-    def _absent(self, name: bytes, when: float) -> OSError:
+    def _absence(self, name: bytes, when: float) -> OSError:
         """The error for a name that did not exist at ``when``."""
         if len(name) > LONGEST:
             return failure(errno.ENAMETOOLONG)

@@ -27,7 +27,7 @@ REPLY = 100
 def work(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """The work done on the event loop since it was last cleared, by kind."""
     counted: Counter[str] = Counter()
-    child, entries, asked = Inodes.child, Listing.entries, Reader.stat_several
+    child, entries, stat_several = Inodes.child, Listing.entries, Reader.stat_several
 
     def count_child(inodes: Inodes, above: MergedNode, name: bytes, entry: Merged | Leaf) -> Node:
         counted["nodes"] += 1
@@ -38,15 +38,15 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
             counted["entries"] += 1
             yield entry
 
-    def count_asked(
+    def count_attributes(
         reader: Reader, above: bytes, names: list[bytes], cached: bool = False
     ) -> list[Attributes | OSError]:
         counted["attributes"] += len(names)
-        return asked(reader, above, names, cached)
+        return stat_several(reader, above, names, cached)
 
     monkeypatch.setattr(Inodes, "child", count_child)
     monkeypatch.setattr(Listing, "entries", count_entries)
-    monkeypatch.setattr(Reader, "stat_several", count_asked)
+    monkeypatch.setattr(Reader, "stat_several", count_attributes)
     return counted
 
 
