@@ -195,7 +195,7 @@ class Listing:
         return zip(self.names(), (packed[at : at + size] for at in range(0, len(packed), size)), strict=True)
 
     def folders_after(self, name: bytes, most: int) -> list[bytes]:
-        """Directories among the ``most`` entries after ``name`` (b"": from the first). Empty if there is no such name."""
+        """Directories in ``most`` entries after ``name`` (b"": from the first); empty if there is no such name."""
         position = self._position(name, self._places()) if name else -1
         if position is None:
             return []

@@ -137,7 +137,7 @@ class _Inside:
             start += PIECE
 
     def _when(self) -> float:
-        """When the snapshot was valid: NEVER if the cache has other contents by now, which the kernel may know already."""
+        """When the snapshot was valid: NEVER if the cache has other contents by now, perhaps known to the kernel."""
         known, path = self._view.known[self._above.source.rank], self._above.source_path
         current = known.listings.peek(path)
         blob = self._listing.blob
