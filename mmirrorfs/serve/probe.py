@@ -70,7 +70,7 @@ class Probe:
         """What there is to say of a source that is lost or hangs."""
         source = self._view.sources[rank]
         if source.lost is not None:
-            since = self._refresher.lost_since[rank]
+            since = self._refresher.presences[rank].lost_since
             return [{"about": "lost", **self.place(rank, b""), "why": source.lost, "since": since}]
         if source.pace.hung:
             return [{"about": "hung", **self.place(rank, b""), "seconds": round(max(source.pace.waits(), default=0.0))}]
@@ -121,7 +121,7 @@ class Probe:
 
     def scanned(self, rank: Rank) -> float:
         """When a source was last scanned."""
-        return self._refresher.looks[rank]
+        return self._refresher.loops[rank].scanned_at
 
     def when(self, moment: float) -> float:
         """A time of the monotonic clock, in seconds since the epoch."""

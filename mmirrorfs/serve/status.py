@@ -46,14 +46,14 @@ def status(
                 "name": source.name,
                 **json_path(source.path),
                 "lost": source.lost,
-                "lost_since": refresher.lost_since[source.rank],
+                "lost_since": refresher.presences[source.rank].lost_since,
                 "hangs": source.pace.hung,
                 "waiting": _waiting(source),
                 "wins": counts.wins[source.rank],
                 "folders": counts.folders[source.rank],
                 "empty": counts.empty[source.rank] if source.skip_empty else None,
                 "entries": known.used,
-                "looked": refresher.looks[source.rank],
+                "looked": refresher.loops[source.rank].scanned_at,
                 "crawl": asdict(crawl),
                 "watch": watch._asdict(),
             }
@@ -61,8 +61,8 @@ def status(
         ],
         "order": [view.sources[rank].name for rank in view.inodes.order],
         "folders": counts.wins.total(),
-        "last_refresh": max(refresher.looks),
-        "took": round(refresher.last_took, 6),
+        "last_refresh": refresher.last.scanned_at,
+        "took": round(refresher.last.took, 6),
         "inodes": len(view.inodes.held),
         "open_files": len(view.files),
         "open_directories": len(directories),
@@ -104,7 +104,7 @@ def counted(index: Merged, trees: Sequence[Directory]) -> Counts:
 def summary(view: View, refresher: Refresher) -> str:
     """The same in one line, for ``systemctl status``."""
     sources = ", ".join(source.name + (" (LOST)" if source.lost else "") for source in view.sources)
-    when = time.strftime("%H:%M:%S", time.localtime(max(refresher.looks)))
+    when = time.strftime("%H:%M:%S", time.localtime(refresher.last.scanned_at))
     return f"{folders_by_source(view.inodes.index).total()} folders from {sources}; last looked at {when}"
 
 

@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from mmirrorfs.serve import refresh as refresh_module
+from mmirrorfs.serve import indexer as indexer_module
 from mmirrorfs.source.pace import AGAIN, NoThread, Pace, threaded
 from mmirrorfs.source.source import SHORTAGE, SourceLost
 from tests.support.build import move, sources
@@ -93,14 +93,14 @@ async def test_a_merge_that_there_was_no_room_for_is_made_up_for(
     error: Exception,
 ) -> None:
     world, failures = World(tmp_path), [error]
-    really = refresh_module._merged
+    really = indexer_module._merged
 
     def merged(*words: object) -> object:
         if failures:
             raise failures.pop()
         return really(*words)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(refresh_module, "_merged", merged)
+    monkeypatch.setattr(indexer_module, "_merged", merged)
     async with world.watched(monkeypatch):
         (world.high / "More").mkdir()
         await world.until(lambda: world.winner(b"More") == 0)
