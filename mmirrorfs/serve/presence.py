@@ -55,8 +55,8 @@ class Presence:
         self.known.trust.end()
         if self.lost_since is None:
             self.lost_since = time.time()
-            shown, about = printable(source.path), fields("lost", source=source.name, why=reason)
-            log.warning("source %s (%s) is lost: %s; %s", source.name, shown, reason, self._effect, extra=about)
+            shown, extra = printable(source.path), fields("lost", source=source.name, why=reason)
+            log.warning("source %s (%s) is lost: %s; %s", source.name, shown, reason, self._effect, extra=extra)
 
     def found(self) -> None:
         """A scan or check has succeeded."""
@@ -68,8 +68,8 @@ class Presence:
             self._restart(source)
         if self.lost_since is not None:
             gone, self.lost_since = round(time.time() - self.lost_since), None
-            about = fields("back", source=source.name, seconds=gone)
-            log.warning("source %s (%s) is back after %d s", source.name, printable(source.path), gone, extra=about)
+            extra = fields("back", source=source.name, seconds=gone)
+            log.warning("source %s (%s) is back after %d s", source.name, printable(source.path), gone, extra=extra)
 
 
 async def watch_mount_table(

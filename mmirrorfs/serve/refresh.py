@@ -79,8 +79,8 @@ class ScanLoop:
             try:
                 await self._scan(is_due=is_full or period is not None, is_full=is_full)
             except (OSError, MemoryError) as error:  # a shortage of our own says nothing about the source
-                shown, about = printable(source.path), fields("shortage", source=source.name)
-                log.warning("source %s (%s) could not be looked at: %s", source.name, shown, error, extra=about)
+                shown, extra = printable(source.path), fields("shortage", source=source.name)
+                log.warning("source %s (%s) could not be looked at: %s", source.name, shown, error, extra=extra)
             rested = trio.current_time() + (PAUSE if period is None else min(PAUSE, period / 2))
 
     def _plan(
@@ -219,9 +219,9 @@ class Refresher:
 
 def _log_scan(source: Source, entries: int, took: float, changed: bool, is_due: bool) -> None:
     """At INFO for a scan that was due; one that was hinted only is DEBUG, as its changes are logged by themselves."""
-    about = fields("scan", source=source.name, entries=entries, took=took, changed=int(changed))
+    extra = fields("scan", source=source.name, entries=entries, took=took, changed=int(changed))
     level, what = logging.INFO if is_due else logging.DEBUG, "something changed" if changed else "nothing changed"
-    log.log(level, "source %s scanned: %d entries in %.3f s, %s", source.name, entries, took, what, extra=about)
+    log.log(level, "source %s scanned: %d entries in %.3f s, %s", source.name, entries, took, what, extra=extra)
 
 
 def _revised(before: Directory, found: Directory, missing: list[bytes]) -> tuple[Directory, list[Revision]]:
