@@ -1,7 +1,7 @@
 """The announcers: threads that replay changes of the view through the mount, so that inotify watchers get events.
 
 Invariant 1: a change is announced after the caches have it, and after the kernel was notified of it.
-Invariant 2: it is announced through a private mount of the view, the only one that is not read-only. That is made for
+Invariant 2: it is announced through a private mount of the view, the only one that is not read-only. It is made for
 each burst: one that is kept would keep the view's superblock alive after an unmount.
 Invariant 3: nothing waits for an announcer. It may block behind a request that is pending in the same directory, so
 each queue of the notifier has an announcer of its own. It is dropped with the mount.
@@ -44,7 +44,7 @@ FILES = 2000
 ALL = 8000
 """Pending announcements at the most: inotify's queue has 16,384 events by default (inotify(7))."""
 BURST = 0.25
-"""Seconds after which the private mount is made anew: it may be the last mount of this view."""
+"""Seconds after which the private mount is renewed: it may be the last mount of this view."""
 _PIECE = 3000
 """Bytes of a path in one system call; the kernel takes 4095 (PATH_MAX)."""
 
@@ -101,7 +101,7 @@ class Announcer:
         return act
 
     def request_stop(self) -> None:
-        """Stop after the system call under way. Does not wait."""
+        """Stop after the current system call. Does not wait."""
         with self._condition:
             self._stopping = True
             self._condition.notify()
@@ -163,7 +163,7 @@ class Announcer:
 
     @staticmethod
     def _invalidate(act: Act) -> None:
-        """Have the kernel look the name up anew: it may have cached the real entry."""
+        """Have the kernel look the name up again: it may have cached the real entry."""
         with contextlib.suppress(OSError):
             pyfuse3.invalidate_entry(InodeT(act.above), FileNameT(act.path.rpartition(b"/")[2]))
 
@@ -179,19 +179,19 @@ class Announcer:
 class Announcers:
     """The announcers of a view, by queue. ``silent`` is why nothing is announced; "" if changes are."""
 
-    def __init__(self, ways: int, stage: Stage, silent: str) -> None:
+    def __init__(self, queues: int, stage: Stage, silent: str) -> None:
         self.silent = silent
-        self._ways = ways
+        self._count = queues
         self._stage = stage
         self._all: list[Announcer] = []
 
     def open(self, mounted: Mounted) -> None:
         """Create the announcers; ``mounted`` makes their private mounts."""
-        self._all = [Announcer(self._stage, mounted) for _ in range(self._ways)]
+        self._all = [Announcer(self._stage, mounted) for _ in range(self._count)]
 
-    def put(self, way: int, acts: Iterable[Act]) -> None:
+    def put(self, queue: int, acts: Iterable[Act]) -> None:
         """Enqueue announcements, in order."""
-        self._all[way].put(acts)
+        self._all[queue].put(acts)
 
     def start(self) -> None:
         """Start the threads; not before the process has gone to the background, as threads do not survive a fork."""
@@ -199,7 +199,7 @@ class Announcers:
             one.start()
 
     def stop(self, seconds: float) -> bool:
-        """Stop each after the system call under way; returns False if one is in it still after ``seconds``."""
+        """Stop each after its current system call; returns False if one is in it still after ``seconds``."""
         for one in self._all:
             one.request_stop()
         until = time.monotonic() + seconds

@@ -11,7 +11,7 @@ An answer has ``path``, ``view`` (the mountpoint) and ``state``:
 why. ``hides`` is what else the sources have at the path; ``skips`` what would have won, but is empty. ``notes`` are
 remarks, each with the subject ``about``: see ``serve.probe``. Paths are in the form of ``text.json_path``.
 
-Event loop's thread only, but for methods that say otherwise.
+Event loop's thread only, except where noted.
 """
 
 from collections.abc import Callable, Sequence

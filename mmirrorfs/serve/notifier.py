@@ -32,14 +32,14 @@ _NOT_CACHED = frozenset((errno.ENOENT, errno.ENOTDIR, errno.EBADF))
 
 
 class Notifier:
-    """The invalidations of one mount, in ``ways`` queues, each of which is in order.
+    """The invalidations of one mount, in a number of queues, each of which is in order.
 
     ``device`` gives the descriptor of /dev/fuse that the mount is served by.
     """
 
-    def __init__(self, ways: int = 1, device: Callable[[], int] = lambda: -1) -> None:
+    def __init__(self, queues: int = 1, device: Callable[[], int] = lambda: -1) -> None:
         self._device = device
-        self._queues = [_Queue() for _ in range(ways)]
+        self._queues = [_Queue() for _ in range(queues)]
 
     def start(self) -> None:
         """Start the threads; not before the process has gone to the background, as threads do not survive a fork."""
@@ -47,7 +47,7 @@ class Notifier:
             one.start()
 
     def stop(self, seconds: float) -> bool:
-        """Stop each thread after the call under way; returns False if one is in it still after ``seconds``.
+        """Stop each thread after its current call; returns False if one is in it still after ``seconds``.
 
         libfuse's session must then not be freed.
         """
@@ -67,21 +67,21 @@ class Notifier:
         except OSError:
             return False
 
-    def name(self, directory: int, name: bytes, way: int = 0) -> None:
+    def name(self, directory: int, name: bytes, queue: int = 0) -> None:
         """Invalidate an entry: a name was added, removed, or leads to something else."""
-        self._queues[way].put((InodeT(directory), name, False))
+        self._queues[queue].put((InodeT(directory), name, False))
 
-    def attributes(self, ino: int, way: int = 0) -> None:
+    def attributes(self, ino: int, queue: int = 0) -> None:
         """Invalidate the attributes of an inode."""
-        self._queues[way].put((InodeT(ino), None, True))
+        self._queues[queue].put((InodeT(ino), None, True))
 
-    def contents(self, ino: int, way: int = 0) -> None:
+    def contents(self, ino: int, queue: int = 0) -> None:
         """Invalidate the attributes and cached pages of a file."""
-        self._queues[way].put((InodeT(ino), None, False))
+        self._queues[queue].put((InodeT(ino), None, False))
 
-    def then(self, way: int, call: Callable[[], None]) -> None:
+    def then(self, queue: int, call: Callable[[], None]) -> None:
         """Call this in the queue's thread, after all invalidations before it."""
-        self._queues[way].put(call)
+        self._queues[queue].put(call)
 
 
 class _Queue:
@@ -95,7 +95,7 @@ class _Queue:
         self.put = self._messages.put
 
     def request_stop(self) -> None:
-        """Stop after the call under way. Does not wait."""
+        """Stop after the current call. Does not wait."""
         self._stopping = True
         self._messages.put(None)
 

@@ -39,11 +39,11 @@ MERGED = 0
 class Kernel(Protocol):
     """The kernel's caches, through queues that do not wait for each other: ``serve.notifier``."""
 
-    def name(self, directory: int, name: bytes, way: int) -> None: ...
-    def attributes(self, ino: int, way: int) -> None: ...
-    def contents(self, ino: int, way: int) -> None: ...
+    def name(self, directory: int, name: bytes, queue: int, /) -> None: ...
+    def attributes(self, ino: int, queue: int, /) -> None: ...
+    def contents(self, ino: int, queue: int, /) -> None: ...
     def everything(self) -> bool: ...
-    def then(self, way: int, call: Callable[[], None]) -> None: ...
+    def then(self, queue: int, call: Callable[[], None], /) -> None: ...
 
 
 class Watchers(Protocol):
@@ -51,7 +51,7 @@ class Watchers(Protocol):
 
     silent: str
 
-    def put(self, way: int, acts: Iterable[Act]) -> None: ...
+    def put(self, queue: int, acts: Iterable[Act], /) -> None: ...
 
 
 def _nothing(changes: Sequence[Change]) -> None:
@@ -132,8 +132,8 @@ class Publish:
     async def _invalidate_all(self) -> None:
         """The entry of each name in a merged directory, with all below it; and attributes, for what is open."""
         for count, node in enumerate(self._state.inodes.held):
-            way = _queue_of(node.source.rank) if isinstance(node, FileNode) else MERGED
-            self._kernel.attributes(node.ino, way)
+            queue = _queue_of(node.source.rank) if isinstance(node, FileNode) else MERGED
+            self._kernel.attributes(node.ino, queue)
             if isinstance(node, MergedNode) or (isinstance(node, FileNode) and node.indexed):
                 above, _, name = node.path.rpartition(b"/")
                 if name:
@@ -143,29 +143,29 @@ class Publish:
 
     def _publish_source(self, rank: Rank, directory: bytes, differences: list[Difference]) -> None:
         """Publish what changes in a source change in the view."""
-        root, way = self._state.sources[rank].root, _queue_of(rank)
+        root, queue = self._state.sources[rank].root, _queue_of(rank)
         changes = list(seen(self._state.inodes.index, rank, directory, differences))
         if not changes:
             return
         for name, before, after in differences:
             if _is_replaced(before, after):
-                self._invalidate_entry(number(root, directory, DIR), name, way)
+                self._invalidate_entry(number(root, directory, DIR), name, queue)
             if before is None or after is None or before.kind != after.kind:
                 continue
             ino = number(root, join(directory, name), after.kind)
             if after.kind == FILE and contents(before) != contents(after):
-                self._invalidate_contents(ino, way)
+                self._invalidate_contents(ino, queue)
             else:
-                self._invalidate_attributes(ino, way)
+                self._invalidate_attributes(ino, queue)
         parent = changes[0].path.rpartition(b"/")[0]
         is_merged = isinstance(self._state.inodes.find(parent), Merged)
         above = _merged_ino(parent) if is_merged else number(root, directory, DIR)
         self._changed(changes)
-        self._announce(way, (self._acts(change, above) for change in changes))
+        self._announce(queue, (self._acts(change, above) for change in changes))
 
-    def _announce(self, way: int, acts_of: Iterable[Iterable[Act]]) -> None:
+    def _announce(self, queue: int, acts_of: Iterable[Iterable[Act]]) -> None:
         if self._watchers is not None and not self._watchers.silent and (steps := list(chain.from_iterable(acts_of))):
-            self._kernel.then(way, partial(self._watchers.put, way, steps))
+            self._kernel.then(queue, partial(self._watchers.put, queue, steps))
 
     def _acts(self, change: Change, above: int) -> Iterator[Act]:
         """The steps for watchers; none if the kernel does not hold the parent, as a watch pins it."""
@@ -173,17 +173,17 @@ class Publish:
             for act in acts(change):
                 yield act._replace(above=above)
 
-    def _invalidate_entry(self, directory: int, name: bytes, way: int) -> None:
+    def _invalidate_entry(self, directory: int, name: bytes, queue: int) -> None:
         if self._is_held(directory):
-            self._kernel.name(directory, name, way)
+            self._kernel.name(directory, name, queue)
 
-    def _invalidate_attributes(self, ino: int, way: int) -> None:
+    def _invalidate_attributes(self, ino: int, queue: int) -> None:
         if self._is_held(ino):
-            self._kernel.attributes(ino, way)
+            self._kernel.attributes(ino, queue)
 
-    def _invalidate_contents(self, ino: int, way: int) -> None:
+    def _invalidate_contents(self, ino: int, queue: int) -> None:
         if self._is_held(ino):
-            self._kernel.contents(ino, way)
+            self._kernel.contents(ino, queue)
 
     def _is_held(self, ino: int) -> bool:
         return self._state.inodes.held.get(ino) is not None
