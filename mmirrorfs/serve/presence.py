@@ -22,7 +22,7 @@ from mmirrorfs.text import fields, printable
 log = logging.getLogger(__name__)
 
 CHECK = 30.0
-"""Seconds for which the kernel's caches may answer for the root of a source, where its changes are reported."""
+"""Seconds after a check of the root for which the kernel's caches may answer instead of the source."""
 _FALLBACK = "its folders fall back to the other sources"
 _KEEP = (
     "what is known of it is still shown, its files cannot be opened, "
@@ -31,7 +31,7 @@ _KEEP = (
 
 
 class Presence:
-    """Of one source. ``lost_since`` is in seconds since the epoch, None while it is present."""
+    """Whether one source is present; ``lost_since`` (seconds since the epoch) is None if so."""
 
     def __init__(self, source: Source, known: Known, fallback: bool, restart: Callable[[Source], None]) -> None:
         self.source = source
@@ -40,7 +40,7 @@ class Presence:
         self.checked_at = NEVER
         """When the last scan or check of the root began, in monotonic seconds."""
         self.mounts: tuple[int, ...] | None = source.mounts
-        """Those that it was last found on; None if unknown."""
+        """The unique ids of the mounts that it was last found on; None if unknown."""
         self._effect = _FALLBACK if fallback else _KEEP
         self._restart = restart
 

@@ -9,7 +9,7 @@ Event loop's thread only.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import chain
 from typing import Protocol
@@ -54,7 +54,7 @@ class Watchers(Protocol):
     def put(self, queue: int, acts: Iterable[Act], /) -> None: ...
 
 
-def _nothing(changes: Sequence[Change]) -> None:
+def ignore(*_: object) -> None:
     """A callback for those who want none."""
 
 
@@ -65,7 +65,7 @@ class Publish:
         self,
         state: State,
         kernel: Kernel,
-        changed: Callable[[list[Change]], None] = _nothing,
+        changed: Callable[[list[Change]], None] = ignore,
         watchers: Watchers | None = None,
     ) -> None:
         self._state = state

@@ -20,7 +20,7 @@ import trio
 from mmirrorfs.merge.index import without
 from mmirrorfs.serve.indexer import Indexer
 from mmirrorfs.serve.presence import Presence, watch_mount_table
-from mmirrorfs.serve.publish import Publish
+from mmirrorfs.serve.publish import Publish, ignore
 from mmirrorfs.serve.recheck import poll_open_files
 from mmirrorfs.source.freshness import Freshness
 from mmirrorfs.source.pace import threaded
@@ -138,10 +138,6 @@ class ScanLoop:
         return None
 
 
-def _ignore(*_: object) -> None:
-    """A callback for those who want none."""
-
-
 class Refresher:
     """All scans of one view, and what a view reports to (``view.reports``).
 
@@ -153,8 +149,8 @@ class Refresher:
         state: State,
         publish: Publish,
         fallback: bool = False,
-        scanned: Scanned = _ignore,
-        restart: Callable[[Source], None] = _ignore,
+        scanned: Scanned = ignore,
+        restart: Callable[[Source], None] = ignore,
     ) -> None:
         self._state = state
         self._publish = publish

@@ -98,7 +98,7 @@ class Stage:
         return found.attr.kind if found is not None and found.attr is not None else None
 
     def getattr(self, caller: int, ino: int) -> Seen | None:
-        """The hidden directory or the stand-in; None for other inodes. Raises ESTALE for who is no announcer."""
+        """The hidden directory or the stand-in; None for other inodes. Raises ESTALE if the caller is no announcer."""
         now = self.under_way.get(caller)
         if ino == self._hidden:
             if now is None:
