@@ -51,12 +51,10 @@ class View:
         self.pages = Pages(state, reports)
         self._reports = reports
         self.read = Reads(state.files).read
-        self._replies = replies = Replies(state)
-        self._revalidation = revalidation = Revalidation(state, reports, replies)
-        # What callers need of these two:
-        self.answer, self.last_answer = replies.answer, replies.last_answer
-        self.listed, self.is_outdated = replies.listed, replies.is_outdated
-        self.fetch, self.listing, self.prove_leaves = revalidation.fetch, revalidation.listing, revalidation.leaves
+        self.replies = Replies(state)
+        self.answer = self.replies.answer
+        self.revalidation = Revalidation(state, reports, self.replies)
+        self.fetch = self.revalidation.fetch
 
     async def lookup(self, parent: int, name: bytes) -> Node:
         """The node of a name in a directory. Raises Absent."""
@@ -79,7 +77,7 @@ class View:
         try:
             await self._revalidate(node)
         except OSError as error:
-            if error.errno not in ABSENT | {errno.ESTALE} or not self._replies.is_listed(node):
+            if error.errno not in ABSENT | {errno.ESTALE} or not self.replies.is_listed(node):
                 raise
         return node
 
@@ -102,12 +100,12 @@ class View:
             self._reports.lost(source)
             raise
         except NotAFile:
-            raise self._revalidation.stale_error(node) from None
+            raise self.revalidation.stale_error(node) from None
         except OSError as error:
-            raise await self._revalidation.missing_error(node) if error.errno in ABSENT else error from None
+            raise await self.revalidation.missing_error(node) if error.errno in ABSENT else error from None
         if is_replaced(node, attr):
             source.pace.close(fd, source.is_local(node.source_path))
-            raise self._revalidation.stale_error(node)
+            raise self.revalidation.stale_error(node)
         same, now = is_same(node.kernel_attr, attr), self.freshness.clock()
         if not same:
             self.known[source.rank].amend(node.above, node.name, attr, now, asked)
@@ -115,7 +113,7 @@ class View:
 
     async def _revalidate(self, node: Node) -> None:
         if isinstance(node, FileNode):
-            await self._revalidation.revalidate(node)
+            await self.revalidation.revalidate(node)
         elif isinstance(node, MergedNode):
             self.inodes.current(node)
 
@@ -125,7 +123,7 @@ class View:
         merged = self.inodes.find(above)
         if isinstance(node, FileNode) and not isinstance(merged, Merged):
             folder = self.inodes.interned(FileNode(node.source, node.above, above, DIR, merged is not None))
-            await self._revalidation.revalidate(folder)
+            await self.revalidation.revalidate(folder)
             return folder
         place = self.inodes.node_at(above)
         assert isinstance(place, MergedNode)
@@ -136,11 +134,11 @@ class View:
         for _ in range(len(self.sources) + 1):
             child = self.inodes.current(above).children.get(name)
             if child is None:
-                raise self._absence(name, self._replies.indexed(above))
+                raise self._absence(name, self.replies.indexed(above))
             node = self.inodes.child(above, name, child)
             if not isinstance(node, FileNode):
                 return node
-            found = await self._revalidation.leaf(node)
+            found = await self.revalidation.leaf(node)
             if found is not None and found.attr is not None:
                 return self.inodes.identified(node, found.attr)
         raise failure(errno.EIO)
@@ -165,7 +163,7 @@ class View:
         except OSError as error:
             if len(name) > LONGEST and error.errno == errno.ENOENT:
                 raise failure(errno.ENAMETOOLONG) from None
-            raise await self._revalidation.missing_name_error(above) if error.errno in ABSENT else error from None
+            raise await self.revalidation.missing_name_error(above) if error.errno in ABSENT else error from None
 
     def _absence(self, name: bytes, when: float) -> OSError:
         """The error for a name that did not exist at ``when``."""

@@ -285,7 +285,7 @@ async def test_open_directory_removed_with_unknown_attributes_raises(
 async def test_directory_removed_during_opendir_keeps_its_last_known_attributes(
     view: View, directories: Directories, high: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    node, listing = await find(view, "A/Gold/CD2"), view.listing
+    node, listing = await find(view, "A/Gold/CD2"), view.revalidation.listing
 
     async def removed_meanwhile(folder: FileNode) -> Listing:
         found = await listing(folder)
@@ -293,7 +293,7 @@ async def test_directory_removed_during_opendir_keeps_its_last_known_attributes(
         view.known[0].amend(b"A/Gold", b"CD2", None, clock.now)
         return found
 
-    monkeypatch.setattr(view, "listing", removed_meanwhile)
+    monkeypatch.setattr(view.revalidation, "listing", removed_meanwhile)
     handle = await directories.open(node.ino)
     assert view.answer(await view.getattr(node.ino))[0].kind == DIR
     directories.release(handle)
