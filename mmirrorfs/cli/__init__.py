@@ -1,1 +1,1 @@
-"""The command line: options, checks, messages, exit codes."""
+"""The command line: from arguments to settings, mounts, simulations and queries; messages and exit codes."""

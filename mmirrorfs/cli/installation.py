@@ -3,7 +3,7 @@
 These are the links by which mount(8) finds the program, ``/sbin/mount.fuse.mmirrorfs`` and ``/sbin/mount.mmirrorfs``,
 and what a distribution's package has besides: manual page, completions, and the systemd unit, in /usr/local.
 
-Rule 1: a link or file of somebody else's under the name of a link is never replaced or removed.
+Rule 1: at the path of a link, a file or a link that is not ours is never replaced or removed.
 Rule 2: unit and manual page come ready with the package; the program itself prints the completions.
 """
 
@@ -135,6 +135,6 @@ def _completion_script(shell: str) -> bytes:
     }
     done = subprocess.run([sys.executable, "-P", "-m", NAME], env=environment, capture_output=True, check=False)
     if done.returncode:
-        said = printable(os.fsdecode(done.stderr).strip())
-        raise Problem(f"{NAME} cannot be run by {sys.executable}: {said}", SYSTEM)
+        reason = printable(os.fsdecode(done.stderr).strip())
+        raise Problem(f"{NAME} cannot be run by {sys.executable}: {reason}", SYSTEM)
     return done.stdout

@@ -3,7 +3,7 @@
 Rule 1: all views of a command share one scan.
 Rule 2: a source that is lost during the scan is an error; an empty one is a warning.
 
-Called once, before the process forks and before trio runs. Raises Problem.
+Called before trio runs, and before each view gets a process of its own. Raises Problem.
 """
 
 import gc
