@@ -213,7 +213,7 @@ class Session:
     def _crawl(self, plan: CrawlPlan | None, source: Source, known: Known) -> Crawl | None:
         if plan is None:
             return None
-        learn = Access(known, source.reader.walls).learn
+        learn = Access(known, source.reader.wall_clock).learn
         return Crawl(plan, source.name, known.offer, learn, source.watch.learn, lambda: self.operations.served)
 
     def _is_crawling(self) -> bool:

@@ -240,10 +240,10 @@ class Listener:
             if ALL in names and is_above:
                 self._hint(self._source, {directory})
             elif ALL in names:
-                await self._fetch.look_again(directory)
+                await self._fetch.refetch_doubtful(directory)
                 self._fill_in(directory, started)
             if names - {ALL} and (is_above or ALL not in names):
-                await self._fetch.prove(directory, names - {ALL})
+                await self._fetch.refetch_names(directory, names - {ALL})
         except OSError as error:
             failed = error.errno not in ABSENT
             gone = not failed and not is_above

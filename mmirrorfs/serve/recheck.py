@@ -51,4 +51,4 @@ async def _known(fetch: Fetch) -> None:
         if fetch.source.lost is not None:
             return
         with suppress(OSError):
-            await fetch.look_at(path)
+            await fetch.refetch(path)

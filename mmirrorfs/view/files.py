@@ -65,7 +65,7 @@ class OpenFile:
             return attributes(os.fstat(self.fd)), True
         self.reading += 1
         try:
-            return await self.source.patiently(otherwise, _fstat, self.fd)
+            return await self.source.with_fallback(otherwise, _fstat, self.fd)
         except SourceLost:
             if (last := otherwise()) is None:
                 raise

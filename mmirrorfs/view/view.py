@@ -257,7 +257,7 @@ class View:
         """The same. Nobody waits but for what was never known: right after the start."""
         found = self.prove_leaf(node)
         if found is not None and found.attr is None:
-            await self.leaves[node.source.rank].asked(node.above)
+            await self.leaves[node.source.rank].wait(node.above)
             found = self.prove_leaf(node)
         return found
 

@@ -14,7 +14,7 @@ import pytest
 from mmirrorfs.listing import Listing
 from mmirrorfs.source import crawl as crawl_module
 from mmirrorfs.source.crawl import Sender, Walk
-from mmirrorfs.source.look import look
+from mmirrorfs.source.list_directory import list_directory
 from mmirrorfs.source.reader import Reader, attributes
 from tests.support.build import deep
 from tests.support.crawling import SECONDS, Taken, crawled, expected, plan
@@ -126,14 +126,14 @@ def test_of_a_directory_that_fails_nothing_is_sent_and_the_rest_is(root: Path, m
     def failing(reader: Reader, path: bytes) -> Listing:
         if path in (b"A/one", b"C"):
             raise OSError(errno.EIO, os.strerror(errno.EIO))
-        return look(reader, path)
+        return list_directory(reader, path)
 
     class Kept(Sender):
         def directory(self, path: bytes, listing: Listing) -> None:
             paths.append(path)
 
     paths: list[bytes] = []
-    monkeypatch.setattr(crawl_module, "look", failing)
+    monkeypatch.setattr(crawl_module, "list_directory", failing)
     with open(os.devnull, "wb") as null:
         walk = Walk(plan(root), Kept(null.fileno()))
         walk.run()

@@ -238,7 +238,7 @@ from mmirrorfs.source import crawl
 def hang(reader, path):
     os.write(1, b"hangs")
     time.sleep(60)
-crawl.look = hang
+crawl.list_directory = hang
 crawl.main(int(sys.argv[1]))
 """
 

@@ -18,7 +18,7 @@ from mmirrorfs.source.ahead import MOST, Ahead
 from mmirrorfs.source.fetch import LARGE, Fetch
 from mmirrorfs.source.known import Known
 from mmirrorfs.source.leaves import Leaves
-from mmirrorfs.source.look import look
+from mmirrorfs.source.list_directory import list_directory
 from mmirrorfs.source.pace import HUNG, Pace
 from mmirrorfs.source.room import Room
 from mmirrorfs.source.source import Source
@@ -346,7 +346,7 @@ async def test_a_walk_goes_on_in_the_next_directory_above(root: Path) -> None:
         if known.listings.peek(path) is None:
             asked.append(path)
             for one in [path, *ahead.of(path)]:
-                known.apply(one, look(source.reader, one))
+                known.apply(one, list_directory(source.reader, one))
     assert asked == [b"A/0", b"A/1", b"A/3", b"B/2", b"D/0", b"G/1"]
 
 
@@ -361,7 +361,7 @@ async def test_a_directory_above_the_depth_that_was_not_scanned_yet_is_the_scan_
     for n in (0, 1, 3):
         found += ahead.of(b"A/%d" % n)
         for path in [b"A/%d" % n, *found]:
-            known.apply(path, look(source.reader, path))
+            known.apply(path, list_directory(source.reader, path))
     assert b"B" not in found
     assert b"C/0" in found
 
@@ -520,7 +520,7 @@ async def test_who_waits_for_a_source_that_hung_is_answered_when_it_answers(
 
 async def test_what_came_in_while_somebody_waited_is_what_is_told(either: Asking, gate: Gate, clock: Clock) -> None:
     """And it stays: the answer to the older question would follow the invalidation of what it tells."""
-    listing = look(either.source.reader, b"B")
+    listing = list_directory(either.source.reader, b"B")
     ((name, attr),) = listing.entries()
     gate.close()
     found: list[int] = []

@@ -12,7 +12,7 @@ from mmirrorfs.source import links
 from mmirrorfs.source.beneath import CONTENT, DIRECTORY
 from mmirrorfs.source.filesystems import VIEW_TYPE, Mount, mount_at
 from mmirrorfs.source.links import DEEPEST, open_following, stat_following
-from mmirrorfs.source.look import look
+from mmirrorfs.source.list_directory import list_directory
 from mmirrorfs.source.reader import Reader
 from tests.support.trees import Link, grow
 
@@ -97,7 +97,7 @@ def test_a_link_into_a_view_is_as_good_as_dangling(root: Path, monkeypatch: pyte
 
 def test_a_reader_that_follows_shows_targets_and_keeps_what_leads_nowhere(root: Path) -> None:
     reader = Reader(os.fsencode(root), follow=True)
-    listed = list(look(reader, b"").entries())
+    listed = list(list_directory(reader, b"").entries())
     assert {name: attr.kind for name, attr in listed} == {
         b"A": DIR,
         b"out": DIR,

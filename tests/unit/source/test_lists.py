@@ -10,13 +10,12 @@ import pytest
 from mmirrorfs.attributes import DIR, FILE, LINK, Attributes, Kind
 from mmirrorfs.listing import AccessLists, Listing, pack
 from mmirrorfs.source.access import Access
-from mmirrorfs.source.freshness import COARSE, NEVER
+from mmirrorfs.source.freshness import COARSE, NEVER, WallClock
 from mmirrorfs.source.known import Known
+from mmirrorfs.source.list_directory import list_directory
 from mmirrorfs.source.lists import NONE, NOTHING, NOTHING_ABOVE, OWN, Asker, Read, of_entries
-from mmirrorfs.source.look import look
 from mmirrorfs.source.reader import Reader
 from mmirrorfs.source.room import Room
-from mmirrorfs.source.walls import Walls
 from mmirrorfs.tree import EMPTY_DIRECTORY
 from tests.support.acls import ACCESS, DEFAULT, access_list, give
 from tests.support.crawling import Taken, crawling, plan, until
@@ -38,9 +37,9 @@ def listing(fetched_at: float, lists: object = None, **entries: Attributes) -> L
     return Listing(pack((1, 2, 3, 4), True, listed), fetched_at, lists=lists)  # type: ignore[arg-type]  # any will do
 
 
-def walls() -> Walls:
-    made = Walls()
-    made.see(0, int(WALL * 1e9))
+def wall_clock() -> WallClock:
+    made = WallClock()
+    made.update(0, int(WALL * 1e9))
     return made
 
 
@@ -73,7 +72,7 @@ def test_a_list_is_carried_over_where_inode_and_ctime_stand(
 ) -> None:
     for lists, expected in (({b"a": SOME}, {b"a": SOME}), (NOTHING, NOTHING)):
         asked = Asked()
-        found = of_entries(listing(20, a=after), listing(10, lists, a=before), walls(), asked)
+        found = of_entries(listing(20, a=after), listing(10, lists, a=before), wall_clock(), asked)
         assert (found, asked) == ((expected, []) if carried else ({b"a": OTHER}, [b"a"]))
 
 
@@ -82,47 +81,47 @@ def test_what_was_not_known_is_asked_for_and_what_may_not_be_is_not_known() -> N
         listing(10, {b"a": None, b"b": SOME}, a=file(1, 0), b=file(2, 0)),
         listing(20, a=file(1, 0), c=file(3, 0)),
     )
-    assert of_entries(new, old, walls(), Asked()) == {b"a": OTHER, b"c": OTHER}
-    assert of_entries(new, old, walls(), None) == {b"a": None, b"c": None}
-    assert of_entries(new, listing(10, a=file(1, 0)), walls(), None) is None
-    assert of_entries(new, None, walls(), None) is None
+    assert of_entries(new, old, wall_clock(), Asked()) == {b"a": OTHER, b"c": OTHER}
+    assert of_entries(new, old, wall_clock(), None) == {b"a": None, b"c": None}
+    assert of_entries(new, listing(10, a=file(1, 0)), wall_clock(), None) is None
+    assert of_entries(new, None, wall_clock(), None) is None
 
 
 def test_nothing_that_was_distrusted_is_carried_over() -> None:
     asked = Asked()
-    of_entries(listing(20, a=file(1, 0)), listing(NEVER, {b"a": SOME}, a=file(1, 0)), walls(), asked)
+    of_entries(listing(20, a=file(1, 0)), listing(NEVER, {b"a": SOME}, a=file(1, 0)), wall_clock(), asked)
     assert asked == [b"a"]
 
 
 def test_the_list_of_a_merged_directory_is_carried_over_where_its_stamp_stands() -> None:
     old = listing(10, {OWN: SOME})
-    assert of_entries(listing(20), old, walls(), None, own=True) == {OWN: SOME}
+    assert of_entries(listing(20), old, wall_clock(), None, own=True) == {OWN: SOME}
     moved = Listing(pack((1, 2, 3, 5), True, []), 20)
-    assert of_entries(moved, old, walls(), None, own=True) == {OWN: None}
-    assert of_entries(moved, old, walls(), Asked(), own=True) == {OWN: OTHER}
-    assert of_entries(listing(20), listing(10, NOTHING), walls(), None, own=True) == {OWN: None}
+    assert of_entries(moved, old, wall_clock(), None, own=True) == {OWN: None}
+    assert of_entries(moved, old, wall_clock(), Asked(), own=True) == {OWN: OTHER}
+    assert of_entries(listing(20), listing(10, NOTHING), wall_clock(), None, own=True) == {OWN: None}
 
 
 def test_links_and_what_has_no_attributes_are_not_asked_for() -> None:
     asked = Asked()
     new = listing(20, a=file(1, 0, LINK), b=file(1, 0, dev=0))
-    assert of_entries(new, None, walls(), asked, own=True) == {OWN: OTHER}
+    assert of_entries(new, None, wall_clock(), asked, own=True) == {OWN: OTHER}
     assert asked == [OWN]
 
 
 def test_directories_without_any_share_one_value() -> None:
     new = listing(20, a=file(1, 0), d=file(2, 0, DIR))
-    assert of_entries(new, None, walls(), lambda name, kind, dev: NONE) is NOTHING
-    assert of_entries(new, None, walls(), lambda name, kind, dev: NONE, own=True) is NOTHING_ABOVE
+    assert of_entries(new, None, wall_clock(), lambda name, kind, dev: NONE) is NOTHING
+    assert of_entries(new, None, wall_clock(), lambda name, kind, dev: NONE, own=True) is NOTHING_ABOVE
 
 
 def test_a_clock_that_is_set_or_stood_still_makes_no_moment_later_than_it_was() -> None:
-    made = Walls()
+    made = WallClock()
     assert made.at(10) == 10e9 - 10e9, "no clock was seen: nothing is settled"
     for now, wall in ((0, WALL), (5, WALL + 3600), (6, WALL + 6)):  # set forward, and back
-        made.see(now, int(wall * 1e9))
+        made.update(now, int(wall * 1e9))
         assert made.at(10) == (WALL + 10) * 1e9
-    made.see(7, int((WALL - 100) * 1e9))
+    made.update(7, int((WALL - 100) * 1e9))
     assert made.at(10) == (WALL - 107 + 10) * 1e9
 
 
@@ -132,7 +131,7 @@ def test_a_clock_that_is_set_or_stood_still_makes_no_moment_later_than_it_was() 
 def known_with(lists: object, fetched_at: float = 10) -> tuple[Known, Access]:
     known = Known(EMPTY_DIRECTORY, Room(1000))
     known.apply(b"d", listing(fetched_at, lists, a=file(1, 0), b=file(2, fetched_at)))
-    return known, Access(known, walls())
+    return known, Access(known, wall_clock())
 
 
 def test_a_list_is_told_as_of_when_its_entry_was_proved() -> None:
@@ -206,12 +205,12 @@ def test_lists_are_read_as_the_source_has_them(root: Path, listed: bool) -> None
 
 def test_a_look_takes_them_and_asks_again_for_none_that_stands(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reader = Reader(os.fsencode(root))
-    assert look(reader, b"A/one").lists is None
-    first = look(reader, b"A/one", None, True)
+    assert list_directory(reader, b"A/one").lists is None
+    first = list_directory(reader, b"A/one", None, True)
     assert first.lists == {b"02": FULL, b"d": MORE}
     first.fetched_at += 2 * COARSE  # so long after their ctimes
     monkeypatch.setattr(os, "listxattr", lambda path, follow_symlinks: pytest.fail(str(path)))
-    assert look(reader, b"A/one", first, True).lists == first.lists
+    assert list_directory(reader, b"A/one", first, True).lists == first.lists
 
 
 def test_what_is_sent_arrives() -> None:

@@ -69,4 +69,4 @@ def test_an_entry_that_is_known_costs_little(fill: Callable[[Known], None], most
         tracemalloc.stop()
     print(f"{each:.0f} bytes an entry")
     assert each <= most
-    assert each <= 120 * len(known) / (FOLDERS * FILES), "the room that is taken says what it costs"
+    assert each <= 120 * known.used / (FOLDERS * FILES), "the room that is taken says what it costs"

@@ -10,7 +10,7 @@ from typing import cast
 import pytest
 
 from mmirrorfs.attributes import DIR, FILE, LINK, bare
-from mmirrorfs.source.look import look
+from mmirrorfs.source.list_directory import list_directory
 from mmirrorfs.source.reader import Reader, attributes
 from tests.support.trees import Fifo, Link, grow
 
@@ -62,23 +62,23 @@ def test_several_in_what_is_no_directory_are_an_error(reader: Reader) -> None:
 
 
 def test_a_look_brings_names_and_attributes(root: Path, reader: Reader) -> None:
-    found = look(reader, b"album")
+    found = list_directory(reader, b"album")
     assert found.stamp[1] == (root / "album").stat().st_ino
     assert dict(found.kinds()) == {b"01": FILE, b"02": FILE, b"cover": LINK, b"pipe": 0o010000, b"inner": DIR}
 
 
 def test_a_look_leaves_no_descriptor(reader: Reader) -> None:
     before = os.listdir("/proc/self/fd")
-    look(reader, b"album")
+    list_directory(reader, b"album")
     for wrong in (b"album/01", b"none"):
         with pytest.raises(OSError, match="No"):
-            look(reader, wrong)
+            list_directory(reader, wrong)
     assert os.listdir("/proc/self/fd") == before
 
 
 def test_what_is_excluded_is_not_listed(root: Path) -> None:
     reader = Reader(os.fsencode(root), lambda name: name.startswith(b"0"))
-    assert look(reader, b"album").names() == [b"cover", b"inner", b"pipe"]
+    assert list_directory(reader, b"album").names() == [b"cover", b"inner", b"pipe"]
 
 
 class Entry:

@@ -13,7 +13,7 @@ from mmirrorfs.source.exclude import excluded_by
 from mmirrorfs.source.folders import Folders
 from mmirrorfs.source.freshness import Freshness
 from mmirrorfs.source.known import Known
-from mmirrorfs.source.look import look
+from mmirrorfs.source.list_directory import list_directory
 from mmirrorfs.source.reader import Reader
 from mmirrorfs.source.room import Room
 from mmirrorfs.source.scan import Scanner
@@ -363,7 +363,7 @@ def test_what_was_known_of_a_folder_that_is_filled_is_not_told_when_it_takes_ove
     again = scanner(reader := Reader(os.fsencode(root)))
     known = Known(scan(again), Room(100))
     for path in (b"x", b"x/a", b"y", b"y/a"):
-        known.apply(path, look(reader, path))
+        known.apply(path, list_directory(reader, path))
         assert freshness.is_fresh(known.when(path))
     (root / "x/a/1").touch()
     known.install(scan(again, known.tree))

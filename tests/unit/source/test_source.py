@@ -326,7 +326,7 @@ async def test_a_source_that_hangs_is_not_waited_for_where_something_else_will_d
         return "at last"
 
     async def ask() -> None:
-        answers.append(await source.patiently(lambda: otherwise[0], slow))
+        answers.append(await source.with_fallback(lambda: otherwise[0], slow))
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(ask)
@@ -343,7 +343,7 @@ async def test_a_source_that_hangs_is_not_waited_for_where_something_else_will_d
     while source.pace.busy:
         await trio.lowlevel.checkpoint()
     await trio.testing.wait_all_tasks_blocked()
-    assert await source.patiently(lambda: "as it was", slow) == ("at last", True)
+    assert await source.with_fallback(lambda: "as it was", slow) == ("at last", True)
 
 
 @pytest.mark.parametrize("limit", [math.inf, 1.0], ids=["hangs", "answers others"])
@@ -358,7 +358,7 @@ async def test_what_was_waited_for_long_enough_is_not_asked_for_again_meanwhile(
 
     async def ask(name: str) -> tuple[str, bool]:
         now[0] += 0.1
-        return await source.patiently(lambda: "as it was", slow, name)
+        return await source.with_fallback(lambda: "as it was", slow, name)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(ask, "one")
