@@ -108,20 +108,20 @@ class Cache:
 
     # Answers of the source
 
-    def apply(self, path: bytes, listing: Listing, told: Told | None = None) -> None:
+    def apply(self, path: bytes, listing: Listing, compared: Told | None = None) -> None:
         """Store a new listing, unless a newer one is cached or the path is above the depth (``Known.install``).
 
-        ``told`` is how it differs from an earlier listing, where a thread has compared them already.
+        ``compared`` is how it differs from an earlier listing, if a thread found out already.
         """
         cached, own = self.listings.peek(path), self._last(*path.rpartition(b"/")[::2])
         if path in self.listings.above or (cached is not None and cached.fetched_at > listing.fetched_at):
             return
         if not self._stable or not is_of_another(own, listing):
-            self._apply(path, listing, told)
+            self._apply(path, listing, compared)
 
-    def _apply(self, path: bytes, listing: Listing, told: Told | None = None) -> None:
+    def _apply(self, path: bytes, listing: Listing, compared: Told | None = None) -> None:
         unreadable = self._answers_for(path, listing, [name for name, _ in listing.unknown()])
-        changes = self._changes(path, listing, told)
+        changes = self._changes(path, listing, compared)
         old = self.listings.pop(path)
         self._store(path, listing, above=False)
         self._compare_with_parent(path, listing)
@@ -161,18 +161,18 @@ class Cache:
             self.listings.replace(path, listing.still(when))
 
     def amend(
-        self, directory: bytes, name: bytes, attr: Attributes | None, when: float, asked: float | None = None
+        self, directory: bytes, name: bytes, attr: Attributes | None, when: float, requested_at: float | None = None
     ) -> None:
-        """Store the attributes of one name, requested at ``asked`` and received at ``when``; None if it is absent."""
-        asked = when if asked is None else asked
-        self.trust.settle(directory, asked, name)
+        """Store the attributes of one name, None if it is absent; received at ``when``."""
+        requested_at = when if requested_at is None else requested_at
+        self.trust.settle(directory, requested_at, name)
         before = self._last(directory, name)
         self._singles.add(directory, name, Answer(attr, when), self.listings.peek(directory))
         self._room.shrink(self, directory)
         if before is not None and is_other_directory(before.attr, attr, self._stable):
             self.forget(join(directory, name))
         elif attr is not None:
-            self._check_all(directory, [(name, attr)], asked)
+            self._check_all(directory, [(name, attr)], requested_at)
         if before is not None and is_news(before.attr, attr):
             self._report(directory, [Difference(name, before.attr, attr)], when)
 
@@ -193,10 +193,10 @@ class Cache:
         for name, answer in list(self.since(directory).items()):
             self._singles.add(directory, name, Answer(answer.attr, NEVER), listing)
 
-    def remove(self, path: bytes, kind: Kind, asked: float, when: float) -> bool:
+    def remove(self, path: bytes, kind: Kind, requested_at: float, when: float) -> bool:
         """Note that there was nothing of that ``kind`` at a path; returns False if a newer answer says otherwise."""
         directory, _, name = path.rpartition(b"/")
-        if is_news_of(self.listings.peek(directory), self._singles.get(directory, name), name, kind, asked):
+        if is_news_of(self.listings.peek(directory), self._singles.get(directory, name), name, kind, requested_at):
             return False
         self.amend(directory, name, None, when)
         self.forget(path)
@@ -249,24 +249,24 @@ class Cache:
                 self.trust.miss(path, max([listing.fetched_at, *[later.when for later in since.values()]]))
             yield True
 
-    def _check_all(self, path: bytes, found: Iterable[Listed], asked: float) -> None:
+    def _check_all(self, path: bytes, found: Iterable[Listed], requested_at: float) -> None:
         """Rule 5, for directories ``found`` in one."""
         for name, attr in found:
             if attr.is_known:
-                self._check(join(path, name), (attr.dev, attr.ino, attr.mtime_ns), asked)
+                self._check(join(path, name), (attr.dev, attr.ino, attr.mtime_ns), requested_at)
 
-    def _check(self, path: bytes, inode: Inode, asked: float) -> None:
-        """Rule 5, for the inode that the parent had at ``asked``."""
+    def _check(self, path: bytes, inode: Inode, requested_at: float) -> None:
+        """Rule 5, for the inode that the parent had at ``requested_at``."""
         cached = self.listings.below.get(path)
         if cached is None or not self._stable or cached.stamp[:2] == inode[:2]:
             return
-        if cached.fetched_at > asked:
+        if cached.fetched_at > requested_at:
             directory, _, name = path.rpartition(b"/")
             self._mismatched.add(path)
             self.trust.miss(directory, cached.fetched_at, name)
         else:
             self.forget(path)
-            self.trust.miss(path, asked)
+            self.trust.miss(path, requested_at)
 
     def _check_mismatched(self, scanned: Container[bytes]) -> None:
         """Rule 5 once more, for the mismatches in directories that were scanned since."""
@@ -300,12 +300,12 @@ class Cache:
             if attr and not attr.is_known and old is not None and old.attr and old.attr.kind == attr.kind
         }
 
-    def _changes(self, path: bytes, listing: Listing, told: Told | None) -> list[Difference]:
+    def _changes(self, path: bytes, listing: Listing, compared: Told | None) -> list[Difference]:
         """How a listing differs from what is cached."""
         old = self.listings.peek(path)
-        if told is None or _blob(told[0]) is not _blob(old):
-            told = (old, differences(old, listing) if old is not None else [])
-        return self._singles.differences(path, listing, told[1])
+        if compared is None or _blob(compared[0]) is not _blob(old):
+            compared = (old, differences(old, listing) if old is not None else [])
+        return self._singles.differences(path, listing, compared[1])
 
     def _report(self, directory: bytes, changes: list[Difference], when: float) -> None:
         """Drop the values of what changed, doubt the directories that did, and pass the changes on."""

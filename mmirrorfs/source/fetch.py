@@ -119,14 +119,14 @@ class Fetch:
 
     async def refetch_names(self, directory: bytes, names: Collection[bytes]) -> None:
         """Stat some names of a directory, and nothing else. Raises OSError."""
-        wanted, asked = list(names), self._freshness.clock()
+        wanted, requested_at = list(names), self._freshness.clock()
         found = await self.source.run(self.source.stat_several, directory, wanted)
         now = self._freshness.clock()
         for name, answer in zip(wanted, found, strict=True):
             if isinstance(answer, Attributes):
-                self.known.amend(directory, name, answer, now, asked)
+                self.known.amend(directory, name, answer, now, requested_at)
             elif answer.errno in ABSENT and directory not in self.known.listings.above:
-                self.known.amend(directory, name, None, now, asked)
+                self.known.amend(directory, name, None, now, requested_at)
 
     async def value(self, path: bytes, name: bytes, briefly: bool) -> bytes:
         """An extended attribute, or under the name b"" a link target; ``briefly`` waits for BRIEFLY at the most.
@@ -142,7 +142,7 @@ class Fetch:
             cached = self._cached_value(path, name, briefly)
         if cached is not None and self._is_fresh(cached):
             return _bytes_or_raise(cached[0])
-        source, asked = self.source, self._freshness.clock()
+        source, requested_at = self.source, self._freshness.clock()
         before = self._attributes(path)
         try:
             if briefly:
@@ -161,7 +161,7 @@ class Fetch:
         if not name or is_list:
             if self._attributes(path) != before:  # the value may be from before that change
                 return await self.value(path, name, briefly)
-            self.known.note(path, name, found, asked)
+            self.known.note(path, name, found, requested_at)
         return _bytes_or_raise(found)
 
     def _attributes(self, path: bytes) -> Attributes | None:
@@ -240,7 +240,7 @@ class Fetch:
     async def _stat(self, directory: bytes, name: bytes, answer: Answer | None) -> Answer | None:
         source = self.source
         cached = answer.attr if answer is not None else None  # a stale listing proves no absence
-        found, asked = None, self._freshness.clock()
+        found, requested_at = None, self._freshness.clock()
         try:
             found, fresh = await source.with_fallback(lambda: cached, source.reader.stat, join(directory, name))
         except SourceLost:
@@ -251,12 +251,14 @@ class Fetch:
                 raise
             fresh = True
         listing = self.known.listing(directory)
-        if not fresh or (listing is not None and listing.fetched_at > asked):  # the directory was listed meanwhile
+        if not fresh or (
+            listing is not None and listing.fetched_at > requested_at
+        ):  # the directory was listed meanwhile
             return None
         now = self._freshness.clock()
         there = "there" if found is not None else "not there"
         log.debug("source %s: %s is %s", self.source.name, printable(join(directory, name)), there)
-        self.known.amend(directory, name, found, now, asked)
+        self.known.amend(directory, name, found, now, requested_at)
         return Answer(found, now)
 
     async def _list(self, path: bytes) -> Listing | None:
@@ -292,8 +294,8 @@ class Fetch:
         """List in a thread. Delivers the requested listing at once, those ahead when all of them are there."""
         token = trio.lowlevel.current_trio_token()
 
-        def deliver(listing: Listing, told: Told | None) -> None:
-            token.run_sync_soon(self._deliver, path, listing, told, in_flight)
+        def deliver(listing: Listing, compared: Told | None) -> None:
+            token.run_sync_soon(self._deliver, path, listing, compared, in_flight)
 
         try:
             cached = self.known.listing(path)
@@ -321,11 +323,11 @@ class Fetch:
                 break
         return found
 
-    def _deliver(self, path: bytes, listing: Listing, told: Told | None, in_flight: _InFlight) -> None:
+    def _deliver(self, path: bytes, listing: Listing, compared: Told | None, in_flight: _InFlight) -> None:
         if in_flight.ahead:
             self.known.offer(path, listing)
         else:
-            self.known.apply(path, listing, told)
+            self.known.apply(path, listing, compared)
         self.source.failures.clear(path)
         log.debug("source %s: %s read, %d entries", self.source.name, printable(path) or "/", len(listing))
         in_flight.listing = listing

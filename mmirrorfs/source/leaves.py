@@ -79,17 +79,21 @@ class Leaves:
             return dict.fromkeys(names, error)
 
     def _store(
-        self, directory: bytes, wanted: dict[bytes, Kind], answers: Mapping[bytes, Attributes | OSError], asked: float
+        self,
+        directory: bytes,
+        wanted: dict[bytes, Kind],
+        answers: Mapping[bytes, Attributes | OSError],
+        requested_at: float,
     ) -> set[bytes]:
         """Store answers; report and return what is gone. Other errors prove nothing."""
         now, gone = self._freshness.clock(), set[bytes]()
         for name, answer in answers.items():
             if isinstance(answer, Attributes) and answer.kind == wanted[name]:
-                self.known.amend(directory, name, answer, now, asked)
+                self.known.amend(directory, name, answer, now, requested_at)
             elif isinstance(answer, Attributes) or answer.errno in ABSENT:
                 gone.add(name)
         if gone:
-            self._report_missing(self.source, {join(directory, name): wanted[name] for name in gone}, asked)
+            self._report_missing(self.source, {join(directory, name): wanted[name] for name in gone}, requested_at)
         return gone
 
     def _fetch(self, directory: bytes, wanted: dict[bytes, Kind]) -> None:
@@ -106,9 +110,9 @@ class Leaves:
         try:
             while wanted := pending.wanted:
                 pending.wanted = {}
-                asked = self._freshness.clock()
+                requested_at = self._freshness.clock()
                 answers = await self._answers(directory, list(wanted))
-                self._store(directory, wanted, dict(zip(wanted, answers, strict=True)), asked)
+                self._store(directory, wanted, dict(zip(wanted, answers, strict=True)), requested_at)
         finally:
             del self._pending[directory]
             pending.done.set()

@@ -137,15 +137,15 @@ def listed(listing: Listing | None, name: bytes) -> Answer | None:
     return Answer(attr, listing.fetched_at) if attr.is_known else None
 
 
-def is_news_of(listing: Listing | None, later: Answer | None, name: bytes, kind: Kind, asked: float) -> bool:
-    """Whether a name is known to exist since ``asked``, or with another ``kind``: by its directory's listing, and by
-    the ``later`` answer about it alone.
+def is_news_of(listing: Listing | None, later: Answer | None, name: bytes, kind: Kind, requested_at: float) -> bool:
+    """Whether a name is known to exist since ``requested_at``, or with another ``kind``: by the listing of its
+    directory, or by the ``later`` answer about it alone.
     """
     if later is not None:
         found, when = later.attr, later.when
     else:
-        found, when = (listing.get(name), listing.fetched_at) if listing is not None else (None, asked)
-    return found is not None and (found.kind != kind or when > asked)
+        found, when = (listing.get(name), listing.fetched_at) if listing is not None else (None, requested_at)
+    return found is not None and (found.kind != kind or when > requested_at)
 
 
 def is_of_another(own: Answer | None, listing: Listing) -> bool:

@@ -84,13 +84,13 @@ class Trust:
             name = ALL
         doubts[name] = now
 
-    def settle(self, directory: bytes, asked: float, name: bytes = ALL) -> None:
-        """Settle the doubts older than ``asked``, when the fetch of a name, or with ALL of the directory, began."""
+    def settle(self, directory: bytes, requested_at: float, name: bytes = ALL) -> None:
+        """Settle the doubts before ``requested_at``, the start of the fetch of a name, or with ALL of the directory."""
         doubts = self._doubts.get(directory)
         if doubts is None:
             return
         for one in list(doubts) if name == ALL else [name]:
-            if doubts.get(one, math.inf) <= asked:
+            if doubts.get(one, math.inf) <= requested_at:
                 del doubts[one]
         if not doubts:
             del self._doubts[directory]
@@ -112,8 +112,8 @@ class Trust:
         return list(self._doubts.get(directory, ()))
 
     def when(self, directory: bytes, listing: Listing | None, proved: float, name: bytes = ALL) -> float:
-        """The time for ``Freshness`` of an entry fetched at ``proved``: NEVER if it is in doubt, WATCHED if its directory
-        has been watched since, else ``proved``. With ALL for the whole directory.
+        """The time for ``Freshness`` of an entry fetched at ``proved``: NEVER if it is in doubt, WATCHED if its
+        directory has been watched since, else ``proved``. With ALL for the whole directory.
         """
         doubts = self._doubts.get(directory)
         if doubts is not None and (name == ALL or name in doubts or ALL in doubts):
