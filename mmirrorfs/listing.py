@@ -108,7 +108,7 @@ class Listing:
 
     ``fetched_at`` is when all of it was read, ``proved`` when the names were: an unchanged stamp proves only names.
     ``key`` is what the directory is called where its changes are reported, empty where they are not. ``lists`` are the
-    access lists of its entries, read then or later (``source.lists``); None where they are not known. They are the one
+    access lists of its entries, read then or later (``source.acl``); None where they are not known. They are the one
     thing that may be put in later.
     """
 

@@ -1,4 +1,4 @@
-"""The cached access lists of one source, which are kept with the listing of their directory (``source.lists``).
+"""The cached access lists of one source, which are kept with the listing of their directory (``source.acl``).
 
 Event loop's thread only; no I/O.
 """
@@ -6,9 +6,9 @@ Event loop's thread only; no I/O.
 import errno
 
 from mmirrorfs.listing import AccessLists
+from mmirrorfs.source.acl import NONE, OWN, Read, is_valid
 from mmirrorfs.source.freshness import WallClock
 from mmirrorfs.source.known import Known
-from mmirrorfs.source.lists import NONE, OWN, Read, is_valid
 from mmirrorfs.source.singles import Value
 
 

@@ -311,7 +311,9 @@ class Cache:
         """Drop the values of what changed, doubt the directories that did, and pass the changes on."""
         if changes:
             self._values.forget(join(directory, one.name) for one in changes)
-            for path in self.listings.outdated(directory, changes):  # or made anew, with the same number
+            for path in self.listings.outdated(
+                directory, changes
+            ):  # or were replaced by one with the same inode number
                 self.trust.miss(path, when)
             self._changed(directory, changes)
 

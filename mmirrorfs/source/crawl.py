@@ -28,11 +28,11 @@ from typing import NamedTuple, TypedDict
 
 from mmirrorfs.attributes import DIR, FILE
 from mmirrorfs.listing import AccessLists, Listing
+from mmirrorfs.source.acl import NONE, OWN, Asker, Read
 from mmirrorfs.source.capabilities import Capability, confine
 from mmirrorfs.source.exclude import excluded_by
 from mmirrorfs.source.filesystems import LOCAL, VIEW_TYPE, mount_id, mounts
 from mmirrorfs.source.list_directory import list_directory
-from mmirrorfs.source.lists import NONE, OWN, Asker, Read
 from mmirrorfs.source.marker import Marker, Report, Unmarked
 from mmirrorfs.source.process import become_helper
 from mmirrorfs.source.reader import Reader

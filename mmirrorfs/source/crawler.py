@@ -23,9 +23,9 @@ from signal import strsignal
 import trio
 
 from mmirrorfs.listing import Listing
+from mmirrorfs.source.acl import Read
 from mmirrorfs.source.child import Child
 from mmirrorfs.source.crawl import BATCH, CONTROL, HEADER, LISTS, Plan, Word
-from mmirrorfs.source.lists import Read
 from mmirrorfs.source.marker import Met
 from mmirrorfs.source.pace import threaded
 from mmirrorfs.text import fields
@@ -245,10 +245,10 @@ class Frames:
         if len(self._buffer) - self._at < size:
             await self._fill(size)
         start, self._at = self._at, self._at + size
-        fetched_at = self._buffer[start : self._at]
+        taken = self._buffer[start : self._at]
         if self._at == len(self._buffer):
             self._buffer, self._at = b"", 0  # free a large one
-        return fetched_at
+        return taken
 
     async def _fill(self, size: int) -> None:
         """Have at least ``size`` bytes in the buffer; exactly as many if one recv does not give them."""

@@ -24,12 +24,12 @@ from mmirrorfs.attributes import Attributes
 from mmirrorfs.difference import Told, differences
 from mmirrorfs.listing import Listing
 from mmirrorfs.source.access import Access
-from mmirrorfs.source.ahead import MOST, Ahead
+from mmirrorfs.source.acl import PREFIX
 from mmirrorfs.source.freshness import Freshness
 from mmirrorfs.source.known import Known
 from mmirrorfs.source.list_directory import list_directory
-from mmirrorfs.source.lists import PREFIX
 from mmirrorfs.source.pace import beside
+from mmirrorfs.source.readahead import MOST, Ahead
 from mmirrorfs.source.singles import Answer, Value
 from mmirrorfs.source.source import ABSENT, FAILING, Source, SourceLost
 from mmirrorfs.source.walks import join

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 from mmirrorfs.attributes import Attributes, bare
 from mmirrorfs.listing import Listed, Listing, pack
+from mmirrorfs.source.acl import Asker, of_entries
 from mmirrorfs.source.exclude import nothing_excluded
 from mmirrorfs.source.freshness import COARSE, NEVER
-from mmirrorfs.source.lists import Asker, of_entries
 from mmirrorfs.source.reader import CODEC, Reader
 
 

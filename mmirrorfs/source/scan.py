@@ -11,7 +11,7 @@ change right after the listing may leave the stamp as it was. So a stamp is sett
 seconds after the last change in it, or after this stamp was first seen (the latter survives clock jumps).
 
 Iterative, level by level, so no tree is too deep. Runs in a thread of its own, with helpers if the source is slow and
-not local (``source.several``); never on the event loop.
+not local (``source.parallel``); never on the event loop.
 """
 
 import errno
@@ -23,13 +23,13 @@ from dataclasses import dataclass, field, replace
 
 from mmirrorfs.attributes import DIR, LINK, Attributes, Kind, bare
 from mmirrorfs.listing import Listed, Listing, pack
+from mmirrorfs.source.acl import Asker, of_entries
 from mmirrorfs.source.exclude import nothing_excluded
 from mmirrorfs.source.freshness import COARSE
 from mmirrorfs.source.links import stat_following
-from mmirrorfs.source.lists import Asker, of_entries
+from mmirrorfs.source.parallel import each
 from mmirrorfs.source.reader import CODEC, Reader
 from mmirrorfs.source.search import DENIED, GONE, Progress, Search
-from mmirrorfs.source.several import each
 from mmirrorfs.text import printable
 from mmirrorfs.tree import Directory, Entry, Leaf, Rank
 
