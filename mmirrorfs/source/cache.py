@@ -313,7 +313,7 @@ class Cache:
             self._values.forget(join(directory, one.name) for one in changes)
             for path in self.listings.outdated(
                 directory, changes
-            ):  # or were replaced by one with the same inode number
+            ):  # or one with the same number replaced it
                 self.trust.miss(path, when)
             self._changed(directory, changes)
 
