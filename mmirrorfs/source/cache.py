@@ -311,9 +311,7 @@ class Cache:
         """Drop the values of what changed, doubt the directories that did, and pass the changes on."""
         if changes:
             self._values.forget(join(directory, one.name) for one in changes)
-            for path in self.listings.outdated(
-                directory, changes
-            ):  # or one with the same number replaced it
+            for path in self.listings.outdated(directory, changes):  # or one with the same number replaced it
                 self.trust.miss(path, when)
             self._changed(directory, changes)
 
