@@ -28,7 +28,7 @@ from mmirrorfs.source.acl import PREFIX
 from mmirrorfs.source.freshness import Freshness
 from mmirrorfs.source.known import Known
 from mmirrorfs.source.list_directory import list_directory
-from mmirrorfs.source.pace import beside
+from mmirrorfs.source.pace import spawn
 from mmirrorfs.source.readahead import MOST, Ahead
 from mmirrorfs.source.singles import Answer, Value
 from mmirrorfs.source.source import ABSENT, FAILING, Source, SourceLost
@@ -62,11 +62,7 @@ class Fetch:
     """Fetches from one source for one view. ``report_lost`` is called when the source is found to be lost."""
 
     def __init__(
-        self,
-        source: Source,
-        known: Known,
-        freshness: Freshness,
-        report_lost: Callable[[Source], None],
+        self, source: Source, known: Known, freshness: Freshness, report_lost: Callable[[Source], None]
     ) -> None:
         self.source = source
         self.known = known
@@ -283,11 +279,11 @@ class Fetch:
         """Start to list a directory, and the next ones (rule 4)."""
         local, ahead, now = self.source.is_local(path), self._ahead.of(path), self.source.pace.now
         requested = self._in_flight[path] = _InFlight(now)
-        beside(self._run, path, ahead if local else [], requested)
+        spawn(self._run, path, ahead if local else [], requested)
         for one in ahead if not local else []:
             if one not in self._in_flight and len(self._in_flight) <= MOST:
                 self._in_flight[one] = _InFlight(now, ahead=True)
-                beside(self._run, one, [], self._in_flight[one])
+                spawn(self._run, one, [], self._in_flight[one])
         return requested
 
     async def _run(self, path: bytes, ahead: list[bytes], in_flight: _InFlight) -> None:

@@ -15,7 +15,7 @@ LOCAL = frozenset(
     b"bcachefs btrfs cramfs erofs exfat ext2 ext3 ext4 f2fs fat hfs hfsplus iso9660 jfs minix msdos nilfs2 ntfs3 "
     b"overlay ramfs reiserfs rootfs squashfs tmpfs udf ufs vfat xfs zfs".split()
 )
-"""Types backed by disks or memory of this machine. Calls on all others run in threads only."""
+"""Types that need neither a network nor another process. Calls on all others run in threads only."""
 
 STABLE = LOCAL | {b"fuse.glusterfs"}
 """Types whose inode numbers identify a directory for as long as it exists, even when renamed; others reassign numbers,
@@ -89,12 +89,6 @@ def mount_under(path: bytes) -> Mount | None:
         if inside and (best is None or len(mount.where) >= len(best.where)):
             best = mount
     return best
-
-
-def is_local(path: bytes) -> bool:
-    """Whether ``path`` is on a filesystem that needs neither a network nor another process."""
-    mount = mount_under(path)
-    return mount is not None and mount.type in LOCAL
 
 
 class Locality:

@@ -17,7 +17,7 @@ from mmirrorfs.attributes import Attributes, Kind
 from mmirrorfs.source.fetch import failure
 from mmirrorfs.source.freshness import Freshness
 from mmirrorfs.source.known import Known
-from mmirrorfs.source.pace import beside
+from mmirrorfs.source.pace import spawn
 from mmirrorfs.source.source import ABSENT, Source, SourceLost
 from mmirrorfs.source.walks import join
 
@@ -103,7 +103,7 @@ class Leaves:
             pending.wanted.update(wanted)
             return
         self._pending[directory] = _Pending(wanted)
-        beside(self._fetch_all, directory)
+        spawn(self._fetch_all, directory)
 
     async def _fetch_all(self, directory: bytes) -> None:
         pending = self._pending[directory]

@@ -58,7 +58,7 @@ async def threaded(call: Callable[[], T], limiter: trio.CapacityLimiter | None =
         raise NoThread from None
 
 
-def beside(task: Callable[[*A], Awaitable[None]], *args: *A) -> None:
+def spawn(task: Callable[[*A], Awaitable[None]], *args: *A) -> None:
     """Start a background task. Logs unexpected exceptions, which would make trio end the mount."""
 
     async def guarded() -> None:
@@ -108,11 +108,7 @@ class Pace:
     """The threads of one source, ``name`` in the log, and when it last responded."""
 
     def __init__(
-        self,
-        threads: int = THREADS,
-        clock: Callable[[], float] = perf_counter,
-        name: str = "",
-        limit: float = math.inf,
+        self, threads: int = THREADS, clock: Callable[[], float] = perf_counter, name: str = "", limit: float = math.inf
     ) -> None:
         self._limit = limit
         self._limiter = trio.CapacityLimiter(threads)
@@ -210,7 +206,7 @@ class Pace:
         if local:
             os.close(fd)
         else:
-            beside(self._close, fd)
+            spawn(self._close, fd)
 
     async def _close(self, fd: int) -> None:
         try:

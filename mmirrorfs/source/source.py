@@ -26,7 +26,7 @@ from mmirrorfs.source.beneath import DIRECTORY, PATH_ONLY, open_beneath
 from mmirrorfs.source.exclude import Excluded, nothing_excluded
 from mmirrorfs.source.failures import Failures
 from mmirrorfs.source.filesystems import Locality, unique_id
-from mmirrorfs.source.pace import Pace, beside
+from mmirrorfs.source.pace import Pace, spawn
 from mmirrorfs.source.reader import NotAFile, Reader
 from mmirrorfs.source.scan import Scanner
 from mmirrorfs.source.search import Progress
@@ -142,7 +142,7 @@ class Source:
                 os.close(fd)
         return tuple(found)
 
-    def stands(self) -> bool:
+    def is_present(self) -> bool:
         """Whether the root is valid according to the kernel's caches. Never blocks."""
         return self.lost is None and self.local and self._is_valid_cached()
 
@@ -281,7 +281,7 @@ class Source:
                 self._timed_out.discard(key)
                 answered.set()
 
-        beside(ask)
+        spawn(ask)
         since = self.pace.now
         while not answers:
             with trio.move_on_after(self.pace.pause(since)):

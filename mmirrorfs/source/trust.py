@@ -107,10 +107,6 @@ class Trust:
         """Whether any name in a directory is in doubt, and was at that time."""
         return any(since <= then for since in self._doubts.get(directory, {}).values())
 
-    def doubted(self, directory: bytes) -> list[bytes]:
-        """The names of a directory that are in doubt."""
-        return list(self._doubts.get(directory, ()))
-
     def when(self, directory: bytes, listing: Listing | None, proved: float, name: bytes = ALL) -> float:
         """The time for ``Freshness`` of an entry fetched at ``proved``: NEVER if it is in doubt, WATCHED if its
         directory has been watched since, else ``proved``. With ALL for the whole directory.

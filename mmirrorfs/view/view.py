@@ -21,7 +21,7 @@ from mmirrorfs.listing import Listing
 from mmirrorfs.source.fetch import Fetch, failure
 from mmirrorfs.source.freshness import INDEXED, NEVER, WATCHED
 from mmirrorfs.source.leaves import Leaves
-from mmirrorfs.source.pace import beside
+from mmirrorfs.source.pace import spawn
 from mmirrorfs.source.reader import NotAFile, attributes
 from mmirrorfs.source.singles import Answer
 from mmirrorfs.source.source import ABSENT, Source, SourceLost
@@ -298,7 +298,7 @@ class View:
         elif node.held is not None and self.freshness.is_fresh(node.held.when):
             return
         elif node.indexed:
-            beside(self.files.prove, file, self._prove_open)
+            spawn(self.files.prove, file, self._prove_open)
         else:
             attr, fresh = await file.attributes(partial(_attr, node.held))
             if fresh:

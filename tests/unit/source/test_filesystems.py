@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mmirrorfs.source import filesystems
-from mmirrorfs.source.filesystems import Locality, Mount, is_local, mount_at, mount_under, mounts, parents
+from mmirrorfs.source.filesystems import Locality, Mount, mount_at, mount_under, mounts, parents
 
 TABLE = rb"""21 1 259:2 / / rw,relatime shared:1 - ext4 /dev/nvme0n1p2 rw
 30 21 0:26 / /tmp rw,nosuid shared:5 master:2 - tmpfs tmpfs rw
@@ -79,7 +79,7 @@ def test_mount_under_returns_the_mount_of_a_path(path: bytes, where: bytes) -> N
     ],
 )
 def test_network_and_fuse_filesystems_are_not_local(path: bytes, local: bool) -> None:
-    assert is_local(path) is local
+    assert Locality(path).whole is local
 
 
 @pytest.mark.usefixtures("_table")
@@ -106,13 +106,13 @@ def test_the_later_of_two_mounts_on_one_mountpoint_counts() -> None:
 def test_without_a_mount_nothing_is_local(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(filesystems, "mounts", list)
     assert mount_under(b"/x") is None
-    assert not is_local(b"/x")
+    assert not Locality(b"/x").whole
 
 
 def test_the_mount_table_of_this_machine_can_be_read(tmp_path: Path) -> None:
     assert any(mount.where == b"/" for mount in mounts())
     assert mount_at(b"/proc") is not None
-    assert not is_local(b"/proc/self")
+    assert not Locality(b"/proc/self").whole
 
 
 def test_parents_are_returned_from_the_nearest_up() -> None:
