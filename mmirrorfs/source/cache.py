@@ -21,7 +21,7 @@ from mmirrorfs.source.listings import Listings
 from mmirrorfs.source.room import Room
 from mmirrorfs.source.singles import Answer, Singles, Value, Values, is_news_of, is_of_another, listed
 from mmirrorfs.source.trust import Trust
-from mmirrorfs.source.walks import Inode, departures, inodes_in, join, untold
+from mmirrorfs.source.walks import Inode, inodes_in, join, presumed_inodes, renames
 
 Changed = Callable[[bytes, list[Difference]], None]
 """Called with a directory and the changes in it. An entry that is cached for the first time is no change."""
@@ -126,8 +126,8 @@ class Cache:
         self._store(path, listing, above=False)
         self._compare_with_parent(path, listing)
         if old is not None and old.blob != listing.blob:
-            gone = dict(inodes_in(path, old))
-            for _ in self._move(gone, {**untold(path, listing, gone), **dict(inodes_in(path, listing))}):
+            removed = dict(inodes_in(path, old))
+            for _ in self._move(removed, {**presumed_inodes(path, listing, removed), **dict(inodes_in(path, listing))}):
                 pass
         self._check_all(path, listing.directories(), listing.fetched_at)
         for name, answer in unreadable.items():
@@ -230,10 +230,10 @@ class Cache:
 
     # Renamed and replaced directories
 
-    def _move(self, gone: dict[bytes, Inode], come: dict[bytes, Inode]) -> Iterator[bool]:
+    def _move(self, removed: dict[bytes, Inode], created: dict[bytes, Inode]) -> Iterator[bool]:
         """Rule 4, for the directories that were at some paths and those that are there now; yields after each."""
         moved: list[tuple[bytes, Listing, Mapping[bytes, Answer]]] = []
-        for path, target in departures(gone, come, self._stable, self.listings.below).items():
+        for path, target in renames(removed, created, self._stable, self.listings.below).items():
             if target is not None:
                 inside = self.listings.subtree(path)
                 moved += [(target + old[len(path) :], self.listings.below[old], self.since(old)) for old in inside]

@@ -52,19 +52,19 @@ class Known(Cache):
             pass
 
     def _install(self, tree: Directory, revised: Sequence[Revision]) -> Iterator[bool]:
-        gone, come = dict[bytes, Inode](), dict[bytes, Inode]()
+        removed, created = dict[bytes, Inode](), dict[bytes, Inode]()
         changed: list[tuple[bytes, list[Difference], float]] = []
         for number, one in enumerate(revised, 1):
             yield from self._update_folders(one)
             changes = self._replace(one)
-            gone.update(one.gone)
-            come.update(one.come)
+            removed.update(one.removed)
+            created.update(one.created)
             if one.new is not None:
                 changed.append((one.path, changes, one.new.listing.fetched_at))
             if number % STEP == 0:
                 yield True
-        yield from self._move(gone, come)
-        yield from self._check_scanned(come)
+        yield from self._move(removed, created)
+        yield from self._check_scanned(created)
         self._check_mismatched({one.path for one in revised})
         for path, changes, when in changed:
             for start in range(0, len(changes), STEP):
@@ -91,7 +91,7 @@ class Known(Cache):
             return []
         if one.old is None or is_news(one.old.attr, new.attr):
             self._values.forget([path])
-        unreadable = self._answers_for(path, new.listing, [*one.untold, *self.since(path)])
+        unreadable = self._answers_for(path, new.listing, [*one.unreadable, *self.since(path)])
         compared = (one.old.listing, one.differences) if one.old is not None else (None, [])
         changes = [found for found in self._changes(path, new.listing, compared) if found.before and found.after]
         self._store(path, new.listing, above=True)
@@ -99,12 +99,12 @@ class Known(Cache):
             self.amend(path, name, *answer)
         return changes
 
-    def _check_scanned(self, come: dict[bytes, Inode]) -> Iterator[bool]:
+    def _check_scanned(self, created: dict[bytes, Inode]) -> Iterator[bool]:
         """Check the cached listings of directories that the scan found at their paths (``Cache``, rule 5)."""
-        while come:
-            path, inode = come.popitem()
+        while created:
+            path, inode = created.popitem()
             above = self.listings.above.get(path.rpartition(b"/")[0])
             if above is not None:
                 self._check(path, inode, above.fetched_at)
-            if len(come) % STEP == 0:
+            if len(created) % STEP == 0:
                 yield True

@@ -37,9 +37,9 @@ def directory_at(tree: Directory, path: bytes) -> Directory | None:
 class Revision:
     """How a directory above the depth differs between two trees; None for the tree in which it does not exist.
 
-    ``names`` are those with another entry, ``differences`` those of its listing. ``gone`` and ``come`` are the old and
-    new inodes, by path, of itself and its subdirectories if their (dev, ino) changed. ``untold`` names lost their
-    attributes, ``searched`` names have, or had, ``tree.Evidence``.
+    ``names`` are those with another entry, ``differences`` those of its listing. ``removed`` and ``created`` are the
+    old and new inodes, by path, of itself and its subdirectories if their (dev, ino) changed. ``unreadable`` names
+    lost their attributes, ``searched`` names have, or had, ``tree.Evidence``.
     """
 
     path: bytes
@@ -47,9 +47,9 @@ class Revision:
     new: Directory | None
     names: Collection[bytes]
     differences: list[Difference]
-    gone: "dict[bytes, Inode]"
-    come: "dict[bytes, Inode]"
-    untold: list[bytes]
+    removed: "dict[bytes, Inode]"
+    created: "dict[bytes, Inode]"
+    unreadable: list[bytes]
     searched: list[bytes]
 
 
@@ -102,23 +102,23 @@ def _revision(path: bytes, old: Directory | None, new: Directory | None, names: 
     was, now = (directory.entries if directory is not None else _NOTHING for directory in (old, new))
     found = all_differences(*listings)
     pairs = [(path, old.attr if old is not None else None, new.attr if new is not None else None)]
-    pairs += [(join(path, one.name), one.before, one.after) for one in found if not _is_untold(one.after)]
+    pairs += [(join(path, one.name), one.before, one.after) for one in found if not _is_unreadable(one.after)]
     inodes = [(where, _inode_of(before), _inode_of(after)) for where, before, after in pairs]
-    others = [(where, gone, come) for where, gone, come in inodes if gone[:2] != come[:2]]
+    others = [(where, removed, created) for where, removed, created in inodes if removed[:2] != created[:2]]
     return Revision(
         path,
         old,
         new,
         names,
         sorted(one for one in found if is_news(one.before, one.after)),
-        {where: gone for where, gone, _ in others if gone != NONE},
-        {where: come for where, _, come in others if come != NONE},
+        {where: removed for where, removed, _ in others if removed != NONE},
+        {where: created for where, _, created in others if created != NONE},
         [one.name for one in found if one.before and one.before.is_known and one.after and not one.after.is_known],
         [name for name in names if any(map(evidence_of, (was.get(name), now.get(name))))],
     )
 
 
-def _is_untold(attr: Attributes | None) -> bool:
+def _is_unreadable(attr: Attributes | None) -> bool:
     """Whether only the type of a directory is known: presumably the same directory."""
     return attr is not None and attr.kind == DIR and not attr.is_known
 
@@ -140,26 +140,26 @@ def inodes_in(path: bytes, listing: Listing) -> Iterator[tuple[bytes, Inode]]:
             yield join(path, name), (attr.dev, attr.ino, attr.mtime_ns)
 
 
-def untold(path: bytes, listing: Listing, before: dict[bytes, Inode]) -> dict[bytes, Inode]:
+def presumed_inodes(path: bytes, listing: Listing, before: dict[bytes, Inode]) -> dict[bytes, Inode]:
     """The former inodes of entries without attributes: presumably the same directories."""
     unknown = (join(path, name) for name, _ in listing.unknown())
     return {one: before[one] for one in unknown if one in before}
 
 
-def departures(
-    gone: dict[bytes, Inode], come: dict[bytes, Inode], stable: bool, known: Mapping[bytes, Listing]
+def renames(
+    removed: dict[bytes, Inode], created: dict[bytes, Inode], stable: bool, known: Mapping[bytes, Listing]
 ) -> dict[bytes, bytes | None]:
     """The new paths of directories that were renamed; None for those that are gone.
 
     Inode and mtime must match: a rename keeps the mtime, and the number alone may be reused. If numbers are not
     ``stable``, the path identifies a directory. A path at which another directory is ``known`` already is left out.
     """
-    if not gone:
+    if not removed:
         return {}
     if not stable:
-        return {path: None for path in gone if path not in come}
-    new = {inode: path for path, inode in come.items() if gone.get(path, NONE)[:2] != inode[:2]}
-    left = {path: inode for path, inode in gone.items() if come.get(path, NONE)[:2] != inode[:2]}
+        return {path: None for path in removed if path not in created}
+    new = {inode: path for path, inode in created.items() if removed.get(path, NONE)[:2] != inode[:2]}
+    left = {path: inode for path, inode in removed.items() if created.get(path, NONE)[:2] != inode[:2]}
     return {path: new.get(inode) for path, inode in left.items() if path not in known or _is_of(known[path], inode)}
 
 
