@@ -164,7 +164,7 @@ class Operations(Writes):
     @guarded
     async def read(self, fh: FileHandleT, off: int, size: int) -> Any:  # noqa: ANN401  # any buffer will do
         """Read. The buffer is copied into the reply before any other task runs."""
-        data = await self._view.files.read(fh, off, size)
+        data = await self._view.read(fh, off, size)
         self._bytes_read += len(data)
         return data
 

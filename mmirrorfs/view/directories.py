@@ -22,7 +22,8 @@ from mmirrorfs.source.singles import Answer
 from mmirrorfs.source.walks import join
 from mmirrorfs.tree import Child
 from mmirrorfs.view.nodes import FileNode, MergedNode, Node
-from mmirrorfs.view.view import Listed, View
+from mmirrorfs.view.replies import Listed
+from mmirrorfs.view.view import View
 
 SMALL = 1 << 16
 """Bytes: a larger listing is not compared by content with the one that has replaced it in the cache."""
@@ -50,10 +51,10 @@ class Directories:
 
     async def open(self, ino: int) -> int:
         """Open a directory: take a snapshot of its listing. Returns the handle."""
-        before, _ = self._view.last_answer(self._view.inodes.node(ino))
+        before, _ = self._view.replies.last_answer(self._view.inodes.node(ino))
         listing = await self._take(ino)
-        attr, _ = self._view.last_answer(self._view.inodes.node(ino))
-        listed = self._view.listed.setdefault(ino, Listed(before))
+        attr, _ = self._view.replies.last_answer(self._view.inodes.node(ino))
+        listed = self._view.replies.listed.setdefault(ino, Listed(before))
         listed.attr, listed.handles = attr if attr.is_known else listed.attr, listed.handles + 1
         self._last += 1
         self._open[self._last] = _Opened(ino, listing)
@@ -77,10 +78,10 @@ class Directories:
         """Close the handle. Never raises."""
         opened = self._open.pop(handle, None)
         if opened is not None:
-            listed = self._view.listed[opened.ino]
+            listed = self._view.replies.listed[opened.ino]
             listed.handles -= 1
             if not listed.handles:
-                del self._view.listed[opened.ino]
+                del self._view.replies.listed[opened.ino]
 
     def __len__(self) -> int:
         return len(self._open)
@@ -91,7 +92,7 @@ class Directories:
             return await self._merged(node)
         if not isinstance(node, FileNode):
             raise failure(errno.ENOTDIR)
-        return _Inside(self._view, node, await self._view.listing(node))
+        return _Inside(self._view, node, await self._view.revalidation.listing(node))
 
     async def _merged(self, node: MergedNode) -> "_Merged":
         """List a directory above the depth; outdated leaves are revalidated with one call per source."""
@@ -101,7 +102,7 @@ class Directories:
             for start in range(0, len(children), LARGE):
                 if start:
                     await trio.lowlevel.checkpoint()
-                self._view.prove_leaves(node, children[start : start + LARGE])
+                self._view.revalidation.leaves(node, children[start : start + LARGE])
             if self._view.inodes.current(node) is merged:  # no leaf has turned out to be removed
                 return _Merged(self._view, node, sorted(children) if len(children) > 1 else children)
 
@@ -182,9 +183,9 @@ class _Merged:
 
     def entries(self, start: int) -> Iterator[Entry]:
         """Iterate from offset ``start``."""
-        inodes, answer = self._view.inodes, self._view.last_answer
+        inodes, answer = self._view.inodes, self._view.replies.last_answer
         for position in range(start, len(self._children)):
             name, child = self._children[position]
             node = inodes.child(self._above, name, child)
             attr, when = answer(node)
-            yield name, node, attr if attr.is_known or not self._view.is_outdated(node) else None, when
+            yield name, node, attr if attr.is_known or not self._view.replies.is_outdated(node) else None, when
