@@ -262,18 +262,18 @@ class Fetch:
         pace, cached = self.source.pace, self.known.listing
         if pace.rests and path not in self._in_flight and cached(path) is not None:
             return None
-        listing = self._in_flight.get(path) or self._start(path)
-        while not listing.done.is_set():
-            if pace.is_enough(listing.started) and cached(path) is not None:
+        in_flight = self._in_flight.get(path) or self._start(path)
+        while not in_flight.done.is_set():
+            if pace.is_enough(in_flight.started) and cached(path) is not None:
                 return None
-            with trio.move_on_after(pace.pause(listing.started)):
-                await listing.done.wait()
-        error = listing.error
+            with trio.move_on_after(pace.pause(in_flight.started)):
+                await in_flight.done.wait()
+        error = in_flight.error
         if isinstance(error, SourceLost):
             self._report_lost(self.source)
         elif error is not None and (error.errno not in FAILING or cached(path) is None):
             raise error
-        return listing.listing
+        return in_flight.listing
 
     def _start(self, path: bytes) -> _InFlight:
         """Start to list a directory, and the next ones (rule 4)."""

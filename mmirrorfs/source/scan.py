@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 @dataclass(slots=True)
 class _Visit:
     """One directory during a scan. ``closed``: not even its attributes can be read. ``due``: it has to be checked.
-    ``moved``: its names changed.
+    ``changed``: its names changed.
     """
 
     path: bytes
@@ -48,7 +48,7 @@ class _Visit:
     found: Directory | None = None
     closed: bool = False
     due: bool = True
-    moved: bool = False
+    changed: bool = False
     below: "list[_Visit]" = field(default_factory=list)
 
 
@@ -81,15 +81,15 @@ class Scanner:
         self._depth = depth
         self._rank = rank
         self._leaves: dict[int, Leaf] = {}
-        self._checked: Callable[[], None] = lambda: None
+        self._check_root: Callable[[], None] = lambda: None
         self._only: Collection[bytes] | None = None
-        self._way: set[bytes] = set()
-        self._anew = self._asks = self._brief = False
+        self._above_only: set[bytes] = set()
+        self._anew = self._reads_lists = self._brief = False
 
     def scan(
         self,
         old: Directory | None,
-        checked: Callable[[], None],
+        check_root: Callable[[], None],
         progress: Progress | None = None,
         only: Collection[bytes] | None = None,
         anew: bool = False,
@@ -98,17 +98,17 @@ class Scanner:
         """The tree as it is now; ``old`` itself if nothing changed, and every part of it that did not.
 
         ``only`` limits the scan to these directories and what is new in them, and the search to these folders
-        (``source.search``). ``anew`` lists unchanged directories, too: attributes in them may have changed. ``brief``
-        leaves out the attributes of directories, which is a third of the work.
+        (``source.search``). ``anew`` lists unchanged directories, too: attributes in them may have changed. A
+        ``brief`` scan leaves out the attributes of directories: a third of the work.
 
-        ``checked`` is called before an error inside the source is believed; it raises OSError if the root is not valid.
-        Raises OSError if the root cannot be listed.
+        ``check_root`` is called before an error inside the source is believed; it raises OSError if the root is not
+        valid. Raises OSError if the root cannot be listed.
         """
-        self._checked, self._only, self._anew, self._brief = checked, only, anew, brief
-        self._asks = old is not None
+        self._check_root, self._only, self._anew, self._brief = check_root, only, anew, brief
+        self._reads_lists = old is not None
         if self._skip_empty:
-            self._search = Search(self._reader, self._is_local, checked, progress, only, anew)
-        self._way = {above for path in only or () for above in _ancestors(path)}
+            self._search = Search(self._reader, self._is_local, check_root, progress, only, anew)
+        self._above_only = {above for path in only or () for above in _ancestors(path)}
         root = _Visit(b"", b"", old, due=only is None or old is None or b"" in only)
         levels = [[root]]
         while levels[-1]:
@@ -137,11 +137,11 @@ class Scanner:
         """One directory: its old names if its stamp is unchanged, else a new listing."""
         lowest = level >= self._depth
         try:
-            visit.found = (self._unmoved(visit) or self._listed(visit, lowest)) if visit.due else visit.old
+            visit.found = (self._unchanged(visit) or self._listed(visit, lowest)) if visit.due else visit.old
             if lowest and self._search is not None and visit.found is not None:
                 visit.found = self._search.searched(visit.path, visit.found, visit.old)
         except OSError as error:
-            self._checked()
+            self._check_root()
             if visit.old is not None and visit.path and error.errno not in GONE + DENIED:
                 visit.found = visit.old  # an I/O error proves nothing
             elif not visit.path:
@@ -154,7 +154,7 @@ class Scanner:
         if not lowest:
             self._descend(visit)
 
-    def _unmoved(self, visit: _Visit) -> Directory | None:
+    def _unchanged(self, visit: _Visit) -> Directory | None:
         old = visit.old
         if old is None or not old.settled or old.errno or self._is_wanted(visit.path) or not self._is_local(visit.path):
             return None
@@ -180,14 +180,15 @@ class Scanner:
             found = self._entries(fd, visit.path, lowest)
             new = self._directory(visit, own, found, now, wall)
             new.listing.key = key if not found.followed else b""
-            ask = Asker(self._reader, visit.path, fd, own.dev) if self._asks and self._is_local(visit.path) else None
+            reads_lists = self._reads_lists and self._is_local(visit.path)
+            ask = Asker(self._reader, visit.path, fd, own.dev) if reads_lists else None
             new.listing.lists = of_entries(
                 new.listing, old.listing if old is not None else None, self._reader.wall_clock, ask, True
             )
         finally:
             os.close(fd)
-        visit.moved = old is None or not _equal(old, new)
-        if old is None or visit.moved:
+        visit.changed = old is None or not _equal(old, new)
+        if old is None or visit.changed:
             return new
         if new.listing.lists is None:
             new.listing.lists = old.listing.lists
@@ -225,12 +226,12 @@ class Scanner:
                     listed.append((name, unknown))
                     entries[name] = folder
                 elif entry.is_symlink():
-                    self._link(found, path + b"/" + name if path else name, name)
+                    self._add_link(found, path + b"/" + name if path else name, name)
                 else:
-                    self._take(found, path, name, entry, lowest)
+                    self._add(found, path, name, entry, lowest)
         return found
 
-    def _take(self, found: "_Found", path: bytes, name: bytes, entry: "os.DirEntry[str]", lowest: bool) -> None:
+    def _add(self, found: "_Found", path: bytes, name: bytes, entry: "os.DirEntry[str]", lowest: bool) -> None:
         """Add an entry with its attributes, if they can be read, and the type in them.
 
         If the entry was replaced since it was listed, the stamp of the directory changed: a directory to be scanned,
@@ -243,7 +244,7 @@ class Scanner:
         found.entries[name] = self._leaf(attr.kind)
         found.only_folders = found.only_folders and attr.kind == DIR
 
-    def _link(self, found: "_Found", path: bytes, name: bytes) -> None:
+    def _add_link(self, found: "_Found", path: bytes, name: bytes) -> None:
         """Leave a link out, unless it is followed and does not lead to a directory above itself."""
         found.only_folders = False
         if self._reader.follow:
@@ -266,13 +267,13 @@ class Scanner:
         """Queue the directories in it. During the scan the subdirectories of a new Directory are leaves."""
         prefix = visit.path + b"/" if visit.path else b""
         only = self._only
-        is_due = visit.moved or only is None or visit.path in only
+        is_due = visit.changed or only is None or visit.path in only
         old = visit.old.entries if visit.old is not None else {}
         for name, entry in visit.found.entries.items() if visit.found else ():
             if entry.__class__ is Directory or entry.kind == DIR:  # type: ignore[union-attr]
                 last, path = old.get(name), prefix + name
                 due = is_due or not isinstance(last, Directory)
-                if due or path in self._way:
+                if due or path in self._above_only:
                     below = last if isinstance(last, Directory) else None
                     visit.below.append(_Visit(path, name, below, due=due or (only is not None and path in only)))
 
@@ -284,7 +285,7 @@ class Scanner:
         found = visit.found
         if found is None or not visit.below:
             return
-        if found is visit.old and all(_is_unmoved(below, found.entries[below.name]) for below in visit.below):
+        if found is visit.old and all(_is_unchanged(below, found.entries[below.name]) for below in visit.below):
             return
         entries = dict(found.entries)
         for below in visit.below:
@@ -326,7 +327,7 @@ def _equal(old: Directory, new: Directory) -> bool:
     )
 
 
-def _is_unmoved(below: _Visit, entry: Entry) -> bool:
+def _is_unchanged(below: _Visit, entry: Entry) -> bool:
     """Whether a subdirectory is the entry that the directory has already."""
     return isinstance(entry, Leaf) if below.closed else below.found is not None and below.found is entry
 

@@ -38,21 +38,21 @@ class Search:
     """The searches of one scan.
 
     ``only`` limits them to these folders and new ones. ``anew`` searches even if the file found last still exists.
-    ``checked`` is called before an error is believed; it raises OSError if the source is lost.
+    ``check_root`` is called before an error is believed; it raises OSError if the source is lost.
     """
 
     def __init__(
         self,
         reader: Reader,
         is_local: Callable[[bytes], bool],
-        checked: Callable[[], None],
+        check_root: Callable[[], None],
         progress: Progress | None,
         only: Collection[bytes] | None,
         anew: bool,
     ) -> None:
         self._reader = reader
         self._is_local = is_local
-        self._checked = checked
+        self._check_root = check_root
         self._progress = progress
         self._started = time.monotonic()
         self._only = only
@@ -105,7 +105,7 @@ class Search:
             try:
                 file = self._listed(path, inner, keys, seen, below)
             except OSError as error:
-                self._checked()
+                self._check_root()
                 if error.errno in GONE:
                     continue  # removed: its parent will cause an event
                 known = last if error.errno not in DENIED else None
