@@ -20,7 +20,7 @@ from mmirrorfs.mount import log as logs
 from mmirrorfs.mount import privileges
 from mmirrorfs.mount.lock import Lock
 from mmirrorfs.mount.mounting import MountFailed, serve
-from mmirrorfs.mount.session import Plan
+from mmirrorfs.mount.plan import Plan
 from mmirrorfs.mount.systemd import notify
 from mmirrorfs.mount.tuning import raise_file_limit
 from mmirrorfs.source.descriptors import close_others

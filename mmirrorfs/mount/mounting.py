@@ -15,9 +15,10 @@ import trio
 from mmirrorfs.mount import privileges, runtime, table, tuning
 from mmirrorfs.mount.claims import claim
 from mmirrorfs.mount.clone import let_write, writable
+from mmirrorfs.mount.plan import Plan
 from mmirrorfs.mount.reasons import explained, listening
 from mmirrorfs.mount.reference import Reference, reference
-from mmirrorfs.mount.session import GRACE, SIGNALS, Plan, Session
+from mmirrorfs.mount.session import GRACE, SIGNALS, Session
 from mmirrorfs.mount.systemd import unit
 from mmirrorfs.serve.announce import Announcers
 from mmirrorfs.text import printable
