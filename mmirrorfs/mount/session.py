@@ -20,10 +20,10 @@ import trio
 
 from mmirrorfs.merge.index import Change
 from mmirrorfs.mount import requestloop, stacks, table
+from mmirrorfs.mount.control import Values, serve_queries
 from mmirrorfs.mount.introspection import Introspection
+from mmirrorfs.mount.looplatency import LoopLatency
 from mmirrorfs.mount.plan import Plan
-from mmirrorfs.mount.pulse import Pulse
-from mmirrorfs.mount.questions import Values, answering
 from mmirrorfs.mount.sourcetasks import SourceTasks
 from mmirrorfs.mount.systemd import listens, notify
 from mmirrorfs.serve.announce import Announcers
@@ -65,7 +65,7 @@ class Session:
         self._notifier = Notifier(threads, _device)
         stage = Stage(state.inodes, state.known)
         self.announcers = Announcers(threads, stage, plan.silent)
-        self.pulse = Pulse()
+        self.latency = LoopLatency()
         self._plan, self._ready, self._early = plan, ready, early
         self._is_ready = False
         self._mounted, self._ending = trio.Event(), trio.Event()
@@ -91,7 +91,7 @@ class Session:
         """Serve until unmounted or told to end. ``device`` is the view's device number, None if it is not known."""
         self._notifier.start()
         self.announcers.start()
-        requestloop.install(self.pulse)
+        requestloop.install(self.latency)
         async with trio.open_nursery() as nursery:
             await nursery.start(self._handle_signals)
             for task in self._tasks:
@@ -100,7 +100,7 @@ class Session:
             for service in (*services, *([self._hook.run] if self._hook is not None else [])):
                 nursery.start_soon(service)
             if device is not None:
-                nursery.start_soon(answering, device, self._reports.answer)
+                nursery.start_soon(serve_queries, device, self._reports.answer)
             nursery.start_soon(self._await_ready, probe)
             with self._requests:
                 await pyfuse3.main(max_tasks=TASKS)
@@ -129,7 +129,7 @@ class Session:
         return self.operations.served
 
     def _counters(self) -> Values:
-        pause, announce = round(self.pulse.pause(), 6), self.announcers.report()
+        pause, announce = round(self.latency.longest_pause(), 6), self.announcers.report()
         return {**self.operations.counts(), "pause": pause, "announce": announce}
 
     async def _notify_systemd(self) -> None:

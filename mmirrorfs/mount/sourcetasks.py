@@ -36,7 +36,9 @@ class SourceTasks:
         calls = refresher.hint, self._lost_track, view.freshness.clock
         self._plan, self._source, self._fetch = plan, source, fetch
         self._refresher, self._publish = refresher, publish
-        self._crawl = Crawl(crawl, source.name, known.offer, learn, source.watch.learn, served) if crawl else None
+        self._crawl = (
+            Crawl(crawl, source.name, known.offer, learn, source.watch.learn, served) if crawl is not None else None
+        )
         self._listener = Listener(source, fetch, *calls, crawl is not None) if plan.watch else None
         self.watch = WatchReport(source, known.trust, plan.watch)
 

@@ -22,7 +22,7 @@ from pyfuse3 import EntryAttributes, FileHandleT, FileInfo, FileNameT, FlagT, FU
 
 from benchmark.kernel import device_at
 from mmirrorfs.mount import requestloop, tuning
-from mmirrorfs.mount.pulse import Pulse
+from mmirrorfs.mount.looplatency import LoopLatency
 
 DEPTH = 2
 KEEP = 3600.0
@@ -141,7 +141,7 @@ def main() -> None:
     os.setsid()
     tuning.tune(device_at(words.mountpoint))
     tuning.settle_memory()
-    requestloop.install(Pulse())
+    requestloop.install(LoopLatency())
     try:
         trio.run(pyfuse3.main)
     finally:
