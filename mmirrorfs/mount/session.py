@@ -140,10 +140,14 @@ class Session:
 
     async def _await_ready(self, probe: tuple[int, int]) -> None:
         await trio.lowlevel.wait_readable(probe[1])
-        answered = _answered(probe)
+        try:
+            answers = bool(table.finish_probe(probe))
+        except OSError as error:
+            log.error("the mount does not answer: %r", error)
+            answers = False
         if self._ending.is_set():
             return  # and ``ready`` is never called
-        if answered:
+        if answers:
             self._is_ready = True
             self._view.freshness.forgets = self._notifier.everything()
             await self._notify_systemd()
@@ -204,11 +208,3 @@ def _device() -> int:
     if not found:
         raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
     return found[0]
-
-
-def _answered(probe: tuple[int, int]) -> bool:
-    try:
-        return bool(table.finish_probe(probe))
-    except OSError as error:
-        log.error("the mount does not answer: %r", error)
-        return False
