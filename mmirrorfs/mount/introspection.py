@@ -1,8 +1,8 @@
 """What a mounted view reports about itself: its status, the same as metrics, and why a path is shown or is not.
 
-Rule 1: ``status`` and ``metrics`` are for every user who may enter the view. Its options, its log and the path that
-changed last are told over the control socket only.
-Rule 2: whatever walks all folders runs in a thread, one at a time.
+Rule 1: ``status`` and ``metrics`` are for every user who may enter the view. Options, log and last changed path go over
+the control socket only.
+Rule 2: calls that walk all folders run in a thread, one at a time.
 
 Event loop's thread only.
 """

@@ -63,7 +63,7 @@ class Lock:
                 deadline = time.monotonic() + PATIENCE
             else:
                 time.sleep(PATIENCE / 100)
-        log.debug("no lock for %s: its name cannot be had", printable(mountpoint))
+        log.debug("no lock for %s: its name cannot be bound", printable(mountpoint))
 
 
 @contextlib.contextmanager

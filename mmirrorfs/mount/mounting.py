@@ -77,7 +77,7 @@ def _announce(own: Reference, announcers: Announcers) -> None:
 def _close(own: Reference | None, session: Session) -> None:
     """Unmount, and free libfuse's session unless a thread is stuck in it: then the process's exit frees it.
 
-    libfuse must not unmount: it takes whatever is on the mountpoint, and runs umount(8) if there is an /etc/mtab, whose
+    libfuse must not unmount: it detaches any mount on the mountpoint. With an /etc/mtab it runs umount(8), whose
     exec waits for a hung source to flush the inherited descriptors.
     """
     stopped = session.stop(GRACE)

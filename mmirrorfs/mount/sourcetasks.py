@@ -1,6 +1,6 @@
 """The background tasks of one source of a mounted view: its change listener, its crawl and its periodic recheck.
 
-Rule 1: the listener is open before the source is rescanned: whatever that scan lists is watched.
+Rule 1: the listener is open before the source is rescanned, so that every directory listed by that scan is watched.
 Rule 2: a crawl is "done" only when the attributes of all names from the first scan are known too.
 
 Event loop's thread only.
