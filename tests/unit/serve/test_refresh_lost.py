@@ -12,7 +12,7 @@ async def test_what_fell_back_meanwhile_comes_back_though_no_look_found_the_sour
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scan, "COARSE", -1.0)
-    world = World(tmp_path, fallback=True)
+    world = World(tmp_path, period=0.2, fallback=True)
     async with world.watched(monkeypatch):
         await world.a_whole_look()
         world.gates[0].clear()

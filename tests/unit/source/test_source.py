@@ -317,7 +317,7 @@ async def test_a_source_that_hangs_is_not_waited_for_where_something_else_will_d
     source, gate = sources(root, local=False)[0], threading.Event()
     now = [1000.0]
     source.pace = Pace(clock=lambda: now[0])
-    autojump_clock.autojump_threshold = 0.1
+    autojump_clock.autojump_threshold = 0.005
     otherwise: list[str | None] = [None]
     answers: list[tuple[object, bool]] = []
 
@@ -347,8 +347,11 @@ async def test_a_source_that_hangs_is_not_waited_for_where_something_else_will_d
 
 
 @pytest.mark.parametrize("limit", [math.inf, 1.0], ids=["hangs", "answers others"])
-async def test_what_was_waited_for_long_enough_is_not_asked_for_again_meanwhile(root: Path, limit: float) -> None:
+async def test_what_was_waited_for_long_enough_is_not_asked_for_again_meanwhile(
+    root: Path, limit: float, autojump_clock: MockClock
+) -> None:
     source, gate, now, asked = sources(root, local=False)[0], threading.Event(), [1000.0], list[str]()
+    autojump_clock.autojump_threshold = 0.005
     source.pace = Pace(clock=lambda: now[0], limit=limit)
 
     def slow(name: str) -> str:

@@ -259,10 +259,11 @@ async def test_what_a_slow_source_says_of_a_merged_directory_is_taken_note_of_wh
 
 
 async def test_what_was_seen_below_the_depth_of_a_hung_source_is_shown_and_the_unknown_waited_for(
-    mixed: View, hanging: Hanging, clock: Clock, watch: Stopwatch
+    mixed: View, hanging: Hanging, clock: Clock, autojump_clock: MockClock, watch: Stopwatch
 ) -> None:
     before = await shown(mixed, "A/Gold")
     hanging.gate.clear()
+    autojump_clock.autojump_threshold = 0.005
     clock.now += KEEP
     with trio.move_on_after(HUNG / 2) as slow:
         await shown(mixed, "A/Gold")
