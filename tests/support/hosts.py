@@ -23,7 +23,7 @@ from tests.support.fresh import REFRESH, Observer, observer
 from tests.support.kernel import TYPE, end_processes_of, processes_of
 from tests.support.mounts import COMMAND, START, View, journal
 from tests.support.nfs import Network
-from tests.support.polling import holds, poll
+from tests.support.polling import exit_code, holds, poll
 from tests.support.servers import unshared
 from tests.support.trees import Tree, grow
 from tests.support.users import Word, need, output_of, run
@@ -127,7 +127,7 @@ class Host:
             assert process.poll() is None, view.text()
             yield view
             self.output_of("umount", where)
-            assert process.wait(START) == 0, view.text()
+            assert exit_code(process, START) == 0, view.text()
             view.check_log()
         finally:
             self.run("umount", "--lazy", "--internal-only", where)
@@ -261,7 +261,7 @@ def _host(stack: contextlib.ExitStack, name: str, place: Path) -> Host:
 def _reap(host: Host) -> None:
     os.kill(host.pid, 9)
     for process in host.started:
-        process.wait(START)
+        exit_code(process, START)
 
 
 def _link(server: Host, client: Host, subnet: str) -> None:

@@ -22,7 +22,7 @@ from typing import Any
 import yaml
 
 from tests.support.namespace import Inside
-from tests.support.polling import poll
+from tests.support.polling import exit_code, poll
 from tests.support.users import need, run
 
 ROOT = Path(__file__).parents[2]
@@ -85,7 +85,7 @@ class Container:
     def end(self, number: signal.Signals) -> int:
         """Send its first process a signal, and wait for the end of all; returns the exit code."""
         os.kill(self.first, number)
-        return self.process.wait(ENDS)
+        return exit_code(self.process, ENDS)
 
 
 @contextlib.contextmanager
@@ -107,7 +107,7 @@ def running(host: Inside, *words: str, command: tuple[str, ...] = ()) -> Iterato
         yield Container(process, int(children.read_text()), log)
     finally:
         process.kill()
-        process.wait(ENDS)
+        exit_code(process, ENDS)
 
 
 def volumes() -> Iterator[tuple[str, str, str, bool]]:

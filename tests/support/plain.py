@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.support.mounts import COMMAND, START
 from tests.support.namespace import Inside
-from tests.support.polling import poll
+from tests.support.polling import exit_code, poll
 from tests.support.users import AS_NOBODY, NOBODY
 
 
@@ -54,7 +54,7 @@ def plain_view(inside: Inside, *sources: Path, options: Sequence[str] = ()) -> I
         assert process.poll() is None, view.text()
         yield view
         assert inside.run_as_nobody("fusermount3", "-u", where).returncode == 0
-        assert process.wait(START) == 0, view.text()
+        assert exit_code(process, START) == 0, view.text()
     finally:
         process.kill()
-        process.wait(START)
+        exit_code(process, START)

@@ -17,7 +17,7 @@ from pathlib import Path
 from tests.support import forked
 from tests.support.kernel import abort_under, alive, view_at, views_under
 from tests.support.mounts import COMMAND, START
-from tests.support.polling import holds, poll
+from tests.support.polling import exit_code, holds, poll
 from tests.support.users import Word, output_of, run
 
 Done = subprocess.CompletedProcess[bytes]
@@ -42,7 +42,7 @@ class Family:
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send it a signal and wait; returns its exit code."""
         self.process.send_signal(number)
-        return self.process.wait(START)
+        return exit_code(self.process, START)
 
 
 _QUESTIONS = {"--simulate", "--status", "--explain"}
@@ -107,9 +107,9 @@ def foreground(place: Path, *words: Word, views: tuple[str, ...]) -> Iterator[Fa
     finally:
         abort_under(os.fsencode(place))
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(1 if process.poll() is None else 0)
+            exit_code(process, 1 if process.poll() is None else 0)
         process.kill()
-        process.wait(START)
+        exit_code(process, START)
 
 
 def _is_ready(told: socket.socket) -> bool:

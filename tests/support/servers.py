@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests.support.kernel import processes_of
-from tests.support.polling import holds, poll
+from tests.support.polling import exit_code, holds, poll
 from tests.support.users import Word, need
 
 START = 20.0
@@ -52,7 +52,7 @@ def serving(
     finally:
         process.send_signal(end)
         try:
-            process.wait(START)
+            exit_code(process, START)
         finally:
             process.kill()
             process.wait()
