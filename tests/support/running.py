@@ -1,7 +1,7 @@
-"""The command as the ancestor was called: in a directory, with relative paths, for one or two views at once.
+"""Runs the command in a directory, with relative paths, for one view or several.
 
-Rule 1: what it mounts is below the directory, and is taken away in the end, however that comes.
-Rule 2: a process that stays in the foreground is ended in the end, and its log is a file beside the trees.
+1. Mounts are below the directory. They are removed when the block ends, however it ends.
+2. A process in the foreground is stopped when the block ends. Its log is a file in the directory.
 """
 
 import contextlib
@@ -25,17 +25,17 @@ Done = subprocess.CompletedProcess[bytes]
 
 @dataclass
 class Family:
-    """A command in the foreground, and the processes that it made for its views."""
+    """A command in the foreground, and the child process that it has for each view."""
 
     process: subprocess.Popen[bytes]
     log: Path
 
     def text(self) -> str:
-        """The log so far, for what is printable in it."""
+        """The log so far."""
         return self.log.read_text(errors="backslashreplace")
 
     def children(self) -> list[int]:
-        """The processes that serve a view each, in the order of the views; none where it serves the only one itself."""
+        """The processes that serve a view each, in the order of the views; none where the command itself serves."""
         pid = self.process.pid
         return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split() if alive(int(word))]
 
@@ -72,7 +72,7 @@ def is_view(path: Path) -> bool:
 
 @contextlib.contextmanager
 def background(place: Path, *words: Word) -> Iterator[None]:
-    """Run the command in ``place``, which must succeed in silence; unmount all in the end."""
+    """Run the command in ``place``, which must succeed without output. Unmounts all views when the block ends."""
     try:
         done = called(place, *words)
         assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
@@ -86,9 +86,9 @@ def background(place: Path, *words: Word) -> Iterator[None]:
 
 @contextlib.contextmanager
 def foreground(place: Path, *words: Word, views: tuple[str, ...]) -> Iterator[Family]:
-    """Run the command in ``place`` with -f, until it says that it is ready; ended in the end, by force if need be.
+    """Run the command in ``place`` with -f. Yields when it has sent READY=1 and all ``views`` are mounted.
 
-    All ``views`` are mounted then.
+    It is stopped when the block ends, by force if need be.
     """
     log, address = place / "family.log", place / "notify"
     with open(log, "wb") as file, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
@@ -100,7 +100,7 @@ def foreground(place: Path, *words: Word, views: tuple[str, ...]) -> Iterator[Fa
         up = holds(lambda: process.poll() is not None or _is_ready(told), START)
     address.unlink()
     try:
-        assert up, f"not up in time: {family.text()}"
+        assert up, f"not ready in time: {family.text()}"
         assert process.poll() is None, f"it ended with {process.poll()}: {family.text()}"
         assert all(is_view(place / view) for view in views), f"not mounted, though it said so: {family.text()}"
         yield family
@@ -113,7 +113,7 @@ def foreground(place: Path, *words: Word, views: tuple[str, ...]) -> Iterator[Fa
 
 
 def _is_ready(told: socket.socket) -> bool:
-    """Whether READY=1 is among what was said since it was asked last (sd_notify(3))."""
+    """Whether READY=1 is among the messages since the last call (sd_notify(3))."""
     with contextlib.suppress(BlockingIOError):
         while True:
             if b"READY=1" in told.recv(1 << 16, socket.MSG_DONTWAIT):

@@ -44,12 +44,12 @@ def grow(where: Path | bytes, tree: Tree | TextTree) -> Path:
 
 
 def folders(prefix: str, *names: str) -> Tree:
-    """Folders that each hold a file ``track`` which says whose it is: ``prefix`` and the folder's name."""
+    """Folders with a file ``track`` each, whose content is ``prefix`` and the folder's name."""
     return {name.encode(): {b"track": (prefix + name).encode()} for name in names}
 
 
 def stamps(top: Path) -> dict[bytes, Stamp]:
-    """(mode, links, owner, group, size, mtime, ctime) of everything in a tree: equal when nobody changed anything."""
+    """(mode, links, owner, group, size, mtime, ctime) of everything in a tree, to prove that nothing was changed."""
     found: dict[bytes, Stamp] = {}
     for above, directories, files in os.walk(os.fsencode(top)):
         for path in [above, *[above + b"/" + name for name in directories + files]]:
