@@ -1,6 +1,6 @@
-"""Many readers at a time, each a thread of one other process, that may be stuck for as long as they like.
+"""Many concurrent readers, each a thread of one other process, which may block for ever.
 
-They open their files at once and read when they are told to; what each got is told when all are done.
+They open their files first, read on request, and report the results when all have finished.
 """
 
 import contextlib
@@ -19,38 +19,38 @@ from tests.support.polling import holds, poll
 
 
 class Readers:
-    """The readers of some files. ``process`` is theirs."""
+    """The readers, as the test controls them. ``process`` is theirs."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", told: Path) -> None:
         self.process = process
         self._told = told
 
     def start(self) -> None:
-        """Let all of them read."""
+        """Have all of them read."""
         _pipe(self.process.stdin).write(b"go\n")
         _pipe(self.process.stdin).flush()
 
     @property
     def done(self) -> int:
-        """How many have an answer."""
+        """The number of readers whose read has returned."""
         return len(self._told.read_bytes())
 
     @property
     def reading(self) -> int:
-        """How many wait in read(2), by what the kernel tells of their threads."""
+        """The number of readers that block in read(2), by /proc/PID/task/TID/syscall."""
         pid = self.process.pid
         tasks = [task for task in Path(f"/proc/{pid}/task").iterdir() if task.name != str(pid)]
         return sum(_call(task) == "0" for task in tasks)
 
     def answers(self, seconds: float) -> list[str | int]:
-        """What each reader got: its file's content in hexadecimal digits, or an errno."""
+        """The result of each reader: the content in hexadecimal digits, or an errno. Waits for all."""
         poll(lambda: self.process.poll() is not None, "the end of the readers", seconds)
         found: list[str | int] = json.loads(_answers(self._told).read_text())
         return found
 
 
 def _call(task: Path) -> str:
-    """The number of the system call that a thread is in; empty for none."""
+    """The number of the system call that a thread is in; empty where that is unknown."""
     try:
         return (task / "syscall").read_text().split()[0]
     except OSError:
@@ -68,7 +68,7 @@ def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
 
 @contextlib.contextmanager
 def readers(paths: Sequence[Path], told: Path) -> Iterator[Readers]:
-    """A reader for each path, with the file open. ``told`` is a file that grows by one byte with each answer."""
+    """Start a reader for each path. ``told`` is a file that grows by one byte with each result."""
     told.write_bytes(b"")
     top = Path(__file__).parents[2]
     program = [sys.executable, "-m", "tests.support.readers", str(told), *map(str, paths)]
@@ -95,7 +95,7 @@ def _main(told: str, paths: Sequence[str]) -> None:
         except OSError as error:
             answers[number] = error.errno or 0
         os.write(count, b".")
-        while answers[number] == errno.ENOMEM:  # until what there is of threads is used up: some come back
+        while answers[number] == errno.ENOMEM:  # there was no thread for it; one becomes free later
             time.sleep(0.05)
             with contextlib.suppress(OSError):
                 os.read(files[number], 1 << 20)
@@ -109,7 +109,7 @@ def _main(told: str, paths: Sequence[str]) -> None:
     for thread in threads:
         thread.join()
     _answers(Path(told)).write_text(json.dumps(answers))
-    os._exit(0)  # the files cannot always be closed any more
+    os._exit(0)  # closing the files may block
 
 
 if __name__ == "__main__":
