@@ -78,6 +78,16 @@ def test_need_raises_for_a_program_that_bootstrap_does_not_install() -> None:
         need("un" + "known")
 
 
+HELPERS = "fresh", "hanging", "mutator", "parity", "readers", "swapping", "usage", "watchdog", "watcher", "workers"
+"""Modules of tests.support that tests start as programs, by the hundred."""
+
+
+def test_programs_of_support_start_without_what_makes_tests_slow_to_start() -> None:
+    script = f"import sys; from tests.support import {', '.join(HELPERS)}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert {"pytest", "hypothesis", "mmirrorfs"} & set(done.stdout.split()) == set()
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT])
 def test_signals_end_programs_that_tests_start(number: signal.Signals) -> None:
     script = f"ulimit -c 0; kill -{int(number)} $$; echo ignored"

@@ -6,7 +6,8 @@ A server per test process, ``python -m tests.support.forked``, imports all of mm
    Its /proc/PID/cmdline is the server's, so what mounts must be started by itself (``running.called`` decides).
 2. One run at a time; a second thread waits for its turn.
 3. After a timeout, or any other exception, the run is killed and the next one gets a new server.
-4. The server ends when the test process does.
+4. The server is not a child of the test process, so that tests can check that they leave none. It exits when the test
+   process does.
 """
 
 import atexit
@@ -41,7 +42,10 @@ class _Server:
         command = [sys.executable, "-m", "tests.support.forked", str(theirs.fileno())]
         top, environment = Path(__file__).parents[2], {**os.environ, "LC_ALL": "C"}
         with theirs:
-            self._process = subprocess.Popen(command, cwd=top, env=environment, pass_fds=[theirs.fileno()])
+            null = subprocess.DEVNULL
+            subprocess.run(
+                command, cwd=top, env=environment, pass_fds=[theirs.fileno()], stdin=null, stdout=null, check=True
+            )
 
     def run(
         self, words: Sequence[str], directory: Path, environment: dict[str, str], streams: Streams, seconds: float
@@ -66,11 +70,8 @@ class _Server:
         return code
 
     def close(self) -> None:
-        """End the server, unless a run that hangs keeps it."""
+        """Have the server exit, once its present run has ended."""
         self._channel.close()
-        self._process.kill()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(1)
 
 
 _lock = threading.Lock()
@@ -99,6 +100,8 @@ def _close_all() -> None:
 
 def _serve(channel: socket.socket) -> bool:
     """Fork for each request. Returns True in a child, which is to run the command, and False after the last request."""
+    if os.fork():
+        return False
     for module in pkgutil.walk_packages(mmirrorfs.__path__, "mmirrorfs."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
@@ -115,9 +118,11 @@ def _serve(channel: socket.socket) -> bool:
             return True
         for descriptor in streams:
             os.close(descriptor)
-        channel.send(b"%d" % child)
+        with contextlib.suppress(BrokenPipeError):
+            channel.send(b"%d" % child)
         _, status = os.waitpid(child, 0)
-        channel.send(b"%d" % os.waitstatus_to_exitcode(status))
+        with contextlib.suppress(BrokenPipeError):
+            channel.send(b"%d" % os.waitstatus_to_exitcode(status))
 
 
 def _prepare(words: list[str], directory: str, environment: dict[str, str], streams: list[int]) -> None:

@@ -16,8 +16,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.users import Word
-
 PATIENCE = 30
 """Time limit of the process, in seconds for a table."""
 
@@ -50,10 +48,20 @@ class Difference:
     why: str
 
 
-def command(table: str, user: int, wheres: dict[str, Where]) -> list[Word]:
+def command(table: str, user: int, wheres: dict[str, Where]) -> list[str]:
     """The command that makes the calls of ``table``, a module of this package, on each subject, as a user."""
     told = {name: [where.path, where.real, where.scratch] for name, where in wheres.items()}
-    return ["env", "-C", TOP, sys.executable, "-m", "tests.support.parity", table, str(user), json.dumps(told)]
+    return [
+        "env",
+        "-C",
+        os.fspath(TOP),
+        sys.executable,
+        "-m",
+        "tests.support.parity",
+        table,
+        str(user),
+        json.dumps(told),
+    ]
 
 
 def outcomes(said: bytes) -> Outcomes:

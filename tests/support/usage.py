@@ -8,13 +8,12 @@ Each lookup reaches the view: absent names are new each time, and existing ones 
 
 import errno
 import os
+import pwd
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
-
-from tests.support.users import NOBODY
 
 LONG = b"n" * 256
 """A name that is longer than NAME_MAX."""
@@ -142,7 +141,7 @@ def _read(path: bytes) -> bytes:
 
 
 def _as_nobody(call: Callable[..., object], *words: object) -> object:
-    os.seteuid(NOBODY)
+    os.seteuid(pwd.getpwnam("nobody").pw_uid)
     try:
         return call(*words)
     finally:
