@@ -94,7 +94,6 @@ class Source:
         self.failures = Failures(self.root)
         self.reader = Reader(self.root, excluded, follow, self._answered, self.watch.mark)
         self.lost: str | None = None
-        self.told_lost = False
         self.brief = False
         self._names: Container[bytes] = ()
         self._given_up = set[tuple[object, ...]]()
