@@ -25,8 +25,6 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-import mmirrorfs
-
 Streams = tuple[int, int, int]
 """Descriptors of stdin, stdout and stderr."""
 
@@ -102,6 +100,8 @@ def _serve(channel: socket.socket) -> bool:
     """Fork for each request. Returns True in a child, which is to run the command, and False after the last request."""
     if os.fork():
         return False
+    import mmirrorfs
+
     for module in pkgutil.walk_packages(mmirrorfs.__path__, "mmirrorfs."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
@@ -134,7 +134,7 @@ def _prepare(words: list[str], directory: str, environment: dict[str, str], stre
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(directory)
-    sys.argv = [os.path.join(mmirrorfs.__path__[0], "__main__.py"), *words]
+    sys.argv = [os.path.join(os.path.dirname(sys.modules["mmirrorfs"].__file__ or ""), "__main__.py"), *words]
 
 
 if __name__ == "__main__" and _serve(socket.socket(fileno=int(sys.argv[1]))):

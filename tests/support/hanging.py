@@ -185,7 +185,7 @@ class _Passing(pyfuse3.Operations):
         self._begun = self._now = self._most = self._waiting = self._opened = 0
         self._last = self._busy = self._total = 0.0
         with open(figures, "r+b") as file:
-            self._told = mmap.mmap(file.fileno(), _WHOLE)
+            self._shared = mmap.mmap(file.fileno(), _WHOLE)
 
     async def obey(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         with trio.open_signal_receiver(signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP) as arriving:
@@ -204,7 +204,7 @@ class _Passing(pyfuse3.Operations):
     async def _held(self, what: str = "all") -> None:
         if self._what not in ("all", what):
             return
-        if pause := _PAUSE.unpack_from(self._told, _FIGURES.size)[0]:
+        if pause := _PAUSE.unpack_from(self._shared, _FIGURES.size)[0]:
             await trio.sleep(pause)
         if self._failing:
             raise FUSEError(errno.EIO)
@@ -225,7 +225,7 @@ class _Passing(pyfuse3.Operations):
         self._waiting += held
         mean = self._total / (self._busy or 1)
         figures = _FIGURES.pack(self._begun, self._now, self._most, self._waiting, mean, self._opened)
-        self._told[: len(figures)] = figures
+        self._shared[: len(figures)] = figures
 
     def _entry(self, path: bytes) -> EntryAttributes:
         st = _asked(os.lstat, path)

@@ -99,9 +99,9 @@ def held(view: View) -> Held:
     forgets = os.access(FORGET, os.W_OK)
     if forgets:
         forget()
-    told = status(view)
-    inodes = told["inodes"] if forgets else 0
-    return Held(descriptors(view), waiting(view), inodes, told["open_files"], told["open_directories"])
+    counts = status(view)
+    inodes = counts["inodes"] if forgets else 0
+    return Held(descriptors(view), waiting(view), inodes, counts["open_files"], counts["open_directories"])
 
 
 def comes_back(view: View, before: Held, seconds: float = IDLE) -> None:

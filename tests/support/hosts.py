@@ -245,7 +245,7 @@ def hosts() -> Iterator[Hosts]:
             for number, client in enumerate((one, two)):
                 _link(server, client, _subnet(number))
             yield Hosts(server, (one, two), place)
-        poll(lambda: not processes_of(os.fsencode(place)), "the end of what was started on the hosts", START)
+        poll(lambda: not processes_of(os.fsencode(place)), "the exit of all processes of the hosts", START)
     finally:
         end_processes_of(os.fsencode(place))
         shutil.rmtree(place)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def path_of(told: Mapping[str, Any]) -> bytes:
+def path_of(member: Mapping[str, Any]) -> bytes:
     """The path of a JSON object, in bytes. Raises UnicodeEncodeError for text with lone surrogates."""
-    text: bytes = told["path"].encode()
-    return base64.b64decode(told["path_b64"], validate=True) if "path_b64" in told else text
+    text: bytes = member["path"].encode()
+    return base64.b64decode(member["path_b64"], validate=True) if "path_b64" in member else text

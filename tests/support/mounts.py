@@ -78,7 +78,7 @@ class View:
         code = 0
         if self.process is not None:
             code = exit_code(self.process, START)
-        poll(lambda: not processes_of(self.where), f"the end of what serves {self.mountpoint}", START)
+        poll(lambda: not processes_of(self.where), f"the exit of the daemon of {self.mountpoint}", START)
         poll(lambda: not self.is_mounted, f"{self.mountpoint} unmounted", START)
         return code
 

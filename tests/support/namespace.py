@@ -87,7 +87,7 @@ class Inside:
     def unmount(self, where: Path) -> None:
         """Unmount a view, and wait until its daemon has exited."""
         self.output_of("umount", where)
-        poll(lambda: not self.processes(), "the end of all processes")
+        poll(lambda: not self.processes(), "the exit of all processes")
 
     def cover(self, directory: str) -> Path:
         """Cover ``directory`` by a new one with links to the real one's entries; returns the new one."""
@@ -150,7 +150,7 @@ def namespace(place: Path) -> Iterator[Inside]:
         yield inside
     finally:
         if holder.poll() is None:
-            poll(lambda: not _kill(inside.processes()), "the end of all processes in the namespace")
+            poll(lambda: not _kill(inside.processes()), "the exit of all processes in the namespace")
         holder.kill()
         holder.communicate()
 

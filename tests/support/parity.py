@@ -50,7 +50,7 @@ class Difference:
 
 def command(table: str, user: int, wheres: dict[str, Where]) -> list[str]:
     """The command that makes the calls of ``table``, a module of this package, on each subject, as a user."""
-    told = {name: [where.path, where.real, where.scratch] for name, where in wheres.items()}
+    subjects = {name: [where.path, where.real, where.scratch] for name, where in wheres.items()}
     return [
         "env",
         "-C",
@@ -60,7 +60,7 @@ def command(table: str, user: int, wheres: dict[str, Where]) -> list[str]:
         "tests.support.parity",
         table,
         str(user),
-        json.dumps(told),
+        json.dumps(subjects),
     ]
 
 
@@ -89,14 +89,14 @@ def pairs(differences: Sequence[Difference], table: str) -> set[tuple[str, str]]
 
 def _outcome(call: Call, where: Where) -> str:
     try:
-        return _told(call(where))
+        return _shortened(call(where))
     except OSError as error:
         return errno.errorcode[error.errno or 0]
     except ValueError as error:  # Python's own refusal
         return str(error)
 
 
-def _told(value: object) -> str:
+def _shortened(value: object) -> str:
     if isinstance(value, bytes | str) and len(value) > 200:
         return f"{len(value)} long, {zlib.crc32(value.encode() if isinstance(value, str) else value):08x}"
     return repr(value)
@@ -109,9 +109,9 @@ def _become(user: int) -> None:
     os.setresuid(user, user, user)
 
 
-def _main(table: str, user: str, told: str) -> None:
+def _main(table: str, user: str, subjects: str) -> None:
     calls = calls_of(table)
-    wheres = {subject: Where(*paths) for subject, paths in json.loads(told).items()}
+    wheres = {subject: Where(*paths) for subject, paths in json.loads(subjects).items()}
     signal.alarm(PATIENCE)
     signal.signal(signal.SIGIO, signal.SIG_IGN)  # a lease that is broken, an O_ASYNC descriptor
     if int(user) != os.geteuid():

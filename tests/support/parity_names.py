@@ -90,15 +90,15 @@ def _chdir(path: str) -> bool:
 def _seekable(where: Where) -> object:
     """Whether seekdir(3) to each position of a listing gives the same rest."""
     with Directory(where.path) as directory:
-        told = [(directory.tell(), directory.next())]
-        while told[-1][1] is not None:
-            told.append((directory.tell(), directory.next()))
-        entries = [entry for _, entry in told[:-1]]
-        for number, (position, _) in list(enumerate(told))[::-1]:
+        positions = [(directory.tell(), directory.next())]
+        while positions[-1][1] is not None:
+            positions.append((directory.tell(), directory.next()))
+        entries = [entry for _, entry in positions[:-1]]
+        for number, (position, _) in list(enumerate(positions))[::-1]:
             directory.seek(position)
             if directory.rest() != entries[number:]:
                 return f"something else comes from {number}"
-        return len(set(dict(told))) == len(told)
+        return len(set(dict(positions))) == len(positions)
 
 
 def _rewound(where: Where) -> object:

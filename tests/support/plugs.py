@@ -132,4 +132,4 @@ def plugged(where: Path, kind: str, tree: Tree) -> Iterator[Plug]:
             for path in (where, aside):
                 while os.path.ismount(path):
                     run("umount", "-l", path)
-            poll(lambda: not processes_of(os.fsencode(where)), "the end of what served it")
+            poll(lambda: not processes_of(os.fsencode(where)), "the exit of its processes")

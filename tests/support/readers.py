@@ -21,9 +21,9 @@ from tests.support.polling import holds, poll
 class Readers:
     """The readers, as the test controls them. ``process`` is theirs."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", told: Path) -> None:
+    def __init__(self, process: "subprocess.Popen[bytes]", progress: Path) -> None:
         self.process = process
-        self._told = told
+        self._progress = progress
 
     def start(self) -> None:
         """Have all of them read."""
@@ -33,7 +33,7 @@ class Readers:
     @property
     def done(self) -> int:
         """The number of readers whose read has returned."""
-        return len(self._told.read_bytes())
+        return len(self._progress.read_bytes())
 
     @property
     def reading(self) -> int:
@@ -45,7 +45,7 @@ class Readers:
     def answers(self, seconds: float) -> list[str | int]:
         """The result of each reader: the content in hexadecimal digits, or an errno. Waits for all."""
         poll(lambda: self.process.poll() is not None, "the end of the readers", seconds)
-        found: list[str | int] = json.loads(_answers(self._told).read_text())
+        found: list[str | int] = json.loads(_answers(self._progress).read_text())
         return found
 
 
@@ -57,8 +57,8 @@ def _call(task: Path) -> str:
         return ""
 
 
-def _answers(told: Path) -> Path:
-    return told.with_suffix(".json")
+def _answers(progress: Path) -> Path:
+    return progress.with_suffix(".json")
 
 
 def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
@@ -67,15 +67,15 @@ def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
 
 
 @contextlib.contextmanager
-def readers(paths: Sequence[Path], told: Path) -> Iterator[Readers]:
-    """Start a reader for each path. ``told`` is a file that grows by one byte with each result."""
-    told.write_bytes(b"")
+def readers(paths: Sequence[Path], progress: Path) -> Iterator[Readers]:
+    """Start a reader for each path. ``progress`` is a file that grows by one byte with each result."""
+    progress.write_bytes(b"")
     top = Path(__file__).parents[2]
-    program = [sys.executable, "-m", "tests.support.readers", str(told), *map(str, paths)]
+    program = [sys.executable, "-m", "tests.support.readers", str(progress), *map(str, paths)]
     process = subprocess.Popen(program, cwd=top, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         assert _pipe(process.stdout).readline() == b"open\n"
-        yield Readers(process, told)
+        yield Readers(process, progress)
     finally:
         process.kill()
         holds(lambda: process.poll() is not None, 5)
@@ -84,10 +84,10 @@ def readers(paths: Sequence[Path], told: Path) -> Iterator[Readers]:
                 _pipe(pipe).close()
 
 
-def _main(told: str, paths: Sequence[str]) -> None:
+def _main(progress: str, paths: Sequence[str]) -> None:
     files = [os.open(path, os.O_RDONLY) for path in paths]
     answers: list[str | int] = [0] * len(paths)
-    count = os.open(told, os.O_WRONLY | os.O_APPEND)
+    count = os.open(progress, os.O_WRONLY | os.O_APPEND)
 
     def read(number: int) -> None:
         try:
@@ -108,7 +108,7 @@ def _main(told: str, paths: Sequence[str]) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    _answers(Path(told)).write_text(json.dumps(answers))
+    _answers(Path(progress)).write_text(json.dumps(answers))
     os._exit(0)  # closing the files may block
 
 

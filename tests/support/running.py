@@ -91,13 +91,13 @@ def foreground(place: Path, *words: Word, views: tuple[str, ...]) -> Iterator[Fa
     It is stopped when the block ends, by force if need be.
     """
     log, address = place / "family.log", place / "notify"
-    with open(log, "wb") as file, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
-        told.bind(os.fspath(address))
+    with open(log, "wb") as file, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notifications:
+        notifications.bind(os.fspath(address))
         environment = {**os.environ, "NOTIFY_SOCKET": os.fspath(address)}
         command = [*COMMAND, *words, "-f"]
         process = subprocess.Popen(command, cwd=place, env=environment, stdin=subprocess.DEVNULL, stderr=file)
         family = Family(process, log)
-        up = holds(lambda: process.poll() is not None or _is_ready(told), START)
+        up = holds(lambda: process.poll() is not None or _is_ready(notifications), START)
     address.unlink()
     try:
         assert up, f"not ready in time: {family.text()}"
@@ -112,10 +112,10 @@ def foreground(place: Path, *words: Word, views: tuple[str, ...]) -> Iterator[Fa
         exit_code(process, START)
 
 
-def _is_ready(told: socket.socket) -> bool:
+def _is_ready(notifications: socket.socket) -> bool:
     """Whether READY=1 is among the messages since the last call (sd_notify(3))."""
     with contextlib.suppress(BlockingIOError):
         while True:
-            if b"READY=1" in told.recv(1 << 16, socket.MSG_DONTWAIT):
+            if b"READY=1" in notifications.recv(1 << 16, socket.MSG_DONTWAIT):
                 return True
     return False

@@ -1,12 +1,12 @@
-"""Two views over sources that never rest: changed, looked at in every way, lost and back, and compared in the end.
+"""The soak: two views of sources that are changed, read, lost and brought back continuously, then compared.
 
-Run as a program by ``scripts/soak``. It ends with 0 and its figures, or with 1 and what was wrong.
+``scripts/soak`` runs it as a program. It exits with 0 and a report, or with 1 and the first failure.
 
-Rule 1: readers meet nothing but what a plain directory would have done, and I/O errors while a source is lost.
-Rule 2: each view notices each loss, and each return, and says so.
-Rule 3: a watchdog aborts what hangs; that is a failure.
-Rule 4: when the sources rest, each view is what the model says of them, and its daemon holds what it held before.
-Rule 5: who has watched a view all the while has a picture of it, made of events alone, that is what it is.
+1. Readers get no other errors than in a plain directory under concurrent changes, and EIO while a source is lost.
+2. Each view logs each loss and each return.
+3. A watchdog aborts what hangs; that is a failure.
+4. When the changes have stopped, each view equals the model, and its daemon holds what it held before.
+5. The picture that an inotify watcher made of a view, from the events alone, equals the view.
 """
 
 import argparse
