@@ -8,6 +8,7 @@ that mount are skipped. Where CI is set, hypothesis generates the same examples 
 import os
 import shutil
 import signal
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -95,8 +96,11 @@ def in_memory() -> Iterator[Path]:
     shared = Path("/dev/shm")
     if not os.access(shared, os.W_OK):
         pytest.skip(f"{shared} cannot be written to")
-    with tempfile.TemporaryDirectory(dir=shared) as where:
+    where = tempfile.mkdtemp(dir=shared)
+    try:
         yield Path(where)
+    finally:
+        subprocess.run(["rm", "-rf", where], check=True)  # several times as fast as shutil.rmtree
 
 
 @pytest.fixture(autouse=True)
