@@ -109,7 +109,7 @@ class Listing:
 
     ``fetched_at`` is when all of it was read, ``proved`` when the names were last validated: an unchanged stamp
     validates names only. ``key`` identifies the directory in change events, and is empty if it is not watched.
-    ``lists`` are the ACLs of the entries (``source.lists``), None if unknown; the only field that is set later.
+    ``lists`` are the ACLs of the entries (``source.acl``), None if unknown; the only field that is set later.
     """
 
     __slots__ = ("blob", "fetched_at", "key", "lists", "proved")

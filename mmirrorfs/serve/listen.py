@@ -21,7 +21,7 @@ from mmirrorfs.attributes import DIR, Attributes
 from mmirrorfs.source.events import CREATE, DELETE, IGNORED, MOVED_FROM, MOVED_TO, ONDIR, OVERFLOW, UNMOUNT, Event
 from mmirrorfs.source.fetch import LARGE, Fetch
 from mmirrorfs.source.freshness import NEVER
-from mmirrorfs.source.pace import beside, threaded
+from mmirrorfs.source.pace import spawn, threaded
 from mmirrorfs.source.source import ABSENT, Source
 from mmirrorfs.source.trust import ALL
 from mmirrorfs.source.walks import Revision, join
@@ -185,7 +185,7 @@ class Listener:
         if missed := self._known.folders.missed():
             self._hint(self._source, missed)
         if revised:
-            beside(self._fetch_revised, revised)
+            spawn(self._fetch_revised, revised)
 
     async def _fetch_revised(self, revised: list[Revision]) -> None:
         """Fetch what is new at the depth. Consumes the list: to free many directories at once would block the loop."""
@@ -239,10 +239,10 @@ class Listener:
             if ALL in names and is_above:
                 self._hint(self._source, {directory})
             elif ALL in names:
-                await self._fetch.look_again(directory)
+                await self._fetch.refetch_doubtful(directory)
                 self._request_uncached(directory, started)
             if names - {ALL} and (is_above or ALL not in names):
-                await self._fetch.prove(directory, names - {ALL})
+                await self._fetch.refetch_names(directory, names - {ALL})
         except OSError as error:
             failed = error.errno not in ABSENT
             gone = not failed and not is_above

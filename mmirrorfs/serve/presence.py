@@ -46,7 +46,7 @@ class Presence:
 
     def is_cached(self, now: float) -> bool:
         """Whether the root is there by the kernel's caches, and was checked lately: no thread is needed."""
-        return now - self.checked_at < CHECK and self.source.stands()
+        return now - self.checked_at < CHECK and self.source.is_present()
 
     def lost(self, reason: str) -> None:
         """A scan or check has raised SourceLost."""

@@ -22,7 +22,7 @@ from mmirrorfs.merge.index import Change
 from mmirrorfs.merge.inodes import ROOT, number
 from mmirrorfs.merge.shown import seen
 from mmirrorfs.serve.acts import Act, acts
-from mmirrorfs.source.pace import beside
+from mmirrorfs.source.pace import spawn
 from mmirrorfs.source.walks import join
 from mmirrorfs.tree import Merged, Rank
 from mmirrorfs.view.nodes import FileNode, MergedNode, contents
@@ -127,7 +127,7 @@ class Publish:
     def everything(self) -> None:
         """Invalidate all that the kernel has cached."""
         self._kernel.everything()
-        beside(self._invalidate_all)
+        spawn(self._invalidate_all)
 
     async def _invalidate_all(self) -> None:
         """The entry of each name in a merged directory, with all below it; and attributes, for what is open."""

@@ -60,7 +60,7 @@ async def _fetch_cached(fetch: Fetch) -> None:
         if fetch.source.lost is not None:
             return
         with suppress(OSError):
-            await fetch.look_at(path)
+            await fetch.refetch(path)
 
 
 async def poll_open_files(state: State, source: Source, edited: Callable[[FileNode], None]) -> None:

@@ -51,7 +51,7 @@ class OpenFile:
             return attributes(os.fstat(self.fd)), True
         self.reading += 1
         try:
-            return await self.source.patiently(fallback, _fstat, self.fd)
+            return await self.source.with_fallback(fallback, _fstat, self.fd)
         except SourceLost:
             if (cached := fallback()) is None:
                 raise

@@ -16,7 +16,7 @@ from mmirrorfs.listing import Listing
 from mmirrorfs.source.fetch import Fetch, failure
 from mmirrorfs.source.freshness import NEVER
 from mmirrorfs.source.leaves import Leaves
-from mmirrorfs.source.pace import beside
+from mmirrorfs.source.pace import spawn
 from mmirrorfs.source.reader import attributes
 from mmirrorfs.source.singles import Answer
 from mmirrorfs.source.source import ABSENT, Source
@@ -115,7 +115,7 @@ class Revalidation:
         elif node.held is not None and self._freshness.is_fresh(node.held.when):
             return
         elif node.indexed:
-            beside(file.refresh, self._update)
+            spawn(file.refresh, self._update)
         else:
             last = node.held
             attr, is_fetched = await file.attributes(lambda: last.attr if last is not None else None)
@@ -132,7 +132,7 @@ class Revalidation:
         """Revalidate a leaf; None if it is removed. Waits only if its attributes were never known."""
         found = self._cached_leaf(node)
         if found is not None and found.attr is None:
-            await self._leaves[node.source.rank].asked(node.above)
+            await self._leaves[node.source.rank].wait(node.above)
             found = self._cached_leaf(node)
         return found
 

@@ -46,7 +46,7 @@ class Xattrs:
             if merged:
                 names = await source.within(BRIEFLY, source.reader.listxattr, source_path)
             else:
-                names, _ = await source.patiently(list, source.reader.listxattr, source_path)
+                names, _ = await source.with_fallback(list, source.reader.listxattr, source_path)
         except (SourceLost, TimeoutError):
             return []
         hidden = (b"security.", PREFIX) if uid == 0 else (b"security.", b"trusted.", PREFIX)
