@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from mmirrorfs.cli.errors import FAILED, Problem
 from mmirrorfs.cli.terminal import shell_quoted
 from mmirrorfs.mount import runtime, table
-from mmirrorfs.mount.control import Silent, ask
+from mmirrorfs.mount.ask import Silent, ask
 from mmirrorfs.mount.reference import DEAD
 from mmirrorfs.source.filesystems import VIEW_TYPE, Mount, mounts, unescaped
 from mmirrorfs.text import json_path, printable

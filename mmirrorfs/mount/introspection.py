@@ -15,7 +15,8 @@ from typing import TypeVar
 import trio
 
 from mmirrorfs.mount import log as logs
-from mmirrorfs.mount.control import Values, paths_in
+from mmirrorfs.mount.ask import Values
+from mmirrorfs.mount.control import paths_in
 from mmirrorfs.mount.plan import Plan
 from mmirrorfs.mount.sourcetasks import SourceTasks
 from mmirrorfs.serve.changelog import Changelog

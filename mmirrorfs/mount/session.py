@@ -20,7 +20,8 @@ import trio
 
 from mmirrorfs.merge.index import Change
 from mmirrorfs.mount import requestloop, stacks, table
-from mmirrorfs.mount.control import Values, serve_queries
+from mmirrorfs.mount.ask import Values
+from mmirrorfs.mount.control import serve_queries
 from mmirrorfs.mount.introspection import Introspection
 from mmirrorfs.mount.looplatency import LoopLatency
 from mmirrorfs.mount.plan import Plan

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from mmirrorfs.mount.control import Silent, Values, about, ask, paths_in, serve_queries
+from mmirrorfs.mount.ask import Silent, Values, about, ask
+from mmirrorfs.mount.control import paths_in, serve_queries
 from mmirrorfs.mount.sockets import connected, listening
 from tests.support.users import as_nobody, needs_root
 
@@ -124,7 +125,7 @@ async def test_daemon_binds_the_name_once_it_is_free(tmp_path: Path, autojump_cl
 async def test_other_user_gets_no_answer(tmp_path: Path) -> None:
     name = device(tmp_path)
 
-    code = f"from mmirrorfs.mount.control import ask; print(ask({name!r}, 0, {{'ask': 'a'}}, 5))"
+    code = f"from mmirrorfs.mount.ask import ask; print(ask({name!r}, 0, {{'ask': 'a'}}, 5))"
     async with daemon(name):
         done = await trio.to_thread.run_sync(as_nobody, sys.executable, "-c", code)
         assert done.stdout == b""
