@@ -1,3 +1,3 @@
 """mmirrorfs: overlapping trees shown as one, merged to a depth, from there on folder by folder from the best source."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
