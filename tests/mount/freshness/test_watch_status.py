@@ -17,7 +17,7 @@ from tests.support.namespace import namespace
 from tests.support.plain import plain_view
 from tests.support.plugs import PASSING, plugged
 from tests.support.polling import holds, poll
-from tests.support.running import called
+from tests.support.prestarted import queried
 from tests.support.trees import Tree, folders, grow
 from tests.support.users import needs_root
 
@@ -41,7 +41,7 @@ def viewing(place: Path, high: Path, *options: str) -> Iterator[View]:
 
 def status(view: View) -> dict[str, Any]:
     """What ``--status --json`` says."""
-    found: dict[str, Any] = json.loads(called(view.mountpoint.parent, "--status", "--json", "view").stdout)
+    found: dict[str, Any] = json.loads(queried(view.mountpoint.parent, "--status", "--json", "view").stdout)
     return found
 
 
@@ -69,7 +69,7 @@ def logged(view: View, line: str) -> None:
 
 def in_words(view: View) -> list[str]:
     """What ``--status`` says to people."""
-    return called(view.mountpoint.parent, "--status", "view").stdout.decode().splitlines()
+    return queried(view.mountpoint.parent, "--status", "view").stdout.decode().splitlines()
 
 
 @pytest.mark.parametrize("kind", ["ext4", "tmpfs"])

@@ -15,7 +15,7 @@ from mmirrorfs.cli.finding import BAD, NOTE, OK
 from tests.support.mounts import COMMAND, mounted
 from tests.support.namespace import Inside, namespace
 from tests.support.polling import poll
-from tests.support.running import called
+from tests.support.prestarted import queried
 from tests.support.trees import folders, grow
 from tests.support.users import needs_root, run
 
@@ -35,14 +35,14 @@ def found_by(done: Any, about: str) -> Found:  # noqa: ANN401  # a finished proc
 
 def looked(place: Path, about: str) -> Found:
     """The same, by a command in that place."""
-    return found_by(called(place, "--doctor", "--json"), about)
+    return found_by(queried(place, "--doctor", "--json"), about)
 
 
 def test_a_view_that_is_well_is_told_so_on_one_screen(place: Path, sources: tuple[Path, Path]) -> None:
     with mounted(place / "view", *sources):
         (finding,) = looked(place, f"view {place}/view")
         assert (finding["level"], finding["found"], finding["todo"]) == (OK, "answers, 3 folders", "")
-        done = called(place, "--doctor")
+        done = queried(place, "--doctor")
         own = [line for line in done.stdout.decode().splitlines() if "/mmirrorfs-test-" not in line]
         assert len(own) <= 24
         assert any(line.startswith("ok   libfuse: pyfuse3 ") for line in own)
@@ -51,7 +51,7 @@ def test_a_view_that_is_well_is_told_so_on_one_screen(place: Path, sources: tupl
 
 @pytest.mark.parametrize("words", [("--doctor", "x"), ("--doctor", "--status"), ("--doctor", "--follow")])
 def test_what_makes_no_sense_is_refused(place: Path, words: tuple[str, ...]) -> None:
-    done = called(place, *words)
+    done = queried(place, *words)
     assert (done.returncode, done.stdout, done.stderr.count(b"\n")) == (1, b"", 1)
 
 
@@ -62,7 +62,7 @@ def test_a_dead_view_is_told_with_what_starts_it_again(place: Path, sources: tup
         (finding,) = looked(place, f"view {place}/view")
         assert (finding["level"], finding["found"]) == (BAD, "is dead: nothing serves it any more")
         assert f"{place}/high {place}/low {place}/view" in finding["todo"]
-        done = called(place, "--doctor")
+        done = queried(place, "--doctor")
         assert done.returncode == 1
         assert done.stdout.decode().splitlines()[-1].endswith("to be mended")
         run("umount", "-l", view.mountpoint)

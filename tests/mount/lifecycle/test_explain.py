@@ -23,7 +23,7 @@ from tests.support.mounts import COMMAND, View, mounted
 from tests.support.namespace import namespace
 from tests.support.plain import plain_view
 from tests.support.polling import poll
-from tests.support.running import called
+from tests.support.prestarted import queried
 from tests.support.trees import Link, Tree, folders, grow
 from tests.support.users import NOBODY, WITHOUT_OVERRIDE, as_nobody, needs_root, run
 
@@ -62,14 +62,14 @@ def view(library: Path) -> Iterator[View]:
 
 def told(place: Path, path: str) -> Any:  # noqa: ANN401  # JSON
     """What --explain says as JSON."""
-    done = called(place, "--explain", path, "--json")
+    done = queried(place, "--explain", path, "--json")
     assert (done.returncode, done.stderr) == (0, b"")
     return json.loads(done.stdout)
 
 
 def words(place: Path, path: str) -> str:
     """What it says in words, in one line."""
-    done = called(place, "--explain", path)
+    done = queried(place, "--explain", path)
     assert (done.returncode, done.stderr) == (0, b"")
     return " ".join(done.stdout.decode().replace(f"{place}/", "").split())
 
@@ -124,7 +124,7 @@ def test_a_view_that_does_not_answer_keeps_no_other_one_from_it(library: Path, v
     with mounted(library / "low", library / "flac", library / "mp3", depth=2, prefer="low") as other:
         other.send(signal.SIGSTOP)
         try:
-            done = called(library, "--explain", "mp3/Lund/Harbour", "--json")
+            done = queried(library, "--explain", "mp3/Lund/Harbour", "--json")
         finally:
             other.send(signal.SIGCONT)
         assert [answer["view"]["path"] for answer in json.loads(done.stdout)] == [f"{library}/view"]
@@ -186,9 +186,9 @@ def test_what_only_the_configuration_file_pairs_or_keeps_apart_is_told(place: Pa
         assert "It is not paired with view/Harbor Lights, of mp3: these lines in the configuration file" in said
         assert '[[same]] names = ["Harbour Lights", "Harbor Lights"] in = "/"' in said
         assert "view/Moon!, of mp3: [[apart]] 1 in the configuration file keeps" in words(place, "view/Moon")
-        assert b" --match=loose [[apart]] Moon and Moon! in / " in called(place, "--status", "view").stdout
+        assert b" --match=loose [[apart]] Moon and Moon! in / " in queried(place, "--status", "view").stdout
         dead(view)
-        line = shlex.split(json.loads(called(place, "--explain", "view/Moon", "--json").stdout)["start"])
+        line = shlex.split(json.loads(queried(place, "--explain", "view/Moon", "--json").stdout)["start"])
         at = line.index(str(sources[0]))
         assert f"--config={file}" in line[at:]
         assert run(*COMMAND, *line[at:]).returncode == 0
@@ -263,7 +263,7 @@ def test_a_lost_source_is_told_and_what_was_known_of_it(place: Path) -> None:
         disk(place / "high", {b"Lund": FLAC[b"Lund"]}) as high,
         mounted(place / "view", high.where, low, depth=2, options=["--refresh=1"]) as view,
     ):
-        assert called(place, "--status", "view", "--follow").returncode == 0
+        assert queried(place, "--status", "view", "--follow").returncode == 0
         view.expect("source high .* is lost")
         high.unplug()
         poll(lambda: notes(told(place, "view/Lund/Harbour"), "lost"), "the loss told")
@@ -301,7 +301,7 @@ def test_a_source_that_hangs_is_told_and_what_was_never_read_of_it(place: Path) 
     ):
         os.listdir(view.mountpoint / "Lund/Lighthouse")
         net.hang()
-        poll(lambda: b"does not answer" in called(place, "--status", "view").stdout, "it noticed", 20)
+        poll(lambda: b"does not answer" in queried(place, "--status", "view").stdout, "it noticed", 20)
         said = words(place, "view/Lund/Lighthouse/01.flac")
         assert "comes from net: net/Lund/Lighthouse/01.flac" in said
         assert re.search(r"Source net \(net\) has not answered for \d+ s; what is told of it was known", said)
@@ -325,11 +325,11 @@ def test_a_dead_view_is_told_with_the_line_that_starts_it_again(library: Path) -
     with mounted(library / "view", *sources, prefer="low", depth=2, options=options) as view:
         dead(view)
         for option in ("--explain", "--status"):
-            done = called(library, option, "view/Lund/Harbour" if option == "--explain" else "view")
+            done = queried(library, option, "view/Lund/Harbour" if option == "--explain" else "view")
             first, second = done.stdout.decode().splitlines()
             assert done.returncode == 1
             assert first.startswith(f"{library}/view is dead")
-        document = json.loads(called(library, "--explain", "view/Lund", "--json").stdout)
+        document = json.loads(queried(library, "--explain", "view/Lund", "--json").stdout)
         line = shlex.split(document["start"])
         assert second == f"Start it again: {document['start']}"
         assert line[-9:] == [

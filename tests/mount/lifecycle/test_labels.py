@@ -10,7 +10,7 @@ from tests.support.hanging import hanging
 from tests.support.json_paths import path_of
 from tests.support.mounts import View, mounted
 from tests.support.polling import poll
-from tests.support.running import called
+from tests.support.prestarted import queried
 from tests.support.trees import Tree, folders, grow
 from tests.support.users import needs_root, output_of, run
 
@@ -98,12 +98,12 @@ def test_status_ends_with_1_while_a_source_is_lost(library: Path) -> None:
     with mounted(library / "view", library / "flac", library / "mp3", depth=2, options=options) as view:
         view.expect("flac")
         os.rename(library / "flac", library / "away")
-        poll(lambda: called(library, "--status", "view").returncode == 1, "the loss told")
-        assert b"LOST: " in called(library, "--status", "view").stdout
-        done = called(library, "--status", "view", "--json")
+        poll(lambda: queried(library, "--status", "view").returncode == 1, "the loss told")
+        assert b"LOST: " in queried(library, "--status", "view").stdout
+        done = queried(library, "--status", "view", "--json")
         assert (done.returncode, bool(json.loads(done.stdout)["sources"][0]["lost"])) == (1, True)
         os.rename(library / "away", library / "flac")
-        poll(lambda: called(library, "--status", "view").returncode == 0, "the source back")
+        poll(lambda: queried(library, "--status", "view").returncode == 0, "the source back")
 
 
 def test_the_path_is_found_wherever_the_other_options_stand(library: Path) -> None:
@@ -116,7 +116,7 @@ def test_the_path_is_found_wherever_the_other_options_stand(library: Path) -> No
                 (name, "--json", path),
                 (name, "--json", "--", path),
             ):
-                done = called(library, *words)
+                done = queried(library, *words)
                 assert (done.returncode, done.stderr) == (0, b""), words
                 documents.append(json.loads(done.stdout))
             keys = [document.keys() for document in documents]
@@ -138,10 +138,10 @@ def test_the_path_is_found_wherever_the_other_options_stand(library: Path) -> No
 def test_names_that_are_no_text_are_told_without_loss(place: Path) -> None:
     sources = [grow(os.fsencode(place / name) + b"\xff", {b"\xfe": {b"track": b""}}) for name in ("high", "low")]
     with mounted(place / "view", *sources) as view:
-        state = json.loads(called(place, "--status", "view", "--json").stdout)
+        state = json.loads(queried(place, "--status", "view", "--json").stdout)
         assert [path_of(source) for source in state["sources"]] == [os.fsencode(source) for source in sources]
-        assert b"(%s/high\\xff)" % os.fsencode(place) in called(place, "--status", "view").stdout
-        told = json.loads(called(place, "--json", "--explain", os.fsdecode(view.where + b"/\xfe")).stdout)
+        assert b"(%s/high\\xff)" % os.fsencode(place) in queried(place, "--status", "view").stdout
+        told = json.loads(queried(place, "--json", "--explain", os.fsdecode(view.where + b"/\xfe")).stdout)
         assert [path_of(one) for one in (told, *told["sources"], *told["hides"])] == [
             view.where + b"/\xfe", *[os.fsencode(source) + b"/\xfe" for source in sources],
         ]  # fmt: skip
@@ -151,10 +151,10 @@ def test_in_the_foreground_over_the_same_view_it_says_why_it_ends(library: Path)
     words = ("flac", "mp3", "view", "--depth=2", "--prefer=high")
     with mounted(library / "view", library / "flac", library / "mp3", depth=2):
         said = b"mmirrorfs: %s/view is mounted already\n" % os.fsencode(library)
-        done = called(library, *words, "-f")
+        done = queried(library, *words, "-f")
         assert (done.returncode, done.stderr) == (0, said)
-        assert called(library, *words, "-f", "-v").stderr.count(b"mounted already") == 1
-        done = called(library, *words)
+        assert queried(library, *words, "-f", "-v").stderr.count(b"mounted already") == 1
+        done = queried(library, *words)
         assert (done.returncode, done.stderr) == (0, b"")
 
 
@@ -164,20 +164,20 @@ def test_status_ends_with_1_where_a_source_does_not_answer(library: Path) -> Non
         hanging(library / "flac", library / "slow") as source,
         mounted(library / "view", library / "slow", library / "mp3", depth=2, options=("--refresh=1",)),
     ):
-        assert called(library, "--status", "view").returncode == 0
+        assert queried(library, "--status", "view").returncode == 0
         source.hang()
         try:
-            poll(lambda: b"does not answer" in called(library, "--status", "view").stdout, "it noticed", 20)
-            done = called(library, "--status", "--json", "view")
+            poll(lambda: b"does not answer" in queried(library, "--status", "view").stdout, "it noticed", 20)
+            done = queried(library, "--status", "--json", "view")
             assert [one["hangs"] for one in json.loads(done.stdout)["sources"]] == [True, False]
             assert done.returncode == 1
         finally:
             source.go_on()
-        poll(lambda: called(library, "--status", "view").returncode == 0, "the source back", 20)
+        poll(lambda: queried(library, "--status", "view").returncode == 0, "the source back", 20)
 
 
 def _asked_in_vain(place: Path, *words: str) -> str:
-    done = called(place, *words)
+    done = queried(place, *words)
     (line,) = done.stderr.decode().splitlines()
     assert (done.returncode, done.stdout) == (FAILED, b"")
     return line
@@ -209,7 +209,7 @@ def test_names_in_an_answer_cannot_do_anything_to_a_terminal(place: Path) -> Non
     odd = b"\x1b[31m\n\xff"
     sources = [grow(place / name, {odd: {b"track": b""}}) for name in ("high", "low")]
     with mounted(place / "view", *sources) as view:
-        done = called(place, "--explain", os.fsdecode(view.where + b"/" + odd))
+        done = queried(place, "--explain", os.fsdecode(view.where + b"/" + odd))
         assert done.returncode == 0
         assert b"\x1b" not in done.stdout
         assert done.stdout.count(rb"\x1b[31m\n\xff") == 3
@@ -221,7 +221,7 @@ def test_mounting_again_over_a_view_that_is_stopped_leaves_it_alone(library: Pat
     with mounted(library / "view", library / "flac", library / "mp3", depth=2) as view:
         _stopped(view)
         try:
-            done = called(library, *words, seconds=60)
+            done = queried(library, *words, seconds=60)
             assert (done.returncode, done.stderr) == (0, b"")
         finally:
             run("kill", "-CONT", str(view.pid))

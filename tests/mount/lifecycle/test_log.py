@@ -19,7 +19,7 @@ from tests.support.journal import parsed
 from tests.support.mounts import COMMAND, mounted
 from tests.support.namespace import Inside, namespace
 from tests.support.polling import poll
-from tests.support.running import called
+from tests.support.prestarted import queried
 from tests.support.trees import folders, grow
 from tests.support.users import AS_NOBODY, needs_root, run
 
@@ -121,7 +121,7 @@ def test_a_log_that_cannot_be_is_refused_in_one_line(
     (place / "link").symlink_to(place / "low")
     (place / "tolink").symlink_to(place / "low/log")
     os.mkfifo(place / "fifo")
-    done = called(place, "high", "low", "view", "--log", log)
+    done = queried(place, "high", "low", "view", "--log", log)
     shown = log if log.startswith("/") else f"{place}/{log}"
     assert (done.returncode, done.stderr.decode()) == (32, f"mmirrorfs: --log {shown} {why}\n")
     assert not (place / "low/log").exists()

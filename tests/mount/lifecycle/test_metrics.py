@@ -11,7 +11,7 @@ from tests.support.kernel import detach
 from tests.support.metrics import samples
 from tests.support.mounts import COMMAND, mounted
 from tests.support.polling import poll
-from tests.support.running import called
+from tests.support.prestarted import queried
 from tests.support.trees import folders, grow
 from tests.support.users import as_nobody, run
 
@@ -26,7 +26,7 @@ def sources(place: Path) -> tuple[Path, Path]:
 
 def told(place: Path, *words: str) -> str:
     """What is told, which never fails."""
-    done = called(place, "--status", *words, "--format", "prometheus")
+    done = queried(place, "--status", *words, "--format", "prometheus")
     assert done.returncode == 0, done.stderr
     return done.stdout.decode()
 
@@ -75,7 +75,7 @@ def test_all_views_are_in_one_text_dead_and_silent_ones_too(place: Path, sources
     with mounted(place / "dead", *sources) as dead, mounted(place / ODD, *sources, prefer="low") as odd:
         dead.send(signal.SIGKILL)
         poll(lambda: dead.process is not None and dead.process.poll() is not None, "its end")
-        done = called(place, "--status", "--format=prometheus")
+        done = queried(place, "--status", "--format=prometheus")
         text = done.stdout.decode()
         shown = f"{place}/" + r'v"i\\e\nw \xe9'
         assert done.returncode == 0
@@ -84,7 +84,7 @@ def test_all_views_are_in_one_text_dead_and_silent_ones_too(place: Path, sources
         assert f"mmirrorfs: {dead.mountpoint} is dead" in done.stderr.decode()
         odd.send(signal.SIGSTOP)
         try:
-            stopped = called(place, "--status", ODD, "--format=prometheus")
+            stopped = queried(place, "--status", ODD, "--format=prometheus")
         finally:
             odd.send(signal.SIGCONT)
         assert samples(stopped.stdout.decode()) == {("mmirrorfs_up", frozenset({("view", shown)})): 0}
@@ -94,7 +94,7 @@ def test_all_views_are_in_one_text_dead_and_silent_ones_too(place: Path, sources
 
 
 def test_a_view_that_is_not_there_is_not_up_and_that_is_no_failure(place: Path) -> None:
-    done = called(place, "--status", "view", "--format", "prometheus")
+    done = queried(place, "--status", "view", "--format", "prometheus")
     assert (done.returncode, done.stderr.decode()) == (0, f"mmirrorfs: no view is mounted on {place}/view\n")
     assert of(done.stdout.decode(), place / "view", "up") == 0
 
@@ -113,7 +113,7 @@ def test_a_view_that_is_not_there_is_not_up_and_that_is_no_failure(place: Path) 
     ],
 )
 def test_what_makes_no_sense_is_refused(place: Path, words: list[str], said: str) -> None:
-    done = called(place, *words, "--format", "prometheus")
+    done = queried(place, *words, "--format", "prometheus")
     assert (done.returncode, done.stdout, done.stderr.decode()) == (1, b"", f"mmirrorfs: {said}\n")
 
 

@@ -16,7 +16,7 @@ from tests.support.mounts import COMMAND, View, mounted
 from tests.support.namespace import namespace
 from tests.support.plain import plain_view
 from tests.support.polling import poll
-from tests.support.running import called
+from tests.support.prestarted import queried
 from tests.support.trees import Tree, folders, grow
 from tests.support.users import needs_root, run
 from tests.support.waiting import Asked
@@ -41,12 +41,12 @@ def view(library: Path) -> Iterator[View]:
 
 def told(place: Path, *words: str) -> Any:  # noqa: ANN401  # JSON
     """What --status says as JSON, whatever its exit code."""
-    return json.loads(called(place, "--status", *words, "--json").stdout)
+    return json.loads(queried(place, "--status", *words, "--json").stdout)
 
 
 def test_a_person_is_told_in_words_how_a_view_is(library: Path, view: View) -> None:
-    assert called(library, "--status", "view/", "--follow").returncode == 0
-    done = called(library, "--status", "view/")
+    assert queried(library, "--status", "view/", "--follow").returncode == 0
+    done = queried(library, "--status", "view/")
     lines = done.stdout.decode().splitlines()
     assert (done.returncode, done.stderr) == (0, b"")
     patterns = [
@@ -95,13 +95,13 @@ def test_what_was_warned_of_and_what_is_lost_is_told_with_its_time(library: Path
     state = told(library, "view")
     assert time.time() - 60 < state["sources"][0]["lost_since"] <= time.time()
     assert [warning["text"].partition(" (")[0] for warning in state["warnings"]] == ["source flac"]
-    done = called(library, "--status", "view")
+    done = queried(library, "--status", "view")
     assert done.returncode == 1
     stamp = rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
     assert re.search(rb"LOST: No such file or directory, since " + stamp, done.stdout)
     assert re.search(rb"  the last warnings:\n    " + stamp + rb" source flac .* is lost: ", done.stdout)
     os.rename(library / "away", library / "flac")
-    poll(lambda: called(library, "--status", "view").returncode == 0, "the source back")
+    poll(lambda: queried(library, "--status", "view").returncode == 0, "the source back")
     assert told(library, "view")["sources"][0]["lost_since"] is None
 
 
@@ -109,13 +109,13 @@ def test_a_terminal_gets_colours_and_nobody_else(library: Path, view: View) -> N
     words = f"cd {library} && {' '.join(COMMAND)} --status view"
     assert b"\x1b[32mthere\x1b[0m" in run("script", "-qec", words, "/dev/null").stdout
     assert b"\x1b" not in run("script", "-qec", f"export NO_COLOR=1; {words}", "/dev/null").stdout
-    assert b"\x1b" not in called(library, "--status", "view").stdout
+    assert b"\x1b" not in queried(library, "--status", "view").stdout
 
 
 def test_what_differs_from_the_options_on_the_line_is_told(library: Path, view: View) -> None:
-    done = called(library, "--status", "view", "--depth=2", "--refresh=1.0")
+    done = queried(library, "--status", "view", "--depth=2", "--refresh=1.0")
     assert b"not as asked" not in done.stdout
-    done = called(library, "--status", "view", "--depth=3", "--exclude=a", "--exclude=b", "--watch=off")
+    done = queried(library, "--status", "view", "--depth=3", "--exclude=a", "--exclude=b", "--watch=off")
     said = done.stdout.decode().splitlines()[-3:]
     assert done.returncode == 0
     assert sorted(said) == [
@@ -129,19 +129,19 @@ def test_what_differs_from_the_options_on_the_line_is_told(library: Path, view: 
 
 def test_all_views_of_the_machine_are_told_a_line_each(library: Path, view: View) -> None:
     with mounted(library / "other", library / "flac", library / "mp3", depth=1) as other:
-        done = called(library, "--status")
+        done = queried(library, "--status")
         lines = [line for line in done.stdout.decode().splitlines() if line.startswith(f"{library}/")]
         assert [line.partition(": ")[2].partition(",")[0] for line in lines] == ["2 folders", "3 folders"]
         assert "flac (there), mp3 (there)" in lines[0]
         other.send(signal.SIGKILL)
         poll(lambda: other.process is not None and other.process.poll() is not None, "its end")
-        done = called(library, "--status")
+        done = queried(library, "--status")
         assert done.returncode == 1
         assert f"{library}/other is dead" in done.stdout.decode()
         documents = {one.get("path") or one["mountpoint"]["path"]: one for one in told(library)}
         assert documents[f"{library}/other"]["state"] == "dead"
         assert documents[f"{library}/view"]["folders"] == 3
-        assert called(library, "--status", "--follow").returncode == 1, "that is about one view"
+        assert queried(library, "--status", "--follow").returncode == 1, "that is about one view"
         run("umount", "-l", other.mountpoint)
         other.process = None
 
@@ -166,10 +166,10 @@ def test_a_source_that_hangs_is_told_with_what_is_stuck_in_it(library: Path) -> 
         source.hang()
         reader = Asked(lambda: (view.mountpoint / "Lund/Harbour/track").read_bytes())
         poll(lambda: told(library, "view")["sources"][0]["waiting"]["stuck"], "a stuck request", 20)
-        done = called(library, "--status", "view")
+        done = queried(library, "--status", "view")
         assert done.returncode == 1
         assert re.search(rb"slow \(.*\): wins 2 of 2 folders, does not answer for \d+ s", done.stdout)
         assert re.search(rb"\d+ requests are stuck, the longest for \d+ s", done.stdout)
         source.go_on()
         assert reader.answer(20) == b"fHarbour"
-        poll(lambda: called(library, "--status", "view").returncode == 0, "it answers again", 20)
+        poll(lambda: queried(library, "--status", "view").returncode == 0, "it answers again", 20)
