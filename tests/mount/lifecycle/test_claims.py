@@ -5,20 +5,19 @@ import re
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.support.kernel import abort_under, alive, detach, processes_of, view_at, views_under
-from tests.support.mounts import COMMAND, View, mounted
+from tests.support.mounts import COMMAND, mounted
 from tests.support.polling import poll
 from tests.support.trees import folders, grow
 from tests.support.users import Word, needs_root, run
 
 pytestmark = needs_root
 
-ROUNDS = 10
+ROUNDS = 3
 """How often two commands are started at once: each of them stacked two mounts before there was a lock."""
 
 
@@ -37,17 +36,6 @@ def stopped(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] == b"T"
 
 
-@contextmanager
-def stopped_view(view: View) -> Iterator[None]:
-    """Its daemon is stopped for as long as the block takes: a view that lives and does not answer."""
-    view.send(signal.SIGSTOP)
-    try:
-        poll(lambda: stopped(view.pid), "the daemon stopped")
-        yield
-    finally:
-        view.send(signal.SIGCONT)
-
-
 def begun(*words: str | Path) -> "subprocess.Popen[bytes]":
     """Start the command and do not wait for it."""
     return subprocess.Popen([*COMMAND, *words], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
@@ -64,27 +52,6 @@ def unmount_all(place: Path) -> None:
     for view in views_under(os.fsencode(place)):
         run("umount", view.where)
     poll(lambda: not processes_of(os.fsencode(place)), "the end of all that served", 15)
-
-
-def test_same_command_leaves_a_view_alone_that_is_only_stopped(place: Path, sources: list[Path]) -> None:
-    with mounted(place / "view", *sources, background=True) as view:
-        with stopped_view(view):
-            done = run(*COMMAND, *sources, view.mountpoint)
-            assert (done.returncode, done.stderr) == (0, b"")
-            assert len(views_under(view.where)) == 1
-        assert (view.mountpoint / "2/track").read_text() == "h2"
-        assert processes_of(view.where) == [view.pid]
-
-
-def test_other_options_over_a_stopped_view_fail_and_say_that_it_does_not_answer(
-    place: Path, sources: list[Path]
-) -> None:
-    with mounted(place / "view", *sources, background=True) as view:
-        with stopped_view(view):
-            done = run(*COMMAND, *sources, view.mountpoint, "--prefer=low")
-            assert done.returncode == 32
-            assert re.fullmatch(rb"mmirrorfs: the view on \S+ does not answer: [^\n]+\n", done.stderr)
-        assert (view.mountpoint / "2/track").read_text() == "h2"
 
 
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGCONT], ids=["SIGTERM", "cut off"])

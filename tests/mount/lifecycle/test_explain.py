@@ -18,7 +18,6 @@ from mmirrorfs.mount import table
 from mmirrorfs.mount.questions import about, ask
 from mmirrorfs.text import path_of
 from tests.support.disks import disk
-from tests.support.hanging import freed, hanging
 from tests.support.mounts import COMMAND, View, mounted
 from tests.support.namespace import namespace
 from tests.support.plain import plain_view
@@ -79,7 +78,19 @@ def notes(answer: Any, about: str) -> list[Any]:  # noqa: ANN401  # JSON
     return [note for note in answer["notes"] if note["about"] == about]
 
 
-def test_what_is_shown_comes_from_somewhere_and_hides_something(library: Path, view: View) -> None:
+def test_each_kind_of_answer_of_one_view(library: Path, view: View) -> None:
+    check_shown_path_names_its_source_and_what_it_hides(library)
+    check_directory_that_beats_a_file(library)
+    check_path_of_a_source_is_shown_or_hidden(library)
+    check_track_of_a_hidden_folder(library)
+    check_excluded_names(library)
+    check_symbolic_links(library)
+    check_near_namesakes(library)
+    check_absent_path_has_the_nearest_names(library)
+    check_view_reached_by_a_link(library)
+
+
+def check_shown_path_names_its_source_and_what_it_hides(library: Path) -> None:
     assert "is above the depth: it shows together what these have. flac: flac/Lund mp3: mp3/Lund" in words(
         library, "view/Lund"
     )
@@ -92,7 +103,7 @@ def test_what_is_shown_comes_from_somewhere_and_hides_something(library: Path, v
     assert words(library, "view").startswith("view is above the depth")
 
 
-def test_a_directory_beats_a_file_and_that_is_said_of_both(library: Path, view: View) -> None:
+def check_directory_that_beats_a_file(library: Path) -> None:
     assert "It takes the place of flac/index" in words(library, "view/index")
     assert words(library, "flac/index") == (
         "flac/index is not shown. view/index is a directory in other sources, and a directory beats what is none: "
@@ -100,7 +111,7 @@ def test_a_directory_beats_a_file_and_that_is_said_of_both(library: Path, view: 
     )
 
 
-def test_a_path_of_a_source_is_shown_or_is_hidden_by_a_winner(library: Path, view: View) -> None:
+def check_path_of_a_source_is_shown_or_hidden(library: Path) -> None:
     assert words(library, "flac/Lund/Harbour/cd").startswith("flac/Lund/Harbour/cd is shown as view/Lund/Harbour/cd")
     assert words(library, "mp3/Lund/Harbour") == (
         "mp3/Lund/Harbour is not shown. view/Lund/Harbour is taken whole from flac: flac/Lund/Harbour "
@@ -120,36 +131,22 @@ def test_a_path_of_a_source_is_told_for_each_view_that_has_the_source(library: P
         ]  # fmt: skip
 
 
-def test_a_view_that_does_not_answer_keeps_no_other_one_from_it(library: Path, view: View) -> None:
-    with mounted(library / "low", library / "flac", library / "mp3", depth=2, prefer="low") as other:
-        other.send(signal.SIGSTOP)
-        try:
-            done = queried(library, "--explain", "mp3/Lund/Harbour", "--json")
-        finally:
-            other.send(signal.SIGCONT)
-        assert [answer["view"]["path"] for answer in json.loads(done.stdout)] == [f"{library}/view"]
-        said = f"mmirrorfs: the view on {library}/low does not answer: process {other.pid} is stopped"
-        assert said in done.stderr.decode()
-
-
-def test_a_track_of_a_folder_that_is_hidden_is_told_of(library: Path, view: View) -> None:
+def check_track_of_a_hidden_folder(library: Path) -> None:
     assert words(library, "view/Lund/Harbour/cover.jpg") == (
         "view/Lund/Harbour/cover.jpg is not shown. view/Lund/Harbour is taken whole from flac: flac/Lund/Harbour "
         "That is the first source of this view that has it. Hidden by it: mp3: mp3/Lund/Harbour/cover.jpg"
     )
 
 
-@pytest.mark.parametrize(
-    "path", ["view/Lund/@eaDir", "mp3/Lund/@eaDir", "view/Lund/@eaDir/x", "flac/Lund/Harbour/@eaDir"]
-)
-def test_what_is_excluded_is_told_with_the_pattern(library: Path, view: View, path: str) -> None:
-    said = words(library, path)
-    assert said.startswith(f"{path} is not shown: --exclude leaves it out.")
-    assert "@eaDir matches --exclude '@eaDir'." in said
-    assert ("It is there: mp3: mp3/Lund/@eaDir" in said) == ("Harbour" not in path)
+def check_excluded_names(library: Path) -> None:
+    for path in ("view/Lund/@eaDir", "mp3/Lund/@eaDir", "view/Lund/@eaDir/x", "flac/Lund/Harbour/@eaDir"):
+        said = words(library, path)
+        assert said.startswith(f"{path} is not shown: --exclude leaves it out."), path
+        assert "@eaDir matches --exclude '@eaDir'." in said, path
+        assert ("It is there: mp3: mp3/Lund/@eaDir" in said) == ("Harbour" not in path), path
 
 
-def test_a_link_is_told_with_what_would_follow_it(library: Path, view: View) -> None:
+def check_symbolic_links(library: Path) -> None:
     said = words(library, "view/Lund/linked")
     assert "view/Lund/linked is not shown: a symbolic link is in the way." in said
     assert "flac/Lund/linked is a symbolic link to ../Other; links are left out down to the depth, --follow-sy" in said
@@ -170,7 +167,7 @@ def test_a_link_and_a_fifo_in_a_folder_are_shown_as_what_they_are(library: Path,
         poll(lambda: told(library, f"view/Lund/Harbour/{name}")["state"] == "shown", name)  # noqa: B023
 
 
-def test_a_near_namesake_is_told_with_what_would_pair_it(library: Path, view: View) -> None:
+def check_near_namesakes(library: Path) -> None:
     said = words(library, "view/Bjork")
     assert "It is not paired with view/bjork, of mp3: --match casefold pairs them." in said
     assert "view/Bjork, of flac: --match casefold" in words(library, "view/bjork")
@@ -208,7 +205,7 @@ def test_another_spelling_is_told_under_the_name_that_is_shown(library: Path) ->
         assert (answer["state"], answer["sources"][0]["path"]) == ("hidden", f"{library}/flac/Bjork/Debut")
 
 
-def test_what_is_nowhere_is_told_with_the_nearest_names(library: Path, view: View) -> None:
+def check_absent_path_has_the_nearest_names(library: Path) -> None:
     said = words(library, "view/Lund/Harbor")
     assert said == "view/Lund/Harbor is not there: no source has it. Nearest to it: view/Lund/Harbour"
     assert "Of the same name: view/Sparrows/Rooftops" in words(library, "view/Lund/Rooftops")
@@ -291,27 +288,6 @@ def test_what_a_lost_source_had_that_counts_as_empty_is_told(place: Path) -> Non
         assert "It was there: high: high/Mine/One Source high (high) is lost since" in said
 
 
-@needs_root
-def test_a_source_that_hangs_is_told_and_what_was_never_read_of_it(place: Path) -> None:
-    under, low = grow(place / "under", FLAC), grow(place / "low", MP3)
-    with (
-        hanging(under, place / "net") as net,
-        mounted(place / "view", place / "net", low, depth=2, options=["--refresh=1"]) as view,
-        freed(net),
-    ):
-        os.listdir(view.mountpoint / "Lund/Lighthouse")
-        net.hang()
-        poll(lambda: b"does not answer" in queried(place, "--status", "view").stdout, "it noticed", 20)
-        said = words(place, "view/Lund/Lighthouse/01.flac")
-        assert "comes from net: net/Lund/Lighthouse/01.flac" in said
-        assert re.search(r"Source net \(net\) has not answered for \d+ s; what is told of it was known", said)
-        said = words(place, "view/Lund/Harbour/01.flac")
-        assert "It cannot be told now whether view/Lund/Harbour/01.flac is there." in said
-        assert "What is in net/Lund/Harbour was never read: nothing is read ahead (--crawl)." in said
-        net.go_on()
-        poll(lambda: told(place, "view/Lund/Harbour/01.flac")["state"] == "shown", "it answers again")
-
-
 def dead(view: View) -> None:
     """Kill what serves it."""
     view.send(signal.SIGKILL)
@@ -374,7 +350,7 @@ def test_root_may_ask_a_plain_user_s_view_that_lets_nobody_else_in(library: Path
         assert inside.run(*COMMAND, "--status", view.mountpoint).returncode == 0
 
 
-def test_a_view_is_found_by_way_of_a_link(library: Path, view: View) -> None:
+def check_view_reached_by_a_link(library: Path) -> None:
     grow(library, {b"music": Link(b"view"), b"other": Link(b"flac")})
     assert words(library, "music/Lund/notes").startswith("view/Lund/notes comes from flac")
     assert words(library, "music").startswith("view is above the depth")
@@ -389,7 +365,7 @@ class Shape:
     def __init__(self, seed: int) -> None:
         self._dice = random.Random(seed)
 
-    def grow(self, top: Path, levels: int = 4) -> None:
+    def grow(self, top: Path, levels: int = 3) -> None:
         """Make one."""
         top.mkdir()
         for name in self.NAMES:
@@ -427,7 +403,7 @@ def test_what_is_said_to_be_shown_is_there_and_nothing_else_is(
             return answer
 
         for path in sorted({*inner, "a/none", "none", "a/b/none/none"}, key=os.fsencode):
-            answer, there = asked(f"{view.mountpoint}/{path}"), os.path.lexists(f"{view.mountpoint}/{path}")
+            answer, there = asked(f"{view.mountpoint}/{path}"), is_there(view.mountpoint, path)
             if notes(answer, "spelled") and answer["state"] == "shown":
                 there = os.path.lexists(path_of(answer["at"]))
             assert (answer["state"] == "shown") == there, (path, answer)
@@ -448,6 +424,13 @@ def test_what_is_said_to_be_shown_is_there_and_nothing_else_is(
                 else:
                     expected = ("hidden", "link") if os.path.lexists(own) else ("absent", "link")
                     assert told_of["state"] in expected, (own, told_of)
+
+
+def is_there(top: Path, path: str) -> bool:
+    """Whether a path below ``top`` exists without following a symbolic link."""
+    parts = path.split("/")
+    above = [top.joinpath(*parts[:end]) for end in range(1, len(parts))]
+    return os.path.lexists(top / path) and not any(map(os.path.islink, above))
 
 
 def same(one: bytes, other: bytes) -> bool:

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.hanging import hanging
 from tests.support.json_paths import path_of
-from tests.support.mounts import View, mounted
+from tests.support.mounts import mounted
 from tests.support.polling import poll
 from tests.support.prestarted import queried
 from tests.support.trees import Tree, folders, grow
-from tests.support.users import needs_root, output_of, run
+from tests.support.users import output_of
 
 FAILED = 32
 LABELS = ("source", "path", "role", "shadowed", "status", "identity")
@@ -158,24 +157,6 @@ def test_in_the_foreground_over_the_same_view_it_says_why_it_ends(library: Path)
         assert (done.returncode, done.stderr) == (0, b"")
 
 
-@needs_root
-def test_status_ends_with_1_where_a_source_does_not_answer(library: Path) -> None:
-    with (
-        hanging(library / "flac", library / "slow") as source,
-        mounted(library / "view", library / "slow", library / "mp3", depth=2, options=("--refresh=1",)),
-    ):
-        assert queried(library, "--status", "view").returncode == 0
-        source.hang()
-        try:
-            poll(lambda: b"does not answer" in queried(library, "--status", "view").stdout, "it noticed", 20)
-            done = queried(library, "--status", "--json", "view")
-            assert [one["hangs"] for one in json.loads(done.stdout)["sources"]] == [True, False]
-            assert done.returncode == 1
-        finally:
-            source.go_on()
-        poll(lambda: queried(library, "--status", "view").returncode == 0, "the source back", 20)
-
-
 def _asked_in_vain(place: Path, *words: str) -> str:
     done = queried(place, *words)
     (line,) = done.stderr.decode().splitlines()
@@ -191,20 +172,6 @@ def test_what_cannot_be_answered_is_refused_in_one_line(library: Path) -> None:
     assert "not in a mounted view" in _asked_in_vain(library, "--explain", "flac/Lund")
 
 
-def test_a_view_that_does_not_answer_holds_nobody_who_asks(library: Path) -> None:
-    with mounted(library / "view", library / "flac", library / "mp3", depth=2) as view:
-        _stopped(view)
-        try:
-            assert "does not answer" in _asked_in_vain(library, "--status", "view")
-            assert "does not answer" in _asked_in_vain(library, "--explain", "view/Lund")
-        finally:
-            run("kill", "-CONT", str(view.pid))
-
-
-def _stopped(view: View) -> None:
-    assert run("kill", "-STOP", str(view.pid)).returncode == 0
-
-
 def test_names_in_an_answer_cannot_do_anything_to_a_terminal(place: Path) -> None:
     odd = b"\x1b[31m\n\xff"
     sources = [grow(place / name, {odd: {b"track": b""}}) for name in ("high", "low")]
@@ -213,16 +180,3 @@ def test_names_in_an_answer_cannot_do_anything_to_a_terminal(place: Path) -> Non
         assert done.returncode == 0
         assert b"\x1b" not in done.stdout
         assert done.stdout.count(rb"\x1b[31m\n\xff") == 3
-
-
-@pytest.mark.mount(seconds=90)
-def test_mounting_again_over_a_view_that_is_stopped_leaves_it_alone(library: Path) -> None:
-    words = ("flac", "mp3", "view", "--depth=2")
-    with mounted(library / "view", library / "flac", library / "mp3", depth=2) as view:
-        _stopped(view)
-        try:
-            done = queried(library, *words, seconds=60)
-            assert (done.returncode, done.stderr) == (0, b"")
-        finally:
-            run("kill", "-CONT", str(view.pid))
-        assert os.listdir(view.mountpoint) == ["Lund", "Sparrows", "index"]

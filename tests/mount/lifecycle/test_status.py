@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from tests.support.hanging import freed, hanging
 from tests.support.mounts import COMMAND, View, mounted
 from tests.support.namespace import namespace
 from tests.support.plain import plain_view
@@ -19,7 +18,6 @@ from tests.support.polling import poll
 from tests.support.prestarted import queried
 from tests.support.trees import Tree, folders, grow
 from tests.support.users import needs_root, run
-from tests.support.waiting import Asked
 
 
 @pytest.fixture
@@ -154,22 +152,3 @@ def test_a_plain_user_s_view_that_lets_nobody_in_is_not_said_to_give_no_answer(l
         assert done.returncode == 32
         said = "lets nobody in but nobody, who mounted it without allow_other: ask as nobody"
         assert done.stderr.decode() == f"mmirrorfs: the view on {view.mountpoint} {said}\n"
-
-
-@needs_root
-def test_a_source_that_hangs_is_told_with_what_is_stuck_in_it(library: Path) -> None:
-    with (
-        hanging(library / "flac", library / "slow") as source,
-        mounted(library / "view", library / "slow", library / "mp3", depth=2, options=["--refresh=1"]) as view,
-        freed(source),
-    ):
-        source.hang()
-        reader = Asked(lambda: (view.mountpoint / "Lund/Harbour/track").read_bytes())
-        poll(lambda: told(library, "view")["sources"][0]["waiting"]["stuck"], "a stuck request", 20)
-        done = queried(library, "--status", "view")
-        assert done.returncode == 1
-        assert re.search(rb"slow \(.*\): wins 2 of 2 folders, does not answer for \d+ s", done.stdout)
-        assert re.search(rb"\d+ requests are stuck, the longest for \d+ s", done.stdout)
-        source.go_on()
-        assert reader.answer(20) == b"fHarbour"
-        poll(lambda: queried(library, "--status", "view").returncode == 0, "it answers again", 20)
