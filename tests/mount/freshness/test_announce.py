@@ -158,7 +158,7 @@ AT_THE_TOP = ("a new artist", "another mode of an artist", "an artist who is ren
 """Those that are tried at the top of the sources too."""
 
 
-def test_every_change_is_told_as_what_it_is(place: Path) -> None:
+def test_every_change_is_announced_as_its_kind_of_event(place: Path) -> None:
     """Each in a part of the sources of its own."""
     parts = {name: f"{number:02}" for number, name in enumerate(CHANGES)}
     high, low = (grow(place / name, dict.fromkeys(map(os.fsencode, parts.values()), tree)) for name, tree in ORDER)
@@ -170,7 +170,7 @@ def test_every_change_is_told_as_what_it_is(place: Path) -> None:
 
 
 @pytest.mark.parametrize("change", AT_THE_TOP)
-def test_a_change_at_the_top_is_told_as_what_it_is(watched: Watched, change: str) -> None:
+def test_a_change_at_the_top_is_announced_as_its_kind_of_event(watched: Watched, change: str) -> None:
     check_told(change, watched)
 
 
@@ -191,7 +191,7 @@ def check_told(change: str, watched: Watched, part: str = "") -> None:
     assert len([event for event in found if event in expected]) <= 2 * len(expected), change
 
 
-def test_what_is_told_is_true_when_it_is_told(watched: Watched) -> None:
+def test_an_announced_change_is_visible_in_the_view(watched: Watched) -> None:
     """The view has it by then, for everybody, and under its own number."""
     for number in range(50):
         grow(watched.low / f"Ann/New{number}", {b"1": b"n"})
@@ -202,7 +202,7 @@ def test_what_is_told_is_true_when_it_is_told(watched: Watched) -> None:
         assert not (watched.view.mountpoint / f"Ann/New{number}").exists()
 
 
-def test_the_mount_is_read_only_and_the_status_says_that_changes_are_told(watched: Watched) -> None:
+def test_the_mount_is_read_only_and_status_says_that_changes_are_announced(watched: Watched) -> None:
     line = next(line for line in Path("/proc/self/mounts").read_text().splitlines() if "fuse.mmirrorfs" in line)
     assert line.split()[3].startswith("ro,nosuid,nodev")
     assert status(watched.view)["announce"] == {"on": True, "why": "", "left_out": 0}
@@ -210,7 +210,7 @@ def test_the_mount_is_read_only_and_the_status_says_that_changes_are_told(watche
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
-def test_who_goes_by_what_is_told_alone_has_the_view_after_each_burst(place: Path, seed: int) -> None:
+def test_a_tree_kept_from_events_alone_equals_the_view_after_each_burst(place: Path, seed: int) -> None:
     """A picture of the tree, made of events: whatever changes at random, it comes to what the view is."""
     order = [place / "high", place / "low"]
     for source in order:
@@ -232,7 +232,7 @@ def test_who_goes_by_what_is_told_alone_has_the_view_after_each_burst(place: Pat
         assert not [event for event in heard.events() if "OVERFLOW" in event[0]]
 
 
-def test_a_source_that_hangs_keeps_nobody_from_hearing_of_another(place: Path) -> None:
+def test_a_hanging_source_does_not_delay_events_of_another(place: Path) -> None:
     under, low = grow(place / "under", {b"Net": {b"Album": {b"1": b"n"}}}), grow(place / "low", LOW)
     with (
         hanging(under, place / "net") as net,
@@ -251,7 +251,7 @@ def test_a_source_that_hangs_keeps_nobody_from_hearing_of_another(place: Path) -
         assert asked.answer(20) == b"n"
 
 
-def test_nothing_is_told_where_that_was_asked_for(place: Path) -> None:
+def test_announce_off_sends_no_events(place: Path) -> None:
     high, low = grow(place / "high", HIGH), grow(place / "low", LOW)
     with mounted(place / "view", high, low, depth=2, options=[HOURLY, "--announce=off"]) as view:
         crawled(view)

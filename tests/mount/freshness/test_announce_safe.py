@@ -84,7 +84,7 @@ def is_of_no_view(call: str, subject: str) -> bool:
 
 @pytest.mark.parametrize("table", TABLES)
 @pytest.mark.parametrize("user", [0, NOBODY], ids=["root", "a plain user"])
-def test_no_call_gets_another_answer_while_changes_are_announced(place: Path, table: str, user: int) -> None:
+def test_announcing_changes_no_result_of_any_system_call(place: Path, table: str, user: int) -> None:
     """But for a plain user who may not write a thing either way: that is told first, as in a plain folder."""
     place.chmod(0o755)
     with sources(place) as others:
@@ -96,7 +96,7 @@ def test_no_call_gets_another_answer_while_changes_are_announced(place: Path, ta
     assert different == {}
 
 
-def test_root_can_mount_it_writable_and_nothing_can_be_written_all_the_same(place: Path) -> None:
+def test_a_view_remounted_read_write_by_root_refuses_every_write(place: Path) -> None:
     with busy(place, grow(place / "high", SOURCE)) as view:
         output_of("mount", "-o", "remount,bind,rw", view.mountpoint)
         for words in (
@@ -121,7 +121,7 @@ def test_root_can_mount_it_writable_and_nothing_can_be_written_all_the_same(plac
             assert b"Read-only file system" in done.stderr, words
 
 
-def test_the_hidden_directory_is_nowhere(place: Path) -> None:
+def test_the_private_directory_is_never_listed(place: Path) -> None:
     with busy(place, grow(place / "high", SOURCE)) as view:
         names = set()
         for _ in range(300):
@@ -130,7 +130,7 @@ def test_the_hidden_directory_is_nowhere(place: Path) -> None:
         assert names == {"Ann", "noise", "Album"}
 
 
-def test_who_gets_hold_of_the_private_mount_can_write_nothing_either(place: Path) -> None:
+def test_the_private_mount_refuses_writes_through_proc(place: Path) -> None:
     """By /proc, as root, while it is there."""
     with busy(place, grow(place / "high", SOURCE)) as view:
         told = set()
@@ -166,7 +166,7 @@ def tried(link: str) -> set[str]:
     return told
 
 
-def test_who_asks_for_what_arrives_finds_it_from_then_on(place: Path) -> None:
+def test_a_new_file_once_found_stays_found_under_its_inode_number(place: Path) -> None:
     """One who asks for the same names all the while never finds one absent again, or another in its place."""
     high = grow(place / "high", SOURCE)
     low = grow(place / "low", {b"Other": {}})
@@ -184,7 +184,7 @@ def test_who_asks_for_what_arrives_finds_it_from_then_on(place: Path) -> None:
             assert os.stat(view.mountpoint / name).st_ino == ino
 
 
-def test_the_daemon_keeps_the_capabilities_that_it_needs_and_one_more_while_it_announces(place: Path) -> None:
+def test_cap_dac_override_is_in_effect_only_while_announcing(place: Path) -> None:
     with busy(place, grow(place / "high", SOURCE)) as view:
         seen: list[list[tuple[int, int]]] = []
 
@@ -211,7 +211,7 @@ def capabilities(view: View) -> list[tuple[int, int]]:
 
 
 @pytest.mark.parametrize("how", [("umount",), ("umount", "-l")], ids=["at once", "lazily"])
-def test_an_unmount_works_at_once_and_leaves_nothing(place: Path, how: tuple[str, ...]) -> None:
+def test_an_unmount_while_announcing_succeeds_at_once(place: Path, how: tuple[str, ...]) -> None:
     """However often: what is announced holds nothing of the view that an unmount would meet."""
     high, low = grow(place / "high", {b"noise": {b"Album": {b"track": b"n"}}}), grow(place / "low", {b"Other": {}})
     with changing(high / "noise/Album"):
@@ -225,7 +225,7 @@ def test_an_unmount_works_at_once_and_leaves_nothing(place: Path, how: tuple[str
                 assert view.await_end() == 0
 
 
-def test_what_comes_all_at_once_is_told_in_bounds(place: Path) -> None:
+def test_events_of_20000_new_files_are_bounded(place: Path) -> None:
     """20,000 files: who watches is told of some, no queue overflows, and nothing grows."""
     high = grow(place / "high", {b"Ann": {b"%02d" % album: {b"1": b"track"} for album in range(20)}})
     low = grow(place / "low", {b"Other": {}})

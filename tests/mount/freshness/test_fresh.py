@@ -57,7 +57,7 @@ def owners(high: Path, low: Path) -> None:
 CHANGES: dict[str, Change] = {**NAMES, **FILES, "modes": modes, **({"owners": owners} if os.geteuid() == 0 else {})}
 
 
-def test_every_change_shows_within_the_promise(place: Path) -> None:
+def test_every_change_shows_within_the_maximum_staleness(place: Path) -> None:
     parts = {name: f"{number:02}" for number, name in enumerate(CHANGES)}
     high, low, view = trees(place, *({part.encode(): tree for part in parts.values()} for tree in (HIGH, LOW)))
     missing = [f"{part}/{name}" for part in parts.values() for name in TO_COME]
@@ -69,7 +69,7 @@ def test_every_change_shows_within_the_promise(place: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [*TOPS, "modes", pytest.param("owners", marks=needs_root)])
-def test_a_change_at_the_top_shows_within_the_promise(place: Path, change: str) -> None:
+def test_changes_at_the_top_show_within_the_maximum_staleness(place: Path, change: str) -> None:
     high, low, view = trees(place, HIGH, LOW)
     with mounted(view, high, low, depth=2, options=[REFRESH]), observer() as eyes:
         warm(eyes, view, [high, low], 2, list(TO_COME))

@@ -36,7 +36,7 @@ def edit(path: Path, data: bytes, mtime: bool) -> None:
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
-def test_a_replaced_file_is_read_on_by_those_who_opened_it_and_opened_anew_by_others(place: Path) -> None:
+def test_open_descriptors_keep_a_replaced_file_and_new_ones_get_the_new_file(place: Path) -> None:
     high, low, view = trees(place, LOOSE, {})
     with mounted(view, high, low, depth=2, options=[REFRESH]) as mount, observer() as eyes:
         mount.expect("low .* is empty")
@@ -56,7 +56,7 @@ def test_a_replaced_file_is_read_on_by_those_who_opened_it_and_opened_anew_by_ot
         stays(lambda: all(pread(fd) == data for pread, fd, data in own), "what was opened, each its own")
 
 
-def test_a_replaced_file_can_be_opened_at_once_while_another_holds_the_old_one(place: Path) -> None:
+def test_a_replaced_file_can_be_opened_at_once_while_the_old_one_is_open(place: Path) -> None:
     high, low, view = trees(place, LOOSE, {})
     with mounted(view, high, low, depth=2, options=[QUIET]) as mount, observer() as eyes:
         mount.expect("low .* is empty")
@@ -69,7 +69,7 @@ def test_a_replaced_file_can_be_opened_at_once_while_another_holds_the_old_one(p
             assert eyes.pread(first) == OLD
 
 
-def test_a_file_whose_type_changed_can_be_opened_at_once(place: Path) -> None:
+def test_opening_a_path_whose_type_just_changed_gives_a_fitting_error(place: Path) -> None:
     high, low, view = trees(place, LOOSE, {})
     with mounted(view, high, low, depth=2, options=[REFRESH]) as mount, observer() as eyes:
         mount.expect("low .* is empty")
@@ -82,7 +82,7 @@ def test_a_file_whose_type_changed_can_be_opened_at_once(place: Path) -> None:
                 eyes.read(view / name)
 
 
-def test_an_open_file_outlives_its_folder(place: Path) -> None:
+def test_an_open_file_survives_the_removal_of_its_folder(place: Path) -> None:
     high, low, view = trees(place, {b"A": {b"1": OLD}}, folders("l", "A", "B"))
     with mounted(view, high, low, options=[REFRESH]), observer() as eyes:
         file, mapping = eyes.open(view / "A/1"), eyes.map(view / "A/1")
@@ -94,7 +94,7 @@ def test_an_open_file_outlives_its_folder(place: Path) -> None:
         assert eyes.fstat(file).st_size == len(OLD)
 
 
-def test_an_open_file_outlives_a_better_source_taking_its_folder_over(place: Path) -> None:
+def test_an_open_file_survives_a_takeover_of_its_folder(place: Path) -> None:
     high, low, view = trees(place, folders("h", "B"), {b"A": {b"1": OLD}})
     with mounted(view, high, low, options=[REFRESH]), observer() as eyes:
         file = eyes.open(view / "A/1")
@@ -104,7 +104,7 @@ def test_an_open_file_outlives_a_better_source_taking_its_folder_over(place: Pat
 
 
 @pytest.mark.parametrize("mtime", [True, False], ids=["with its mtime moving", "with its mtime put back"])
-def test_an_edit_in_place_shows_in_what_is_open_and_mapped(place: Path, mtime: bool) -> None:
+def test_an_edit_in_place_shows_in_open_and_mapped_files(place: Path, mtime: bool) -> None:
     high, low, view = trees(place, LOOSE, {})
     with mounted(view, high, low, depth=2, options=[REFRESH]) as mount, observer() as eyes:
         mount.expect("low .* is empty")
@@ -124,7 +124,7 @@ def test_an_edit_in_place_shows_in_what_is_open_and_mapped(place: Path, mtime: b
 
 @pytest.mark.parametrize("options", [REFRESH, "--refresh=0"])
 @pytest.mark.parametrize("mtime", [True, False], ids=["with its mtime moving", "with its mtime put back"])
-def test_a_mapping_follows_an_edit_that_the_daemon_saw_before_the_kernel(
+def test_a_mapping_follows_an_edit_that_the_daemon_read_before_the_kernel(
     place: Path, mtime: bool, options: str
 ) -> None:
     high, low, view = trees(place, LOOSE, {})
@@ -155,7 +155,7 @@ def test_an_open_file_grows_and_shrinks(place: Path) -> None:
         assert eyes.fstat(file).st_size == eyes.stat(path).st_size == 5003
 
 
-def test_an_open_directory_goes_on_with_what_it_opened(place: Path) -> None:
+def test_an_open_directory_keeps_the_listing_it_was_opened_with(place: Path) -> None:
     many: Tree = {b"A": {b"%04d" % number: b"x" for number in range(1000)}}
     high, low, view = trees(place, many, folders("l", "B"))
     with mounted(view, high, low, options=[REFRESH]), observer() as eyes:
@@ -169,7 +169,7 @@ def test_an_open_directory_goes_on_with_what_it_opened(place: Path) -> None:
         assert eyes.readdir(top) == ["A", "B"]
 
 
-def test_a_directory_that_is_read_late_brings_nothing_old_back_to_others(place: Path) -> None:
+def test_a_late_readdir_of_an_old_listing_does_not_refresh_stale_entries(place: Path) -> None:
     high, low, view = trees(place, {b"A": {b"gone": OLD, b"changed": OLD}}, {})
     with mounted(view, high, low, options=[REFRESH]) as mount, observer() as eyes:
         mount.expect("low .* is empty")
@@ -184,7 +184,7 @@ def test_a_directory_that_is_read_late_brings_nothing_old_back_to_others(place: 
         assert eyes.read(view / "A/changed") == b"short"
 
 
-def test_bytes_that_were_cached_and_closed_are_not_seen_again_after_a_change(place: Path) -> None:
+def test_cached_pages_of_a_closed_file_are_not_served_after_an_edit(place: Path) -> None:
     high, low, view = trees(place, LOOSE, folders("l", "B"))
     source, path = high / "Ann/Both/1", view / "Ann/Both/1"
     with mounted(view, high, low, depth=2, options=[REFRESH]), observer() as eyes:

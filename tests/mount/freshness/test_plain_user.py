@@ -20,13 +20,13 @@ pytestmark = [pytest.mark.mount(seconds=150), needs_root]
 TOP, FOLDER = Path(mmirrorfs.__file__).parents[1], Path(__file__).parent
 AGAIN = {
     "every kind of change": ("test_watch.py", HERE),
-    "what comes early": ("test_watch_early.py", "first_look or during_renames"),
+    "what comes early": ("test_watch_early.py", "first_crawl or during_renames"),
     "any sequence": ("test_stateful.py", "reported"),
 }
 
 
 @pytest.mark.parametrize(("module", "which"), AGAIN.values(), ids=AGAIN)
-def test_it_is_so_for_a_plain_user(place: Path, module: str, which: str) -> None:
+def test_a_plain_user_passes_the_same_tests(place: Path, module: str, which: str) -> None:
     need("fusermount3")
     with namespace(place) as inside:
         inside.let_everybody_open_fuse()

@@ -38,7 +38,7 @@ def remembered(view: View) -> int:
     return int(status(view)["remembered"])
 
 
-def test_an_album_that_appeared_since_the_crawl_is_known_when_its_source_is_lost(
+def test_an_album_new_since_the_crawl_is_cached_before_its_source_is_lost(
     place: Path, source: Plug, eyes: Observer
 ) -> None:
     low = grow(place / "low", LOW)
@@ -56,7 +56,7 @@ def test_an_album_that_appeared_since_the_crawl_is_known_when_its_source_is_lost
         assert found == [["1", "disc 2"], ["2"], ["1"]]
 
 
-def test_without_a_crawl_nothing_is_read_that_nobody_asked_for(place: Path, source: Plug, eyes: Observer) -> None:
+def test_without_a_crawl_a_new_album_is_not_read_ahead(place: Path, source: Plug, eyes: Observer) -> None:
     low = grow(place / "low", LOW)
     with mounted(place / "view", source.where, low, depth=2, options=[REFRESH]) as view:
         grow(source.changed, {b"Ann": {b"New": {b"1": b"new"}}})
@@ -68,9 +68,7 @@ def test_without_a_crawl_nothing_is_read_that_nobody_asked_for(place: Path, sour
             eyes.names(view.mountpoint / "Ann/New")
 
 
-def test_the_command_is_told_of_a_track_that_appears_in_a_folder_that_is_known(
-    place: Path, source: Plug, eyes: Observer
-) -> None:
+def test_on_change_reports_a_new_track_in_a_cached_folder(place: Path, source: Plug, eyes: Observer) -> None:
     low, told = grow(place / "low", LOW), place / "told"
     told.touch()
     options = [REFRESH, f"--on-change=cat >>{told}"]

@@ -24,7 +24,7 @@ def eyes() -> Iterator[Observer]:
 
 
 @pytest.mark.parametrize("options", [("--watch=auto",), ("--watch=off",), ("--watch=off", "--crawl=all")])
-def test_what_appears_on_the_second_disk_of_a_pool_is_shown(
+def test_a_new_entry_on_the_second_disk_of_a_pool_is_shown(
     place: Path, eyes: Observer, options: tuple[str, ...]
 ) -> None:
     album = {b"Ann": {b"One": {b"1": b"one"}}}

@@ -56,7 +56,7 @@ SEEN: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("kind", ["local", "pass-through"])
-def test_a_file_that_was_replaced_is_read_as_one_file(place: Path, kind: str) -> None:
+def test_a_changed_file_never_mixes_old_and_new_bytes(place: Path, kind: str) -> None:
     cases = {f"{way}, {seen}": (way, seen) for way in WAYS for seen in SEEN}
     high, low, view = trees(place, {os.fsencode(folder): FILES for folder in cases}, {b"B": {}})
     with ExitStack() as stack:
@@ -69,7 +69,7 @@ def test_a_file_that_was_replaced_is_read_as_one_file(place: Path, kind: str) ->
             assert (view / folder / "track").read_bytes() == NEW, folder
 
 
-def test_a_file_of_another_size_is_read_whole_and_no_further(place: Path) -> None:
+def test_a_file_whose_size_changed_is_read_to_its_new_end(place: Path) -> None:
     cases = {f"{way}, {size}": (way, size) for way in WAYS for size in (SIZE // 2, SIZE - 1, 2 * SIZE)}
     high, low, view = trees(place, {os.fsencode(folder): FILES for folder in cases}, {b"B": {}})
     with mounted(view, high, low, options=["--refresh=600"]):
@@ -81,7 +81,7 @@ def test_a_file_of_another_size_is_read_whole_and_no_further(place: Path) -> Non
             assert (view / folder / "track").stat().st_size == size, folder
 
 
-def test_a_neighbours_lookup_after_the_listing_has_aged_is_no_news_to_the_kernel(place: Path) -> None:
+def test_a_listing_renewed_for_a_neighbour_does_not_count_as_told_to_the_kernel(place: Path) -> None:
     """The listing is older than the attributes that the kernel has of the track, and is renewed for the neighbour."""
     high, low, view = trees(place, HIGH, {b"B": {}})
     with mounted(view, high, low, options=["--refresh=8"]):
@@ -97,7 +97,7 @@ def test_a_neighbours_lookup_after_the_listing_has_aged_is_no_news_to_the_kernel
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_loose_file_in_a_merged_directory_is_read_as_one_file(place: Path, way: str) -> None:
+def test_a_changed_loose_file_never_mixes_old_and_new_bytes(place: Path, way: str) -> None:
     high, low, view = trees(place, HIGH, {b"B": {}})
     with mounted(view, high, low, options=["--refresh=600"]):
         assert (view / "track").read_bytes() == OLD
@@ -106,7 +106,7 @@ def test_a_loose_file_in_a_merged_directory_is_read_as_one_file(place: Path, way
         assert (view / "track").read_bytes() == NEW
 
 
-def test_new_bytes_never_follow_old_ones_in_one_reader(place: Path) -> None:
+def test_one_descriptor_never_returns_new_bytes_after_old_ones(place: Path) -> None:
     """The first half was read before; what is opened afterwards is new from its first byte on."""
     high, low, view = trees(place, HIGH, {b"B": {}})
     with mounted(view, high, low, options=["--refresh=600"]):

@@ -72,7 +72,7 @@ class Held:
 @pytest.mark.mount(seconds=120)
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 @pytest.mark.parametrize("seed", SEEDS)
-def test_after_any_change_the_view_is_what_the_model_says(place: Path, seed: int, options: list[str]) -> None:
+def test_the_view_equals_the_model_after_any_sequence_of_changes(place: Path, seed: int, options: list[str]) -> None:
     depth = 1 + seed % 3
     sources = [place / name for name in ("one", "two", "three")]
     for source in sources:

@@ -43,7 +43,7 @@ def flags_of(path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("options", ["rw", "ro"])
-def test_the_top_is_had_and_the_mount_stays_as_it_is(place: Path, options: str) -> None:
+def test_the_top_volume_is_opened_read_only_without_a_visible_mount(place: Path, options: str) -> None:
     with subvolume(place, options) as where:
         before = Path("/proc/self/mountinfo").read_text()
         with opened(where) as fd, top_of(fd, device_of(where)) as top:
@@ -56,7 +56,7 @@ def test_the_top_is_had_and_the_mount_stays_as_it_is(place: Path, options: str) 
         output_of("umount", where)
 
 
-def test_nobody_is_told_of_a_mount(place: Path) -> None:
+def test_opening_the_top_volume_does_not_change_the_mount_table(place: Path) -> None:
     with subvolume(place) as where, opened(where) as fd:
         changes = TableChanges()
         try:
@@ -67,7 +67,7 @@ def test_nobody_is_told_of_a_mount(place: Path) -> None:
             changes.close()
 
 
-def test_a_device_that_holds_something_else_is_refused(place: Path) -> None:
+def test_a_device_of_another_filesystem_is_refused(place: Path) -> None:
     with subvolume(place) as where, plugged(place / "other", "btrfs", {}) as other, opened(where) as fd:
         with pytest.raises(OSError, match="No such device or address") as caught, top_of(fd, device_of(other.where)):
             pass

@@ -65,7 +65,9 @@ CHANGES: dict[str, tuple[Callable[[Path], object], Callable[[Observer, Path], ob
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_what_somebody_elses_question_brings_to_light_is_told(sight: tuple[View, Path, Observer], name: str) -> None:
+def test_a_change_found_by_another_request_is_reported_to_the_kernel(
+    sight: tuple[View, Path, Observer], name: str
+) -> None:
     """The question is for another name of the folder; what is told of this one is still in the kernel."""
     view, folder, eyes = sight
     change, shown = CHANGES[name]

@@ -107,7 +107,7 @@ def hot(eyes: Observer, view: View, order: list[Path], missing: list[str]) -> No
 
 
 @pytest.mark.parametrize("album", ["Ann/New", "Ann/New/sub"])
-def test_an_empty_directory_that_is_made_anew_is_another_though_it_has_the_same_number(place: Path, album: str) -> None:
+def test_a_recreated_directory_with_the_same_inode_number_shows_its_new_contents(place: Path, album: str) -> None:
     high, low, view = grow(place / "high", {b"Ann": {}}), grow(place / "low", LOW), place / "view"
     made = high / album
     with mounted(view, high, low, depth=2, options=[HOURLY]), observer() as eyes:

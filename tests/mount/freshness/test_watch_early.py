@@ -58,14 +58,14 @@ def keep_changing(view: View, top: Path) -> None:
             return
 
 
-def test_what_changes_during_the_first_look_is_not_missed(place: Path, eyes: Observer) -> None:
+def test_no_change_during_the_first_crawl_is_missed(place: Path, eyes: Observer) -> None:
     high, low = grow(place / "high", LIBRARY), grow(place / "low", {b"Other": ALBUMS})
     with mounted(place / "view", high, low, depth=2, options=[HOURLY]) as view:
         keep_changing(view, high)
         becomes(eyes, view.mountpoint, [high, low], 2, "all that changed during the crawl")
 
 
-def test_what_changes_while_all_is_looked_at_again_is_not_missed(place: Path, eyes: Observer) -> None:
+def test_no_change_during_a_rescan_is_missed(place: Path, eyes: Observer) -> None:
     high, low = grow(place / "high", LIBRARY), grow(place / "low", {b"Other": ALBUMS})
     with mounted(place / "view", high, low, depth=2, options=[HOURLY]) as view:
         crawled(view)
@@ -75,7 +75,7 @@ def test_what_changes_while_all_is_looked_at_again_is_not_missed(place: Path, ey
         becomes(eyes, view.mountpoint, [high, low], 2, "all that changed meanwhile")
 
 
-def test_what_changes_during_renames_is_not_missed(place: Path, eyes: Observer) -> None:
+def test_no_change_during_renames_is_missed(place: Path, eyes: Observer) -> None:
     """Reports come under the directory, whatever it is called by the time that they are read."""
     high, low = grow(place / "high", LIBRARY), grow(place / "low", {b"Other": ALBUMS})
     with mounted(place / "view", high, low, depth=2, options=[HOURLY]) as view:
@@ -91,7 +91,7 @@ def test_what_changes_during_renames_is_not_missed(place: Path, eyes: Observer) 
         becomes(eyes, view.mountpoint, [high, low], 2, "all that changed during the renames")
 
 
-def test_a_thousand_albums_whose_artists_are_renamed_at_once(place: Path, eyes: Observer) -> None:
+def test_renaming_twenty_artists_with_a_thousand_albums_at_once(place: Path, eyes: Observer) -> None:
     albums: Tree = {b"%03d" % album: {b"1": b"t"} for album in range(50)}
     many: Tree = {b"%02d" % artist: albums for artist in range(20)}
     high, low = grow(place / "high", {b"top": many}), grow(place / "low", {b"Other": ALBUMS})
@@ -105,7 +105,7 @@ def test_a_thousand_albums_whose_artists_are_renamed_at_once(place: Path, eyes: 
         becomes(eyes, view.mountpoint, [high, low], 3, "the renames")
 
 
-def test_a_burst_of_folders(place: Path, eyes: Observer) -> None:
+def test_a_burst_of_new_folders(place: Path, eyes: Observer) -> None:
     high, low = grow(place / "high", {b"A": ALBUMS}), grow(place / "low", {b"Other": ALBUMS})
     with mounted(place / "view", high, low, depth=2, options=[HOURLY]) as view:
         crawled(view)

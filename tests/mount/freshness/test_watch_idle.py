@@ -54,7 +54,7 @@ def wakes(view: View) -> int:
 
 
 @pytest.mark.parametrize("options", [[], ["--skip-empty"]], ids=["folders as they are", "without empty ones"])
-def test_nobody_is_asked_for_what_is_known_though_the_timer_runs(
+def test_an_idle_view_makes_no_call_into_cached_directories(
     place: Path, sources: list[Path], options: list[str]
 ) -> None:
     (sources[0] / "A/00/1").unlink()
@@ -71,7 +71,7 @@ def test_nobody_is_asked_for_what_is_known_though_the_timer_runs(
 
 
 @pytest.mark.alone
-def test_it_hardly_wakes(place: Path, sources: list[Path]) -> None:
+def test_an_idle_daemon_wakes_at_most_twice_a_second(place: Path, sources: list[Path]) -> None:
     """Others mount and unmount meanwhile, which wakes all who watch the mount table: the quietest time counts."""
     with mounted(place / "view", *sources, depth=2, options=["--refresh=2"]) as view:
         crawled(view)
@@ -87,7 +87,7 @@ def test_it_hardly_wakes(place: Path, sources: list[Path]) -> None:
 
 
 @pytest.mark.alone
-def test_ten_thousand_files_cost_a_few_looks_and_hold_nobody_up(place: Path, sources: list[Path]) -> None:
+def test_ten_thousand_new_files_cause_few_listings_and_delay_no_reader(place: Path, sources: list[Path]) -> None:
     """Whoever lists a directory closes it, which the test is told of by the kernel."""
     album, slowest = sources[0] / "A/00", 0.0
     with mounted(place / "view", *sources, depth=2, options=[HOURLY]) as view, observer() as eyes:

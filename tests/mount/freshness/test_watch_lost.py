@@ -65,7 +65,7 @@ def miss(eyes: Observer, view: Path) -> None:
 
 @pytest.mark.alone
 @pytest.mark.parametrize("kind", ["tmpfs", OVERLAY])
-def test_what_changes_while_the_daemon_is_stopped_shows_afterwards(place: Path, kind: str) -> None:
+def test_changes_lost_in_a_queue_overflow_show_after_a_rescan(place: Path, kind: str) -> None:
     """One is watched by fanotify, the other by inotify."""
     with (
         source(place / "high", kind, HIGH) as high,
@@ -90,7 +90,7 @@ def test_what_changes_while_the_daemon_is_stopped_shows_afterwards(place: Path, 
 
 
 @pytest.mark.parametrize("kind", ["tmpfs", "ext4"])
-def test_a_source_that_was_changed_elsewhere_shows_when_it_is_back(place: Path, kind: str) -> None:
+def test_changes_made_to_an_unplugged_disk_show_when_it_is_back(place: Path, kind: str) -> None:
     """Twice, at once and as if nothing had happened; and it is watched again each time."""
     low, elsewhere = grow(place / "low", LOW), place / "elsewhere"
     elsewhere.mkdir()
@@ -122,7 +122,7 @@ def test_a_source_that_was_changed_elsewhere_shows_when_it_is_back(place: Path, 
 
 @pytest.mark.alone
 @pytest.mark.parametrize("place_of", ["the root", "inside"])
-def test_a_disk_that_came_back_while_nobody_looked_is_looked_at_again(place: Path, place_of: str) -> None:
+def test_a_disk_replugged_while_the_daemon_was_stopped_is_rescanned(place: Path, place_of: str) -> None:
     """The mount table is then what it was, with the same numbers in it."""
     low, elsewhere = grow(place / "low", LOW), place / "elsewhere"
     high = place / "high" if place_of == "the root" else grow(place / "high", {b"B": ALBUMS})
@@ -166,7 +166,7 @@ def mounted_elsewhere(image: Path, where: Path) -> Iterator[None]:
         output_of("umount", where)
 
 
-def test_a_disk_inside_a_source_comes_and_goes(place: Path) -> None:
+def test_a_disk_mounted_inside_a_source_appears_and_disappears(place: Path) -> None:
     high, low = grow(place / "high", {b"Inner": {}, b"A": ALBUMS}), grow(place / "low", LOW)
     with (
         plugged(place / "other", "tmpfs", {b"album": {b"1": b"inner"}}) as other,

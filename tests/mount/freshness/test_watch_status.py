@@ -73,7 +73,7 @@ def in_words(view: View) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", ["ext4", "tmpfs"])
-def test_root_is_told_by_fanotify(place: Path, kind: str) -> None:
+def test_sources_of_root_are_watched_by_fanotify(place: Path, kind: str) -> None:
     with disk(place / "high", folders("h", "High"), kind), viewing(place, place / "high", LONG) as view:
         becomes(view, {"how": "fanotify", "why": ""})
         logged(view, "source high: changes are reported by fanotify\n")
@@ -88,7 +88,7 @@ def test_an_overlay_is_watched_by_inotify(place: Path) -> None:
         assert in_words(view)[2] == f"    changes are reported by inotify ({why})"
 
 
-def test_a_filesystem_that_others_serve_is_polled(place: Path) -> None:
+def test_a_fuse_source_is_polled(place: Path) -> None:
     why = "fuse.hanging is not a local filesystem"
     with plugged(place / "high", PASSING, folders("h", "High")), viewing(place, place / "high") as view:
         becomes(view, {"how": "polled", "why": f"its changes cannot be reported: {why}"})
@@ -96,7 +96,7 @@ def test_a_filesystem_that_others_serve_is_polled(place: Path) -> None:
         assert in_words(view)[2] == f"    polled: its changes cannot be reported: {why}"
 
 
-def test_each_filesystem_in_a_source_is_named(place: Path) -> None:
+def test_status_names_each_filesystem_in_a_source(place: Path) -> None:
     grow(place / "high", {b"High": {}})
     inner = place / "high/High/inner"
     with plugged(inner, "overlay", {b"x": b""}), viewing(place, place / "high", LONG) as view:
@@ -106,7 +106,7 @@ def test_each_filesystem_in_a_source_is_named(place: Path) -> None:
         assert any(part.endswith(": fanotify") for part in parts)
 
 
-def test_nothing_is_listened_to_when_it_is_switched_off(place: Path) -> None:
+def test_watch_off_polls_without_watches(place: Path) -> None:
     high = grow(place / "high", folders("h", "High"))
     with viewing(place, high, "--watch=off", "--refresh=1") as view:
         assert watch_of(status(view)) == {"how": "polled", "why": "--watch=off"}
@@ -117,7 +117,7 @@ def test_nothing_is_listened_to_when_it_is_switched_off(place: Path) -> None:
         poll(lambda: "New" in os.listdir(view.mountpoint), "the new folder", SOON)
 
 
-def test_a_source_that_is_lost_is_not_watched_until_it_is_back(place: Path) -> None:
+def test_a_lost_source_is_not_watched_until_it_is_back(place: Path) -> None:
     with disk(place / "high", folders("h", "High")) as high, viewing(place, place / "high", "--refresh=1") as view:
         view.expect("source high .* is lost")
         view.expect("source high .* is back")
@@ -129,7 +129,7 @@ def test_a_source_that_is_lost_is_not_watched_until_it_is_back(place: Path) -> N
         assert len(lines_of(view.text(), "source high", "reported by")) == 1
 
 
-def test_a_plain_user_is_told_by_inotify(place: Path) -> None:
+def test_sources_of_a_plain_user_are_watched_by_inotify(place: Path) -> None:
     high, low = sources(place)
     with namespace(place) as inside, plain_view(inside, high, low, options=[LONG]) as view:
         poll(lambda: watch_of(view.status()) == NOT_PERMITTED, "watched", SOON)
@@ -141,7 +141,7 @@ def test_a_plain_user_is_told_by_inotify(place: Path) -> None:
         assert "max_user_watches" not in view.text()
 
 
-def test_where_inotify_runs_short_the_log_names_the_limit_and_the_rest_is_polled(place: Path) -> None:
+def test_beyond_the_inotify_limit_the_rest_is_polled_and_the_log_names_the_limit(place: Path) -> None:
     high, low = sources(place, *map(str, range(40)))
     with namespace(place) as inside:
         (place / "limit").write_text("32\n")
@@ -158,13 +158,13 @@ def test_where_inotify_runs_short_the_log_names_the_limit_and_the_rest_is_polled
 
 
 @pytest.mark.parametrize("crawl", ["local", "off"])
-def test_a_change_that_no_report_tells_shows_within_the_time_to_recheck(place: Path, crawl: str) -> None:
+def test_an_unreported_change_shows_within_the_recheck_interval(place: Path, crawl: str) -> None:
     """Writing through a mapping moves a file's times, and the kernel reports it when the mapping is gone."""
     options = [LONG, f"--crawl={crawl}"]
     assert rechecked(place, [*options, "--recheck=1"], SOON)
 
 
-def test_a_change_that_no_report_tells_does_not_show_where_nothing_is_rechecked(place: Path) -> None:
+def test_an_unreported_change_does_not_show_with_recheck_0(place: Path) -> None:
     assert not rechecked(place, [LONG, "--recheck=0"], 3)
 
 

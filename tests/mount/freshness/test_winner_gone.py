@@ -65,7 +65,7 @@ ASK: dict[str, Callable[[Path], object]] = {
 }
 
 
-def test_the_next_source_answers_the_first_who_asks(place: Path) -> None:
+def test_the_first_request_after_a_removal_gets_the_next_source(place: Path) -> None:
     """Each way to ask in a part of the view that nobody has asked about yet."""
     cases = {"-".join(case): case for case in itertools.product(ASK, AWAY, WAYS)}
     parts = {os.fsencode(part): HIGH for part in cases}, {os.fsencode(part): LOW for part in cases}
@@ -83,7 +83,7 @@ def test_the_next_source_answers_the_first_who_asks(place: Path) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("what", AWAY)
-def test_so_it_does_at_the_top(place: Path, way: str, what: str) -> None:
+def test_a_folder_removed_at_the_top_is_soon_the_next_sources(place: Path, way: str, what: str) -> None:
     with hot(place) as (high, view):
         WAYS[way](high / AWAY[what])
         poll(lambda: os.listdir(view / "A/X") == ["1", "sub"], "the next source's", SOON)
@@ -91,7 +91,7 @@ def test_so_it_does_at_the_top(place: Path, way: str, what: str) -> None:
 
 
 @pytest.mark.parametrize("what", AWAY)
-def test_it_answers_also_when_the_kernel_has_forgotten_the_names(place: Path, what: str) -> None:
+def test_the_next_source_answers_after_drop_caches(place: Path, what: str) -> None:
     with hot(place) as (high, view):
         shutil.rmtree(high / AWAY[what])
         forget()
@@ -99,14 +99,14 @@ def test_it_answers_also_when_the_kernel_has_forgotten_the_names(place: Path, wh
         assert os.listdir(view / "A/X") == ["1", "sub"]
 
 
-def test_a_loose_file_whose_winner_has_gone_is_the_next_sources(place: Path) -> None:
+def test_a_removed_loose_file_is_taken_from_the_next_source(place: Path) -> None:
     with hot(place) as (high, view):
         (high / "A/loose").unlink()
         assert (view / "A/loose").read_bytes() == b"low!"
         os.stat(view / "A/loose")
 
 
-def test_a_walk_of_a_scanner_meets_every_album_while_its_winner_goes(place: Path) -> None:
+def test_a_walk_finds_every_album_while_a_winner_is_removed(place: Path) -> None:
     with hot(place) as (high, view):
         found = []
         for above, directories, files in os.walk(view):
@@ -118,7 +118,7 @@ def test_a_walk_of_a_scanner_meets_every_album_while_its_winner_goes(place: Path
         assert set(found) == {"A/X/1", "A/X/sub/2", "A/loose", "B/Y/1", "C/Z/1"}
 
 
-def test_what_no_other_source_has_is_gone(place: Path) -> None:
+def test_a_removed_folder_without_another_source_raises_enoent(place: Path) -> None:
     with hot(place) as (high, view):
         shutil.rmtree(high / "B")
         with pytest.raises(FileNotFoundError):
@@ -127,7 +127,7 @@ def test_what_no_other_source_has_is_gone(place: Path) -> None:
             os.listdir(view / "B/Y")
 
 
-def test_a_track_that_alone_was_removed_is_not_taken_from_the_next_source(place: Path) -> None:
+def test_a_removed_track_is_not_taken_from_the_next_source(place: Path) -> None:
     """The folder is taken whole: the better source has it still."""
     with hot(place) as (high, view):
         (high / "A/X/1").unlink()
@@ -136,7 +136,7 @@ def test_a_track_that_alone_was_removed_is_not_taken_from_the_next_source(place:
         assert (view / "A/X/sub/2").read_bytes() == b"high"
 
 
-def test_whoever_reads_a_track_goes_on_with_what_was_opened(place: Path) -> None:
+def test_an_open_track_stays_readable_after_its_folder_is_removed(place: Path) -> None:
     with hot(place) as (high, view), open(view / "A/X/1", "rb") as file:
         shutil.rmtree(high / "A/X")
         assert (view / "A/X/1").read_bytes() == b"low!"

@@ -79,7 +79,7 @@ def _trees(place: Path) -> None:
 
 
 def _words(place: Path, text: str) -> list[Word]:
-    """The arguments of a case: paths made absolute below the place, options as they are."""
+    """The arguments of a case, with paths made absolute below ``place``."""
     words: list[Word] = []
     for word in text.split(" ") if text else ():
         is_path = word and not word.startswith("-") and words[-1:] != ["-o"]
@@ -113,7 +113,7 @@ def test_bad_input_is_refused_with_one_line(place: Path, case: str, form: tuple[
 
 
 def test_bad_input_is_refused_by_the_command_itself(place: Path) -> None:
-    """One of them in a process of its own, as a user starts it."""
+    """One case run as a user does, in a new process."""
     _trees(place)
     for form in ((), ("-f",)):
         _check_refused(place, FAILED, "nowhere", partial(run, *COMMAND, *_words(place, "high nowhere mnt"), *form))

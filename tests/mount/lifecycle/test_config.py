@@ -1,4 +1,4 @@
-"""Three views of three sources from one file: who wins in each, and what one lost source does to them."""
+"""A configuration file with three views of three sources: the winners, and the loss of one source."""
 
 import os
 from pathlib import Path
@@ -37,7 +37,7 @@ WINNERS = {"best": "h1 h2 f3 m4", "small": "m1 f2 m3 m4", "middle": "f1 f2 f3 m4
 
 @pytest.fixture
 def library(place: Path) -> Path:
-    """Three sources and the file; returns the directory that they are in."""
+    """Three sources and the file, below the returned directory."""
     for name, has in (("hires", "12"), ("flac", "123"), ("mp3", "134")):
         grow(place / name, folders(name[0], *has))
     (place / "views.toml").write_text(FILE)
@@ -49,21 +49,21 @@ def _shown(view: Path) -> str:
 
 
 @pytest.mark.parametrize("words", ["--config views.toml", "-o config=views.toml"])
-def test_one_command_mounts_all_views_of_a_file_and_makes_their_directories(library: Path, words: str) -> None:
+def test_all_views_of_a_file_are_mounted_and_their_directories_made(library: Path, words: str) -> None:
     with background(library, *words.split()):
         assert {name: _shown(library / name) for name in WINNERS} == WINNERS
         assert called(library, *words.split()).returncode == 0, "asked for again, nothing happens"
         assert len(output_of("findmnt", "-rn", "-t", "fuse.mmirrorfs", "-o", "TARGET").splitlines()) >= 3
 
 
-def test_one_view_of_a_file_may_be_mounted_by_its_mountpoint(library: Path) -> None:
+def test_one_view_of_a_file_can_be_mounted_by_its_mountpoint(library: Path) -> None:
     (library / "middle").mkdir()
     with background(library, "--config", "views.toml", "middle"):
         assert [name for name in WINNERS if is_view(library / name)] == ["middle"]
         assert _shown(library / "middle") == WINNERS["middle"]
 
 
-def test_a_lost_source_keeps_its_names_in_every_view_and_comes_back(library: Path) -> None:
+def test_a_lost_source_keeps_its_names_in_every_view_until_it_is_back(library: Path) -> None:
     with background(library, "--config", "views.toml"):
         assert {name: _shown(library / name) for name in WINNERS} == WINNERS
         os.rename(library / "flac", library / "away")

@@ -1,4 +1,4 @@
-"""``--doctor``: what is wrong on a machine, and in the views that are mounted, is found, each with what to do."""
+"""``--doctor``: problems of the machine and of mounted views, each with its remedy."""
 
 import errno
 import json
@@ -29,16 +29,16 @@ def sources(place: Path) -> tuple[Path, Path]:
 
 
 def found_by(done: Any, about: str) -> Found:  # noqa: ANN401  # a finished process
-    """What was found about something."""
+    """The findings with this subject."""
     return [finding for finding in json.loads(done.stdout) if finding["about"] == about]
 
 
 def looked(place: Path, about: str) -> Found:
-    """The same, by a command in that place."""
+    """The findings of ``--doctor`` with this subject."""
     return found_by(queried(place, "--doctor", "--json"), about)
 
 
-def test_a_view_that_is_well_is_told_so_on_one_screen(place: Path, sources: tuple[Path, Path]) -> None:
+def test_a_healthy_view_is_reported_on_one_screen(place: Path, sources: tuple[Path, Path]) -> None:
     with mounted(place / "view", *sources):
         (finding,) = looked(place, f"view {place}/view")
         assert (finding["level"], finding["found"], finding["todo"]) == (OK, "answers, 3 folders", "")
@@ -50,12 +50,12 @@ def test_a_view_that_is_well_is_told_so_on_one_screen(place: Path, sources: tupl
 
 
 @pytest.mark.parametrize("words", [("--doctor", "x"), ("--doctor", "--status"), ("--doctor", "--follow")])
-def test_what_makes_no_sense_is_refused(place: Path, words: tuple[str, ...]) -> None:
+def test_options_that_contradict_each_other_are_refused(place: Path, words: tuple[str, ...]) -> None:
     done = queried(place, *words)
     assert (done.returncode, done.stdout, done.stderr.count(b"\n")) == (1, b"", 1)
 
 
-def test_a_dead_view_is_told_with_what_starts_it_again(place: Path, sources: tuple[Path, Path]) -> None:
+def test_a_dead_view_is_reported_with_the_command_that_starts_it(place: Path, sources: tuple[Path, Path]) -> None:
     with mounted(place / "view", *sources) as view:
         view.send(signal.SIGKILL)
         poll(lambda: view.process is not None and view.process.poll() is not None, "its end")
@@ -69,7 +69,7 @@ def test_a_dead_view_is_told_with_what_starts_it_again(place: Path, sources: tup
         view.process = None
 
 
-def test_a_lost_source_and_a_warning_are_told(place: Path, sources: tuple[Path, Path]) -> None:
+def test_a_lost_source_and_past_warnings_are_reported(place: Path, sources: tuple[Path, Path]) -> None:
     with mounted(place / "view", *sources, options=["--refresh=1"]) as view:
         view.expect("source low .* is (lost|back)")
         os.rename(place / "low", place / "away")
@@ -85,7 +85,7 @@ def test_a_lost_source_and_a_warning_are_told(place: Path, sources: tuple[Path, 
 
 
 @needs_root
-def test_views_and_sources_that_lie_in_each_other_are_told(place: Path, sources: tuple[Path, Path]) -> None:
+def test_a_source_below_another_view_is_reported(place: Path, sources: tuple[Path, Path]) -> None:
     other = grow(place / "other", {b"2": {}, b"inner": {}})
     with mounted(place / "view", *sources), mounted(place / "second", place / "view", other):
         (finding,) = looked(place, f"source {place}/view")
@@ -102,9 +102,7 @@ def inside(place: Path) -> Iterator[Inside]:
 
 
 @needs_root
-def test_a_view_over_a_view_and_what_covers_one_is_told(
-    place: Path, sources: tuple[Path, Path], inside: Inside
-) -> None:
+def test_stacked_and_covered_views_are_reported(place: Path, sources: tuple[Path, Path], inside: Inside) -> None:
     view = place / "view"
     view.mkdir()
     for mountpoint in (view, place / "once more"):
@@ -122,7 +120,7 @@ def test_a_view_over_a_view_and_what_covers_one_is_told(
 
 
 @needs_root
-def test_what_fstab_has_is_looked_at(place: Path, sources: tuple[Path, Path], inside: Inside) -> None:
+def test_lines_of_fstab_are_checked(place: Path, sources: tuple[Path, Path], inside: Inside) -> None:
     (place / "my view").mkdir()
     shown = str(place / "my view").replace(" ", "\\040")
     (place / "fstab").write_text(
@@ -139,7 +137,7 @@ def test_what_fstab_has_is_looked_at(place: Path, sources: tuple[Path, Path], in
 
 
 @needs_root
-def test_what_a_plain_user_lacks_is_told(place: Path, inside: Inside) -> None:
+def test_missing_permissions_of_a_plain_user_are_reported(place: Path, inside: Inside) -> None:
     inside.cover("/dev")
     (place / "conf").write_text("#user_allow_other\n")
     inside.output_of("mount", "--bind", place / "conf", "/etc/fuse.conf")
@@ -158,7 +156,7 @@ def test_what_a_plain_user_lacks_is_told(place: Path, inside: Inside) -> None:
 
 
 @needs_root
-def test_root_of_a_container_without_the_right_to_mount_is_told(place: Path, inside: Inside) -> None:
+def test_root_without_the_capability_to_mount_is_reported(place: Path, inside: Inside) -> None:
     words = ("setpriv", "--bounding-set=-sys_admin", *COMMAND)
     done = inside.run(*words, "--doctor", "--json")
     (mounting,) = found_by(done, "mounting")
@@ -166,13 +164,13 @@ def test_root_of_a_container_without_the_right_to_mount_is_told(place: Path, ins
     assert found_by(done, "fanotify")[0]["level"] == NOTE
 
 
-def test_a_device_that_is_missing_is_told(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
+def test_a_missing_device_is_reported(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
     monkeypatch.setattr(machine, "DEVICE", str(place / "fuse"))
     (finding,) = machine.device()
     assert (finding.level, "modprobe fuse" in finding.todo) == (BAD, True)
 
 
-def test_helpers_that_lead_nowhere_are_told(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
+def test_dangling_mount_helpers_are_reported(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
     link = place / "mount.mmirrorfs"
     monkeypatch.setattr(machine, "HELPERS", (str(link),))
     monkeypatch.setattr(machine, "PROGRAMS", (str(place),))
@@ -187,14 +185,14 @@ def test_helpers_that_lead_nowhere_are_told(monkeypatch: pytest.MonkeyPatch, pla
 
 
 @pytest.mark.parametrize(("free", "level"), [((100, 1000), NOTE), ((50_000, 60_000), OK)], ids=["few left", "enough"])
-def test_watches_that_run_short_are_told(
+def test_scarce_inotify_watches_are_reported(
     monkeypatch: pytest.MonkeyPatch, place: Path, free: tuple[int, int], level: str
 ) -> None:
     monkeypatch.setattr(machine, "free_watches", lambda: free)
     assert [finding.level for finding in machine.inotify()] == [level]
 
 
-def test_limits_that_are_reached_are_told(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
+def test_exhausted_limits_are_reported(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
     def full() -> None:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 

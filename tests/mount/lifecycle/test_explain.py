@@ -1,4 +1,4 @@
-"""``--explain``: each kind of answer, of paths of a view and of its sources, there or not, by the real command."""
+"""``--explain`` on paths of views and of sources, existing or not."""
 
 import itertools
 import json
@@ -46,7 +46,7 @@ MP3: Tree = {
 
 @pytest.fixture
 def library(place: Path) -> Path:
-    """Two sources that overlap; returns the directory that they are in."""
+    """Two overlapping sources, ``flac`` and ``mp3``, below the returned directory."""
     grow(place / "flac", FLAC)
     grow(place / "mp3", MP3)
     return place
@@ -54,31 +54,31 @@ def library(place: Path) -> Path:
 
 @pytest.fixture
 def view(library: Path) -> Iterator[View]:
-    """Both, at depth 2."""
+    """A view of both at depth 2."""
     with mounted(library / "view", library / "flac", library / "mp3", depth=2, options=["--exclude=@eaDir"]) as view:
         yield view
 
 
 def told(place: Path, path: str) -> Any:  # noqa: ANN401  # JSON
-    """What --explain says as JSON."""
+    """The JSON of ``--explain``."""
     done = queried(place, "--explain", path, "--json")
     assert (done.returncode, done.stderr) == (0, b"")
     return json.loads(done.stdout)
 
 
 def words(place: Path, path: str) -> str:
-    """What it says in words, in one line."""
+    """The text of ``--explain`` in one line, with paths relative to ``place``."""
     done = queried(place, "--explain", path)
     assert (done.returncode, done.stderr) == (0, b"")
     return " ".join(done.stdout.decode().replace(f"{place}/", "").split())
 
 
 def notes(answer: Any, about: str) -> list[Any]:  # noqa: ANN401  # JSON
-    """The notes on something."""
+    """The notes on one subject."""
     return [note for note in answer["notes"] if note["about"] == about]
 
 
-def test_each_kind_of_answer_of_one_view(library: Path, view: View) -> None:
+def test_each_kind_of_answer_about_one_view(library: Path, view: View) -> None:
     check_shown_path_names_its_source_and_what_it_hides(library)
     check_directory_that_beats_a_file(library)
     check_path_of_a_source_is_shown_or_hidden(library)
@@ -123,7 +123,7 @@ def check_path_of_a_source_is_shown_or_hidden(library: Path) -> None:
     assert (answer["state"], answer["rule"]) == ("hidden", "order")
 
 
-def test_a_path_of_a_source_is_told_for_each_view_that_has_the_source(library: Path, view: View) -> None:
+def test_a_source_path_is_explained_for_every_view_of_that_source(library: Path, view: View) -> None:
     with mounted(library / "low", library / "flac", library / "mp3", depth=2, prefer="low"):
         answers = told(library, "mp3/Lund/Harbour")
         assert sorted((answer["view"]["path"], answer["state"]) for answer in answers) == [
@@ -155,13 +155,13 @@ def check_symbolic_links(library: Path) -> None:
     assert "flac/Lund/Harbour/live is a symbolic link to /elsewhere: the view shows it as a link" in said
 
 
-def test_a_link_that_is_followed_and_leads_nowhere_is_told_so(library: Path) -> None:
+def test_a_followed_link_that_dangles_is_explained(library: Path) -> None:
     options = ["--followsymlinks"]
     with mounted(library / "view", library / "flac", library / "mp3", depth=2, options=options):
         assert "../Other, which leads nowhere, back to a" in words(library, "view/Lund/linked")
 
 
-def test_a_link_and_a_fifo_in_a_folder_are_shown_as_what_they_are(library: Path, view: View) -> None:
+def test_links_and_fifos_in_a_folder_are_explained_as_shown(library: Path, view: View) -> None:
     os.mkfifo(library / "flac/Lund/Harbour/fifo")
     for name in ("live", "fifo"):
         poll(lambda: told(library, f"view/Lund/Harbour/{name}")["state"] == "shown", name)  # noqa: B023
@@ -173,7 +173,7 @@ def check_near_namesakes(library: Path) -> None:
     assert "view/Bjork, of flac: --match casefold" in words(library, "view/bjork")
 
 
-def test_what_only_the_configuration_file_pairs_or_keeps_apart_is_told(place: Path) -> None:
+def test_same_and_apart_rules_of_the_configuration_file_are_explained(place: Path) -> None:
     sources = [grow(place / "flac", folders("f", "Harbour Lights", "Moon")), grow(place / "mp3", folders("m", "Moon!"))]
     grow(place / "mp3", folders("m", "Harbor Lights"))
     file = place / "views.toml"
@@ -195,7 +195,7 @@ def test_what_only_the_configuration_file_pairs_or_keeps_apart_is_told(place: Pa
         view.process = None
 
 
-def test_another_spelling_is_told_under_the_name_that_is_shown(library: Path) -> None:
+def test_another_spelling_is_explained_under_the_shown_name(library: Path) -> None:
     options = ["--match=casefold"]
     with mounted(library / "view", library / "flac", library / "mp3", depth=2, options=options):
         answer = told(library, "view/bjork/Debut")
@@ -217,8 +217,8 @@ def check_absent_path_has_the_nearest_names(library: Path) -> None:
     assert told(library, "view/" + "/".join(["x" * 250] * 15))["state"] == "absent"
 
 
-def test_what_was_not_scanned_yet_is_told_so(library: Path) -> None:
-    """A mount anywhere on the machine has the sources scanned: so it is tried with one new album after the other."""
+def test_an_entry_that_is_not_scanned_yet_is_explained(library: Path) -> None:
+    """Any mount on the machine triggers a rescan, so new albums are added until one is seen unscanned."""
     options = ["--watch=off", "--refresh=3600"]
     names = (f"Quay {number}" for number in itertools.count())
     with mounted(library / "view", library / "flac", library / "mp3", depth=2, options=options) as view:
@@ -237,7 +237,7 @@ def test_what_was_not_scanned_yet_is_told_so(library: Path) -> None:
 
 
 @needs_root
-def test_what_cannot_be_read_is_told_with_the_error_and_since_when(library: Path) -> None:
+def test_unreadable_directories_are_explained_with_error_and_time(library: Path) -> None:
     for path in ("flac/Lund/Lighthouse", "mp3/Sparrows"):
         os.chown(library / path, NOBODY, NOBODY)
         os.chmod(library / path, 0o700)
@@ -254,7 +254,7 @@ def test_what_cannot_be_read_is_told_with_the_error_and_since_when(library: Path
 
 
 @needs_root
-def test_a_lost_source_is_told_and_what_was_known_of_it(place: Path) -> None:
+def test_a_path_of_a_lost_source_is_explained_from_cached_metadata(place: Path) -> None:
     low = grow(place / "low", MP3)
     with (
         disk(place / "high", {b"Lund": FLAC[b"Lund"]}) as high,
@@ -273,7 +273,7 @@ def test_a_lost_source_is_told_and_what_was_known_of_it(place: Path) -> None:
 
 
 @needs_root
-def test_what_a_lost_source_had_that_counts_as_empty_is_told(place: Path) -> None:
+def test_a_path_of_a_lost_source_that_counts_as_empty_is_explained(place: Path) -> None:
     low = grow(place / "low", MP3)
     options = ["--refresh=1", "--on-missing=fallback"]
     with (
@@ -289,13 +289,13 @@ def test_what_a_lost_source_had_that_counts_as_empty_is_told(place: Path) -> Non
 
 
 def dead(view: View) -> None:
-    """Kill what serves it."""
+    """Kill the daemon of the view."""
     view.send(signal.SIGKILL)
     assert view.process is not None
     view.process.wait(10)
 
 
-def test_a_dead_view_is_told_with_the_line_that_starts_it_again(library: Path) -> None:
+def test_a_dead_view_is_explained_with_the_command_that_starts_it(library: Path) -> None:
     sources = (library / "flac", library / "mp3")
     options = ("--exclude=it's", r"--ignore= \[MP3\]$", "--refresh=5")
     with mounted(library / "view", *sources, prefer="low", depth=2, options=options) as view:
@@ -323,7 +323,7 @@ def test_a_dead_view_is_told_with_the_line_that_starts_it_again(library: Path) -
 
 
 @needs_root
-def test_somebody_else_is_told_of_what_he_may_see_and_nothing_more(library: Path) -> None:
+def test_another_user_gets_answers_only_about_what_they_may_see(library: Path) -> None:
     options = ["-o", "allow_other"]
     with mounted(library / "view", library / "flac", library / "mp3", depth=2, options=options):
         done = as_nobody(*COMMAND, "--explain", library / "view/Lund/Harbour", "--json")
@@ -341,7 +341,7 @@ def test_somebody_else_is_told_of_what_he_may_see_and_nothing_more(library: Path
 
 
 @needs_root
-def test_root_may_ask_a_plain_user_s_view_that_lets_nobody_else_in(library: Path) -> None:
+def test_root_may_query_a_plain_users_view_without_allow_other(library: Path) -> None:
     with namespace(library) as inside, plain_view(inside, library / "flac", library / "mp3") as view:
         assert inside.run("ls", view.mountpoint).returncode != 0
         done = inside.run(*COMMAND, "--explain", view.mountpoint / "Lund", "--json")
@@ -358,7 +358,7 @@ def check_view_reached_by_a_link(library: Path) -> None:
 
 
 class Shape:
-    """Random trees of few names, so that much meets: at every level files, directories, links and what is left out."""
+    """Random trees of few names, with collisions of files, directories, links and excluded names at every level."""
 
     NAMES = ("a", "A", "b", "@eaDir", "c\n", "\udcff")
 
@@ -366,7 +366,7 @@ class Shape:
         self._dice = random.Random(seed)
 
     def grow(self, top: Path, levels: int = 3) -> None:
-        """Make one."""
+        """Make a tree with up to ``levels`` + 1 levels of names."""
         top.mkdir()
         for name in self.NAMES:
             what = self._dice.random()
@@ -381,7 +381,7 @@ class Shape:
 @pytest.mark.parametrize("options", [(), ("--followsymlinks",), ("--match=casefold",)], ids=["plain", "links", "match"])
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.mount(seconds=120)
-def test_what_is_said_to_be_shown_is_there_and_nothing_else_is(
+def test_the_answer_shown_agrees_with_the_view_for_every_path_of_random_trees(
     place: Path, seed: int, options: tuple[str, ...]
 ) -> None:
     sources = [place / name for name in ("high", "low", "last")]
@@ -395,7 +395,7 @@ def test_what_is_said_to_be_shown_is_there_and_nothing_else_is(
         assert mount is not None
 
         def asked(path: str) -> Any:  # noqa: ANN401  # JSON
-            """A source has a second to answer in: on a machine that is busy it is asked again."""
+            """The daemon gives a source 1 s to answer; repeat on a busy machine."""
             for _ in range(5):
                 answer: Any = ask(mount.device, os.geteuid(), {"ask": "explain", **about(os.fsencode(path))}, 20)
                 if answer["state"] != "unknown":
@@ -434,7 +434,7 @@ def is_there(top: Path, path: str) -> bool:
 
 
 def same(one: bytes, other: bytes) -> bool:
-    """Whether two paths have something of one type and time."""
+    """Whether two paths have the same type and mtime."""
     first, second = os.lstat(one), os.lstat(other)
     return (stat.S_IFMT(first.st_mode), first.st_mtime_ns) == (stat.S_IFMT(second.st_mode), second.st_mtime_ns)
 

@@ -1,4 +1,4 @@
-"""What a live view says of itself: ``--status``, ``--explain`` and the attributes that everything has."""
+"""The extended attributes of a view, and the arguments and exit codes of ``--status`` and ``--explain``."""
 
 import json
 import os
@@ -19,7 +19,7 @@ LABELS = ("source", "path", "role", "shadowed", "status", "identity")
 
 @pytest.fixture
 def library(place: Path) -> Path:
-    """Two sources that overlap; returns the directory that they are in."""
+    """Two overlapping sources, ``flac`` and ``mp3``, below the returned directory."""
     flac: Tree = {b"Lund": {**folders("f", "Harbour", "Lighthouse"), b"notes": b"flac"}, b"index": b"flac"}
     mp3: Tree = {
         b"Lund": {**folders("m", "Harbour"), b"notes": b"mp3"},
@@ -32,14 +32,14 @@ def library(place: Path) -> Path:
 
 
 def _label(path: Path, name: str) -> str | None:
-    """One attribute; None where it is not there."""
+    """The value of ``user.mmirrorfs.NAME``; None without one."""
     try:
         return os.fsdecode(os.getxattr(path, f"user.mmirrorfs.{name}"))
     except OSError:
         return None
 
 
-def test_everything_tells_where_it_comes_from_and_what_it_hides(library: Path) -> None:
+def test_attributes_name_source_path_role_and_shadowed_paths(library: Path) -> None:
     flac, mp3 = library / "flac", library / "mp3"
     with mounted(library / "view", flac, mp3, depth=2) as view:
         top = view.mountpoint
@@ -59,7 +59,7 @@ def test_everything_tells_where_it_comes_from_and_what_it_hides(library: Path) -
         assert _label(top, "nothing") is None
 
 
-def test_a_view_that_prefers_the_other_source_tells_the_other_way_round(library: Path) -> None:
+def test_attributes_of_a_view_that_prefers_low_are_the_other_way_round(library: Path) -> None:
     with mounted(library / "view", library / "flac", library / "mp3", prefer="low", depth=2) as view:
         harbour = view.mountpoint / "Lund/Harbour"
         assert _label(harbour, "path") == f"{library}/mp3/Lund/Harbour"
@@ -67,14 +67,14 @@ def test_a_view_that_prefers_the_other_source_tells_the_other_way_round(library:
         assert _label(view.mountpoint, "source") == "mp3\nflac"
 
 
-def test_paths_are_told_in_the_sources_own_spelling(place: Path) -> None:
+def test_paths_in_attributes_are_spelled_as_in_the_source(place: Path) -> None:
     high, low = grow(place / "high", folders("h", "Two")), grow(place / "low", folders("l", "TWO", "one"))
     with mounted(place / "view", high, low, prefer="low", options=("--match=casefold",)) as view:
         assert _label(view.mountpoint / "Two", "path") == f"{low}/TWO"
         assert _label(view.mountpoint / "Two", "shadowed") == f"{high}/Two"
 
 
-def test_the_attributes_are_hidden_from_those_who_list_or_copy(library: Path) -> None:
+def test_attributes_are_neither_listed_nor_copied(library: Path) -> None:
     os.setxattr(library / "flac/Lund/Harbour", "user.own", b"kept")
     with mounted(library / "view", library / "flac", library / "mp3", depth=2) as view:
         for path in ("", "Lund", "Lund/Harbour", "Lund/Harbour/track", "Lund/notes"):
@@ -92,7 +92,7 @@ def test_the_attributes_are_hidden_from_those_who_list_or_copy(library: Path) ->
         assert os.listxattr(library / "copy") == ["user.own"]
 
 
-def test_status_ends_with_1_while_a_source_is_lost(library: Path) -> None:
+def test_status_exits_with_1_while_a_source_is_lost(library: Path) -> None:
     options = ("--refresh=1",)
     with mounted(library / "view", library / "flac", library / "mp3", depth=2, options=options) as view:
         view.expect("flac")
@@ -105,7 +105,7 @@ def test_status_ends_with_1_while_a_source_is_lost(library: Path) -> None:
         poll(lambda: queried(library, "--status", "view").returncode == 0, "the source back")
 
 
-def test_the_path_is_found_wherever_the_other_options_stand(library: Path) -> None:
+def test_path_and_options_of_a_query_may_come_in_any_order(library: Path) -> None:
     with mounted(library / "view", library / "flac", library / "mp3", depth=2):
         for name, path in (("--status", "view"), ("--explain", "view/Lund/Harbour")):
             documents = []
@@ -134,7 +134,7 @@ def test_the_path_is_found_wherever_the_other_options_stand(library: Path) -> No
         }  # fmt: skip
 
 
-def test_names_that_are_no_text_are_told_without_loss(place: Path) -> None:
+def test_names_that_are_not_utf_8_survive_in_json(place: Path) -> None:
     sources = [grow(os.fsencode(place / name) + b"\xff", {b"\xfe": {b"track": b""}}) for name in ("high", "low")]
     with mounted(place / "view", *sources) as view:
         state = json.loads(queried(place, "--status", "view", "--json").stdout)
@@ -146,7 +146,7 @@ def test_names_that_are_no_text_are_told_without_loss(place: Path) -> None:
         ]  # fmt: skip
 
 
-def test_in_the_foreground_over_the_same_view_it_says_why_it_ends(library: Path) -> None:
+def test_foreground_over_the_same_mounted_view_says_why_it_ends(library: Path) -> None:
     words = ("flac", "mp3", "view", "--depth=2", "--prefer=high")
     with mounted(library / "view", library / "flac", library / "mp3", depth=2):
         said = b"mmirrorfs: %s/view is mounted already\n" % os.fsencode(library)
@@ -164,7 +164,7 @@ def _asked_in_vain(place: Path, *words: str) -> str:
     return line
 
 
-def test_what_cannot_be_answered_is_refused_in_one_line(library: Path) -> None:
+def test_queries_without_a_view_are_refused_in_one_line(library: Path) -> None:
     with mounted(library / "view", library / "flac", library / "mp3", depth=2):
         assert "not in a mounted view" in _asked_in_vain(library, "--explain", "/usr")
         assert "no view is mounted" in _asked_in_vain(library, "--status", "flac")
@@ -172,7 +172,7 @@ def test_what_cannot_be_answered_is_refused_in_one_line(library: Path) -> None:
     assert "not in a mounted view" in _asked_in_vain(library, "--explain", "flac/Lund")
 
 
-def test_names_in_an_answer_cannot_do_anything_to_a_terminal(place: Path) -> None:
+def test_control_characters_in_an_answer_are_escaped(place: Path) -> None:
     odd = b"\x1b[31m\n\xff"
     sources = [grow(place / name, {odd: {b"track": b""}}) for name in ("high", "low")]
     with mounted(place / "view", *sources) as view:

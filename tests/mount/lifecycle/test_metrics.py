@@ -1,4 +1,4 @@
-"""``--status --format prometheus`` and ``user.mmirrorfs.metrics`` of real views, read by Prometheus's own parser."""
+"""``--status --format prometheus`` and ``user.mmirrorfs.metrics``, read by the parser of prometheus_client."""
 
 import errno
 import os
@@ -20,23 +20,23 @@ ODD = os.fsdecode(b'v"i\\e\nw \xe9')
 
 @pytest.fixture
 def sources(place: Path) -> tuple[Path, Path]:
-    """Two that overlap."""
+    """Two overlapping sources."""
     return grow(place / "high", folders("h", "1", "2")), grow(place / "low", folders("l", "2", "3"))
 
 
 def told(place: Path, *words: str) -> str:
-    """What is told, which never fails."""
+    """The metrics that ``--status`` prints; it must succeed."""
     done = queried(place, "--status", *words, "--format", "prometheus")
     assert done.returncode == 0, done.stderr
     return done.stdout.decode()
 
 
 def of(text: str, where: Path, name: str, **labels: str) -> float:
-    """The value of one sample of the view that is mounted there."""
+    """The value of one sample of the view on ``where``."""
     return samples(text)[f"mmirrorfs_{name}", frozenset({"view": str(where), **labels}.items())]
 
 
-def test_what_is_asked_of_a_view_is_counted(place: Path, sources: tuple[Path, Path]) -> None:
+def test_requests_to_a_view_are_counted(place: Path, sources: tuple[Path, Path]) -> None:
     with mounted(place / "view", *sources) as view:
         before = told(place, "view")
         track = view.mountpoint / "1/track"
@@ -59,7 +59,7 @@ def test_what_is_asked_of_a_view_is_counted(place: Path, sources: tuple[Path, Pa
         assert of(told(place, "view"), view.mountpoint, "last_change_timestamp_seconds") > 1.7e9
 
 
-def test_the_attribute_says_the_same(place: Path, sources: tuple[Path, Path]) -> None:
+def test_the_extended_attribute_has_the_same_metrics(place: Path, sources: tuple[Path, Path]) -> None:
     with mounted(place / "view", *sources, options=["-o", "allow_other"]) as view:
         poll(lambda: of(told(place, "view"), view.mountpoint, "source_crawl_state", source="low", state="done"), "it")
         text = os.getxattr(view.mountpoint, "user.mmirrorfs.metrics").decode()
@@ -71,7 +71,7 @@ def test_the_attribute_says_the_same(place: Path, sources: tuple[Path, Path]) ->
             os.getxattr(view.mountpoint / "1", "user.mmirrorfs.metrics")
 
 
-def test_all_views_are_in_one_text_dead_and_silent_ones_too(place: Path, sources: tuple[Path, Path]) -> None:
+def test_metrics_of_all_views_include_dead_ones(place: Path, sources: tuple[Path, Path]) -> None:
     with mounted(place / "dead", *sources) as dead, mounted(place / ODD, *sources, prefer="low"):
         dead.send(signal.SIGKILL)
         poll(lambda: dead.process is not None and dead.process.poll() is not None, "its end")
@@ -86,7 +86,7 @@ def test_all_views_are_in_one_text_dead_and_silent_ones_too(place: Path, sources
         dead.process = None
 
 
-def test_a_view_that_is_not_there_is_not_up_and_that_is_no_failure(place: Path) -> None:
+def test_metrics_of_an_unmounted_view_are_up_0_and_exit_code_0(place: Path) -> None:
     done = queried(place, "--status", "view", "--format", "prometheus")
     assert (done.returncode, done.stderr.decode()) == (0, f"mmirrorfs: no view is mounted on {place}/view\n")
     assert of(done.stdout.decode(), place / "view", "up") == 0
@@ -105,12 +105,12 @@ def test_a_view_that_is_not_there_is_not_up_and_that_is_no_failure(place: Path) 
         (["--doctor"], "--format goes with --simulate or --status"),
     ],
 )
-def test_what_makes_no_sense_is_refused(place: Path, words: list[str], said: str) -> None:
+def test_options_that_contradict_each_other_are_refused(place: Path, words: list[str], said: str) -> None:
     done = queried(place, *words, "--format", "prometheus")
     assert (done.returncode, done.stdout, done.stderr.decode()) == (1, b"", f"mmirrorfs: {said}\n")
 
 
-def test_a_plain_user_who_may_enter_is_told_the_same(place: Path, sources: tuple[Path, Path]) -> None:
+def test_a_plain_user_gets_metrics_of_a_view_with_allow_other(place: Path, sources: tuple[Path, Path]) -> None:
     if os.geteuid():
         pytest.skip("only root can become another user")
     with mounted(place / "view", *sources, options=["-o", "allow_other"]) as view:
@@ -120,7 +120,7 @@ def test_a_plain_user_who_may_enter_is_told_the_same(place: Path, sources: tuple
         assert of(done.stdout.decode(), view.mountpoint, "opens_total") == 0
 
 
-def test_it_is_utf_8_in_any_locale_and_a_full_disk_is_an_error(place: Path) -> None:
+def test_metrics_are_utf_8_in_any_locale_and_fail_on_a_full_disk(place: Path) -> None:
     words = f"cd {place} && {' '.join(COMMAND)} --status Björk --format=prometheus"
     done = run("sh", "-c", words, environment={"LC_ALL": "en_US.ISO-8859-1", "PYTHONIOENCODING": "latin-1"})
     assert f'mmirrorfs_up{{view="{place}/Björk"}} 0\n'.encode() in done.stdout

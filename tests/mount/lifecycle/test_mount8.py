@@ -1,4 +1,4 @@
-"""Mounted by mount(8): by hand, by its old and new names, with all the words that it adds, and from fstab."""
+"""mount(8) and fstab: the helper, the old and the new form of the source field, and all words that mount(8) adds."""
 
 import os
 import re
@@ -29,12 +29,12 @@ def inside(place: Path) -> Iterator[Inside]:
 
 @pytest.fixture
 def tool(place: Path) -> Program:
-    """The command as a file."""
+    """The command as an executable file that records its calls."""
     return program(place / "bin")
 
 
 def shown(inside: Inside) -> str:
-    """Who wins in the view: the first letter of each source, by folder."""
+    """The contents of the tracks, by folder: the first letter is that of the winner."""
     top = inside.seen(inside.place / "view/A")
     return " ".join((top / name / "track").read_text() for name in sorted(os.listdir(top)))
 
@@ -43,7 +43,7 @@ HIGH, LOW = "l0 l1 h2 h3 h4 h5", "l0 l1 l2 l3 l4 h5"
 
 
 def only(inside: Inside) -> Line:
-    """The one view that is mounted."""
+    """The only mounted view."""
     (line,) = inside.views()
     return line
 
@@ -66,7 +66,7 @@ ROWS: dict[str, list[str]] = {
 
 
 @pytest.mark.parametrize("row", ROWS)
-def test_words_of_mount8_are_understood_and_the_view_is_read_only_whatever_they_are(
+def test_options_of_mount8_are_accepted_and_the_view_is_always_read_only(
     inside: Inside, tool: Program, row: str
 ) -> None:
     high, low, view = (inside.place / name for name in ("high", "low", "view"))
@@ -84,7 +84,7 @@ def test_words_of_mount8_are_understood_and_the_view_is_read_only_whatever_they_
     assert inside.views() == []
 
 
-def test_old_form_of_the_source_field_mounts_the_same(inside: Inside, tool: Program) -> None:
+def test_the_old_form_of_the_source_field_is_accepted(inside: Inside, tool: Program) -> None:
     high, low, view = (inside.place / name for name in ("high", "low", "view"))
     inside.output_of("mount", "-t", "fuse", f"{tool.path}#{high}:{low}", view, "-o", "depth=2,nofail")
     ((_, source, where, *_),) = tool.calls()
@@ -94,7 +94,7 @@ def test_old_form_of_the_source_field_mounts_the_same(inside: Inside, tool: Prog
     inside.unmount(view)
 
 
-def test_a_remount_is_refused_with_advice_and_the_view_goes_on(inside: Inside, tool: Program) -> None:
+def test_a_remount_is_refused_with_advice(inside: Inside, tool: Program) -> None:
     words = ["mount", "-t", f"fuse.{tool.path}", f"{inside.place}/high:{inside.place}/low", str(inside.place / "view")]
     inside.output_of(*words, "-o", "depth=2")
     done = inside.run(*words, "-o", "remount,depth=2,prefer=low")
@@ -116,7 +116,7 @@ def test_a_remount_is_refused_with_advice_and_the_view_goes_on(inside: Inside, t
         ("", 32, "mmirrorfs: source {place}/nowhere does not exist: check the path, or mount it first"),
     ],
 )
-def test_exit_code_and_the_one_line_pass_through_mount8(
+def test_exit_code_and_message_pass_through_mount8(
     inside: Inside, tool: Program, words: str, code: int, line: str
 ) -> None:
     source = f"{inside.place}/high:{inside.place}/{'low' if words else 'nowhere'}"
@@ -134,11 +134,11 @@ BESIDE = (
     "/usr/local/share/zsh/site-functions/_mmirrorfs",
     "/etc/fish/completions/mmirrorfs.fish",
 )
-"""What is put beside the links."""
+"""What ``--install-helper`` writes besides the links."""
 
 
 def cover_beside(inside: Inside) -> Path:
-    """Have the directories that BESIDE is put into as the test's own, without any of it; returns where they are."""
+    """Cover the directories that BESIDE is written to by private ones without it; returns the root of these."""
     inside.cover("/etc").joinpath("fish").unlink(missing_ok=True)
     local = inside.cover("/usr/local")
     for name in ("lib", "share"):
@@ -152,7 +152,7 @@ def cover_beside(inside: Inside) -> Path:
 
 
 def installed(inside: Inside, tool: Program) -> Path:
-    """Install the helper, in a directory that is nobody else's; returns it."""
+    """Install the helper into a private /sbin; returns that directory."""
     sbin = inside.cover(os.path.realpath("/sbin"))
     cover_beside(inside)
     done = inside.run(tool.path, "--install-helper")
@@ -165,7 +165,7 @@ def installed(inside: Inside, tool: Program) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["fuse.mmirrorfs", "mmirrorfs"])
-def test_helper_is_found_by_the_type_and_takes_the_words_of_mount8(inside: Inside, tool: Program, kind: str) -> None:
+def test_the_helper_is_found_by_type_and_takes_the_flags_of_mount8(inside: Inside, tool: Program, kind: str) -> None:
     installed(inside, tool)
     high, low, view = (inside.place / name for name in ("high", "low", "view"))
     words = ["mount", "-t", kind, f"{high}:{low}", str(view), "-o", "depth=2,nofail,_netdev,user,prefer=low"]
@@ -186,7 +186,7 @@ def test_helper_is_found_by_the_type_and_takes_the_words_of_mount8(inside: Insid
 
 
 @pytest.mark.parametrize("flags", ["-f", "-sf", "-fnv", "-n -f -v"])
-def test_helper_does_nothing_when_mount8_only_pretends(inside: Inside, tool: Program, flags: str) -> None:
+def test_the_helper_does_nothing_with_the_fake_flag(inside: Inside, tool: Program, flags: str) -> None:
     installed(inside, tool)
     words = [f"{inside.place}/high:{inside.place}/low", str(inside.place / "view"), *flags.split(), "-o", "ro"]
     done = inside.run("/sbin/mount.fuse.mmirrorfs", *words)
@@ -194,7 +194,7 @@ def test_helper_does_nothing_when_mount8_only_pretends(inside: Inside, tool: Pro
     assert inside.views() == []
 
 
-def test_helper_is_removed_again_and_what_is_not_ours_is_left_alone(inside: Inside, tool: Program) -> None:
+def test_uninstalling_the_helper_leaves_files_of_others_alone(inside: Inside, tool: Program) -> None:
     sbin = installed(inside, tool)
     assert inside.run(tool.path, "--install-helper").returncode == 0, "a second time does no harm"
     (sbin / "mount.mmirrorfs").unlink()
@@ -214,7 +214,7 @@ def test_helper_is_removed_again_and_what_is_not_ours_is_left_alone(inside: Insi
     assert not os.path.lexists(sbin / "mount.fuse.mmirrorfs"), "all links or none"
 
 
-def test_helper_brings_what_a_package_has_and_takes_it_away_again(inside: Inside, tool: Program) -> None:
+def test_the_helper_installs_and_removes_unit_manual_and_completions(inside: Inside, tool: Program) -> None:
     installed(inside, tool)
     unit, page, *completions = (inside.seen(Path(name)) for name in BESIDE)
     assert f'ExecStart="{tool.path}" --foreground ' in unit.read_text()
@@ -229,7 +229,7 @@ def test_helper_brings_what_a_package_has_and_takes_it_away_again(inside: Inside
 
 
 @pytest.mark.parametrize("name", ["my programs", "50%nice"])
-def test_unit_starts_the_program_wherever_it_is(inside: Inside, place: Path, name: str) -> None:
+def test_the_unit_quotes_the_path_of_the_program(inside: Inside, place: Path, name: str) -> None:
     tool = program(place / name)
     installed(inside, tool)
     verified = inside.run("systemd-analyze", "verify", "--man=no", BESIDE[0].replace("@", "@high"))
@@ -237,7 +237,7 @@ def test_unit_starts_the_program_wherever_it_is(inside: Inside, place: Path, nam
     assert b"mmirrorfs" not in verified.stderr
 
 
-def test_helper_says_what_it_cannot_write(inside: Inside, tool: Program) -> None:
+def test_installing_names_the_file_that_cannot_be_written(inside: Inside, tool: Program) -> None:
     inside.cover(os.path.realpath("/sbin"))
     (cover_beside(inside) / "usr/local/share/man").write_text("no directory")
     done = inside.run(tool.path, "--install-helper")
@@ -246,7 +246,7 @@ def test_helper_says_what_it_cannot_write(inside: Inside, tool: Program) -> None
     assert last == "mmirrorfs: /usr/local/share/man/man8/mmirrorfs.8 cannot be made: Not a directory; become root"
 
 
-def test_helper_is_never_a_link_to_something_that_is_no_program(inside: Inside) -> None:
+def test_the_helper_is_not_installed_for_python_dash_m(inside: Inside) -> None:
     sbin = inside.cover(os.path.realpath("/sbin"))
     done = inside.run(*COMMAND, "--install-helper")
     assert (done.returncode, done.stdout) == (1, b"")
@@ -254,7 +254,7 @@ def test_helper_is_never_a_link_to_something_that_is_no_program(inside: Inside) 
     assert not os.path.lexists(sbin / "mount.mmirrorfs")
 
 
-def test_helper_cannot_be_made_by_a_plain_user_who_is_told_so(inside: Inside, tool: Program) -> None:
+def test_installing_the_helper_as_a_plain_user_is_refused(inside: Inside, tool: Program) -> None:
     inside.let_everybody_open_fuse()
     inside.cover(os.path.realpath("/sbin"))
     done = inside.run_as_nobody(tool.path, "--install-helper")
@@ -274,7 +274,7 @@ NAMES: dict[str, tuple[bytes, bytes]] = {
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_fstab_mounts_a_view_once_however_often_it_is_asked(inside: Inside, tool: Program, name: str) -> None:
+def test_mount_a_mounts_an_fstab_line_once(inside: Inside, tool: Program, name: str) -> None:
     installed(inside, tool)
     plain, field = NAMES[name]
     where, table = os.fsencode(inside.place), inside.place / "fstab"
@@ -292,7 +292,7 @@ def test_fstab_mounts_a_view_once_however_often_it_is_asked(inside: Inside, tool
     assert inside.views() == []
 
 
-def test_findmnt_shows_source_type_and_options_of_a_line_of_fstab(inside: Inside, tool: Program) -> None:
+def test_findmnt_shows_source_type_and_options_of_an_fstab_line(inside: Inside, tool: Program) -> None:
     installed(inside, tool)
     source, view, table = f"{inside.place}/high:{inside.place}/low", inside.place / "view", inside.place / "fstab"
     table.write_text(f"{source} {view} fuse.mmirrorfs defaults,rw,dev,suid,depth=2,allow_other 0 0\n")
@@ -307,7 +307,7 @@ def test_findmnt_shows_source_type_and_options_of_a_line_of_fstab(inside: Inside
     inside.unmount(view)
 
 
-def test_both_views_come_up_from_one_fstab_and_go_down_by_their_type(inside: Inside, tool: Program) -> None:
+def test_two_views_of_one_fstab_are_mounted_and_unmounted_by_type(inside: Inside, tool: Program) -> None:
     installed(inside, tool)
     table, place = inside.place / "fstab", inside.place
     (place / "low view").mkdir()

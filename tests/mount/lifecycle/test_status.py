@@ -1,4 +1,4 @@
-"""``--status``: how a view is, for a person and for monitoring; all views at once; and what differs from a wish."""
+"""``--status`` as text and JSON, of one view and of all, and compared with given options."""
 
 import json
 import os
@@ -22,7 +22,7 @@ from tests.support.users import needs_root, run
 
 @pytest.fixture
 def library(place: Path) -> Path:
-    """Two sources that overlap; returns the directory that they are in."""
+    """Two overlapping sources, ``flac`` and ``mp3``, below the returned directory."""
     flac: Tree = {b"Lund": folders("f", "Harbour", "Lighthouse")}
     mp3: Tree = {b"Lund": folders("m", "Harbour"), b"Sparrows": folders("m", "Rooftops")}
     grow(place / "flac", flac)
@@ -32,17 +32,17 @@ def library(place: Path) -> Path:
 
 @pytest.fixture
 def view(library: Path) -> Iterator[View]:
-    """Both, at depth 2."""
+    """A view of both at depth 2."""
     with mounted(library / "view", library / "flac", library / "mp3", depth=2, options=["--refresh=1"]) as view:
         yield view
 
 
 def told(place: Path, *words: str) -> Any:  # noqa: ANN401  # JSON
-    """What --status says as JSON, whatever its exit code."""
+    """The JSON of ``--status``, whatever its exit code."""
     return json.loads(queried(place, "--status", *words, "--json").stdout)
 
 
-def test_a_person_is_told_in_words_how_a_view_is(library: Path, view: View) -> None:
+def test_status_as_text(library: Path, view: View) -> None:
     assert queried(library, "--status", "view/", "--follow").returncode == 0
     done = queried(library, "--status", "view/")
     lines = done.stdout.decode().splitlines()
@@ -66,7 +66,7 @@ def test_a_person_is_told_in_words_how_a_view_is(library: Path, view: View) -> N
         assert re.fullmatch(pattern, line)
 
 
-def test_a_program_is_told_everything(library: Path, view: View) -> None:
+def test_status_as_json(library: Path, view: View) -> None:
     grow(library / "flac/Lund/Quay", {b"1": b"1"})
     poll(lambda: (view.mountpoint / "Lund/Quay").exists(), "the album")
     with open(view.mountpoint / "Lund/Quay/1", "rb"):
@@ -86,7 +86,7 @@ def test_a_program_is_told_everything(library: Path, view: View) -> None:
     assert state["warnings"] == []
 
 
-def test_what_was_warned_of_and_what_is_lost_is_told_with_its_time(library: Path, view: View) -> None:
+def test_losses_and_warnings_are_reported_with_their_time(library: Path, view: View) -> None:
     view.expect("source flac .* is (lost|back)")
     os.rename(library / "flac", library / "away")
     poll(lambda: told(library, "view")["sources"][0]["lost"], "the loss")
@@ -103,14 +103,14 @@ def test_what_was_warned_of_and_what_is_lost_is_told_with_its_time(library: Path
     assert told(library, "view")["sources"][0]["lost_since"] is None
 
 
-def test_a_terminal_gets_colours_and_nobody_else(library: Path, view: View) -> None:
+def test_only_a_terminal_gets_colours(library: Path, view: View) -> None:
     words = f"cd {library} && {' '.join(COMMAND)} --status view"
     assert b"\x1b[32mthere\x1b[0m" in run("script", "-qec", words, "/dev/null").stdout
     assert b"\x1b" not in run("script", "-qec", f"export NO_COLOR=1; {words}", "/dev/null").stdout
     assert b"\x1b" not in queried(library, "--status", "view").stdout
 
 
-def test_what_differs_from_the_options_on_the_line_is_told(library: Path, view: View) -> None:
+def test_differences_from_the_given_options_are_reported(library: Path, view: View) -> None:
     done = queried(library, "--status", "view", "--depth=2", "--refresh=1.0")
     assert b"not as asked" not in done.stdout
     done = queried(library, "--status", "view", "--depth=3", "--exclude=a", "--exclude=b", "--watch=off")
@@ -125,7 +125,7 @@ def test_what_differs_from_the_options_on_the_line_is_told(library: Path, view: 
     assert "differs" not in told(library, "view")
 
 
-def test_all_views_of_the_machine_are_told_a_line_each(library: Path, view: View) -> None:
+def test_status_without_a_path_has_a_line_for_each_view(library: Path, view: View) -> None:
     with mounted(library / "other", library / "flac", library / "mp3", depth=1) as other:
         done = queried(library, "--status")
         lines = [line for line in done.stdout.decode().splitlines() if line.startswith(f"{library}/")]
@@ -145,7 +145,7 @@ def test_all_views_of_the_machine_are_told_a_line_each(library: Path, view: View
 
 
 @needs_root
-def test_a_plain_user_s_view_that_lets_nobody_in_is_not_said_to_give_no_answer(library: Path) -> None:
+def test_a_plain_users_view_without_allow_other_is_named_as_such(library: Path) -> None:
     with namespace(library) as inside, plain_view(inside, library / "flac", library / "mp3") as view:
         assert inside.run(*COMMAND, "--status", view.mountpoint).returncode == 0, "its daemon answers root"
         done = inside.run("unshare", "--net", *COMMAND, "--status", view.mountpoint)

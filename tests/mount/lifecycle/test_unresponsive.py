@@ -34,7 +34,7 @@ MP3: Tree = {b"Lund": folders("m", "Harbour"), b"Sparrows": folders("m", "Roofto
 
 @pytest.fixture
 def library(place: Path) -> Path:
-    """Two sources that overlap; returns the directory that they are in."""
+    """Two overlapping sources, ``flac`` and ``mp3``, below the returned directory."""
     grow(place / "flac", FLAC)
     grow(place / "mp3", MP3)
     return place
