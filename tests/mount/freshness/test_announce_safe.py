@@ -1,4 +1,4 @@
-"""Announcing what changed lets nobody do anything, and gives nobody another answer: whoever asks, and whenever."""
+"""Announcements have no side effects: no call succeeds or answers differently because of them."""
 
 import contextlib
 import os
@@ -31,7 +31,7 @@ SOURCE: Tree = {b"Ann": {b"Album": {b"1": b"track"}}}
 
 @contextlib.contextmanager
 def changing(folder: Path) -> Iterator[None]:
-    """Every kind of change in a folder of a source, over and over, for as long as the block takes."""
+    """Make every kind of change in a folder of a source in a loop, until the block ends."""
     ended = threading.Event()
 
     def work() -> None:
@@ -58,7 +58,7 @@ def changing(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def busy(place: Path, *others: Path, announce: str = "auto") -> Iterator[View]:
-    """A view in which something changes all the while, and somebody watches."""
+    """A view with a watcher on it, and constant changes in one folder."""
     noise = place / "noise"
     if not noise.exists():
         grow(noise, {b"noise": {b"Album": {b"track": b"n"}}})
@@ -72,20 +72,20 @@ def busy(place: Path, *others: Path, announce: str = "auto") -> Iterator[View]:
 
 
 def answers(place: Path, others: tuple[Path, Path], table: str, user: int, announce: str) -> Outcomes:
-    """What the calls of a table give while something changes elsewhere in the view."""
+    """The results of a table of system calls while another folder of the view changes."""
     with busy(place, *others, announce=announce) as view:
         return outcomes(output_of(*command(table, user, shown(place, view.mountpoint))))
 
 
 def is_of_no_view(call: str, subject: str) -> bool:
-    """Whether an outcome is another at each mount: its device number, and what lies beside its root."""
+    """Whether a result differs between any two mounts: device number, and what is beside the root."""
     return "st_dev" in call or (subject == "root" and "beside" in call)
 
 
 @pytest.mark.parametrize("table", TABLES)
 @pytest.mark.parametrize("user", [0, NOBODY], ids=["root", "a plain user"])
 def test_announcing_changes_no_result_of_any_system_call(place: Path, table: str, user: int) -> None:
-    """But for a plain user who may not write a thing either way: that is told first, as in a plain folder."""
+    """Except for writes of a plain user without permission: EACCES takes precedence, as in a plain folder."""
     place.chmod(0o755)
     with sources(place) as others:
         silent, found = (answers(place, others, table, user, how) for how in ("off", "auto"))
@@ -131,7 +131,7 @@ def test_the_private_directory_is_never_listed(place: Path) -> None:
 
 
 def test_the_private_mount_refuses_writes_through_proc(place: Path) -> None:
-    """By /proc, as root, while it is there."""
+    """Root reaches it by /proc/PID/fd while it exists."""
     with busy(place, grow(place / "high", SOURCE)) as view:
         told = set()
         for _ in range(20_000):
@@ -145,7 +145,7 @@ def test_the_private_mount_refuses_writes_through_proc(place: Path) -> None:
 
 
 def tried(link: str) -> set[str]:
-    """What attempts to write come to, there."""
+    """The errors of attempts to write below ``link``."""
     import errno
 
     if not os.path.exists(os.path.join(link, "Ann")):
@@ -167,7 +167,7 @@ def tried(link: str) -> set[str]:
 
 
 def test_a_new_file_once_found_stays_found_under_its_inode_number(place: Path) -> None:
-    """One who asks for the same names all the while never finds one absent again, or another in its place."""
+    """A process that stats a new name in a loop never gets ENOENT again, nor another inode number."""
     high = grow(place / "high", SOURCE)
     low = grow(place / "low", {b"Other": {}})
     with mounted(place / "view", high, low, depth=2, options=[HOURLY]) as view, watcher(view.mountpoint) as heard:
@@ -200,7 +200,7 @@ def test_cap_dac_override_is_in_effect_only_while_announcing(place: Path) -> Non
 
 
 def capabilities(view: View) -> list[tuple[int, int]]:
-    """(effective, permitted) of each of its threads."""
+    """(effective, permitted) capabilities of each thread."""
     found = []
     for thread in os.listdir(f"/proc/{view.pid}/task"):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
@@ -212,7 +212,7 @@ def capabilities(view: View) -> list[tuple[int, int]]:
 
 @pytest.mark.parametrize("how", [("umount",), ("umount", "-l")], ids=["at once", "lazily"])
 def test_an_unmount_while_announcing_succeeds_at_once(place: Path, how: tuple[str, ...]) -> None:
-    """However often: what is announced holds nothing of the view that an unmount would meet."""
+    """Announcing keeps no reference to the view that makes unmounting fail with EBUSY."""
     high, low = grow(place / "high", {b"noise": {b"Album": {b"track": b"n"}}}), grow(place / "low", {b"Other": {}})
     with changing(high / "noise/Album"):
         for _ in range(10):
@@ -226,7 +226,7 @@ def test_an_unmount_while_announcing_succeeds_at_once(place: Path, how: tuple[st
 
 
 def test_events_of_20000_new_files_are_bounded(place: Path) -> None:
-    """20,000 files: who watches is told of some, no queue overflows, and nothing grows."""
+    """The watcher gets some of the events, no queue overflows, and the daemon keeps no descriptor."""
     high = grow(place / "high", {b"Ann": {b"%02d" % album: {b"1": b"track"} for album in range(20)}})
     low = grow(place / "low", {b"Other": {}})
     with mounted(place / "view", high, low, depth=2, options=[HOURLY]) as view, watcher(view.mountpoint) as heard:

@@ -1,4 +1,4 @@
-"""What a filesystem mark reports: every kind of change, on every filesystem that can be marked here."""
+"""Events of a fanotify filesystem mark, on every filesystem that can be marked here."""
 
 import contextlib
 import errno

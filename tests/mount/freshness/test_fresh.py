@@ -1,7 +1,7 @@
-"""What changes in a source shows within the promise: names, winners, types, modes, owners and bytes, at every level.
+"""Every change in a source shows within the maximum staleness: names, winners, types, attributes and contents.
 
-Each case changes a part of the sources of its own, or their top, under a live view; and another process, which had
-everything of that view in its caches and had missed what is to come, must see what the model says.
+An observer in another process has read everything, and looked up the names to come, before each change. Afterwards it
+must see what the model says.
 """
 
 import os
@@ -32,11 +32,11 @@ TOPS = (
     "a loose file is replaced",
     "everything is removed",
 )
-"""Changes at the top of the sources, tried there too."""
+"""Changes that are tried at the top of the sources too."""
 
 
 def warm(eyes: Observer, view: Path, order: list[Path], depth: int, missing: list[str]) -> None:
-    """Let the other process see everything, and miss what is not there yet."""
+    """Have the observer read everything and look up the names to come, so that the kernel caches both."""
     shows(lambda: not eyes.differences(view, order, depth), "the view as it begins")
     for name in missing:
         assert not eyes.exists(view / name)

@@ -1,6 +1,6 @@
-"""What is open goes on with what it opened; what is opened anew is new; and no old byte outlives the promise.
+"""Open and mapped files while their source changes, and no stale byte after the maximum staleness.
 
-A file is big enough here that the kernel keeps its pages, and another process holds it open, or mapped, meanwhile.
+Files are large enough for the page cache to matter, and an observer in another process holds them open or mapped.
 """
 
 import os
@@ -15,9 +15,9 @@ from tests.support.trees import Tree, folders, grow
 OLD, NEW = b"old bytes " * 30_000, b"new bytes " * 30_000
 LOOSE: Tree = {b"top": OLD, b"Ann": {b"beside": OLD, b"Both": {b"1": OLD, b"sub": {b"2": OLD}}}}
 PLACES = ("top", "Ann/beside", "Ann/Both/1", "Ann/Both/sub/2")
-"""A loose file at each level down to the depth, a file in a folder, and one further down."""
+"""A loose file at each level down to the depth, a file in a folder, and one below it."""
 QUIET = "--refresh=3600"
-"""A promise that nothing in a test lives to see fulfilled: what shows then, showed at once."""
+"""Longer than any test: what shows does not show because of the timer."""
 
 
 def replace(path: Path, data: bytes) -> None:
@@ -28,7 +28,7 @@ def replace(path: Path, data: bytes) -> None:
 
 
 def edit(path: Path, data: bytes, mtime: bool) -> None:
-    """Overwrite a file with as many bytes; unless ``mtime`` moves, only its ctime tells."""
+    """Overwrite a file with as many bytes. Unless ``mtime``, its mtime is put back and only ctime changes."""
     before = path.stat()
     with open(path, "r+b") as file:
         file.write(data)

@@ -1,4 +1,4 @@
-"""How the index is kept current: signals, shown times, clocks that are coarse or jump, and who is told of changes."""
+"""Refreshes of the index: SIGHUP, the times that are shown, coarse clocks, and ``--on-change``."""
 
 import contextlib
 import json
@@ -74,7 +74,7 @@ def test_an_open_merged_directory_that_is_removed_raises_enoent(place: Path) -> 
 
 
 def moved_forward(before: os.stat_result, after: os.stat_result) -> bool:
-    """Whether a scanner that goes by times would look again."""
+    """Whether a scanner that compares mtime or ctime would rescan."""
     return after.st_mtime_ns > before.st_mtime_ns and after.st_ctime_ns > before.st_ctime_ns
 
 
@@ -139,7 +139,7 @@ def test_a_directory_changed_twice_at_one_mtime_shows_both_changes(place: Path) 
 
 @contextlib.contextmanager
 def disk(where: Path, kind: str, *options: str) -> Iterator[Path]:
-    """A filesystem of its own, on a loop device; the test is skipped where there is none."""
+    """A filesystem on a loop device. Skips the test where it cannot be mounted."""
     image = where.with_suffix(".img")
     with open(image, "wb") as file:
         file.truncate(16 << 20)

@@ -1,4 +1,4 @@
-"""Keys of directories, on filesystems of every kind."""
+"""Keys of directories (file handles) on several kinds of filesystem."""
 
 import os
 from pathlib import Path

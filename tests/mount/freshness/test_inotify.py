@@ -1,4 +1,4 @@
-"""What watches report on every filesystem that is local here, at its unmounting, and at the limits of the machine."""
+"""Events of inotify watches on several kinds of filesystem, at unmounting, and at the limits."""
 
 import errno
 import sys

@@ -1,4 +1,4 @@
-"""What is known answers: after the crawl no source is asked while that is fresh, and a lost one is whole."""
+"""Cached metadata: after the crawl it answers every request while fresh, and stands in for a lost source."""
 
 import json
 import os
@@ -30,7 +30,7 @@ LOW: Tree = {b"A": {b"one": {b"hidden": TRACKS}, b"three": TRACKS}, b"B": {b"fou
 
 
 def walk(top: Path) -> list[tuple[str, int]]:
-    """Every name with the size that stat(2) tells; links are not followed."""
+    """Every path with its size; links are not followed."""
     found, waiting = [], [os.fspath(top)]
     for directory in waiting:
         with os.scandir(directory) as entries:
@@ -91,7 +91,7 @@ def test_a_source_lost_right_after_the_crawl_has_all_its_metadata(place: Path, k
 
 
 def inside(top: Path) -> list[str]:
-    """What lies in the folders of a source of depth 2."""
+    """The paths inside the folders of a source, at depth 2."""
     return [
         os.path.relpath(os.path.join(above, name), top)
         for above, below, files in os.walk(top)
@@ -101,12 +101,12 @@ def inside(top: Path) -> list[str]:
 
 
 def told(st: os.stat_result) -> tuple[int, ...]:
-    """What stat(2) tells of a file, but for the numbers that a view makes, and atime, which the look itself moves."""
+    """The fields of a stat result that source and view share, without atime, which reading changes."""
     return (st.st_mode, st.st_nlink, st.st_uid, st.st_gid, st.st_size, st.st_blocks, st.st_mtime_ns, st.st_ctime_ns)
 
 
 def test_cached_metadata_moves_with_a_renamed_artist(place: Path) -> None:
-    """Nobody asks for anything in it between the rename and the loss of the source."""
+    """Nothing in it is requested between the rename and the loss of the source."""
     low, view = grow(place / "low", LOW), place / "view"
     with disk(place / "high", HIGH) as high, mounted(view, high.where, low, depth=2, options=[LASTING]) as mount:
         mount.expect(r"source high \(.*\) is lost")

@@ -1,4 +1,4 @@
-"""Who is watched how, on filesystems of every kind, subvolumes, and disks that come and go."""
+"""How filesystems, subvolumes and removable disks are watched: by a mark, by inotify, or polled."""
 
 import errno
 import subprocess

@@ -1,7 +1,7 @@
-"""What a plain user has is what root has, though the kernel watches for him directory by directory.
+"""A plain user's view passes the tests that root's passes, though it is watched by inotify only.
 
-Root runs these tests again as a plain user, in a namespace of theirs where /dev/fuse may be opened, as on a desktop;
-where a plain user runs the tests there is nothing to be done.
+Root runs these tests again as a plain user, in a mount namespace where everybody may open /dev/fuse, as on a desktop.
+Skipped where a plain user runs the suite anyway.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""A source whose changes nothing reports: what the refresh finds in it is read at once, and who listens is told."""
+"""Polled sources: new folders found by a refresh are read at once, and ``--on-change`` hears of them."""
 
 import errno
 import json
@@ -34,7 +34,7 @@ def eyes() -> Iterator[Observer]:
 
 
 def remembered(view: View) -> int:
-    """How many entries are known below the depth."""
+    """The number of cached entries below the depth."""
     return int(status(view)["remembered"])
 
 
@@ -79,6 +79,6 @@ def test_on_change_reports_a_new_track_in_a_cached_folder(place: Path, source: P
 
 
 def changes(told: Path) -> list[tuple[str, str]]:
-    """What the command was told."""
+    """The (change, path) lines that the command got."""
     lines = map(json.loads, told.read_text().splitlines())
     return [(line["change"], line["path"]) for line in lines]

@@ -1,4 +1,4 @@
-"""Sources whose directories have times that tell nothing: a pool of disks shows those of its first one."""
+"""Sources whose directory mtimes do not change: mergerfs shows those of the first disk."""
 
 import time
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from tests.support.users import needs_root, output_of, run
 pytestmark = needs_root
 
 SETTLED = 4.0
-"""Seconds without a change after which the times of a directory on a local disk are believed."""
+"""Seconds without a change after which the mtime of a directory is trusted."""
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
-"""A file that is replaced under readers: each who opens it gets the bytes of one file, never of two.
+"""A file that is changed under readers: every open returns the bytes of one version.
 
-What the daemon saw of it meanwhile, through a neighbour or a listing, is not what the kernel was told.
+The daemon may have seen the change before, in a listing or a lookup of a neighbour, while the kernel still has the old
+attributes.
 """
 
 import os
@@ -27,21 +28,21 @@ HIGH: Tree = {b"A": FILES, b"track": OLD}
 
 
 def replace(path: Path, data: bytes = NEW) -> None:
-    """Put another file in its place, in one step."""
+    """Replace a file by rename."""
     new = path.with_name(path.name + ".new")
     new.write_bytes(data)
     new.rename(path)
 
 
 def edit(path: Path, data: bytes = NEW) -> None:
-    """Write new bytes into the same file."""
+    """Overwrite a file in place."""
     with open(path, "r+b") as file:
         file.write(data)
         file.truncate()
 
 
 def open_only(directory: Path) -> None:
-    """Open a directory and read nothing of it: the daemon lists it, and the kernel is told nothing."""
+    """Open a directory without reading it: the daemon lists it, and the kernel gets no attributes."""
     os.close(os.open(directory, os.O_RDONLY | os.O_DIRECTORY))
 
 
@@ -82,7 +83,7 @@ def test_a_file_whose_size_changed_is_read_to_its_new_end(place: Path) -> None:
 
 
 def test_a_listing_renewed_for_a_neighbour_does_not_count_as_told_to_the_kernel(place: Path) -> None:
-    """The listing is older than the attributes that the kernel has of the track, and is renewed for the neighbour."""
+    """The listing is older than the attributes that the kernel caches of the track; a lookup renews it."""
     high, low, view = trees(place, HIGH, {b"B": {}})
     with mounted(view, high, low, options=["--refresh=8"]):
         started = time.monotonic()
@@ -107,7 +108,7 @@ def test_a_changed_loose_file_never_mixes_old_and_new_bytes(place: Path, way: st
 
 
 def test_one_descriptor_never_returns_new_bytes_after_old_ones(place: Path) -> None:
-    """The first half was read before; what is opened afterwards is new from its first byte on."""
+    """The first quarter was cached before; what is opened afterwards has new bytes only."""
     high, low, view = trees(place, HIGH, {b"B": {}})
     with mounted(view, high, low, options=["--refresh=600"]):
         with open(view / "A/track", "rb", buffering=0) as file:

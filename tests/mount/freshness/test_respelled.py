@@ -1,4 +1,4 @@
-"""Names that are paired by more than their bytes, and spelled anew in a source while somebody holds the directory."""
+"""``--match=casefold``: directories that are respelled in a source while a process holds them open."""
 
 import contextlib
 import os
@@ -18,7 +18,7 @@ LOW: Tree = {b"ABBA": {b"Live": {b"1": b"low"}, b"loose": b"low", b"GOLD": {b"1"
 
 @contextmanager
 def held(view: Path, *paths: str) -> Iterator[None]:
-    """Directories that somebody has open, or works in: the kernel holds them for as long."""
+    """Keep directories open, so that the kernel keeps their inodes."""
     descriptors = [os.open(view / path, os.O_RDONLY | os.O_DIRECTORY) for path in paths]
     try:
         yield
@@ -28,7 +28,7 @@ def held(view: Path, *paths: str) -> Iterator[None]:
 
 
 def read(path: Path) -> bytes:
-    """What is in a file; none where there is no file."""
+    """The contents of a file, empty where there is none."""
     try:
         return path.read_bytes()
     except FileNotFoundError:

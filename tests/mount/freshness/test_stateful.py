@@ -1,7 +1,7 @@
-"""Any sequence of changes: after each, a live view becomes what the model says, and what is open stays what it was.
+"""Random changes: after each burst a live view equals the model, and open files keep their contents.
 
-The sequences are made from seeds, so a failure comes again; it names the seed and the steps. MMIRRORFS_SEEDS in the
-environment is how many there are.
+Sequences are reproducible: a failure names the seed and the last steps. MMIRRORFS_SEEDS in the environment is the
+number of seeds.
 """
 
 import os
@@ -27,22 +27,22 @@ OPTIONS = {
     "by what is reported, without empty folders": [HOURLY, SKIP],
 }
 STEPS = 60
-"""Changes in a sequence."""
+"""Bursts of changes in a sequence."""
 AT_ONCE = 4
-"""The most changes that come before the view is looked at."""
+"""The most changes in a burst."""
 OPEN = 6
-"""Files that are held open at a time."""
+"""Files that are kept open."""
 
 
 class Held:
-    """Files that are open through the view and, beside that, in their source: the same bytes must be in both."""
+    """Files that are open both through the view and in their source, and must have the same contents."""
 
     def __init__(self, eyes: Observer) -> None:
         self._eyes = eyes
         self._files: list[tuple[int, int, Path]] = []
 
     def open(self, view: Path, order: list[Path], depth: int, chance: random.Random, skip_empty: bool) -> None:
-        """Open one more."""
+        """Open one more file, and close the oldest beyond OPEN."""
         shown = predict([os.fsencode(source) for source in order], depth, skip_empty)
         files = sorted(path for path, what in shown.items() if what.shown.kind == stat.S_IFREG)
         if files:
@@ -59,7 +59,7 @@ class Held:
         os.close(there)
 
     def differing(self) -> list[Path]:
-        """Those that do not read the same."""
+        """The files whose contents differ."""
         return [path for here, there, path in self._files if self._eyes.pread(here) != os.pread(there, 1 << 20, 0)]
 
     def close_all(self) -> None:

@@ -1,4 +1,4 @@
-"""The top of a btrfs filesystem: had where only a subvolume is mounted, and nothing is changed by that."""
+"""Access to the top volume of a btrfs of which only a subvolume is mounted, without side effects."""
 
 import contextlib
 import errno
@@ -27,7 +27,7 @@ def device_of(path: Path) -> bytes:
 
 @contextlib.contextmanager
 def subvolume(place: Path, options: str = "rw") -> Iterator[Path]:
-    """A subvolume, mounted alone; beside it, in the top volume, is a directory ``beside``."""
+    """A mounted subvolume; the top volume, which is not mounted, also has a directory ``beside``."""
     with plugged(place / "disk", "btrfs", {b"beside": {}}) as disk:
         make_subvolume(disk.where / "sub")
         output_of("umount", disk.where)
@@ -36,7 +36,7 @@ def subvolume(place: Path, options: str = "rw") -> Iterator[Path]:
 
 
 def flags_of(path: Path) -> list[str]:
-    """Whether the mount, and the filesystem itself, may be written to."""
+    """ "rw" or "ro" of the mount, and of its superblock."""
     line = next(line for line in Path("/proc/self/mountinfo").read_text().splitlines() if f" {path} " in line)
     before, _, after = line.partition(" - ")
     return [before.split()[5].split(",")[0], after.split()[2].split(",")[0]]

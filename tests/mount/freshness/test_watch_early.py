@@ -1,4 +1,4 @@
-"""What changes while the sources are looked at for the first time, or are being renamed, is not missed either.
+"""Changes that race with the first crawl, a rescan or renames are not missed.
 
 A report that comes before anybody knows the directory says nothing; what was listed just before it was out of date.
 """
@@ -22,18 +22,18 @@ pytestmark = pytest.mark.mount(seconds=90)
 ALBUMS: Tree = {b"%02d" % album: {b"1": b"track", b"sub": {b"2": b"track"}} for album in range(30)}
 LIBRARY: Tree = {b"%02d" % artist: ALBUMS for artist in range(20)}
 LEAST = 200
-"""Changes while a crawl is under way: it may begin a little later than they do."""
+"""The least number of changes, because the crawl may begin after the first ones."""
 
 
 @pytest.fixture
 def eyes() -> Iterator[Observer]:
-    """Another process."""
+    """An observer in another process."""
     with observer() as eyes:
         yield eyes
 
 
 def change(album: Path, number: int) -> None:
-    """One thing or another, at one level or another."""
+    """Make a change of one of five kinds, in the album or one level below."""
     where = album / "sub" if number % 2 else album
     track = where / ("2" if number % 2 else "1")
     what = number // 2 % 5
@@ -50,7 +50,7 @@ def change(album: Path, number: int) -> None:
 
 
 def keep_changing(view: View, top: Path) -> None:
-    """Change albums for as long as they are crawled, and at least LEAST times: the crawl may not have begun."""
+    """Change albums until the crawl is done, and at least LEAST times."""
     albums = sorted(top.glob("*/*"))
     for number in itertools.count():
         change(albums[number * 7 % len(albums)], number)
@@ -76,7 +76,7 @@ def test_no_change_during_a_rescan_is_missed(place: Path, eyes: Observer) -> Non
 
 
 def test_no_change_during_renames_is_missed(place: Path, eyes: Observer) -> None:
-    """Reports come under the directory, whatever it is called by the time that they are read."""
+    """Events name the directory by its key, whatever it is called when they are read."""
     high, low = grow(place / "high", LIBRARY), grow(place / "low", {b"Other": ALBUMS})
     with mounted(place / "view", high, low, depth=2, options=[HOURLY]) as view:
         crawled(view)

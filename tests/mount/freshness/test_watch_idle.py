@@ -1,4 +1,4 @@
-"""What costs nothing: a view that nobody uses, and a flood of changes in one place.
+"""Costs of an idle view, and of a flood of changes in one directory.
 
 The sources are on a disk of their own: what others do on theirs is no business of these tests.
 """
@@ -27,25 +27,25 @@ pytestmark = [pytest.mark.mount(seconds=120), needs_root]
 
 ALBUMS: Tree = {b"%02d" % album: {b"1": b"track", b"sub": {b"2": b"track"}} for album in range(10)}
 IDLE = 8.0
-"""Seconds for which is looked on."""
+"""Seconds of observation."""
 WAKES = 2.0
-"""A second."""
+"""Wakeups per second."""
 FILES = 10_000
 LOOKS = 60
-"""At an album that so many files are copied into."""
+"""The most listings of an album into which FILES files are copied."""
 SLOWEST = 1.0
-"""Seconds that anybody else may wait meanwhile."""
+"""Seconds that a read elsewhere may take meanwhile."""
 
 
 @pytest.fixture
 def sources(place: Path) -> Iterator[list[Path]]:
-    """Two of them, on one disk."""
+    """Two sources on one tmpfs."""
     with plugged(place / "disk", "tmpfs", {}) as disk:
         yield [grow(disk.where / name, {b"A": ALBUMS, b"B": ALBUMS}) for name in ("high", "low")]
 
 
 def wakes(view: View) -> int:
-    """How often the daemon's threads went to sleep until now."""
+    """Voluntary context switches of all threads of the daemon so far."""
     total = 0
     for task in Path(f"/proc/{view.pid}/task").iterdir():
         lines = (task / "status").read_text().splitlines()
@@ -72,7 +72,7 @@ def test_an_idle_view_makes_no_call_into_cached_directories(
 
 @pytest.mark.alone
 def test_an_idle_daemon_wakes_at_most_twice_a_second(place: Path, sources: list[Path]) -> None:
-    """Others mount and unmount meanwhile, which wakes all who watch the mount table: the quietest time counts."""
+    """Mounts of other tests wake everything that polls the mount table, so the quietest interval counts."""
     with mounted(place / "view", *sources, depth=2, options=["--refresh=2"]) as view:
         crawled(view)
         found: list[float] = []
@@ -88,7 +88,7 @@ def test_an_idle_daemon_wakes_at_most_twice_a_second(place: Path, sources: list[
 
 @pytest.mark.alone
 def test_ten_thousand_new_files_cause_few_listings_and_delay_no_reader(place: Path, sources: list[Path]) -> None:
-    """Whoever lists a directory closes it, which the test is told of by the kernel."""
+    """Each listing ends with a close, which the test counts with inotify(7)."""
     album, slowest = sources[0] / "A/00", 0.0
     with mounted(place / "view", *sources, depth=2, options=[HOURLY]) as view, observer() as eyes:
         crawled(view)
@@ -108,7 +108,7 @@ def test_ten_thousand_new_files_cause_few_listings_and_delay_no_reader(place: Pa
 
 @contextlib.contextmanager
 def closings(directory: Path) -> Iterator[Callable[[], int]]:
-    """How often a directory was closed in the block (IN_CLOSE_NOWRITE of inotify(7), without a name)."""
+    """Count the closes of a directory in the block (IN_CLOSE_NOWRITE without a name)."""
     libc = ctypes.CDLL(None, use_errno=True)
     fd = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
     assert libc.inotify_add_watch(fd, os.fsencode(directory), 0x10) > 0

@@ -1,4 +1,4 @@
-"""How each source is watched, and why: as ``--status`` and the log say it; and ``--recheck``."""
+"""How each source is watched, and why, in ``--status`` and the log; and ``--recheck``."""
 
 import json
 import mmap
@@ -24,51 +24,51 @@ from tests.support.users import needs_root
 pytestmark = needs_root
 
 SOON = 10.0
-"""Seconds for what is done at once, on a machine that is busy with other things."""
+"""Seconds for what happens at once, on a busy machine."""
 LONG = "--refresh=3600"
-"""Nothing shows within the test because of the timer."""
+"""Longer than any test: nothing shows because of the timer."""
 FILES = ("loose", "High/track")
 NOT_PERMITTED = {"how": "inotify", "why": "fanotify: not permitted"}
 
 
 @contextmanager
 def viewing(place: Path, high: Path, *options: str) -> Iterator[View]:
-    """A view of ``high`` over a source of the test's own filesystem."""
+    """A view of ``high`` and a source ``low`` in ``place``."""
     low = grow(place / "low", folders("l", "Low"))
     with mounted(place / "view", high, low, options=options) as view:
         yield view
 
 
 def status(view: View) -> dict[str, Any]:
-    """What ``--status --json`` says."""
+    """The JSON of ``--status``."""
     found: dict[str, Any] = json.loads(queried(view.mountpoint.parent, "--status", "--json", "view").stdout)
     return found
 
 
 def watch_of(state: dict[str, Any], rank: int = 0) -> dict[str, str]:
-    """How a source is watched."""
+    """The ``watch`` entry of a source."""
     found: dict[str, str] = state["sources"][rank]["watch"]
     return found
 
 
 def becomes(view: View, expected: dict[str, str]) -> None:
-    """Wait until the first source is watched like that."""
+    """Wait until the first source is watched as expected."""
     assert holds(lambda: watch_of(status(view)) == expected, SOON), watch_of(status(view))
 
 
 def lines_of(text: str, *words: str) -> list[str]:
-    """The lines of a log that have all these words in them."""
+    """The lines of a log that contain all these words."""
     return [line for line in text.splitlines() if all(word in line for word in words)]
 
 
 def logged(view: View, line: str) -> None:
-    """Wait for a line in the log that is there once."""
+    """Wait for a line in the log, and check that it is the only one on how ``high`` is watched."""
     poll(lambda: line in view.text(), line, SOON)
     assert len(re.findall("source high(?! scanned| was read)", view.text())) == 1, view.text()
 
 
 def in_words(view: View) -> list[str]:
-    """What ``--status`` says to people."""
+    """The lines of ``--status``."""
     return queried(view.mountpoint.parent, "--status", "view").stdout.decode().splitlines()
 
 
@@ -159,7 +159,7 @@ def test_beyond_the_inotify_limit_the_rest_is_polled_and_the_log_names_the_limit
 
 @pytest.mark.parametrize("crawl", ["local", "off"])
 def test_an_unreported_change_shows_within_the_recheck_interval(place: Path, crawl: str) -> None:
-    """Writing through a mapping moves a file's times, and the kernel reports it when the mapping is gone."""
+    """A write through a mapping changes mtime at once; the kernel reports it at munmap(2) only."""
     options = [LONG, f"--crawl={crawl}"]
     assert rechecked(place, [*options, "--recheck=1"], SOON)
 
@@ -169,7 +169,7 @@ def test_an_unreported_change_does_not_show_with_recheck_0(place: Path) -> None:
 
 
 def rechecked(place: Path, options: Sequence[str], seconds: float) -> bool:
-    """Whether it shows within a time that a file in a folder, and one beside it, are written to through a mapping."""
+    """Whether writes through mappings of a loose file and of one in a folder show within ``seconds``."""
     tree: Tree = {b"loose": b"before", b"High": {b"track": b"before"}}
     with disk(place / "high", tree, "ext4"), viewing(place, place / "high", *options) as view:
         poll(lambda: watch_of(status(view))["how"] == "fanotify", "watched", SOON)
@@ -183,13 +183,13 @@ def rechecked(place: Path, options: Sequence[str], seconds: float) -> bool:
 
 
 def times(top: Path) -> list[int]:
-    """When the files were changed."""
+    """The mtimes of FILES."""
     return [os.stat(top / path).st_mtime_ns for path in FILES]
 
 
 @contextmanager
 def writable(paths: Sequence[Path]) -> Iterator[list[mmap.mmap]]:
-    """Files, mapped to be written to."""
+    """Writable mappings of the files."""
     maps = []
     for path in paths:
         with open(path, "r+b") as file:
@@ -202,11 +202,11 @@ def writable(paths: Sequence[Path]) -> Iterator[list[mmap.mmap]]:
 
 
 def sources(place: Path, *names: str) -> tuple[Path, Path]:
-    """Two sources; the first one has these folders."""
+    """Two sources; ``names`` are the folders of the first."""
     return grow(place / "high", folders("h", *(names or ["High"]))), grow(place / "low", folders("l", "Low"))
 
 
 def descriptors(pid: int) -> str:
-    """What a process has open, a line each."""
+    """The targets of a process's descriptors, one per line."""
     names = os.listdir(f"/proc/{pid}/fd")
     return "\n".join(os.readlink(f"/proc/{pid}/fd/{name}") for name in names)

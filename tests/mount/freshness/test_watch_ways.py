@@ -1,4 +1,4 @@
-"""Changes that come by other ways than a plain write through the source's own path."""
+"""Changes by other paths: hard links, mappings, bind mounts, nested sources, moved trees."""
 
 import mmap
 import os
@@ -20,7 +20,7 @@ TREE: Tree = {b"A": {b"one": {b"1": b"track", b"sub": {b"2": b"track"}}, b"two":
 
 @pytest.fixture
 def eyes() -> Iterator[Observer]:
-    """Another process."""
+    """An observer in another process."""
     with observer() as eyes:
         yield eyes
 
@@ -48,7 +48,7 @@ def test_a_write_through_a_mapping_shows_after_munmap(place: Path, eyes: Observe
 
 @needs_root
 def test_changes_through_another_mount_of_the_filesystem_show_at_once(place: Path, eyes: Observer) -> None:
-    """A bind mount, and one that is in another mount namespace alone, as a container's are."""
+    """By a bind mount, and by one in another mount namespace, as in a container."""
     high, low, bound = grow(place / "high", TREE), grow(place / "low", {b"Z": {}}), place / "bound"
     bound.mkdir()
     with mounted(place / "view", high, low, depth=2, options=[HOURLY]) as view, namespace(place) as inside:
@@ -101,7 +101,7 @@ def test_changes_in_nested_sources_show_in_both_of_two_views(place: Path, eyes: 
 
 
 def test_a_tree_moved_out_changed_and_moved_back_shows_its_changes(place: Path, eyes: Observer) -> None:
-    """It is changed while it is away, in the same moment that it comes, and afterwards."""
+    """It is changed while it is outside, right after it is moved back, and later."""
     high, low, away = grow(place / "high", TREE), grow(place / "low", {b"Z": {}}), place / "away"
     with mounted(place / "view", high, low, depth=2, options=[HOURLY]) as view:
         crawled(view)

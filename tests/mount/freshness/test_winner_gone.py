@@ -1,4 +1,4 @@
-"""A folder whose winner has just gone is the next source's at once, however long the view may wait for its next scan.
+"""A folder whose winner was removed is served from the next source at once, without waiting for a scan.
 
 The kernel holds the names, as after a scan by a media server, and nobody refreshes anything.
 """
@@ -25,13 +25,13 @@ pytestmark = needs_root
 HIGH: Tree = {b"A": {b"X": {b"1": b"high", b"sub": {b"2": b"high"}}, b"loose": b"high"}, b"B": {b"Y": {b"1": b"high"}}}
 LOW: Tree = {b"A": {b"X": {b"1": b"low!", b"sub": {b"2": b"low!"}}, b"loose": b"low!"}, b"C": {b"Z": {b"1": b"low!"}}}
 SOON = 1.0
-"""Seconds: a reader may be as early as the report, and see a folder when half of it was gone; never an error."""
+"""Seconds. A reader may come before the event and see a half-removed folder, but never an error."""
 TRACKS = ("A/X/1", "A/X/sub/2")
 
 
 @contextmanager
 def hot(place: Path, high: Tree = HIGH, low: Tree = LOW, depth: int = 2) -> Iterator[tuple[Path, Path]]:
-    """The better source and a view, of which the kernel knows every name."""
+    """The high source and a view whose names the kernel has cached."""
     order = trees(place, high, low)
     with mounted(order[2], *order[:2], depth=depth, options=["--refresh=600"]) as mount:
         crawled(mount)  # one that came by while something is being removed would know the half of it
@@ -47,7 +47,7 @@ def remove(path: Path) -> None:
 
 
 def move_away(path: Path) -> None:
-    """Move it out of the source."""
+    """Move a path out of the source."""
     source = next(above for above in path.parents if above.name == "high")
     path.rename(source.parent / "-".join(path.relative_to(source).parts))
 
@@ -66,7 +66,7 @@ ASK: dict[str, Callable[[Path], object]] = {
 
 
 def test_the_first_request_after_a_removal_gets_the_next_source(place: Path) -> None:
-    """Each way to ask in a part of the view that nobody has asked about yet."""
+    """Each request has its own subtree, which no request has touched since its removal."""
     cases = {"-".join(case): case for case in itertools.product(ASK, AWAY, WAYS)}
     parts = {os.fsencode(part): HIGH for part in cases}, {os.fsencode(part): LOW for part in cases}
     with hot(place, *parts, depth=3) as (high, view):
@@ -128,7 +128,7 @@ def test_a_removed_folder_without_another_source_raises_enoent(place: Path) -> N
 
 
 def test_a_removed_track_is_not_taken_from_the_next_source(place: Path) -> None:
-    """The folder is taken whole: the better source has it still."""
+    """The folder is taken whole, and the high source still has it."""
     with hot(place) as (high, view):
         (high / "A/X/1").unlink()
         with pytest.raises(FileNotFoundError):

@@ -140,40 +140,46 @@ def pair(place: Path, sources: tuple[Path, Path]) -> Iterator[Pair]:
         abort_under(os.fsencode(place))
 
 
-def test_mounting_both_outputs_again_succeeds_without_further_mounts(place: Path, sources: tuple[Path, Path]) -> None:
+@pytest.mark.mount(seconds=120)
+def test_mounting_both_outputs_again_mounts_only_what_is_missing(place: Path, sources: tuple[Path, Path]) -> None:
     with pair(place, sources) as both:
-        done = again(*both.words)
-        assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
-        assert serving(place) == sorted(both.pids.values())
-        assert len(views_under(os.fsencode(place))) == 2
-        assert both.shown() == ["h2", "l2"]
+        check_both_again(place, both)
+        check_dead_one_is_replaced(place, both)
+        check_other_options_are_refused_for_both(place, both)
 
 
-def test_mounting_both_outputs_again_replaces_only_the_dead_one(place: Path, sources: tuple[Path, Path]) -> None:
-    with pair(place, sources) as both:
-        kill(both.pids[both.low], both.low)
-        done = again(*both.words)
-        assert (done.returncode, done.stdout) == (0, b"")
-        assert done.stderr == f"mmirrorfs: a dead view was on {both.low}; it is replaced\n".encode()
-        assert len(serving(place)) == 2
-        assert both.pids[both.high] in serving(place)
-        assert len(views_under(os.fsencode(place))) == 2
-        assert both.shown() == ["h2", "l2"]
+def check_both_again(place: Path, both: Pair) -> None:
+    """Nothing is mounted."""
+    done = again(*both.words)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    assert serving(place) == sorted(both.pids.values())
+    assert len(views_under(os.fsencode(place))) == 2
+    assert both.shown() == ["h2", "l2"]
 
 
-def test_neither_output_is_mounted_where_one_mountpoint_has_a_different_view(
-    place: Path, sources: tuple[Path, Path]
-) -> None:
-    with pair(place, sources) as both:
-        run("fusermount3", "-u", both.high)
-        poll(lambda: len(serving(place)) == 1, "the end of the high view")
-        for depth in ("2", "3"):
-            done = again(*both.words, f"-d{depth}")
-            where = f"{both.low} (--depth is 1, not {depth})"
-            said = f"mmirrorfs: another view is mounted on {where}: unmount it first (umount)\n"
-            assert (done.returncode, done.stderr.decode()) == (32, said)
-        assert serving(place) == [both.pids[both.low]]
-        assert view_at(os.fsencode(both.high)) is None
+def check_dead_one_is_replaced(place: Path, both: Pair) -> None:
+    """The live one is left alone."""
+    kill(both.pids[both.low], both.low)
+    done = again(*both.words)
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert done.stderr == f"mmirrorfs: a dead view was on {both.low}; it is replaced\n".encode()
+    assert both.pids[both.high] in serving(place)
+    (both.pids[both.low],) = set(serving(place)) - {both.pids[both.high]}
+    assert len(views_under(os.fsencode(place))) == 2
+    assert both.shown() == ["h2", "l2"]
+
+
+def check_other_options_are_refused_for_both(place: Path, both: Pair) -> None:
+    """Where one mountpoint has a different view, the free one is not mounted either."""
+    run("fusermount3", "-u", both.high)
+    poll(lambda: len(serving(place)) == 1, "the end of the high view")
+    for depth in ("2", "3"):
+        done = again(*both.words, f"-d{depth}")
+        where = f"{both.low} (--depth is 1, not {depth})"
+        said = f"mmirrorfs: another view is mounted on {where}: unmount it first (umount)\n"
+        assert (done.returncode, done.stderr.decode()) == (32, said)
+    assert serving(place) == [both.pids[both.low]]
+    assert view_at(os.fsencode(both.high)) is None
 
 
 @needs_root

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shlex
 import signal
 import socket
 import subprocess
@@ -14,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from tests.support.disks import disk
-from tests.support.hanging import freed, hanging
 from tests.support.journal import parsed
 from tests.support.mounts import COMMAND, mounted
 from tests.support.namespace import Inside, namespace
@@ -133,19 +131,6 @@ def test_a_log_without_write_permission_is_refused(place: Path, sources: tuple[P
     done = run(*AS_NOBODY, *COMMAND, *sources, place / "view", "--log", place / "logs/log")
     assert done.returncode == 32
     assert done.stderr.endswith(b"logs/log cannot be written: Permission denied\n")
-
-
-@needs_root
-@pytest.mark.mount(seconds=90)
-def test_a_log_on_a_hanging_filesystem_is_refused(place: Path, sources: tuple[Path, Path]) -> None:
-    (place / "view").mkdir()
-    with hanging(grow(place / "under", {}), place / "net") as net, freed(net):
-        net.hang()
-        words = shlex.join(map(str, [*COMMAND, *sources, place / "view", "--log", place / "net/log"]))
-        done = run("sh", "-c", f"{words} >{place}/said 2>&1", seconds=60)
-        assert done.returncode == 32
-        assert (place / "said").read_text().endswith("cannot be written: what it is on does not answer\n")
-        net.go_on()
 
 
 @needs_root

@@ -12,7 +12,7 @@ from tests.support.namespace import Inside, Line, Program, namespace, program
 from tests.support.trees import folders, grow
 from tests.support.users import needs_root
 
-pytestmark = needs_root
+pytestmark = [pytest.mark.mount(seconds=180), needs_root]
 
 ALWAYS = {"ro", "nosuid", "nodev"}
 
@@ -48,7 +48,7 @@ def only(inside: Inside) -> Line:
     return line
 
 
-# What mount(8) is told. To what is ours it adds words of its own (rw, dev, suid), and takes some away; which, depends.
+# Arguments of mount(8), which adds words to -o (rw, dev, suid) and removes others.
 ROWS: dict[str, list[str]] = {
     "no options": ["-o", "depth=2,prefer=low"],
     "allow_other": ["-o", "depth=2,prefer=low,allow_other"],
@@ -65,23 +65,26 @@ ROWS: dict[str, list[str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("row", ROWS)
-def test_options_of_mount8_are_accepted_and_the_view_is_always_read_only(
-    inside: Inside, tool: Program, row: str
-) -> None:
+def test_options_of_mount8_are_accepted_and_the_view_is_always_read_only(inside: Inside, tool: Program) -> None:
+    for row in ROWS:
+        check_options(inside, tool, row)
+
+
+def check_options(inside: Inside, tool: Program, row: str) -> None:
     high, low, view = (inside.place / name for name in ("high", "low", "view"))
     done = inside.run("mount", "-t", f"fuse.{tool.path}", f"{high}:{low}", view, *ROWS[row])
-    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b""), row
     ((name, *words),) = tool.calls()
-    assert name == os.fsencode(tool.path)
-    assert words[:3] == [os.fsencode(f"{high}:{low}"), os.fsencode(view), b"-o"]
-    assert words[3].startswith(b"ro," if row in ("-r", "generic words") else b"rw,")
-    assert shown(inside) == LOW
-    assert only(inside).options >= ALWAYS
-    assert ("allow_other" in only(inside).options) == (row == "allow_other")
-    assert only(inside).options.isdisjoint({"rw", "dev", "suid"})
+    assert name == os.fsencode(tool.path), row
+    assert words[:3] == [os.fsencode(f"{high}:{low}"), os.fsencode(view), b"-o"], row
+    assert words[3].startswith(b"ro," if row in ("-r", "generic words") else b"rw,"), row
+    assert shown(inside) == LOW, row
+    assert only(inside).options >= ALWAYS, row
+    assert ("allow_other" in only(inside).options) == (row == "allow_other"), row
+    assert only(inside).options.isdisjoint({"rw", "dev", "suid"}), row
     inside.unmount(view)
-    assert inside.views() == []
+    assert inside.views() == [], row
+    tool.forget()
 
 
 def test_the_old_form_of_the_source_field_is_accepted(inside: Inside, tool: Program) -> None:
@@ -105,26 +108,25 @@ def test_a_remount_is_refused_with_advice(inside: Inside, tool: Program) -> None
     inside.unmount(inside.place / "view")
 
 
-@pytest.mark.parametrize(
-    ("words", "code", "line"),
-    [
-        ("-o dept=2", 1, "mmirrorfs: -o dept=2: unknown option; did you mean depth?"),
-        ("-o depth=deep", 1, "mmirrorfs: Invalid value for '-d' / '--depth': 'deep' is not a valid integer."),
-        ("-o uid=5", 1, "mmirrorfs: -o uid=5: not possible: a view shows owners and modes"),
-        ("-o overwritesymlinks=1", 1, "mmirrorfs: -o overwritesymlinks=1: overwritesymlinks takes no value"),
-        ("-o on_missing=nothing", 1, "mmirrorfs: Invalid value for '--on-missing'"),
-        ("", 32, "mmirrorfs: source {place}/nowhere does not exist: check the path, or mount it first"),
-    ],
-)
-def test_exit_code_and_message_pass_through_mount8(
-    inside: Inside, tool: Program, words: str, code: int, line: str
-) -> None:
-    source = f"{inside.place}/high:{inside.place}/{'low' if words else 'nowhere'}"
-    done = inside.run("mount", "-t", f"fuse.{tool.path}", source, inside.place / "view", *words.split())
-    assert (done.returncode, done.stdout) == (code, b"")
-    assert done.stderr.decode().startswith(line.format(place=inside.place))
-    assert done.stderr.count(b"\n") == 1
-    assert inside.views() == []
+REFUSED: dict[str, tuple[int, str]] = {
+    "-o dept=2": (1, "mmirrorfs: -o dept=2: unknown option; did you mean depth?"),
+    "-o depth=deep": (1, "mmirrorfs: Invalid value for '-d' / '--depth': 'deep' is not a valid integer."),
+    "-o uid=5": (1, "mmirrorfs: -o uid=5: not possible: a view shows owners and modes"),
+    "-o overwritesymlinks=1": (1, "mmirrorfs: -o overwritesymlinks=1: overwritesymlinks takes no value"),
+    "-o on_missing=nothing": (1, "mmirrorfs: Invalid value for '--on-missing'"),
+    "": (32, "mmirrorfs: source {place}/nowhere does not exist: check the path, or mount it first"),
+}
+"""Options of mount(8) with exit code and the beginning of the message."""
+
+
+def test_exit_code_and_message_pass_through_mount8(inside: Inside, tool: Program) -> None:
+    for words, (code, line) in REFUSED.items():
+        source = f"{inside.place}/high:{inside.place}/{'low' if words else 'nowhere'}"
+        done = inside.run("mount", "-t", f"fuse.{tool.path}", source, inside.place / "view", *words.split())
+        assert (done.returncode, done.stdout) == (code, b""), words
+        assert done.stderr.decode().startswith(line.format(place=inside.place)), words
+        assert done.stderr.count(b"\n") == 1, words
+        assert inside.views() == [], words
 
 
 BESIDE = (
@@ -164,9 +166,13 @@ def installed(inside: Inside, tool: Program) -> Path:
     return sbin
 
 
-@pytest.mark.parametrize("kind", ["fuse.mmirrorfs", "mmirrorfs"])
-def test_the_helper_is_found_by_type_and_takes_the_flags_of_mount8(inside: Inside, tool: Program, kind: str) -> None:
+def test_the_helper_is_found_by_type_and_takes_the_flags_of_mount8(inside: Inside, tool: Program) -> None:
     installed(inside, tool)
+    for kind in ("fuse.mmirrorfs", "mmirrorfs"):
+        check_found_by_type(inside, tool, kind)
+
+
+def check_found_by_type(inside: Inside, tool: Program, kind: str) -> None:
     high, low, view = (inside.place / name for name in ("high", "low", "view"))
     words = ["mount", "-t", kind, f"{high}:{low}", str(view), "-o", "depth=2,nofail,_netdev,user,prefer=low"]
     inside.output_of("mount", "-f", *words[1:])
@@ -174,24 +180,24 @@ def test_the_helper_is_found_by_type_and_takes_the_flags_of_mount8(inside: Insid
     inside.output_of("mount", "-n", "-s", *words[1:])
     arrived = tool.calls()[-1]
     assert arrived[0] == f"/sbin/mount.{kind}".encode()
-    assert {b"-n", b"-s"} <= set(arrived)
-    assert {b"user", b"nofail", b"_netdev"} <= set(arrived[-1].split(b","))
-    assert shown(inside) == LOW
-    assert only(inside).options >= ALWAYS
+    assert {b"-n", b"-s"} <= set(arrived), kind
+    assert {b"user", b"nofail", b"_netdev"} <= set(arrived[-1].split(b",")), kind
+    assert shown(inside) == LOW, kind
+    assert only(inside).options >= ALWAYS, kind
     inside.unmount(view)
     done = inside.run("mount", "-v", *words[1:])
-    assert done.returncode == 0
-    assert f"{view} is mounted".encode() in done.stderr
+    assert done.returncode == 0, kind
+    assert f"{view} is mounted".encode() in done.stderr, kind
     inside.unmount(view)
 
 
-@pytest.mark.parametrize("flags", ["-f", "-sf", "-fnv", "-n -f -v"])
-def test_the_helper_does_nothing_with_the_fake_flag(inside: Inside, tool: Program, flags: str) -> None:
+def test_the_helper_does_nothing_with_the_fake_flag(inside: Inside, tool: Program) -> None:
     installed(inside, tool)
-    words = [f"{inside.place}/high:{inside.place}/low", str(inside.place / "view"), *flags.split(), "-o", "ro"]
-    done = inside.run("/sbin/mount.fuse.mmirrorfs", *words)
-    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
-    assert inside.views() == []
+    for flags in ("-f", "-sf", "-fnv", "-n -f -v"):
+        words = [f"{inside.place}/high:{inside.place}/low", str(inside.place / "view"), *flags.split(), "-o", "ro"]
+        done = inside.run("/sbin/mount.fuse.mmirrorfs", *words)
+        assert (done.returncode, done.stdout, done.stderr) == (0, b"", b""), flags
+        assert inside.views() == [], flags
 
 
 def test_uninstalling_the_helper_leaves_files_of_others_alone(inside: Inside, tool: Program) -> None:
@@ -262,7 +268,7 @@ def test_installing_the_helper_as_a_plain_user_is_refused(inside: Inside, tool: 
     assert re.fullmatch(rb"mmirrorfs: /sbin/mount\.\S+ cannot be made: [^;\n]+; become root\n", done.stderr)
 
 
-# A source that is called so; and what it is in the source field of fstab.
+# The name of a source, and its form in the source field of fstab.
 NAMES: dict[str, tuple[bytes, bytes]] = {
     "spaces": (b"my  best music", rb"my\040\040best\040music"),
     "commas": (b"a,b,,c", b"a,b,,c"),
@@ -273,23 +279,28 @@ NAMES: dict[str, tuple[bytes, bytes]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_mount_a_mounts_an_fstab_line_once(inside: Inside, tool: Program, name: str) -> None:
+def test_mount_a_mounts_an_fstab_line_once(inside: Inside, tool: Program) -> None:
     installed(inside, tool)
-    plain, field = NAMES[name]
+    source = inside.place / "high"
+    for name, (plain, field) in NAMES.items():
+        source = source.rename(os.fsdecode(os.fsencode(inside.place) + b"/" + plain))
+        check_fstab(inside, tool, name, field)
+
+
+def check_fstab(inside: Inside, tool: Program, name: str, field: bytes) -> None:
     where, table = os.fsencode(inside.place), inside.place / "fstab"
-    os.rename(inside.place / "high", where + b"/" + plain)
     line = b"%s/%s:%s/low %s/view fuse.mmirrorfs depth=2,prefer=high,nofail 0 0\n"
     table.write_bytes(line % (where, field, where, where))
     inside.output_of("mount", "-a", "-T", table)
-    assert shown(inside) == HIGH
+    assert shown(inside) == HIGH, name
     inside.output_of("mount", "-a", "-T", table)
-    assert len(tool.calls()) == 1, "mount -a knows it by its source field"
+    assert len(tool.calls()) == 1, f"{name}: mount -a knows it by its source field"
     inside.output_of("mount", "-T", table, inside.place / "view")
-    assert len(tool.calls()) == 2, "named, it is asked for again"
-    assert only(inside).what == tool.calls()[0][1]
-    inside.output_of("umount", inside.place / "view")
-    assert inside.views() == []
+    assert len(tool.calls()) == 2, f"{name}: named, it is mounted again"
+    assert only(inside).what == tool.calls()[0][1], name
+    inside.unmount(inside.place / "view")
+    assert inside.views() == [], name
+    tool.forget()
 
 
 def test_findmnt_shows_source_type_and_options_of_an_fstab_line(inside: Inside, tool: Program) -> None:

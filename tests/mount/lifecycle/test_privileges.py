@@ -232,10 +232,10 @@ def test_a_disk_that_returns_is_watched_as_before(place: Path, sources: list[Pat
 
 
 @pytest.mark.parametrize("how", [("umount",), ("umount", "-l"), ("fusermount3", "-u"), ("kill",)], ids=" ".join)
-@pytest.mark.parametrize("options", [[], ["--on-change=true"]], ids=["as usual", "with a command"])
-def test_each_way_of_unmounting_ends_the_daemon(
-    place: Path, sources: list[Path], how: Sequence[str], options: list[str]
+def test_each_way_of_unmounting_ends_a_daemon_that_may_regain_capabilities(
+    place: Path, sources: list[Path], how: Sequence[str]
 ) -> None:
-    with mounted(place / "view", *sources, options=options, background=True) as view:
+    """``--on-change`` keeps the bounding set. Views without it: test_life.py."""
+    with mounted(place / "view", *sources, options=["--on-change=true"], background=True) as view:
         output_of(*how, str(view.pid) if how == ("kill",) else view.mountpoint)
         assert holds(lambda: not view.is_mounted and not alive(view.pid), 10)

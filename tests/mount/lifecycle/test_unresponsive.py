@@ -1,6 +1,7 @@
-"""Views whose daemon is stopped, and sources that hang: commands say so within their time limit, and nothing is lost.
+"""Stopped daemons, hanging sources and a hanging log: commands say so within their time limit and change nothing.
 
-Each command waits for seconds, so those about stopped views run at the same time, and one hanging source serves all.
+Each of these commands waits for 10 s, so they run at the same time; one hanging source serves ``--status`` and
+``--explain``.
 """
 
 import json
@@ -58,6 +59,11 @@ def without(*views: View) -> tuple[Word, ...]:
     return ("unshare", "--mount", "sh", "-ec", script, "sh", *(view.mountpoint for view in views), "--")
 
 
+def logging_to(log: Path, *words: Word) -> tuple[Word, ...]:
+    """Mount with that log; the output goes to the file ``said``, because a stuck process would keep a pipe open."""
+    return ("sh", "-c", '"$@" >said 2>&1', "sh", *COMMAND, *words, "--log", log)
+
+
 def all_at_once(place: Path, **commands: tuple[Word, ...]) -> dict[str, Done]:
     """Run commands in ``place`` at the same time; returns how each of them ended."""
     running = {
@@ -76,13 +82,16 @@ def all_at_once(place: Path, **commands: tuple[Word, ...]) -> dict[str, Done]:
 
 @needs_root
 @pytest.mark.mount(seconds=120)
-def test_commands_about_stopped_views_end_and_leave_them_alone(library: Path) -> None:
+def test_commands_about_stopped_views_and_a_hanging_log_fail_in_time_and_change_nothing(library: Path) -> None:
     sources = (library / "flac", library / "mp3")
     with ExitStack() as stack:
         live, view, other, odd = (
             stack.enter_context(mounted(library / name, *sources, depth=2, prefer=prefer, background=True))
             for name, prefer in (("live", "low"), ("view", "high"), ("other", "high"), (ODD, "low"))
         )
+        net = stack.enter_context(hanging(grow(library / "under", {}), library / "net"))
+        stack.enter_context(freed(net))
+        net.hang()
         with stopped(view), stopped(other), stopped(odd):
             done = all_at_once(
                 library,
@@ -91,9 +100,11 @@ def test_commands_about_stopped_views_end_and_leave_them_alone(library: Path) ->
                 of_source=(*without(other, odd), *COMMAND, "--explain", "mp3/Lund/Harbour", "--json"),
                 metrics=(*COMMAND, "--status", ODD, "--format=prometheus"),
                 again=(*COMMAND, *sources, view.mountpoint, "--depth=2"),
+                log=logging_to(library / "net/log", *sources, grow(library / "new", {})),
                 otherwise=(*COMMAND, *sources, other.mountpoint, "--depth=2", "--prefer=low"),
             )
             assert len(views_under(os.fsencode(library))) == 4
+        net.go_on()
         check_query_fails(done["status"])
         check_query_fails(done["explain"])
         check_explain_of_a_source_has_the_live_views(done["of_source"], live, view)
@@ -102,6 +113,8 @@ def test_commands_about_stopped_views_end_and_leave_them_alone(library: Path) ->
         assert done["otherwise"].returncode == FAILED, "with other options"
         said = done["otherwise"].stderr
         assert re.fullmatch(rb"mmirrorfs: the view on \S+ does not answer: [^\n]+\n", said)
+        assert done["log"].returncode == FAILED
+        assert (library / "said").read_text().endswith("cannot be written: what it is on does not answer\n")
         for one in (view, other):
             assert os.listdir(one.mountpoint) == ["Lund", "Sparrows"]
             assert (one.mountpoint / "Lund/Harbour/track").read_text() == "fHarbour"
