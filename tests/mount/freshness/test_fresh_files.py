@@ -4,15 +4,17 @@ Files are large enough for the page cache to matter, and an observer in another 
 """
 
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.support.fresh import PROMISE, REFRESH, observer, shows, stays, trees
+from tests.support.fresh import PROMISE, REFRESH, Observer, observer, shows, stays, trees
 from tests.support.mounts import mounted
 from tests.support.trees import Tree, folders, grow
 
-OLD, NEW = b"old bytes " * 30_000, b"new bytes " * 30_000
+OLD, NEW, NEWER = b"old bytes " * 30_000, b"new bytes " * 30_000, b"the newest" * 30_000
 LOOSE: Tree = {b"top": OLD, b"Ann": {b"beside": OLD, b"Both": {b"1": OLD, b"sub": {b"2": OLD}}}}
 PLACES = ("top", "Ann/beside", "Ann/Both/1", "Ann/Both/sub/2")
 """A loose file at each level down to the depth, a file in a folder, and one below it."""
@@ -103,39 +105,46 @@ def test_an_open_file_survives_a_takeover_of_its_folder(place: Path) -> None:
         assert eyes.pread(file) == OLD
 
 
-@pytest.mark.parametrize("mtime", [True, False], ids=["with its mtime moving", "with its mtime put back"])
-def test_an_edit_in_place_shows_in_open_and_mapped_files(place: Path, mtime: bool) -> None:
+def test_an_edit_in_place_shows_in_open_and_mapped_files(place: Path) -> None:
+    """First with its mtime moving, then with its mtime put back."""
     high, low, view = trees(place, LOOSE, {})
     with mounted(view, high, low, depth=2, options=[REFRESH]) as mount, observer() as eyes:
         mount.expect("low .* is empty")
         held = {name: (eyes.open(view / name), eyes.map(view / name)) for name in PLACES}
-        for name, (file, mapping) in held.items():
-            assert eyes.pread(file) == eyes.mapped(mapping) == OLD
-            edit(high / name, NEW, mtime)
-        for name, (file, mapping) in held.items():
-            shows(lambda file=file: eyes.pread(file) == NEW, f"the new bytes of {name} through a descriptor")  # type: ignore[misc]
-            shows(lambda key=mapping: eyes.mapped(key) == NEW, f"the new bytes of {name} through a mapping")  # type: ignore[misc]
-        seen = [(file, mapping, view / name) for name, (file, mapping) in held.items()]
-        stays(
-            lambda: all(eyes.pread(f) == eyes.mapped(m) == eyes.read(path) == NEW for f, m, path in seen),
-            "the new bytes",
-        )
+        for mtime, old, new in ((True, OLD, NEW), (False, NEW, NEWER)):
+            for name, (file, mapping) in held.items():
+                assert eyes.pread(file) == eyes.mapped(mapping) == old
+                edit(high / name, new, mtime)
+            for name, (file, mapping) in held.items():
+                shows(partial(gives, eyes.pread, file, new), f"the new bytes of {name} through a descriptor, {mtime}")
+                shows(partial(gives, eyes.mapped, mapping, new), f"the new bytes of {name} through a mapping, {mtime}")
+            seen = [(file, mapping, view / name) for name, (file, mapping) in held.items()]
+            stays(partial(all_give, eyes, seen, new), "the new bytes")
+
+
+def gives(read: Callable[[int], bytes], key: int, data: bytes) -> bool:
+    """Whether that is what is read."""
+    return read(key) == data
+
+
+def all_give(eyes: Observer, seen: list[tuple[int, int, Path]], data: bytes) -> bool:
+    """Whether descriptors, mappings and paths all have these contents."""
+    return all(eyes.pread(file) == eyes.mapped(key) == eyes.read(path) == data for file, key, path in seen)
 
 
 @pytest.mark.parametrize("options", [REFRESH, "--refresh=0"])
-@pytest.mark.parametrize("mtime", [True, False], ids=["with its mtime moving", "with its mtime put back"])
-def test_a_mapping_follows_an_edit_that_the_daemon_read_before_the_kernel(
-    place: Path, mtime: bool, options: str
-) -> None:
+def test_a_mapping_follows_an_edit_that_the_daemon_read_before_the_kernel(place: Path, options: str) -> None:
+    """First with its mtime moving, then with its mtime put back."""
     high, low, view = trees(place, LOOSE, {})
     with mounted(view, high, low, depth=2, options=[options]) as mount, observer() as eyes:
         mount.expect("low .* is empty")
         path = view / "Ann/Both/1"
         mapping = eyes.map(path)
-        assert eyes.mapped(mapping) == OLD
-        edit(high / "Ann/Both/1", NEW, mtime)
-        eyes.opendir(path.parent)  # never read: the daemon has looked at the file, and told nobody
-        shows(lambda: eyes.mapped(mapping) == NEW, "the new bytes through a mapping")
+        for mtime, old, new in ((True, OLD, NEW), (False, NEW, NEWER)):
+            assert eyes.mapped(mapping) == old
+            edit(high / "Ann/Both/1", new, mtime)
+            eyes.opendir(path.parent)  # never read: the daemon has read the file's attributes, and the kernel has not
+            shows(partial(gives, eyes.mapped, mapping, new), f"the new bytes through a mapping, {mtime}")
 
 
 def test_an_open_file_grows_and_shrinks(place: Path) -> None:

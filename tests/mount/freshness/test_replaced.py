@@ -85,13 +85,13 @@ def test_a_file_whose_size_changed_is_read_to_its_new_end(place: Path) -> None:
 def test_a_listing_renewed_for_a_neighbour_does_not_count_as_told_to_the_kernel(place: Path) -> None:
     """The listing is older than the attributes that the kernel caches of the track; a lookup renews it."""
     high, low, view = trees(place, HIGH, {b"B": {}})
-    with mounted(view, high, low, options=["--refresh=8"]):
+    with mounted(view, high, low, options=["--refresh=4"]):
         started = time.monotonic()
         os.listdir(view / "A")
-        poll(lambda: time.monotonic() - started > 3, "most of the time that a listing is kept")
+        poll(lambda: time.monotonic() - started > 1.5, "most of the time that a listing is kept")
         assert (view / "A/track").read_bytes() == OLD
         replace(high / "A/track")
-        poll(lambda: time.monotonic() - started > 4, "all of that time")
+        poll(lambda: time.monotonic() - started > 2, "all of that time")
         assert (view / "A/neighbour").read_bytes() == b"n"
         assert (view / "A/another").read_bytes() == b"a"
         assert (view / "A/track").read_bytes() == NEW
