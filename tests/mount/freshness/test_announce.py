@@ -166,18 +166,18 @@ def test_every_change_is_announced_as_its_kind_of_event(place: Path) -> None:
         crawled(view)
         with watcher(view.mountpoint) as heard:
             for name, part in parts.items():
-                check_told(name, Watched(high / part, low / part, view, heard), f"{part}/")
+                check_announced(name, Watched(high / part, low / part, view, heard), f"{part}/")
 
 
 @pytest.mark.parametrize("change", AT_THE_TOP)
 def test_a_change_at_the_top_is_announced_as_its_kind_of_event(watched: Watched, change: str) -> None:
-    check_told(change, watched)
+    check_announced(change, watched)
 
 
-def check_told(change: str, watched: Watched, part: str = "") -> None:
+def check_announced(change: str, watched: Watched, part: str = "") -> None:
     """Make a change and then a marker change; check the events between the two in that subtree."""
-    act, told = CHANGES[change]
-    expected = [(names, part + path) for names, path in told]
+    act, announced = CHANGES[change]
+    expected = [(names, part + path) for names, path in announced]
     act(watched.high, watched.low)
     watched.watcher.hears(*expected)
     grow(watched.high, {b"Bob2": {}, b"Ann": {b"last": b"l", b"Both": {b"last": b"l"}}})

@@ -56,7 +56,7 @@ def test_with_refresh_0_folder_contents_are_current(place: Path) -> None:
         grow(high / "A", {b"new": b"x" * 5000, b"sub": {b"deep": b"y"}})
         (high / "A/track").write_bytes(b"another")
         (low / "B").chmod(0o700)
-        shows(lambda: not eyes.differences(view, [high, low], 1), "what the folders hold now")
+        shows(lambda: not eyes.differences(view, [high, low], 1), "the current contents of the folders")
 
 
 def test_an_open_merged_directory_that_is_removed_raises_enoent(place: Path) -> None:
@@ -70,7 +70,7 @@ def test_an_open_merged_directory_that_is_removed_raises_enoent(place: Path) -> 
         os.close(inside)
 
 
-# Times that are shown
+# Shown times
 
 
 def moved_forward(before: os.stat_result, after: os.stat_result) -> bool:
@@ -178,7 +178,7 @@ def test_a_coarse_clock_hides_no_change(place: Path, kind: tuple[str, ...]) -> N
             shows(lambda: not [d for d in differences(view, [high, low], 1) if "lost+found" not in d], "all of it")
 
 
-# Who is told
+# --on-change
 
 
 def test_on_change_gets_json_lines_and_never_runs_twice_at_once(place: Path) -> None:

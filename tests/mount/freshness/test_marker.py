@@ -108,7 +108,7 @@ def test_a_disk_that_was_unmounted_and_mounted_is_marked_again(place: Path) -> N
                 assert all_.hears(place / "disk")
                 assert all_.hears(place / "disk")
                 output_of("umount", place / "disk")
-            assert len(seen) == 1, "nothing but the mount table tells that it was away"
+            assert len(seen) == 1, "only the mount table shows that it was away"
     finally:
         run("umount", place / "disk")
         output_of("losetup", "--detach", device)

@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.mount(seconds=300), needs_root]
 TOP, FOLDER = Path(mmirrorfs.__file__).parents[1], Path(__file__).parent
 AGAIN = {
     "test_watch.py": HERE,
-    "test_watch_early.py": "first_crawl or during_renames",
+    "test_watch_races.py": "first_crawl or during_renames",
     "test_stateful.py": "any_sequence",
 }
 """The modules, and which of their tests (``-k``)."""

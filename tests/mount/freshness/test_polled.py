@@ -33,7 +33,7 @@ def eyes() -> Iterator[Observer]:
         yield eyes
 
 
-def remembered(view: View) -> int:
+def cached_entries(view: View) -> int:
     """The number of cached entries below the depth."""
     return int(status(view)["remembered"])
 
@@ -44,11 +44,11 @@ def test_an_album_new_since_the_crawl_is_cached_before_its_source_is_lost(
     low = grow(place / "low", LOW)
     with mounted(place / "view", source.where, low, depth=2, options=[REFRESH, "--crawl=all"]) as view:
         crawled(view)
-        before = remembered(view)
+        before = cached_entries(view)
         grow(
             source.changed, {b"Ann": {b"New": {b"1": b"new", b"disc 2": {b"2": b"new"}}}, b"Cid": {b"New": {b"1": b""}}}
         )
-        shows(lambda: remembered(view) == before + 4, "what is in the new albums, though nobody asked")
+        shows(lambda: cached_entries(view) == before + 4, "what is in the new albums, though nobody asked")
         view.expect(r"source high \(.*\) is lost")
         source.unplug()
         shows(lambda: "is lost" in view.text(), "the warning")

@@ -1,6 +1,6 @@
 """Costs of an idle view, and of a flood of changes in one directory.
 
-The sources are on a disk of their own: what others do on theirs is no business of these tests.
+The sources are on a filesystem of their own, so that other tests cause no events.
 """
 
 import contextlib

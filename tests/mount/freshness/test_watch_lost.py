@@ -1,6 +1,6 @@
 """Lost events and lost marks: every change shows after a rescan.
 
-The kernel's limits are lowered for what is made meanwhile, and put back; the sources are on a disk of their own.
+The queue limits of the kernel are lowered while the daemon starts; the sources are on a filesystem of their own.
 """
 
 import contextlib

@@ -1,6 +1,6 @@
 """A folder whose winner was removed is served from the next source at once, without waiting for a scan.
 
-The kernel holds the names, as after a scan by a media server, and nobody refreshes anything.
+The kernel has all names cached, as after the scan of a media server, and no refresh happens.
 """
 
 import itertools

@@ -70,7 +70,7 @@ def test_the_daemon_is_detached_from_its_caller(place: Path, sources: tuple[Path
     with ended(place):
         done = run("sh", "-c", script, "sh", *COMMAND, *sources, *mountpoints(place, number))
         assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
-        poll(lambda: len(serving(place)) == number, "a process for each view, and no other")
+        poll(lambda: len(serving(place)) == number, "one process for each view")
         for pid in serving(place):
             check_detached(pid, hard)
 
@@ -137,7 +137,7 @@ def syslog(place: Path) -> Iterator[socket.socket]:
         yield listener
 
 
-def heard(listener: socket.socket, *patterns: str) -> None:
+def await_messages(listener: socket.socket, *patterns: str) -> None:
     """Wait until each pattern has matched a message, in any order. Raises TimeoutError after 20 s without a message."""
     left = set(patterns)
     while left:
@@ -157,12 +157,12 @@ def test_syslog_lines_have_the_program_name_and_a_priority(place: Path, inside: 
         pid = inside.daemon()
         (place / "low").rename(place / "elsewhere")
         name = rf"mmirrorfs\[{pid}\]"
-        heard(listener, *[f"<30>{name}: source {source} is polled: --watch=off" for source in ("high", "low")])
-        heard(listener, rf"<28>{name}: source low \({place}/low\) is lost: .*")
+        await_messages(listener, *[f"<30>{name}: source {source} is polled: --watch=off" for source in ("high", "low")])
+        await_messages(listener, rf"<28>{name}: source low \({place}/low\) is lost: .*")
         (place / "elsewhere").rename(place / "low")
-        heard(listener, rf"<28>{name}: source low \({place}/low\) is back after \d+ s")
+        await_messages(listener, rf"<28>{name}: source low \({place}/low\) is back after \d+ s")
         os.kill(pid, signal.SIGTERM)
-        heard(listener, f"<30>{name}: ending on SIGTERM")
+        await_messages(listener, f"<30>{name}: ending on SIGTERM")
         poll(lambda: not inside.processes(), "the end of the process")
 
 

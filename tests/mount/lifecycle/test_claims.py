@@ -31,17 +31,17 @@ def sources(place: Path) -> Iterator[list[Path]]:
         continue
 
 
-def stopped(pid: int) -> bool:
+def is_stopped(pid: int) -> bool:
     """Whether the process is stopped."""
     return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] == b"T"
 
 
-def begun(*words: str | Path) -> "subprocess.Popen[bytes]":
+def start(*words: str | Path) -> "subprocess.Popen[bytes]":
     """Start the command without waiting for it."""
     return subprocess.Popen([*COMMAND, *words], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
-def ends(*processes: "subprocess.Popen[bytes]") -> list[tuple[int, bytes]]:
+def results(*processes: "subprocess.Popen[bytes]") -> list[tuple[int, bytes]]:
     """Exit code and stderr of each, sorted."""
     said = [process.communicate(timeout=60)[1] for process in processes]
     return sorted((process.returncode, text) for process, text in zip(processes, said, strict=True))
@@ -64,7 +64,7 @@ def test_a_resumed_daemon_leaves_the_view_that_replaced_it(
     assert run(*COMMAND, *sources, where).returncode == 0
     (old,) = processes_of(os.fsencode(where))
     os.kill(old, signal.SIGSTOP)
-    poll(lambda: stopped(old), "the daemon stopped")
+    poll(lambda: is_stopped(old), "the daemon stopped")
     detach(os.fsencode(where))
     assert run(*COMMAND, *sources, where, "--prefer=low").returncode == 0
     for number in dict.fromkeys((ending, signal.SIGCONT)):  # one that is woken twice may be gone by then
@@ -78,14 +78,14 @@ def test_a_resumed_daemon_leaves_the_view_that_replaced_it(
 def test_the_same_command_twice_at_once_mounts_once_and_both_succeed(place: Path, sources: list[Path]) -> None:
     (place / "view").mkdir()
     for _ in range(ROUNDS):
-        assert ends(begun(*sources, place / "view"), begun(*sources, place / "view")) == [(0, b"")] * 2
+        assert results(start(*sources, place / "view"), start(*sources, place / "view")) == [(0, b"")] * 2
         assert len(views_under(os.fsencode(place))) == 1
         unmount_all(place)
 
 
 def test_of_two_different_views_at_once_one_is_mounted_and_one_refused(place: Path, sources: list[Path]) -> None:
     (place / "view").mkdir()
-    good, bad = ends(begun(*sources, place / "view"), begun(*sources, place / "view", "--prefer=low"))
+    good, bad = results(start(*sources, place / "view"), start(*sources, place / "view", "--prefer=low"))
     assert good == (0, b"")
     assert bad[0] == 32
     assert b"another view is mounted" in bad[1]
@@ -95,7 +95,7 @@ def test_of_two_different_views_at_once_one_is_mounted_and_one_refused(place: Pa
 
 def test_both_outputs_twice_at_once_are_mounted_once_each(place: Path, sources: list[Path]) -> None:
     words: list[str | Path] = [*sources, "--output-high", place / "H", "--output-low", place / "L"]
-    assert ends(begun(*words), begun(*words)) == [(0, b"")] * 2
+    assert results(start(*words), start(*words)) == [(0, b"")] * 2
     assert len(views_under(os.fsencode(place))) == 2
     unmount_all(place)
 

@@ -44,15 +44,15 @@ def library(place: Path) -> Path:
     return place
 
 
-def _shown(view: Path) -> str:
+def _winners(view: Path) -> str:
     return " ".join((view / name / "track").read_text() for name in sorted(os.listdir(view)))
 
 
 @pytest.mark.parametrize("words", ["--config views.toml", "-o config=views.toml"])
 def test_all_views_of_a_file_are_mounted_and_their_directories_made(library: Path, words: str) -> None:
     with background(library, *words.split()):
-        assert {name: _shown(library / name) for name in WINNERS} == WINNERS
-        assert called(library, *words.split()).returncode == 0, "asked for again, nothing happens"
+        assert {name: _winners(library / name) for name in WINNERS} == WINNERS
+        assert called(library, *words.split()).returncode == 0, "a second time nothing happens"
         assert len(output_of("findmnt", "-rn", "-t", "fuse.mmirrorfs", "-o", "TARGET").splitlines()) >= 3
 
 
@@ -60,12 +60,12 @@ def test_one_view_of_a_file_can_be_mounted_by_its_mountpoint(library: Path) -> N
     (library / "middle").mkdir()
     with background(library, "--config", "views.toml", "middle"):
         assert [name for name in WINNERS if is_view(library / name)] == ["middle"]
-        assert _shown(library / "middle") == WINNERS["middle"]
+        assert _winners(library / "middle") == WINNERS["middle"]
 
 
 def test_a_lost_source_keeps_its_names_in_every_view_until_it_is_back(library: Path) -> None:
     with background(library, "--config", "views.toml"):
-        assert {name: _shown(library / name) for name in WINNERS} == WINNERS
+        assert {name: _winners(library / name) for name in WINNERS} == WINNERS
         os.rename(library / "flac", library / "away")
 
         def lost() -> list[int]:
@@ -79,4 +79,4 @@ def test_a_lost_source_keeps_its_names_in_every_view_until_it_is_back(library: P
         grow(library / "away", folders("f", "5"))
         os.rename(library / "away", library / "flac")
         poll(lambda: lost() == [0, 0, 0], "that all views are well again")
-        poll(lambda: _shown(library / "middle") == "f1 f2 f3 m4 f5", "what came meanwhile")
+        poll(lambda: _winners(library / "middle") == "f1 f2 f3 m4 f5", "the folder added while it was lost")

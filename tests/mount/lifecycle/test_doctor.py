@@ -28,19 +28,19 @@ def sources(place: Path) -> tuple[Path, Path]:
     return grow(place / "high", folders("h", "1", "2")), grow(place / "low", folders("l", "2", "3"))
 
 
-def found_by(done: Any, about: str) -> Found:  # noqa: ANN401  # a finished process
+def findings_in(done: Any, about: str) -> Found:  # noqa: ANN401  # a finished process
     """The findings with this subject."""
     return [finding for finding in json.loads(done.stdout) if finding["about"] == about]
 
 
-def looked(place: Path, about: str) -> Found:
+def findings(place: Path, about: str) -> Found:
     """The findings of ``--doctor`` with this subject."""
-    return found_by(queried(place, "--doctor", "--json"), about)
+    return findings_in(queried(place, "--doctor", "--json"), about)
 
 
 def test_a_healthy_view_is_reported_on_one_screen(place: Path, sources: tuple[Path, Path]) -> None:
     with mounted(place / "view", *sources):
-        (finding,) = looked(place, f"view {place}/view")
+        (finding,) = findings(place, f"view {place}/view")
         assert (finding["level"], finding["found"], finding["todo"]) == (OK, "answers, 3 folders", "")
         done = queried(place, "--doctor")
         own = [line for line in done.stdout.decode().splitlines() if "/mmirrorfs-test-" not in line]
@@ -58,8 +58,8 @@ def test_options_that_contradict_each_other_are_refused(place: Path, words: tupl
 def test_a_dead_view_is_reported_with_the_command_that_starts_it(place: Path, sources: tuple[Path, Path]) -> None:
     with mounted(place / "view", *sources) as view:
         view.send(signal.SIGKILL)
-        poll(lambda: view.process is not None and view.process.poll() is not None, "its end")
-        (finding,) = looked(place, f"view {place}/view")
+        poll(lambda: view.process is not None and view.process.poll() is not None, "the end of the daemon")
+        (finding,) = findings(place, f"view {place}/view")
         assert (finding["level"], finding["found"]) == (BAD, "is dead: nothing serves it any more")
         assert f"{place}/high {place}/low {place}/view" in finding["todo"]
         done = queried(place, "--doctor")
@@ -73,12 +73,12 @@ def test_a_lost_source_and_past_warnings_are_reported(place: Path, sources: tupl
     with mounted(place / "view", *sources, options=["--refresh=1"]) as view:
         view.expect("source low .* is (lost|back)")
         os.rename(place / "low", place / "away")
-        poll(lambda: looked(place, f"view {place}/view")[0]["level"] == BAD, "the loss")
-        (finding,) = looked(place, f"view {place}/view")
+        poll(lambda: findings(place, f"view {place}/view")[0]["level"] == BAD, "the loss")
+        (finding,) = findings(place, f"view {place}/view")
         assert finding["found"].startswith("source low is lost: No such file or directory, since ")
         os.rename(place / "away", place / "low")
-        poll(lambda: looked(place, f"view {place}/view")[0]["level"] == NOTE, "the return")
-        (finding,) = looked(place, f"view {place}/view")
+        poll(lambda: findings(place, f"view {place}/view")[0]["level"] == NOTE, "the return")
+        (finding,) = findings(place, f"view {place}/view")
         assert (finding["found"], finding["todo"]) == (
             "answers, 3 folders; 2 warnings", f"mmirrorfs --status {place}/view",
         )  # fmt: skip
@@ -88,7 +88,7 @@ def test_a_lost_source_and_past_warnings_are_reported(place: Path, sources: tupl
 def test_a_source_below_another_view_is_reported(place: Path, sources: tuple[Path, Path]) -> None:
     other = grow(place / "other", {b"2": {}, b"inner": {}})
     with mounted(place / "view", *sources), mounted(place / "second", place / "view", other):
-        (finding,) = looked(place, f"source {place}/view")
+        (finding,) = findings(place, f"source {place}/view")
         assert (finding["level"], finding["found"]) == (
             BAD, f"lies under the view on {place}/view, which is in its place",
         )  # fmt: skip
@@ -109,10 +109,10 @@ def test_stacked_and_covered_views_are_reported(place: Path, sources: tuple[Path
         mountpoint.mkdir(exist_ok=True)
         assert inside.run(*COMMAND, *sources, mountpoint, "--overwritesymlinks").returncode == 0
     inside.output_of("mount", "--bind", place / "once more", view)
-    finding = found_by(inside.run(*COMMAND, "--doctor", "--json"), f"view {view}")[0]
+    finding = findings_in(inside.run(*COMMAND, "--doctor", "--json"), f"view {view}")[0]
     assert (finding["level"], finding["found"]) == (BAD, "2 views are mounted one over the other")
     inside.output_of("mount", "-t", "tmpfs", "none", view)
-    last = found_by(inside.run(*COMMAND, "--doctor", "--json"), f"view {view}")[-1]
+    last = findings_in(inside.run(*COMMAND, "--doctor", "--json"), f"view {view}")[-1]
     assert (last["level"], last["found"]) == (BAD, "something else is mounted over it")
     for _ in range(3):
         inside.output_of("umount", view)
@@ -130,7 +130,7 @@ def test_lines_of_fstab_are_checked(place: Path, sources: tuple[Path, Path], ins
     )
     inside.output_of("mount", "--bind", place / "fstab", "/etc/fstab")
     done = inside.run(*COMMAND, "--doctor", "--json")
-    found = found_by(done, f"fstab, {place}/my view")
+    found = findings_in(done, f"fstab, {place}/my view")
     assert [finding["level"] for finding in found] == [OK, BAD, NOTE]
     assert found[1]["found"] == f"{place}/gone: no directory, or no answer"
     assert found[2]["todo"] == "add nofail"
@@ -143,25 +143,25 @@ def test_missing_permissions_of_a_plain_user_are_reported(place: Path, inside: I
     inside.output_of("mount", "--bind", place / "conf", "/etc/fuse.conf")
     done = inside.run_as_nobody(*COMMAND, "--doctor", "--json")
     assert done.returncode == 1, done.stderr
-    (device,) = found_by(done, "/dev/fuse")
+    (device,) = findings_in(done, "/dev/fuse")
     assert device["level"] == BAD
     assert "chmod 666 /dev/fuse" in device["todo"]
-    (conf,) = found_by(done, "/etc/fuse.conf")
+    (conf,) = findings_in(done, "/etc/fuse.conf")
     assert (conf["level"], "user_allow_other" in conf["todo"]) == (NOTE, True)
-    assert found_by(done, "announcing")[0]["level"] == NOTE
-    (messages,) = found_by(done, "messages")
+    assert findings_in(done, "announcing")[0]["level"] == NOTE
+    (messages,) = findings_in(done, "messages")
     assert (messages["level"], messages["todo"]) == (NOTE, "give it --log FILE")
     (place / "conf").write_text("user_allow_other\n")
-    assert found_by(inside.run_as_nobody(*COMMAND, "--doctor", "--json"), "/etc/fuse.conf")[0]["level"] == OK
+    assert findings_in(inside.run_as_nobody(*COMMAND, "--doctor", "--json"), "/etc/fuse.conf")[0]["level"] == OK
 
 
 @needs_root
 def test_root_without_the_capability_to_mount_is_reported(place: Path, inside: Inside) -> None:
     words = ("setpriv", "--bounding-set=-sys_admin", *COMMAND)
     done = inside.run(*words, "--doctor", "--json")
-    (mounting,) = found_by(done, "mounting")
+    (mounting,) = findings_in(done, "mounting")
     assert (mounting["level"], "--cap-add SYS_ADMIN" in mounting["todo"]) == (BAD, True)
-    assert found_by(done, "fanotify")[0]["level"] == NOTE
+    assert findings_in(done, "fanotify")[0]["level"] == NOTE
 
 
 def test_a_missing_device_is_reported(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:

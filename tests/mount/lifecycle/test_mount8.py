@@ -33,7 +33,7 @@ def tool(place: Path) -> Program:
     return program(place / "bin")
 
 
-def shown(inside: Inside) -> str:
+def winners(inside: Inside) -> str:
     """The contents of the tracks, by folder: the first letter is that of the winner."""
     top = inside.seen(inside.place / "view/A")
     return " ".join((top / name / "track").read_text() for name in sorted(os.listdir(top)))
@@ -42,7 +42,7 @@ def shown(inside: Inside) -> str:
 HIGH, LOW = "l0 l1 h2 h3 h4 h5", "l0 l1 l2 l3 l4 h5"
 
 
-def only(inside: Inside) -> Line:
+def only_view(inside: Inside) -> Line:
     """The only mounted view."""
     (line,) = inside.views()
     return line
@@ -78,10 +78,10 @@ def check_options(inside: Inside, tool: Program, row: str) -> None:
     assert name == os.fsencode(tool.path), row
     assert words[:3] == [os.fsencode(f"{high}:{low}"), os.fsencode(view), b"-o"], row
     assert words[3].startswith(b"ro," if row in ("-r", "generic words") else b"rw,"), row
-    assert shown(inside) == LOW, row
-    assert only(inside).options >= ALWAYS, row
-    assert ("allow_other" in only(inside).options) == (row == "allow_other"), row
-    assert only(inside).options.isdisjoint({"rw", "dev", "suid"}), row
+    assert winners(inside) == LOW, row
+    assert only_view(inside).options >= ALWAYS, row
+    assert ("allow_other" in only_view(inside).options) == (row == "allow_other"), row
+    assert only_view(inside).options.isdisjoint({"rw", "dev", "suid"}), row
     inside.unmount(view)
     assert inside.views() == [], row
     tool.forget()
@@ -92,8 +92,8 @@ def test_the_old_form_of_the_source_field_is_accepted(inside: Inside, tool: Prog
     inside.output_of("mount", "-t", "fuse", f"{tool.path}#{high}:{low}", view, "-o", "depth=2,nofail")
     ((_, source, where, *_),) = tool.calls()
     assert (source, where) == (os.fsencode(f"{high}:{low}"), os.fsencode(view))
-    assert shown(inside) == HIGH
-    assert only(inside).what == os.fsencode(f"{high}:{low}")
+    assert winners(inside) == HIGH
+    assert only_view(inside).what == os.fsencode(f"{high}:{low}")
     inside.unmount(view)
 
 
@@ -104,7 +104,7 @@ def test_a_remount_is_refused_with_advice(inside: Inside, tool: Program) -> None
     assert (done.returncode, done.stdout) == (1, b"")
     assert done.stderr.startswith(b"mmirrorfs: remount is not possible: unmount the view and mount it again")
     assert done.stderr.count(b"\n") == 1
-    assert shown(inside) == HIGH
+    assert winners(inside) == HIGH
     inside.unmount(inside.place / "view")
 
 
@@ -182,8 +182,8 @@ def check_found_by_type(inside: Inside, tool: Program, kind: str) -> None:
     assert arrived[0] == f"/sbin/mount.{kind}".encode()
     assert {b"-n", b"-s"} <= set(arrived), kind
     assert {b"user", b"nofail", b"_netdev"} <= set(arrived[-1].split(b",")), kind
-    assert shown(inside) == LOW, kind
-    assert only(inside).options >= ALWAYS, kind
+    assert winners(inside) == LOW, kind
+    assert only_view(inside).options >= ALWAYS, kind
     inside.unmount(view)
     done = inside.run("mount", "-v", *words[1:])
     assert done.returncode == 0, kind
@@ -292,12 +292,12 @@ def check_fstab(inside: Inside, tool: Program, name: str, field: bytes) -> None:
     line = b"%s/%s:%s/low %s/view fuse.mmirrorfs depth=2,prefer=high,nofail 0 0\n"
     table.write_bytes(line % (where, field, where, where))
     inside.output_of("mount", "-a", "-T", table)
-    assert shown(inside) == HIGH, name
+    assert winners(inside) == HIGH, name
     inside.output_of("mount", "-a", "-T", table)
     assert len(tool.calls()) == 1, f"{name}: mount -a knows it by its source field"
     inside.output_of("mount", "-T", table, inside.place / "view")
     assert len(tool.calls()) == 2, f"{name}: named, it is mounted again"
-    assert only(inside).what == tool.calls()[0][1], name
+    assert only_view(inside).what == tool.calls()[0][1], name
     inside.unmount(inside.place / "view")
     assert inside.views() == [], name
     tool.forget()
@@ -329,7 +329,7 @@ def test_two_views_of_one_fstab_are_mounted_and_unmounted_by_type(inside: Inside
     inside.output_of("mount", "-a", "-T", table)
     inside.output_of("mount", "-a", "-T", table)
     assert [line.where for line in inside.views()] == [os.fsencode(place / at) for at in ("view", "low view")]
-    assert shown(inside) == HIGH
+    assert winners(inside) == HIGH
     assert (inside.seen(place / "low view/A/2/track")).read_text() == "l2"
     inside.output_of("umount", "-a", "-t", "fuse.mmirrorfs")
     assert inside.views() == []

@@ -25,12 +25,12 @@ def library(place: Path) -> Path:
     return place
 
 
-def _shown(view: Path) -> list[str]:
+def _winners(view: Path) -> list[str]:
     albums = ("Lund/Harbour", "Lund/Lighthouse", "Sparrows/Rooftops")
     return [(view / album / "1").read_text() for album in albums]
 
 
-def _refused(place: Path, code: int, names: str, *words: str) -> None:
+def _check_refused(place: Path, code: int, names: str, *words: str) -> None:
     """Check that the command prints one line, mounts nothing and leaves the directory as it was."""
     before = sorted(os.listdir(place))
     done = called(place, *words)
@@ -45,33 +45,33 @@ def _refused(place: Path, code: int, names: str, *words: str) -> None:
 @pytest.mark.parametrize("spelled", ["--output_high high/ --output_low low/", "--output-high=high --output-low=low"])
 def test_the_legacy_command_line_mounts_two_live_views(library: Path, spelled: str) -> None:
     with background(library, "flac/", "mp3/", *spelled.split(), "--depth=2", "--refresh=1"):
-        assert _shown(library / "high") == ["flac", "flac", "mp3"]
-        assert _shown(library / "low") == ["mp3", "flac", "mp3"]
+        assert _winners(library / "high") == ["flac", "flac", "mp3"]
+        assert _winners(library / "low") == ["mp3", "flac", "mp3"]
         grow(library / "flac/Sparrows/Rooftops", {b"1": b"flac"})
-        poll(lambda: _shown(library / "high") == ["flac", "flac", "flac"], "the new album")
-        assert _shown(library / "low") == ["mp3", "flac", "mp3"]
+        poll(lambda: _winners(library / "high") == ["flac", "flac", "flac"], "the new album")
+        assert _winners(library / "low") == ["mp3", "flac", "mp3"]
 
 
 def test_the_legacy_spelling_of_options_is_accepted(library: Path) -> None:
     with background(library, *ANCESTOR):
-        assert [_shown(library / name)[0] for name in ("high", "low")] == ["flac", "mp3"]
+        assert [_winners(library / name)[0] for name in ("high", "low")] == ["flac", "mp3"]
 
 
 @pytest.mark.parametrize(("option", "first"), [("--output_high", "flac"), ("--output_low", "mp3")])
 def test_one_output_option_mounts_one_view(library: Path, option: str, first: str) -> None:
     with background(library, "flac", "mp3", option, "out", "--depth=2"):
         assert mounted_under(os.fsencode(library)) == [os.fsencode(library / "out")]
-        assert _shown(library / "out")[0] == first
+        assert _winners(library / "out")[0] == first
 
 
 @pytest.mark.parametrize("form", ["", "-f"])
 def test_if_one_output_is_refused_neither_is_mounted_and_new_directories_are_removed(library: Path, form: str) -> None:
     grow(library, {b"full": {b"something": b""}, b"file": b""})
     start = ["flac", "mp3", "--output_high=high", *form.split()]
-    _refused(library, FAILED, "full is not empty", *start, "--output_low=full")
-    _refused(library, FAILED, "file is not a directory", *start, "--output_low=file")
-    _refused(library, FAILED, "above does not exist", *start, "--output_low=above/low")
-    _refused(library, FAILED, "is inside the source", *start, "--output_low=mp3/Lund")
+    _check_refused(library, FAILED, "full is not empty", *start, "--output_low=full")
+    _check_refused(library, FAILED, "file is not a directory", *start, "--output_low=file")
+    _check_refused(library, FAILED, "above does not exist", *start, "--output_low=above/low")
+    _check_refused(library, FAILED, "is inside the source", *start, "--output_low=mp3/Lund")
     assert not (library / "high").exists()
 
 
@@ -91,18 +91,18 @@ def test_if_the_kernel_refuses_a_mount_no_output_stays_mounted(library: Path, fo
 
 def test_outputs_must_be_distinct_and_exclude_prefer(library: Path) -> None:
     start = ["flac", "mp3", "--depth=2"]
-    _refused(library, USAGE, "two different places", *start, "--output_high=out", "--output_low=out/")
-    _refused(library, USAGE, "--prefer", *start, "--output_high=out", "--prefer=high")
-    _refused(library, FAILED, "one is inside the other", *start, "--output_high=out", "--output_low=out/low")
+    _check_refused(library, USAGE, "two different places", *start, "--output_high=out", "--output_low=out/")
+    _check_refused(library, USAGE, "--prefer", *start, "--output_high=out", "--prefer=high")
+    _check_refused(library, FAILED, "one is inside the other", *start, "--output_high=out", "--output_low=out/low")
     grow(library, {b"there": {}, b"alias": Link(b"there")})
-    _refused(library, FAILED, "one is inside the other", *start, "--output_low=there", "--output_high=there/high")
-    _refused(library, FAILED, "are the same", *start, "--output_high=there", "--output_low=alias")
+    _check_refused(library, FAILED, "one is inside the other", *start, "--output_low=there", "--output_high=there/high")
+    _check_refused(library, FAILED, "are the same", *start, "--output_high=there", "--output_low=alias")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_both_outputs_in_the_foreground(library: Path, number: signal.Signals) -> None:
     with foreground(library, *ANCESTOR, views=("high", "low")) as family:
-        assert [_shown(library / name)[0] for name in ("high", "low")] == ["flac", "mp3"]
+        assert [_winners(library / name)[0] for name in ("high", "low")] == ["flac", "mp3"]
         assert family.end(number) == 0
         assert mounted_under(os.fsencode(library)) == []
         assert family.text() == ""
@@ -115,7 +115,7 @@ def test_killing_the_daemon_of_one_output_leaves_the_other_and_is_logged(library
         os.kill(children[0], signal.SIGKILL)
         poll(lambda: "the other views go on" in family.text(), "a line in the log")
         assert f"{library}/high has ended" in family.text()
-        assert _shown(library / "low") == ["mp3", "flac", "mp3"]
+        assert _winners(library / "low") == ["mp3", "flac", "mp3"]
         with pytest.raises(OSError, match="not connected"):
             os.listdir(library / "high")
         assert family.end() == FAILED
@@ -125,7 +125,7 @@ def test_killing_the_daemon_of_one_output_leaves_the_other_and_is_logged(library
 def test_a_directory_of_symlinks_can_be_covered_and_stays_unchanged(library: Path) -> None:
     farm = grow(library / "high", {b"Lund": {b"Harbour": Link(b"../../flac/Lund/Harbour")}, b"gone": Link(b"nowhere")})
     before = stamps(farm)
-    _refused(library, FAILED, "--nonempty", *ANCESTOR)
+    _check_refused(library, FAILED, "--nonempty", *ANCESTOR)
     with background(library, *ANCESTOR, "--overwritesymlinks"):
         assert sorted(os.listdir(farm)) == ["Lund", "Sparrows"]
         assert not (farm / "Lund/Harbour").is_symlink()

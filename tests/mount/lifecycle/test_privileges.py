@@ -29,30 +29,30 @@ CRAWLING = 1 << 2 | 1 << 3
 LARGE: Tree = {b"%02d" % artist: {b"%02d" % album: {b"1": b"t"} for album in range(100)} for artist in range(60)}
 
 
-def rights(directory: str) -> dict[str, int]:
+def capabilities(directory: str) -> dict[str, int]:
     """The capability sets (Inh, Prm, Eff, Bnd, Amb) and NoNewPrivs of a process or thread."""
     text = Path(f"/proc/{directory}/status").read_text()
     found = {kind: int(value, 16) for kind, value in re.findall(r"^Cap(\w+):\s*(\w+)$", text, re.MULTILINE)}
     return found | {"NoNewPrivs": int(text.partition("NoNewPrivs:")[2].split()[0])}
 
 
-OWN = rights("self")
+OWN = capabilities("self")
 """Of the test process, and so of what it starts."""
 
 
-def of_threads(pid: int) -> list[dict[str, int]]:
+def capabilities_of_threads(pid: int) -> list[dict[str, int]]:
     """The same for each thread of a process, without CAP_DAC_OVERRIDE in Eff, which comes and goes."""
     found = []
     for thread in os.listdir(f"/proc/{pid}/task"):
         try:
-            found.append(rights(f"{pid}/task/{thread}"))
+            found.append(capabilities(f"{pid}/task/{thread}"))
         except (FileNotFoundError, ProcessLookupError):
             continue
         found[-1]["Eff"] &= ~OVERRIDE
     return found
 
 
-def lasting(permitted: int) -> dict[str, int]:
+def irrevocable(permitted: int) -> dict[str, int]:
     """The sets of a thread that can never regain more than ``permitted``."""
     effective = permitted & ~OVERRIDE
     return {"Inh": 0, "Prm": permitted, "Eff": effective, "Bnd": permitted, "Amb": 0, "NoNewPrivs": 1}
@@ -81,17 +81,17 @@ def test_the_daemon_keeps_the_capabilities_that_its_options_need(
     words = [option.replace("LOG", f"{place}/log") for option in options]
     with mounted(place / "view", *sources, options=words, background=background) as view:
         assert (view.mountpoint / "1/track").read_bytes() == b"h1"
-        threads = of_threads(view.pid)
+        threads = capabilities_of_threads(view.pid)
         assert len(threads) > 1
-        assert [one for one in threads if one != lasting(permitted)] == []
+        assert [one for one in threads if one != irrevocable(permitted)] == []
 
 
 def test_the_on_change_command_has_the_capabilities_of_the_caller(place: Path, sources: list[Path]) -> None:
     told = place / "told"
     command = f"cat /proc/self/status >{told}.new; mv {told}.new {told}"
     with mounted(place / "view", *sources, options=[HOURLY, f"--on-change={command}"]) as view:
-        expected = lasting(NEEDED | OVERRIDE) | {"Bnd": OWN["Bnd"], "NoNewPrivs": OWN["NoNewPrivs"]}
-        assert [one for one in of_threads(view.pid) if one != expected] == []
+        expected = irrevocable(NEEDED | OVERRIDE) | {"Bnd": OWN["Bnd"], "NoNewPrivs": OWN["NoNewPrivs"]}
+        assert [one for one in capabilities_of_threads(view.pid) if one != expected] == []
         grow(sources[0] / "4", {b"1": b"1"})
         poll(told.exists, "the command")
         for kind in ("Prm", "Eff", "Bnd"):
@@ -110,7 +110,7 @@ def test_the_crawler_keeps_the_capabilities_to_read_and_watch(place: Path, optio
         seen: list[dict[str, int]] = []
 
         def is_seen() -> bool:
-            seen.extend(found := list(of_crawls(view)))
+            seen.extend(found := list(capabilities_of_children(view)))
             if not found:
                 view.send(signal.SIGHUP)
             return any(one["Prm"] == kept for one in seen)
@@ -121,11 +121,11 @@ def test_the_crawler_keeps_the_capabilities_to_read_and_watch(place: Path, optio
         assert last["Bnd"] in (kept, NEEDED | OVERRIDE), "without CAP_SETPCAP that of the daemon stays"
 
 
-def of_crawls(view: View) -> Iterator[dict[str, int]]:
+def capabilities_of_children(view: View) -> Iterator[dict[str, int]]:
     """The capability sets of the child processes."""
     for pid in Path(f"/proc/{view.pid}/task/{view.pid}/children").read_text().split():
         try:
-            yield rights(pid)
+            yield capabilities(pid)
         except (FileNotFoundError, ProcessLookupError):
             continue
 
@@ -133,9 +133,9 @@ def of_crawls(view: View) -> Iterator[dict[str, int]]:
 def test_the_parent_of_two_views_keeps_no_capability(place: Path, sources: list[Path]) -> None:
     words = (*map(str, sources), "--output-high=best", "--output-low=small")
     with foreground(place, *words, views=("best", "small")) as family:
-        poll(lambda: rights(str(family.process.pid)) == lasting(0), "nothing kept")
+        poll(lambda: capabilities(str(family.process.pid)) == irrevocable(0), "nothing kept")
         children = family.children()
-        assert [of_threads(pid)[0] for pid in children] == [lasting(NEEDED | OVERRIDE)] * 2
+        assert [capabilities_of_threads(pid)[0] for pid in children] == [irrevocable(NEEDED | OVERRIDE)] * 2
         assert family.end() == 0
         assert not any(map(alive, children))
 
@@ -146,7 +146,7 @@ def test_missing_capabilities_of_root_are_no_error(place: Path, sources: list[Pa
     bound = ("setpriv", f"--bounding-set=-{missing.replace(',', ',-')}")
     with mounted(place / "view", *sources, prefix=bound) as view:
         assert (view.mountpoint / "1/track").read_bytes() == b"h1"
-        found = of_threads(view.pid)[0]
+        found = capabilities_of_threads(view.pid)[0]
         assert found["Prm"] == (NEEDED | OVERRIDE) & ~sum(NUMBERS.get(one, 0) for one in missing.split(","))
         assert (found["NoNewPrivs"], found["Inh"], found["Amb"]) == (1, 0, 0)
 
@@ -172,7 +172,7 @@ def test_a_plain_users_daemon_may_run_setuid_fusermount3(place: Path, sources: l
     need("fusermount3")
     with namespace(place) as inside, plain_view(inside, *sources) as view:
         pids = [int(pid) for pid in os.listdir("/proc") if pid.isdigit() and is_serving(int(pid), view.mountpoint)]
-        assert [rights(str(pid)) for pid in pids] == [
+        assert [capabilities(str(pid)) for pid in pids] == [
             {"Inh": 0, "Prm": 0, "Eff": 0, "Bnd": OWN["Bnd"], "Amb": 0, "NoNewPrivs": 0}
         ]
 
@@ -235,7 +235,7 @@ def test_a_disk_that_returns_is_watched_as_before(place: Path, sources: list[Pat
 def test_each_way_of_unmounting_ends_a_daemon_that_may_regain_capabilities(
     place: Path, sources: list[Path], how: Sequence[str]
 ) -> None:
-    """``--on-change`` keeps the bounding set. Views without it: test_life.py."""
+    """``--on-change`` keeps the bounding set. Views without it: test_start_and_end.py."""
     with mounted(place / "view", *sources, options=["--on-change=true"], background=True) as view:
         output_of(*how, str(view.pid) if how == ("kill",) else view.mountpoint)
         assert holds(lambda: not view.is_mounted and not alive(view.pid), 10)

@@ -35,7 +35,7 @@ def inside(place: Path) -> Iterator[Inside]:
         yield made
 
 
-def begun(inside: Inside, *command: str) -> "subprocess.Popen[bytes]":
+def start(inside: Inside, *command: str) -> "subprocess.Popen[bytes]":
     """Start a program in the namespace without waiting for it."""
     return subprocess.Popen(inside.words(*command), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
@@ -43,7 +43,7 @@ def begun(inside: Inside, *command: str) -> "subprocess.Popen[bytes]":
 def test_two_mount_a_at_once_mount_one_view(inside: Inside) -> None:
     table = str(inside.place / "fstab")
     for _ in range(2):
-        both = [begun(inside, "mount", "-a", "-T", table) for _ in range(2)]
+        both = [start(inside, "mount", "-a", "-T", table) for _ in range(2)]
         assert [(process.communicate(timeout=60)[1], process.returncode) for process in both] == [(b"", 0)] * 2
         assert len(inside.views()) == 1
         inside.unmount(inside.place / "view")
@@ -90,7 +90,7 @@ def test_a_start_waiting_for_the_lock_continues_when_the_holder_is_killed(place:
     assert views_under(os.fsencode(place)) == []
 
 
-def ended(source: Hanging, process: "subprocess.Popen[bytes]") -> bool:
+def has_ended(source: Hanging, process: "subprocess.Popen[bytes]") -> bool:
     """Whether the process has ended. Thaws its source, which may have stopped again."""
     source.thaw()
     return process.poll() is not None
@@ -114,7 +114,7 @@ def test_killing_one_process_of_a_background_start_leaves_one_mount(place: Path,
             if killed == "parent":  # and the child has the lock still
                 poll(lambda: b"waiting for it" in (place / "said").read_bytes(), "the second at the lock")
             (under / "2/STOP").rmdir()
-            poll(lambda: ended(source, second), "the end of the second", 30)
+            poll(lambda: has_ended(source, second), "the end of the second", 30)
             assert second.returncode == 0
             assert first.wait(30) == (-signal.SIGKILL if killed == "parent" else 32)
             assert len(views_under(where)) == 1
@@ -137,7 +137,7 @@ def test_the_same_command_replaces_a_killed_view(place: Path) -> None:
     sources = [grow(place / "high", folders("h", "2")), grow(place / "low", folders("l", "2"))]
     with mounted(place / "view", *sources, background=True) as view:
         os.kill(view.pid, signal.SIGKILL)
-        poll(lambda: not alive(view.pid), "its end")
+        poll(lambda: not alive(view.pid), "the end of the daemon")
         done = run(*COMMAND, *sources, view.mountpoint)
         assert done.returncode == 0
         assert b"dead view" in done.stderr

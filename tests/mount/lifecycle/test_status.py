@@ -37,7 +37,7 @@ def view(library: Path) -> Iterator[View]:
         yield view
 
 
-def told(place: Path, *words: str) -> Any:  # noqa: ANN401  # JSON
+def status_json(place: Path, *words: str) -> Any:  # noqa: ANN401  # JSON
     """The JSON of ``--status``, whatever its exit code."""
     return json.loads(queried(place, "--status", *words, "--json").stdout)
 
@@ -70,7 +70,7 @@ def test_status_as_json(library: Path, view: View) -> None:
     grow(library / "flac/Lund/Quay", {b"1": b"1"})
     poll(lambda: (view.mountpoint / "Lund/Quay").exists(), "the album")
     with open(view.mountpoint / "Lund/Quay/1", "rb"):
-        state = told(library, "view")
+        state = status_json(library, "view")
     assert [(s["name"], s["wins"], s["folders"], s["lost"], s["hangs"]) for s in state["sources"]] == [
         ("flac", 3, 3, None, False), ("mp3", 1, 2, None, False),
     ]  # fmt: skip
@@ -89,8 +89,8 @@ def test_status_as_json(library: Path, view: View) -> None:
 def test_losses_and_warnings_are_reported_with_their_time(library: Path, view: View) -> None:
     view.expect("source flac .* is (lost|back)")
     os.rename(library / "flac", library / "away")
-    poll(lambda: told(library, "view")["sources"][0]["lost"], "the loss")
-    state = told(library, "view")
+    poll(lambda: status_json(library, "view")["sources"][0]["lost"], "the loss")
+    state = status_json(library, "view")
     assert time.time() - 60 < state["sources"][0]["lost_since"] <= time.time()
     assert [warning["text"].partition(" (")[0] for warning in state["warnings"]] == ["source flac"]
     done = queried(library, "--status", "view")
@@ -100,7 +100,7 @@ def test_losses_and_warnings_are_reported_with_their_time(library: Path, view: V
     assert re.search(rb"  the last warnings:\n    " + stamp + rb" source flac .* is lost: ", done.stdout)
     os.rename(library / "away", library / "flac")
     poll(lambda: queried(library, "--status", "view").returncode == 0, "the source back")
-    assert told(library, "view")["sources"][0]["lost_since"] is None
+    assert status_json(library, "view")["sources"][0]["lost_since"] is None
 
 
 def test_only_a_terminal_gets_colours(library: Path, view: View) -> None:
@@ -121,8 +121,8 @@ def test_differences_from_the_given_options_are_reported(library: Path, view: Vi
         "  not as asked: --exclude is nothing, not a and b",
         "  not as asked: --watch is auto, not off",
     ]
-    assert told(library, "view", "--prefer=low")["differs"] == ["--prefer is high, not low"]
-    assert "differs" not in told(library, "view")
+    assert status_json(library, "view", "--prefer=low")["differs"] == ["--prefer is high, not low"]
+    assert "differs" not in status_json(library, "view")
 
 
 def test_status_without_a_path_has_a_line_for_each_view(library: Path, view: View) -> None:
@@ -132,11 +132,11 @@ def test_status_without_a_path_has_a_line_for_each_view(library: Path, view: Vie
         assert [line.partition(": ")[2].partition(",")[0] for line in lines] == ["2 folders", "3 folders"]
         assert "flac (there), mp3 (there)" in lines[0]
         other.send(signal.SIGKILL)
-        poll(lambda: other.process is not None and other.process.poll() is not None, "its end")
+        poll(lambda: other.process is not None and other.process.poll() is not None, "the end of the daemon")
         done = queried(library, "--status")
         assert done.returncode == 1
         assert f"{library}/other is dead" in done.stdout.decode()
-        documents = {one.get("path") or one["mountpoint"]["path"]: one for one in told(library)}
+        documents = {one.get("path") or one["mountpoint"]["path"]: one for one in status_json(library)}
         assert documents[f"{library}/other"]["state"] == "dead"
         assert documents[f"{library}/view"]["folders"] == 3
         assert queried(library, "--status", "--follow").returncode == 1, "that is about one view"

@@ -30,27 +30,27 @@ class Manager:
 
     socket: socket.socket
 
-    def hear(self) -> tuple[int, str]:
+    def receive(self) -> tuple[int, str]:
         """The next message, with the id of its sender."""
         text, extra, _, _ = self.socket.recvmsg(4096, socket.CMSG_SPACE(12))
         ((_, _, credentials),) = extra
         return struct.unpack("3i", credentials)[0], text.decode()
 
-    def hear_all(self) -> list[tuple[int, str]]:
+    def receive_all(self) -> list[tuple[int, str]]:
         """All messages that have arrived."""
         self.socket.setblocking(False)
-        heard = []
+        received = []
         try:
             while True:
-                heard.append(self.hear())
+                received.append(self.receive())
         except BlockingIOError:
             self.socket.settimeout(PATIENCE)
-            return heard
+            return received
 
     def await_match(self, pattern: str) -> tuple[int, str]:
         """The next message that matches; skips others."""
         while True:
-            sender, text = self.hear()
+            sender, text = self.receive()
             if re.fullmatch(pattern, text):
                 return sender, text
 
@@ -74,7 +74,7 @@ def sources(place: Path) -> tuple[Path, Path]:
 
 
 @contextmanager
-def started(place: Path, *words: Word) -> Iterator["subprocess.Popen[bytes]"]:
+def service(place: Path, *words: Word) -> Iterator["subprocess.Popen[bytes]"]:
     """The command in the foreground, as a service; ended after the block."""
     process = subprocess.Popen([*COMMAND, place / "high", place / "low", *words, "-f"], stderr=subprocess.PIPE)
     try:
@@ -92,8 +92,8 @@ def test_ready_is_sent_once_by_the_main_process_when_the_view_answers(
     place: Path, sources: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, abstract: bool
 ) -> None:
     (place / "view").mkdir()
-    with manager(place, monkeypatch, abstract) as systemd, started(place, place / "view") as process:
-        first, second = systemd.hear(), systemd.hear()
+    with manager(place, monkeypatch, abstract) as systemd, service(place, place / "view") as process:
+        first, second = systemd.receive(), systemd.receive()
         assert view_at(os.fsencode(place / "view")) is not None
         assert (place / "view/2/track").read_text() == "h2"
         assert second == (process.pid, "READY=1")
@@ -102,7 +102,7 @@ def test_ready_is_sent_once_by_the_main_process_when_the_view_answers(
         process.send_signal(signal.SIGTERM)
         assert systemd.await_match("STOPPING=1") == (process.pid, "STOPPING=1")
         assert process.wait(PATIENCE) == 0
-        assert systemd.hear_all() == []
+        assert systemd.receive_all() == []
 
 
 def test_status_messages_follow_the_sources(
@@ -129,14 +129,14 @@ def test_ready_is_sent_once_when_both_outputs_answer(
 ) -> None:
     views = [place / "prefer high", place / "prefer low"]
     words: list[Word] = ["--output-high", views[0], "--output-low", views[1]]
-    with manager(place, monkeypatch) as systemd, started(place, *words) as process:
+    with manager(place, monkeypatch) as systemd, service(place, *words) as process:
         assert systemd.await_match("READY=1") == (process.pid, "READY=1")
         assert [(view / "2/track").read_text() for view in views] == ["h2", "l2"]
         process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE) == 0
-        said = systemd.hear_all()
-        assert "READY=1" not in [text for _, text in said]
-        assert (process.pid, "STOPPING=1") in said
+        sent = systemd.receive_all()
+        assert "READY=1" not in [text for _, text in sent]
+        assert (process.pid, "STOPPING=1") in sent
     assert views_under(os.fsencode(place)) == []
 
 
@@ -146,7 +146,7 @@ def test_ready_is_not_sent_where_mounting_fails(
     with manager(place, monkeypatch) as systemd:
         done = run(*COMMAND, *sources, place / "nowhere", "-f")
         assert done.returncode == 32
-        assert systemd.hear_all() == []
+        assert systemd.receive_all() == []
 
 
 @pytest.mark.parametrize("where", ["", "nothing/listens/here", "relative", "vsock:2:1234"])

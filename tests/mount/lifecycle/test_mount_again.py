@@ -60,7 +60,7 @@ def test_mounting_the_same_view_again_succeeds_without_a_second_mount(place: Pat
             done = again(*words)
             assert (done.returncode, done.stdout) == (0, b""), words
             known = f"mmirrorfs: {view.mountpoint} is mounted already\n".encode()
-            assert done.stderr == (known if {"-f", "-vv"} & set(words) else b""), "who stays must hear why it ends"
+            assert done.stderr == (known if {"-f", "-vv"} & set(words) else b""), "only with -f or -v"
         check_one(view)
 
 

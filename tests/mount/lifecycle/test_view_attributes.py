@@ -97,7 +97,7 @@ def test_status_exits_with_1_while_a_source_is_lost(library: Path) -> None:
     with mounted(library / "view", library / "flac", library / "mp3", depth=2, options=options) as view:
         view.expect("flac")
         os.rename(library / "flac", library / "away")
-        poll(lambda: queried(library, "--status", "view").returncode == 1, "the loss told")
+        poll(lambda: queried(library, "--status", "view").returncode == 1, "the loss reported")
         assert b"LOST: " in queried(library, "--status", "view").stdout
         done = queried(library, "--status", "view", "--json")
         assert (done.returncode, bool(json.loads(done.stdout)["sources"][0]["lost"])) == (1, True)

@@ -22,7 +22,7 @@ LOW: Tree = {b"A": {b"X": {**FILES}, b"Y": {**FILES}}}
 
 
 @pytest.fixture
-def sight(place: Path) -> Iterator[tuple[View, Path, Observer]]:
+def cached(place: Path) -> Iterator[tuple[View, Path, Observer]]:
     """A view with long kernel timeouts, its high folder, and an observer that has read everything."""
     high, low, where = trees(place, HIGH, LOW)
     with mounted(where, high, low, depth=2, options=["--refresh=900"]) as view, observer() as eyes:
@@ -65,9 +65,9 @@ CHANGES: dict[str, tuple[Callable[[Path], object], Callable[[Observer, Path], ob
 }
 
 
-def test_a_change_found_by_another_request_is_reported_to_the_kernel(sight: tuple[View, Path, Observer]) -> None:
+def test_a_change_found_by_another_request_is_reported_to_the_kernel(cached: tuple[View, Path, Observer]) -> None:
     """A new name in the folder is looked up; the kernel still caches the old attributes of the changed one."""
-    view, folder, eyes = sight
+    view, folder, eyes = cached
     for name, (change, shown) in CHANGES.items():
         change(folder / name)
         (folder / f"new, {name}").touch()

@@ -83,14 +83,16 @@ def test_a_source_lost_right_after_the_crawl_has_all_its_metadata(place: Path, k
     ):
         mount.expect(r"source high \(.*\) is lost")
         crawled(mount)
-        expected = {path: os.lstat(high.where / path) for path in inside(high.where)}
+        expected = {path: os.lstat(high.where / path) for path in paths_in_folders(high.where)}
         high.unplug()
         poll(lambda: "is lost" in mount.text(), "the warning")
-        assert {path: told(os.lstat(view / path)) for path in expected} == {p: told(st) for p, st in expected.items()}
+        assert {path: shared_fields(os.lstat(view / path)) for path in expected} == {
+            p: shared_fields(st) for p, st in expected.items()
+        }
         assert sorted(os.listdir(view / "A/one/sub")) == ["deep", "link"]
 
 
-def inside(top: Path) -> list[str]:
+def paths_in_folders(top: Path) -> list[str]:
     """The paths inside the folders of a source, at depth 2."""
     return [
         os.path.relpath(os.path.join(above, name), top)
@@ -100,7 +102,7 @@ def inside(top: Path) -> list[str]:
     ]
 
 
-def told(st: os.stat_result) -> tuple[int, ...]:
+def shared_fields(st: os.stat_result) -> tuple[int, ...]:
     """The fields of a stat result that source and view share, without atime, which reading changes."""
     return (st.st_mode, st.st_nlink, st.st_uid, st.st_gid, st.st_size, st.st_blocks, st.st_mtime_ns, st.st_ctime_ns)
 
@@ -111,7 +113,7 @@ def test_cached_metadata_moves_with_a_renamed_artist(place: Path) -> None:
     with disk(place / "high", HIGH) as high, mounted(view, high.where, low, depth=2, options=[LASTING]) as mount:
         mount.expect(r"source high \(.*\) is lost")
         crawled(mount)
-        expected = {path: os.lstat(high.where / path) for path in inside(high.where)}
+        expected = {path: os.lstat(high.where / path) for path in paths_in_folders(high.where)}
         (high.where / "A").rename(high.where / "Z")
         mount.send(signal.SIGHUP)
         poll(lambda: (view / "Z/two").is_dir(), "the new name")
@@ -119,7 +121,7 @@ def test_cached_metadata_moves_with_a_renamed_artist(place: Path) -> None:
         mount.send(signal.SIGHUP)
         poll(lambda: "is lost" in mount.text(), "the warning")
         for path, st in expected.items():
-            assert told(os.lstat(view / path.replace("A/", "Z/", 1))) == told(st)
+            assert shared_fields(os.lstat(view / path.replace("A/", "Z/", 1))) == shared_fields(st)
 
 
 def test_a_change_after_the_crawl_shows_within_the_maximum_staleness(place: Path) -> None:

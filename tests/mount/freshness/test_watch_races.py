@@ -1,6 +1,6 @@
 """Changes that race with the first crawl, a rescan or renames are not missed.
 
-A report that comes before anybody knows the directory says nothing; what was listed just before it was out of date.
+An event for a directory that is not cached yet is of no use, and the listing made just before it is stale.
 """
 
 import itertools
