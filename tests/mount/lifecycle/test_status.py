@@ -42,7 +42,14 @@ def status_json(place: Path, *words: str) -> Any:  # noqa: ANN401  # JSON
     return json.loads(queried(place, "--status", *words, "--json").stdout)
 
 
-def test_status_as_text(library: Path, view: View) -> None:
+def test_status_of_one_view(library: Path, view: View) -> None:
+    check_text(library, view)
+    check_colours(library)
+    check_differences(library)
+    check_json(library, view)
+
+
+def check_text(library: Path, view: View) -> None:
     assert queried(library, "--status", "view/", "--follow").returncode == 0
     done = queried(library, "--status", "view/")
     lines = done.stdout.decode().splitlines()
@@ -66,7 +73,7 @@ def test_status_as_text(library: Path, view: View) -> None:
         assert re.fullmatch(pattern, line)
 
 
-def test_status_as_json(library: Path, view: View) -> None:
+def check_json(library: Path, view: View) -> None:
     grow(library / "flac/Lund/Quay", {b"1": b"1"})
     poll(lambda: (view.mountpoint / "Lund/Quay").exists(), "the album")
     with open(view.mountpoint / "Lund/Quay/1", "rb"):
@@ -103,14 +110,14 @@ def test_losses_and_warnings_are_reported_with_their_time(library: Path, view: V
     assert status_json(library, "view")["sources"][0]["lost_since"] is None
 
 
-def test_only_a_terminal_gets_colours(library: Path, view: View) -> None:
+def check_colours(library: Path) -> None:
     words = f"cd {library} && {' '.join(COMMAND)} --status view"
     assert b"\x1b[32mthere\x1b[0m" in run("script", "-qec", words, "/dev/null").stdout
     assert b"\x1b" not in run("script", "-qec", f"export NO_COLOR=1; {words}", "/dev/null").stdout
     assert b"\x1b" not in queried(library, "--status", "view").stdout
 
 
-def test_differences_from_the_given_options_are_reported(library: Path, view: View) -> None:
+def check_differences(library: Path) -> None:
     done = queried(library, "--status", "view", "--depth=2", "--refresh=1.0")
     assert b"not as asked" not in done.stdout
     done = queried(library, "--status", "view", "--depth=3", "--exclude=a", "--exclude=b", "--watch=off")
