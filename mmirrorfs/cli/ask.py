@@ -14,7 +14,7 @@ from mmirrorfs.cli.query import LOST, Dead, put, put_or_read, views
 from mmirrorfs.cli.settings import usual
 from mmirrorfs.cli.status import not_mounted, show_all, show_metrics, show_status
 from mmirrorfs.mount import table
-from mmirrorfs.mount.questions import about
+from mmirrorfs.mount.control import about
 from mmirrorfs.source.filesystems import VIEW_TYPE, Mount, mount_under
 from mmirrorfs.text import printable
 

@@ -18,7 +18,7 @@ from mmirrorfs.merge.index import Pairing, merge
 from mmirrorfs.merge.names import compiled, matchings, pairing
 from mmirrorfs.merge.settled import Matchings
 from mmirrorfs.mount.clone import why_not
-from mmirrorfs.mount.session import Plan
+from mmirrorfs.mount.plan import Plan
 from mmirrorfs.plan.advice import Match
 from mmirrorfs.serve.probe import Choices
 from mmirrorfs.source.crawl import Plan as CrawlPlan

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from mmirrorfs.cli.problem import FAILED, Problem
 from mmirrorfs.mount import runtime, table
-from mmirrorfs.mount.questions import Silent, ask
+from mmirrorfs.mount.control import Silent, ask
 from mmirrorfs.mount.reference import DEAD
 from mmirrorfs.source.filesystems import VIEW_TYPE, Mount, mounts, unescaped
 from mmirrorfs.text import json_path, printable

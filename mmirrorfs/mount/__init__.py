@@ -1,1 +1,1 @@
-"""The life of a mount: processes, signals, the request loop, the background, logs."""
+"""The life of a mount: processes, signals, the request loop, daemonizing, the control socket, logs."""

@@ -1,7 +1,11 @@
-"""Which view a process serves, told in a way that needs no answer from it: for a daemon that is stopped, or busy.
+"""Which process serves which view, readable even if that process is stopped or busy.
 
-The daemon listens on a name that is made of its mount and of the view's identity. A claim counts only if the user who
-made it is the one who mounted the view. A daemon in another network namespace cannot be asked: no claim is found.
+Rule 1: a daemon claims a mount by listening on an abstract socket named after the mount and the view's identity. It
+never has to accept a connection.
+Rule 2: a claim counts only if the listening user is the one who mounted the view.
+Rule 3: a daemon in another network namespace has no visible claim.
+
+Any thread; never blocks, raises nothing.
 """
 
 from mmirrorfs.mount.reference import Reference
@@ -9,13 +13,13 @@ from mmirrorfs.mount.sockets import connected, listening, peer
 
 
 def claim(mount: Reference, identity: str) -> None:
-    """Claim to serve this view on the mount, from now until this process ends."""
-    if (made := listening(_name(mount, identity))) is not None:
-        made.detach()
+    """Claim this view on the mount, until this process exits."""
+    if (held := listening(_name(mount, identity))) is not None:
+        held.detach()
 
 
 def is_claimed(mount: Reference, identity: str, owner: int) -> bool:
-    """Whether a process of user ``owner`` claims to serve this view on the mount."""
+    """Whether a process of user ``owner`` has claimed this view on the mount."""
     connection = connected(_name(mount, identity))
     if connection is None:
         return False

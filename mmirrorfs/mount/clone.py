@@ -1,6 +1,7 @@
-"""Two mounts of one superblock: the visible one, which is read-only, and a private one for a moment, which is not.
+"""A private, writable, short-lived second mount of the view's superblock. The visible mount stays read-only.
 
-Needs CAP_SYS_ADMIN and, for mount_setattr(2), Linux 5.12. The calls are alike on every architecture.
+Needs CAP_SYS_ADMIN, CAP_DAC_OVERRIDE and mount_setattr(2), Linux 5.12. The system call numbers are the same on every
+architecture.
 """
 
 import contextlib
@@ -27,7 +28,7 @@ class _Attributes(ctypes.Structure):
 
 
 def why_not() -> str:
-    """Why a view that is mounted now could not be had a second time, writable; "" where it could."""
+    """Why a view mounted now could not be mounted a second time, writable; "" if it could."""
     if os.geteuid() or not has(SYS_ADMIN, DAC_OVERRIDE):
         return "only root may"
     attributes = _Attributes()
@@ -38,9 +39,9 @@ def why_not() -> str:
 
 
 def let_write(mountpoint: bytes) -> None:
-    """Have the superblock of what is mounted there writable; the mount stays read-only. Raises OSError.
+    """Make the superblock of the mount writable. Raises OSError.
 
-    It is mounted read-only in both: so nobody can write at any moment.
+    Superblock and mount both start read-only, and the mount stays so: at no time can anybody write.
     """
     context = _checked(_libc.syscall(_SYS_FSPICK, _AT_FDCWD, mountpoint, _FSPICK_CLOEXEC | _FSPICK_NO_AUTOMOUNT))
     try:
@@ -52,9 +53,9 @@ def let_write(mountpoint: bytes) -> None:
 
 @contextlib.contextmanager
 def writable(own: Reference) -> Iterator[int]:
-    """A descriptor of the root of a private, writable mount of the same view, to which root may write all.
+    """A descriptor of the root of a private, writable clone of the mount, with CAP_DAC_OVERRIDE raised.
 
-    Raises OSError, ENODEV where something else is at the mountpoint by now. In a thread: the view itself is asked.
+    Raises OSError; ENODEV if something else is mounted there now. Not on the event loop: it sends requests to the view.
     """
     flags = _OPEN_TREE_CLONE | _AT_NO_AUTOMOUNT | os.O_CLOEXEC
     fd = _checked(_libc.syscall(_SYS_OPEN_TREE, _AT_FDCWD, own.where, flags))
@@ -71,7 +72,7 @@ def writable(own: Reference) -> Iterator[int]:
         os.close(fd)
 
 
-def _checked(answer: int) -> int:
-    if answer < 0:
+def _checked(result: int) -> int:
+    if result < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-    return answer
+    return result

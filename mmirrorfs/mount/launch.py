@@ -1,11 +1,10 @@
-"""Processes: one for each mount, in the foreground or behind a parent that waits until the mounts answer.
+"""The processes of a command: one per mount, in the foreground or daemonized.
 
-Rule 1: the caller gets the exit code of what happened: 0 only when every mount answers, and none stays behind when
-one could not be made.
-Rule 2: the sources are scanned once, before the processes for the views part; from then on each stands alone.
-Rule 3: stderr stays the caller's until the mount answers, for libfuse gives its reasons there.
+Rule 1: the exit code is 0 only if every mount answers. If one cannot be made, none is left behind.
+Rule 2: the sources are scanned once, before the fork; after it the processes share nothing but the lock.
+Rule 3: stderr stays the caller's until the mount answers: libfuse reports errors there.
 
-No threads may be running when anything here forks. Exit codes are mount(8)'s.
+No other thread may run when anything here forks. Exit codes are mount(8)'s.
 """
 
 import contextlib
@@ -20,10 +19,10 @@ from mmirrorfs.mount import log as logs
 from mmirrorfs.mount import privileges
 from mmirrorfs.mount.lock import Lock
 from mmirrorfs.mount.mounting import MountFailed, serve
-from mmirrorfs.mount.session import Plan
+from mmirrorfs.mount.plan import Plan
 from mmirrorfs.mount.systemd import notify
 from mmirrorfs.mount.tuning import raise_file_limit
-from mmirrorfs.source.descriptors import close_others
+from mmirrorfs.source.process import close_others
 from mmirrorfs.text import printable
 
 log = logging.getLogger(__name__)
@@ -31,28 +30,28 @@ log = logging.getLogger(__name__)
 OK, INTERRUPTED, FAILED = 0, 8, 32
 
 Build = Callable[[], Sequence[Plan]]
-"""Scans the sources and says what to mount. May raise; starts no thread that outlives it."""
+"""Scans the sources and returns what to mount. May raise; leaves no thread running."""
 Guard = Callable[[Callable[[], int]], int]
-"""Returns the exit code of a call, also for what it raises, and says why on stderr."""
+"""Returns the exit code of a call. Exceptions become exit codes, with a message on stderr."""
 
 
-class _Word:
-    """The write end of a pipe on which one exit code is told, once."""
+class _ExitCodePipe:
+    """The write end of a pipe that carries one exit code."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
-    def say(self, code: int) -> None:
-        """Tell it, unless something was told already."""
+    def send(self, code: int) -> None:
+        """Send it, unless a code was sent before."""
         if self._descriptor >= 0:
             descriptor, self._descriptor = self._descriptor, -1
-            with contextlib.suppress(OSError):  # whoever waited may have gone away
+            with contextlib.suppress(OSError):  # the reader may have exited
                 os.write(descriptor, b"%d\n" % code)
             os.close(descriptor)
 
 
 def in_foreground(build: Build, lock: Lock) -> int:
-    """Scan, mount and serve here until the end; returns the exit code. The lock is released when all mounts answer."""
+    """Scan, mount and serve until unmounted; returns the exit code. Releases the lock when all mounts answer."""
 
     def ready() -> None:
         lock.release()
@@ -60,20 +59,20 @@ def in_foreground(build: Build, lock: Lock) -> int:
 
     plans = build()
     if len(plans) == 1:
-        return _serve(plans[0], lambda: _settled(plans[0], ready))
-    family = _Family(plans, False, lock)
-    code = family.await_ready()
+        return _serve(plans[0], lambda: _log_ready(plans[0], ready))
+    supervisor = _Supervisor(plans, False, lock)
+    code = supervisor.await_ready()
     if code == OK:
         ready()
         privileges.drop_all()
-        code = family.await_end()
+        code = supervisor.await_end()
     return code
 
 
 def in_background(build: Build, lock: Lock, guard: Guard) -> int:
-    """Scan, mount and serve in the background; returns when all mounts answer, or with the exit code of what failed.
+    """Scan, mount and serve in the background; returns OK when all mounts answer, else the exit code of the failure.
 
-    The lock is released when all mounts answer; where that fails the caller has it still.
+    Releases the lock when all mounts answer; on failure the caller still holds it.
     """
     readable, writable = os.pipe()
     sys.stderr.flush()
@@ -81,12 +80,12 @@ def in_background(build: Build, lock: Lock, guard: Guard) -> int:
     if child == 0:
         os.setsid()
         close_others([2, writable, *lock.descriptors()])
-        word = _Word(writable)
-        _leave(word, lambda: guard(lambda: _built(build, word, lock)))
+        pipe = _ExitCodePipe(writable)
+        _run_and_exit(pipe, lambda: guard(lambda: _serve_detached(build, pipe, lock)))
     os.close(writable)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        return _report(readable)
+        return _exit_code(readable)
     except KeyboardInterrupt:
         os.kill(child, signal.SIGTERM)
         return INTERRUPTED
@@ -95,34 +94,34 @@ def in_background(build: Build, lock: Lock, guard: Guard) -> int:
 
 
 def _interrupt(number: int, frame: object) -> None:
-    """Who ends the command ends what it began."""
+    """On SIGTERM, stop the child as well."""
     raise KeyboardInterrupt
 
 
-def _built(build: Build, word: _Word, lock: Lock) -> int:
-    """The child: scans; then it serves the only view, or gives each view a process and goes away when all answer."""
+def _serve_detached(build: Build, pipe: _ExitCodePipe, lock: Lock) -> int:
+    """In the child: scan; then serve a single view, or fork a process per view and return when all answer."""
     plans = build()
     if len(plans) == 1:
-        return _serve(plans[0], lambda: _to_background(plans[0], word, lock.release))
-    code = _Family(plans, True, lock).await_ready()
+        return _serve(plans[0], lambda: _detach(plans[0], pipe, lock.release))
+    code = _Supervisor(plans, True, lock).await_ready()
     if code == OK:
         lock.release()
-        word.say(OK)
+        pipe.send(OK)
     return code
 
 
-def _report(readable: int) -> int:
-    """The exit code that the other process tells; FAILED where it went away without a word."""
+def _exit_code(readable: int) -> int:
+    """The exit code that the other process sends; FAILED if it exited without one."""
     with contextlib.suppress(ValueError):
         return int(os.read(readable, 16))
-    print("mmirrorfs: the process that was to serve ended without a word: was it killed?", file=sys.stderr)
+    print("mmirrorfs: mount process exited before the mount was ready (killed?)", file=sys.stderr)
     return FAILED
 
 
-def _leave(word: _Word, run: Callable[[], int]) -> None:
-    """Run the rest of a forked process and end it, whatever happens, without the parent's clean-up.
+def _run_and_exit(pipe: _ExitCodePipe, run: Callable[[], int]) -> None:
+    """Run the rest of a forked process, then exit without the parent's clean-up.
 
-    Its exit code is told, unless it was told that the mount answers: a mount that was ended before that is no success.
+    Sends the exit code, unless the mount was reported ready before. A mount that ended before that is not a success.
     """
     code = FAILED
     try:
@@ -133,7 +132,7 @@ def _leave(word: _Word, run: Callable[[], int]) -> None:
     finally:
         with contextlib.suppress(Exception):
             sys.stderr.flush()
-        word.say(code or INTERRUPTED)
+        pipe.send(code or INTERRUPTED)
         os._exit(code)
 
 
@@ -151,56 +150,56 @@ def _serve(plan: Plan, ready: Callable[[], None]) -> int:
     return OK
 
 
-def _settled(plan: Plan, ready: Callable[[], None]) -> None:
-    """The mount answers, in the foreground."""
+def _log_ready(plan: Plan, ready: Callable[[], None]) -> None:
+    """Called when the mount answers, in the foreground."""
     logs.settle(plan.mountpoint, plan.log, background=False)
     ready()
 
 
-def _to_background(plan: Plan, word: _Word, unlock: Callable[[], None]) -> None:
-    """The mount answers: leave the caller's terminal and let it go on."""
+def _detach(plan: Plan, pipe: _ExitCodePipe, unlock: Callable[[], None]) -> None:
+    """Called when the mount answers, in the background: close the caller's terminal and let the caller exit."""
     unlock()
     logs.settle(plan.mountpoint, plan.log, background=True)
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)
     os.close(null)
-    word.say(OK)
+    pipe.send(OK)
 
 
-class _Family:
-    """One process for each view."""
+class _Supervisor:
+    """Forks one process per view, forwards signals to them and waits for them."""
 
     def __init__(self, plans: Sequence[Plan], background: bool, lock: Lock) -> None:
         self._children: dict[int, Plan] = {}
-        self._reports: list[int] = []
+        self._pipes: list[int] = []
         self._ending = False
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
-            signal.signal(number, self._pass_on)  # before there are members that an ended family would leave behind
+            signal.signal(number, self._forward)  # before the first fork: else SIGTERM would orphan children
         for plan in plans:
             readable, writable = os.pipe()
             child = os.fork()
             if child == 0:
                 os.close(readable)
-                word = _Word(writable)
-                _leave(word, partial(_member, plan, word, background, lock))
+                pipe = _ExitCodePipe(writable)
+                _run_and_exit(pipe, partial(_run_child, plan, pipe, background, lock))
             os.close(writable)
             self._children[child] = plan
-            self._reports.append(readable)
+            self._pipes.append(readable)
         if self._ending:
-            self._pass_on(signal.SIGTERM, None)  # to those that were not there yet when it was told
+            self._forward(signal.SIGTERM, None)  # to those forked after it arrived
 
     def await_ready(self) -> int:
-        """Wait for the word of each process; where one failed, end the others. Returns the exit code."""
-        codes = [_report(readable) for readable in self._reports]
+        """Wait until each process is ready or has failed; if one failed, stop the others. Returns the exit code."""
+        codes = [_exit_code(readable) for readable in self._pipes]
         code = max(codes)
         if code != OK:
-            self._pass_on(signal.SIGTERM, None)
+            self._forward(signal.SIGTERM, None)
             self.await_end()
         return code
 
     def await_end(self) -> int:
-        """Wait until all processes have ended; one that dies leaves the others alone."""
+        """Wait until all processes have exited; if one dies, the others go on. Returns the worst exit code."""
         worst = OK
         for child, status in self._ended():
             code = os.waitstatus_to_exitcode(status)
@@ -211,15 +210,15 @@ class _Family:
         return worst
 
     def _ended(self) -> Iterator[tuple[int, int]]:
-        """Those of its own that end, with their status. Others are its children too: of whoever started it by exec, and
-        all orphans where it is the first process of a container."""
+        """Processes as they exit, with their wait status. Foreign children (those inherited over exec, and all orphans
+        if this is a container's init) are reaped and ignored."""
         while self._children:
             with contextlib.suppress(ChildProcessError):
                 child, status = os.wait()
                 if child in self._children:
                     yield child, status
 
-    def _pass_on(self, number: int, frame: object) -> None:
+    def _forward(self, number: int, frame: object) -> None:
         if number in (signal.SIGTERM, signal.SIGINT):
             self._ending = True
             notify("STOPPING=1")
@@ -228,15 +227,15 @@ class _Family:
                 os.kill(child, number)
 
 
-def _member(plan: Plan, word: _Word, background: bool, lock: Lock) -> int:
-    """One process of a family. It shares the lock until its own mount answers; the family has it until all do."""
+def _run_child(plan: Plan, pipe: _ExitCodePipe, background: bool, lock: Lock) -> int:
+    """In a supervised process: share the lock until its own mount answers. The supervisor holds it until all do."""
 
     def ready() -> None:
         lock.drop()
-        word.say(OK)
+        pipe.send(OK)
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, signal.SIG_DFL)
     if background:
-        return _serve(plan, lambda: _to_background(plan, word, lock.drop))
-    return _serve(plan, lambda: _settled(plan, ready))
+        return _serve(plan, lambda: _detach(plan, pipe, lock.drop))
+    return _serve(plan, lambda: _log_ready(plan, ready))

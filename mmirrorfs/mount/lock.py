@@ -1,12 +1,11 @@
-"""One command at a time for each mountpoint, by a lock that writes nothing: an abstract socket named after the path.
+"""An exclusive lock per mountpoint, without a lock file: an abstract socket named after the path.
 
-Rule 1: whoever binds the name has the lock; who comes later connects, and waits for the end of the connection.
-Rule 2: forked processes share the lock. It is free when one of them releases it, or when the last of them has closed
-it or ended, however that comes.
-Rule 3: only a process of root's, or of the same user's, is waited for. A name that somebody else took, and one that
-a forgotten child still has, cost the exclusion and nothing more.
+Rule 1: the process that binds the name holds the lock. Others connect to it and wait for the connection to close.
+Rule 2: forked processes share the lock. It is free when one of them releases it, or the last has closed it or exited.
+Rule 3: only processes of root or of the same user are waited for. If another user holds the name, or a stale child
+does, the command goes on without the lock.
 
-Names are per network namespace. Waiting is interrupted by signals, and has no end of its own: a scan may take long.
+Names are per network namespace. The wait has no timeout, as a scan may take long; signals interrupt it.
 """
 
 import contextlib
@@ -23,11 +22,11 @@ from mmirrorfs.text import printable
 log = logging.getLogger(__name__)
 
 PATIENCE = 1.0
-"""Seconds for which a name is tried that is taken, but by nobody who can be waited for."""
+"""Seconds for which binding is retried while the holder of the name cannot be waited for."""
 
 
 class Lock:
-    """The locks of all mountpoints of a command, in the order of their paths: two never wait for each other."""
+    """The locks of all mountpoints of a command, taken in sorted order: no deadlock between two commands."""
 
     def __init__(self, mountpoints: Sequence[bytes]) -> None:
         self._held: list[socket.socket] = []
@@ -35,19 +34,19 @@ class Lock:
             self._take(mountpoint)
 
     def descriptors(self) -> list[int]:
-        """What a forked process must keep open to share the lock."""
+        """Descriptors that a forked process must keep open to share the lock."""
         return [held.fileno() for held in self._held]
 
     def drop(self) -> None:
-        """Close it here; the processes that share it go on holding it."""
+        """Close it in this process; the processes that share it still hold it."""
         while self._held:
             self._held.pop().close()
 
     def release(self) -> None:
-        """End it for all who share it, and wake who waits."""
+        """Release it for all processes that share it, and wake the waiting ones."""
         for held in self._held:
             with contextlib.suppress(OSError):
-                held.shutdown(socket.SHUT_RDWR)  # no new ones from now on
+                held.shutdown(socket.SHUT_RDWR)  # refuses new connections
                 held.setblocking(False)
                 while True:
                     held.accept()[0].close()
@@ -60,16 +59,16 @@ class Lock:
             if (held := listening(name)) is not None:
                 self._held.append(held)
                 return
-            if _waited(name, mountpoint):
+            if _wait_for_holder(name, mountpoint):
                 deadline = time.monotonic() + PATIENCE
             else:
                 time.sleep(PATIENCE / 100)
-        log.debug("no lock for %s: its name cannot be had", printable(mountpoint))
+        log.debug("no lock for %s: its name cannot be bound", printable(mountpoint))
 
 
 @contextlib.contextmanager
 def locked(mountpoints: Sequence[bytes]) -> Iterator[Lock]:
-    """Wait until no other command mounts there, and keep others from it for as long as the block takes."""
+    """Take the locks, waiting for commands that hold them, and release them after the block."""
     lock = Lock(mountpoints)
     try:
         yield lock
@@ -77,16 +76,16 @@ def locked(mountpoints: Sequence[bytes]) -> Iterator[Lock]:
         lock.release()
 
 
-def _waited(name: str, mountpoint: bytes) -> bool:
-    """Wait for the end of whoever has the name; False where nobody is to be waited for, or not yet."""
-    other = connected(name)
-    if other is None:
+def _wait_for_holder(name: str, mountpoint: bytes) -> bool:
+    """Wait until the holder of the name releases it; False if there is none, or it must not be waited for (rule 3)."""
+    holder = connected(name)
+    if holder is None:
         return False
-    with other:
-        pid, uid = peer(other)
+    with holder:
+        pid, uid = peer(holder)
         if uid not in (0, os.geteuid()):
             return False
         log.info("process %d is mounting on %s: waiting for it", pid, printable(mountpoint))
         with contextlib.suppress(ConnectionError):
-            other.recv(1)
+            holder.recv(1)
     return True

@@ -1,12 +1,12 @@
-"""Where messages go: stderr or the journal in the foreground; a file, the journal or syslog in the background.
+"""Logging: to stderr or the journal in the foreground; to a file, the journal or syslog in the background.
 
-Rule 1: a message is never waited for. One that is not taken is lost, and no mount stops for it.
-Rule 2: rates are bounded, for each kind of message, in one place (``Bounds``): what is left out is counted and said.
-Rule 3: the last warnings are kept in memory, for those who ask a view how it is (``warnings``).
-Rule 4: a file is opened again when another one, or none, has its name: it may be renamed at any time.
+Rule 1: logging never blocks a mount. A message that cannot be written at once is dropped.
+Rule 2: each kind of message is rate-limited (``Bounds``); the number of dropped ones is logged.
+Rule 3: the last warnings stay in memory for ``--status`` (``warnings``).
+Rule 4: a log file is reopened when its path names another file or none, as after logrotate.
 
-Names in messages must come through ``text.printable``. ``to_stderr`` is called once in each process, before threads
-start, and ``settle`` when the mount answers.
+File names in messages must go through ``text.printable``. Call ``to_stderr`` once per process before threads start, and
+``settle`` when the mount answers; log from any thread.
 """
 
 import contextlib
@@ -33,24 +33,24 @@ IDENT = "mmirrorfs"
 SYSLOG = "/dev/log"
 _LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
 NOISE = 3
-"""The verbosity from which on pyfuse3 says what it does, too."""
+"""The verbosity (-vvv) from which on pyfuse3's own messages are logged."""
 
 KEPT = 50
-"""Warnings that are kept."""
+"""Warnings kept in memory."""
 WAITING = 1000
-"""Messages that wait for a file; more are lost."""
+"""Messages queued for the log file; more are dropped."""
 LARGEST = 1 << 20
-"""Bytes from which on a file in the runtime directory, which is in memory, is put aside: one is kept."""
+"""Bytes after which a log in the runtime directory (a tmpfs) is rotated; one old file is kept."""
 WINDOW = 60.0
-"""Seconds for which a message is counted with those like it."""
+"""Seconds over which messages of one kind are counted."""
 MOST = ((logging.WARNING, 20), (logging.INFO, 60), (0, 2000))
-"""How many of a kind there may be in that time, by level."""
+"""Messages of one kind allowed per WINDOW, by lowest level."""
 ENDING = 1.0
-"""Seconds that what waits for a file has to be written at the end."""
+"""Seconds at exit for writing queued messages."""
 
 
 class Bounds(logging.Filter):
-    """Leaves out what comes too often: messages made from one text are of one kind. What was asked for is not."""
+    """Rate limit: messages with one format string are of one kind. Stack dumps are exempt."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
@@ -58,19 +58,19 @@ class Bounds(logging.Filter):
         self._kinds: dict[tuple[str, int, str], list[float]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether it is said; the last before some are left out says so, and the next one after these."""
+        """Whether to log it. The last record before a gap announces it, the first one after it has the count."""
         if getattr(record, "event", None) == STACKS:
             return True
         key, now = (record.name, record.levelno, str(record.msg)), self._clock()
-        until, count, left = self._kinds.get(key) or (now + WINDOW, 0, 0)
+        until, count, dropped = self._kinds.get(key) or (now + WINDOW, 0, 0)
         if now >= until:
             until, count = now + WINDOW, 0
         most = next(most for level, most in MOST if record.levelno >= level)
         if count >= most:
-            self._kinds[key] = [until, count, left + 1]
+            self._kinds[key] = [until, count, dropped + 1]
             return False
-        if left:
-            _append(record, f" ({left:.0f} more like it were left out before)")
+        if dropped:
+            _append(record, f" ({dropped:.0f} more like it were left out before)")
         elif count == most - 1:
             _append(record, f" (more like it are left out for {until - now:.0f} s)")
         self._kinds[key] = [until, count + 1, 0]
@@ -84,14 +84,14 @@ def _append(record: logging.LogRecord, text: str) -> None:
 
 
 class Recent(logging.Filter):
-    """Keeps the last warnings, with their times in seconds since the epoch."""
+    """Keeps the last warnings; times are in seconds since the epoch."""
 
     def __init__(self) -> None:
         super().__init__()
         self.kept: deque[dict[str, Any]] = deque(maxlen=KEPT)
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Everything is said."""
+        """Keep it if it is a warning; always True."""
         if record.levelno >= logging.WARNING and getattr(record, "event", None) != STACKS:
             error = f": {record.exc_info[1]!r}" if record.exc_info and record.exc_info[1] is not None else ""
             level = record.levelname.lower()
@@ -102,28 +102,28 @@ class Recent(logging.Filter):
 _recent = Recent()
 _listener: logging.handlers.QueueListener | None = None
 _out: "bytes | _Background | None" = None
-"""A file, what the background has, or stderr."""
+"""The path of a log file, the handler of a background process, or None for stderr."""
 
 
 def warnings() -> list[dict[str, Any]]:
-    """The last warnings of this process, the oldest first: ``when``, ``level`` and ``text``."""
+    """The last warnings of this process, oldest first, each with ``when``, ``level`` and ``text``."""
     return list(_recent.kept)
 
 
 def place() -> dict[str, str]:
-    """Where messages go now: ``to`` is stderr, journal, syslog, file or nowhere; a file has its ``path``."""
+    """Where messages go now: ``to`` is stderr, journal, syslog, file or nowhere; with file, ``path`` is set."""
     if isinstance(_out, bytes):
         return {"to": "file", "path": printable(_out)}
     return _out.place() if _out is not None else {"to": "journal" if _is_native() else "stderr"}
 
 
 def background_place(mountpoint: bytes) -> dict[str, str]:
-    """The same for a view in the background, if one was mounted there."""
+    """Where a view mounted there in the background would log."""
     return _Background(mountpoint).place()
 
 
 def to_stderr(verbose: int) -> None:
-    """Log to stderr, or to the journal where that is stderr: warnings, with -v what happens, with -vv everything."""
+    """Log to stderr, or to the journal if stderr is connected to it: WARNING, with -v INFO, with -vv DEBUG."""
     handler: logging.Handler = logging.StreamHandler()
     if is_stderr():
         handler.setFormatter(Prefixed("%(message)s"))
@@ -138,23 +138,23 @@ def to_stderr(verbose: int) -> None:
 
 
 def _is_native() -> bool:
-    """Whether stderr is the journal itself, and not a file that only says so."""
+    """Whether stderr is the journal's socket, rather than a file with the same JOURNAL_STREAM."""
     return is_stderr() and stat.S_ISSOCK(os.fstat(2).st_mode) and listens()
 
 
 def settle(mountpoint: bytes, file: bytes | None, background: bool) -> None:
-    """The mount answers: log to the file, if one was given, and in the background to what there is."""
+    """Switch over when the mount answers: to ``file`` if given, else in the background to what is available."""
     global _out, _listener
     if file is not None:
-        waiting: queue.Queue[logging.LogRecord] = queue.Queue(WAITING)
+        records: queue.Queue[logging.LogRecord] = queue.Queue(WAITING)
         try:
             out = _File(os.fsdecode(file))
         except OSError as error:
             log.error("--log %s cannot be written: %s", printable(file), error.strerror)
             return settle(mountpoint, None, background)
-        _listener = logging.handlers.QueueListener(waiting, _formatted(out, mountpoint))
+        _listener = logging.handlers.QueueListener(records, _formatted(out, mountpoint))
         _listener.start()
-        _install(logging.handlers.QueueHandler(waiting))
+        _install(logging.handlers.QueueHandler(records))
         _out = file
     elif background:
         _out = _Background(mountpoint)
@@ -164,7 +164,7 @@ def settle(mountpoint: bytes, file: bytes | None, background: bool) -> None:
 
 
 def finish() -> None:
-    """What waits for a file is written, if that takes no time: the file may be on a disk that hangs."""
+    """Write what is queued, for up to ENDING seconds: the log file may be on a disk that hangs."""
     global _listener
     if _listener is not None:
         end, _listener = threading.Thread(target=_stop, args=[_listener], daemon=True), None
@@ -173,15 +173,15 @@ def finish() -> None:
 
 
 def _stop(listener: logging.handlers.QueueListener) -> None:
-    with contextlib.suppress(queue.Full):  # nothing is written any more
+    with contextlib.suppress(queue.Full):  # the file hangs
         listener.stop()
     for handler in listener.handlers:
-        with contextlib.suppress(OSError):  # what it still has does not fit: Python would say so for itself
+        with contextlib.suppress(OSError):  # flushing fails on a full disk; Python would print a traceback
             handler.close()
 
 
 def open_log(path: str, flags: int = os.O_WRONLY | os.O_APPEND | os.O_CREAT) -> int:
-    """A file to log to, which others may not read. Raises OSError where that cannot be had, or is no regular file."""
+    """Open a log file, mode 0640. Raises OSError if that fails or it is not a regular file."""
     fd = os.open(path, flags | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
@@ -201,19 +201,19 @@ class _File(logging.handlers.WatchedFileHandler):
             return open(self.baseFilename, "a", encoding="utf-8", errors=self.errors, opener=open_log)
 
 
-class _Kept(logging.handlers.RotatingFileHandler):
-    """A file in the runtime directory, and the one before it."""
+class _RuntimeFile(logging.handlers.RotatingFileHandler):
+    """A rotated log in the runtime directory."""
 
     def __init__(self, path: str) -> None:
         super().__init__(path, maxBytes=LARGEST, backupCount=1, encoding="utf-8", delay=True, errors="backslashreplace")
 
     def _open(self) -> IO[str]:  # type: ignore[override]
-        runtime.made(os.fsencode(os.path.dirname(self.baseFilename)))
+        runtime.ensure_directory(os.fsencode(os.path.dirname(self.baseFilename)))
         return open(self.baseFilename, "a", encoding="utf-8", errors=self.errors, opener=open_log)
 
 
 class _Syslog(logging.handlers.SysLogHandler):
-    """Never waits: a syslog that is not read loses messages, and must not stop a mount."""
+    """Non-blocking: messages to a syslog that does not read are dropped (rule 1)."""
 
     socket: Any
 
@@ -222,30 +222,30 @@ class _Syslog(logging.handlers.SysLogHandler):
         self.setFormatter(logging.Formatter(f"{IDENT}[{os.getpid()}]: %(message)s"))
 
     def _connect_unixsocket(self, address: str) -> None:
-        super()._connect_unixsocket(address)  # type: ignore[misc]  # the one place where the socket is made
+        super()._connect_unixsocket(address)  # type: ignore[misc]  # the only place that creates the socket
         self.socket.setblocking(False)
 
 
 class _Background(logging.Handler):
-    """The journal, syslog, or a file in the runtime directory: whatever is there at the moment, in this order."""
+    """Logs to the first available of journal, syslog and a file in the runtime directory, checked per message."""
 
     def __init__(self, mountpoint: bytes) -> None:
         super().__init__()
         self._journal = Journal(IDENT, printable(mountpoint))
         self._syslog: _Syslog | None = None
         path = runtime.file_of(mountpoint, os.geteuid(), b".log")
-        self._file = _formatted(_Kept(os.fsdecode(path)), mountpoint) if path is not None else None
+        self._file = _formatted(_RuntimeFile(os.fsdecode(path)), mountpoint) if path is not None else None
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Hand it on."""
+        """Pass it to the first available handler."""
         out = self._out()
         if out is not None:
             out.emit(record)
 
     def place(self) -> dict[str, str]:
-        """See ``place``."""
+        """See the function ``place``."""
         out = self._out()
-        if isinstance(out, _Kept):
+        if isinstance(out, _RuntimeFile):
             return {"to": "file", "path": printable(out.baseFilename)}
         return {"to": "nowhere" if out is None else "journal" if out is self._journal else "syslog"}
 
@@ -260,14 +260,14 @@ class _Background(logging.Handler):
 
 
 def _formatted(handler: logging.Handler, mountpoint: bytes) -> logging.Handler:
-    """For a file, which may be that of several views."""
+    """Set the format of a log file, which several views may share."""
     where = printable(mountpoint).replace("%", "%%")
     handler.setFormatter(logging.Formatter(f"%(asctime)s {where} %(levelname)s: %(message)s", "%Y-%m-%d %H:%M:%S"))
     return handler
 
 
-def _is_news(record: logging.LogRecord) -> bool:
-    """Not that an answer was not taken: who asked was killed, or the connection was cut."""
+def _is_relevant(record: logging.LogRecord) -> bool:
+    """False for a reply that failed with ENOENT: the request was interrupted, or the connection aborted."""
     return "fuse_reply_* failed with No such file or directory" not in record.getMessage()
 
 
@@ -282,4 +282,4 @@ def _install(handler: logging.Handler) -> None:
     handler.addFilter(_bounds)
     handler.addFilter(_recent)
     root.addHandler(handler)
-    logging.getLogger("pyfuse3").addFilter(_is_news)
+    logging.getLogger("pyfuse3").addFilter(_is_relevant)

@@ -1,6 +1,6 @@
-"""Mounting and unmounting: the only caller of pyfuse3's init and close. One FUSE session a process.
+"""Mounting and unmounting: the only caller of ``pyfuse3.init`` and ``pyfuse3.close``. One FUSE session per process.
 
-However it ends (a signal, umount, an abort), no mount stays behind.
+However the session ends (signal, umount, abort), no mount is left behind. Main thread only, before any other starts.
 """
 
 import logging
@@ -15,9 +15,10 @@ import trio
 from mmirrorfs.mount import privileges, runtime, table, tuning
 from mmirrorfs.mount.claims import claim
 from mmirrorfs.mount.clone import let_write, writable
-from mmirrorfs.mount.reasons import explained, listening
+from mmirrorfs.mount.mounterrors import advice_for, captured_stderr
+from mmirrorfs.mount.plan import Plan
 from mmirrorfs.mount.reference import Reference, reference
-from mmirrorfs.mount.session import GRACE, SIGNALS, Plan, Session
+from mmirrorfs.mount.session import GRACE, SIGNALS, Session
 from mmirrorfs.mount.systemd import unit
 from mmirrorfs.serve.announce import Announcers
 from mmirrorfs.text import printable
@@ -26,18 +27,18 @@ log = logging.getLogger(__name__)
 
 
 class MountFailed(Exception):
-    """The mount could not be made; libfuse has said why on stderr where it knew."""
+    """The mount could not be made, or does not answer; the message says what to do about it."""
 
 
 def serve(plan: Plan, ready: Callable[[], None]) -> None:
-    """Mount and serve until the end. ``ready`` is called when the mount was seen to answer. Raises MountFailed."""
-    session = Session(plan, ready, _noted_signals())
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # libfuse 3.17 gives up when its wait is interrupted
+    """Mount, and serve until unmounted. ``ready`` is called once the mount answers. Raises MountFailed."""
+    session = Session(plan, ready, _recorded_signals())
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # a signal makes libfuse 3.17's init fail
     try:
-        with listening() as said:
+        with captured_stderr() as captured:
             pyfuse3.init(session.operations, os.fsdecode(plan.mountpoint), set(plan.options))
     except RuntimeError:
-        raise MountFailed(explained(said.text)) from None
+        raise MountFailed(advice_for(captured.text)) from None
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     own = reference(plan.mountpoint)
@@ -53,18 +54,18 @@ def serve(plan: Plan, ready: Callable[[], None]) -> None:
         probe = table.start_probe(partial(table.is_alive, plan.mountpoint))
         device = own.device if own is not None else None
         trio.run(
-            session.run, probe, device, instruments=[session.pulse], restrict_keyboard_interrupt_to_checkpoints=True
+            session.run, probe, device, instruments=[session.latency], restrict_keyboard_interrupt_to_checkpoints=True
         )
         if session.failed:
             raise MountFailed("the mount does not answer")
     finally:
         _close(own, session)
-        for number in SIGNALS:  # one that comes now would only spoil the exit code
+        for number in SIGNALS:  # a late one would only change the exit code
             signal.signal(number, signal.SIG_IGN)
 
 
 def _announce(own: Reference, announcers: Announcers) -> None:
-    """Let those be who announce changes, if they are wanted and can be."""
+    """Open the announcers, if changes are to be announced; on failure record why not."""
     if not announcers.silent:
         try:
             let_write(own.where)
@@ -74,25 +75,25 @@ def _announce(own: Reference, announcers: Announcers) -> None:
 
 
 def _close(own: Reference | None, session: Session) -> None:
-    """Take the mount away and free libfuse's session, unless a thread is stuck in it: then it ends with the process.
+    """Unmount, and free libfuse's session unless a thread is stuck in it: then the process's exit frees it.
 
-    libfuse unmounts nothing: it would take whatever is on the mountpoint, and run umount(8) where there is an
-    /etc/mtab, which does not start before a hung source has answered that descriptors are closed.
+    libfuse must not unmount: it detaches any mount on the mountpoint. With an /etc/mtab it runs umount(8), whose
+    exec waits for a hung source to flush the inherited descriptors.
     """
-    ended = session.stop(GRACE)
-    if own is not None and not own.detach(force=not ended):
+    stopped = session.stop(GRACE)
+    if own is not None and not own.detach(force=not stopped):
         log.error("%s could not be unmounted", printable(own.where))
     runtime.forget(own.where if own is not None else b"")
-    if ended or session.stop(GRACE):
+    if stopped or session.stop(GRACE):
         pyfuse3.close(unmount=False)
 
 
-def _noted_signals() -> list[int]:
-    """Take note of signals, and do nothing else: the list of those that came.
+def _recorded_signals() -> list[int]:
+    """Only record signals from now on: the list that they are appended to.
 
-    One that ended the process before its session listens, or when that does no more, would leave the mount behind.
+    A signal with its default action, before or after the session handles it, would leave the mount behind.
     """
-    came: list[int] = []
+    arrived: list[int] = []
     for wanted in SIGNALS:
-        signal.signal(wanted, lambda number, frame: came.append(number))
-    return came
+        signal.signal(wanted, lambda number, frame: arrived.append(number))
+    return arrived

@@ -1,12 +1,12 @@
-"""What the processes of a view may do: which capabilities each keeps, and why; all others are given up for good.
+"""The capabilities that each process of a view keeps, and why. All others are dropped for good.
 
-Rule 1: before the first request is answered, and before any thread runs.
-Rule 2: a program that is started gets no more: what is given up leaves the bounding set too, and no_new_privs is set.
-Not so with ``--on-change``: the command is the administrator's, and has all that the daemon was started with, as if
-root had typed it. For its sake the bounding set stays, and the bit is not set.
-Rule 3: who cannot unmount by himself, which is a plain user, starts fusermount3 in the end, which is set-user-id: he
-keeps the bounding set, and the bit is not set.
-Rule 4: what is not had, in a container say, is not missed here: what needed it says so.
+Rule 1: they are dropped before the first request is served and before any thread starts.
+Rule 2: child processes cannot regain them: they leave the bounding set too, and no_new_privs is set. Except with
+``--on-change``: its command runs with all that the daemon was started with, as if root had typed it.
+Rule 3: a plain user keeps the bounding set, without no_new_privs: unmounting runs fusermount3, which is set-user-id.
+Rule 4: a capability that the process never had, as in a container, is no error here.
+
+Main thread only. Raises nothing.
 """
 
 import contextlib
@@ -23,22 +23,24 @@ ALWAYS = {
     Capability.DAC_READ_SEARCH: "list and read sources whatever their modes; reach the mountpoint",
     Capability.FOWNER: "leave access times of other users' files alone (O_NOATIME)",
 }
-"""In effect in all threads of the daemon."""
+"""Effective in all threads of the daemon."""
 ANNOUNCING = {Capability.DAC_OVERRIDE: "do in the view what changed in it, in directories of any user"}
-"""In effect in an announcer's thread, while it announces."""
+"""Effective in an announcer's thread while it announces."""
 LOGGING = {Capability.DAC_OVERRIDE: "open the file of --log, wherever it is and whoever owns it after a rotation"}
-"""In effect in the thread that opens the file, meanwhile."""
+"""Effective in the thread that opens the log file, while it does."""
 CRAWLING = {
     Capability.DAC_READ_SEARCH: "list sources whatever their modes",
     Capability.FOWNER: "leave access times of other users' directories alone (O_NOATIME)",
 }
-"""In effect in a process that crawls a source."""
+"""Effective in a process that crawls a source."""
 MARKING = {Capability.SYS_ADMIN: "mark the filesystems that it meets (fanotify)"}
-"""In effect in such a process too, where a filesystem is marked."""
+"""Effective in a crawling process as well if it marks filesystems."""
 
 
 def drop(announces: bool, logs: bool, runs_commands: bool) -> None:
-    """Keep what a daemon needs: one that ``announces`` changes, has a log file, or runs a command on changes."""
+    """Drop what a daemon does not need; the flags say whether it announces changes, has a log file, and runs a command
+    on changes.
+    """
     raisable = {**(ANNOUNCING if announces else {}), **(LOGGING if logs else {})}
     lasting = capabilities.has(Capability.SYS_ADMIN) and not runs_commands
     try:
@@ -48,11 +50,11 @@ def drop(announces: bool, logs: bool, runs_commands: bool) -> None:
 
 
 def drop_all() -> None:
-    """Keep nothing: for a process that only waits for those that serve."""
+    """Drop all: for a process that only waits for others."""
     with contextlib.suppress(OSError):
         capabilities.confine(())
 
 
 def of_crawl(marks: bool) -> tuple[Capability, ...]:
-    """What a process keeps that crawls a source, and ``marks`` filesystems or not."""
+    """What a process that crawls a source keeps; ``marks`` says whether it marks filesystems."""
     return (*CRAWLING, *(MARKING if marks else {}))

@@ -1,10 +1,10 @@
-"""One mount, told apart from any other that takes its place: it alone is ever detached.
+"""Identifies one mount, so that ``detach`` never unmounts another one that has taken its place.
 
-Device numbers and mount ids are given out again at once, the unique mount id never (Linux 6.8). On older kernels device
-and mount id must be the same, and besides either this process serves a connection that lives, so that the device number
-is still its own, or the mount must be dead.
+Device numbers and mount ids are reused at once, the unique mount id never (Linux 6.8). On older kernels device and
+mount id must match, and either this process holds a live FUSE connection, so that the device number is still its own,
+or the mount must be dead.
 
-Nothing here waits for the process that serves a mount.
+Any thread. Nothing here blocks on the process that serves the mount.
 """
 
 import contextlib
@@ -18,15 +18,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from mmirrorfs.mount.table import fuse_descriptors, view_at
-from mmirrorfs.source.mountid import unique_id
+from mmirrorfs.source.filesystems import unique_id
 
 DEAD = frozenset((errno.ENOTCONN, errno.ECONNABORTED))
-"""What a mount says that nobody serves any more. One that is only silent is not dead."""
+"""Errors of a mount without a daemon. A mount that only does not answer is not dead."""
 
 PATIENCE = 1.0
-"""Seconds that a dead mount has to say so; it takes no time."""
+"""Seconds to wait for such an error; a dead mount returns it at once."""
 _FUSERMOUNT = 5.0
-"""Seconds that fusermount3 has."""
+"""Timeout of fusermount3 in seconds."""
 
 _MNT_FORCE, _MNT_DETACH = 1, 2
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -34,7 +34,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """The mount on ``where``. ``unique`` is 0 on kernels that have no unique id."""
+    """The mount on ``where``. ``unique`` is 0 on kernels without unique mount ids."""
 
     where: bytes
     device: str
@@ -42,7 +42,7 @@ class Reference:
     unique: int
 
     def detach(self, force: bool = False) -> bool:
-        """Unmount it lazily, if it is there; ``force`` ends its connection too, as root. False where it stays."""
+        """Unmount it lazily, if it is still there; ``force`` aborts its connection too (root). False on failure."""
         with _opened(self.where) as found:
             if found is None or not self._is(found):
                 return True
@@ -60,7 +60,7 @@ class Reference:
 
 
 def reference(where: bytes) -> Reference | None:
-    """The view that is mounted on ``where`` now."""
+    """The view that is mounted on ``where`` now; None if there is none."""
     mount = view_at(where)
     with _opened(where) as found:
         if mount is None or found is None:
@@ -70,7 +70,7 @@ def reference(where: bytes) -> Reference | None:
 
 @contextlib.contextmanager
 def _opened(where: bytes) -> Iterator[int | None]:
-    """A descriptor of what is mounted there, which no request is sent for (O_PATH); None where nothing can be found."""
+    """An O_PATH descriptor of the mounted root, opened without a request to it; None if the path cannot be opened."""
     try:
         descriptor = os.open(where, os.O_PATH | os.O_NOFOLLOW)
     except OSError:
@@ -83,7 +83,7 @@ def _opened(where: bytes) -> Iterator[int | None]:
 
 
 def _is_connected() -> bool:
-    """Whether this process serves a mount whose superblock lives: its end hangs up the descriptor."""
+    """Whether this process serves a live mount: its end raises POLLERR on the descriptor."""
     poller, descriptors = select.poll(), fuse_descriptors()
     for descriptor in descriptors:
         poller.register(descriptor, 0)
@@ -91,19 +91,19 @@ def _is_connected() -> bool:
 
 
 def _is_dead(descriptor: int) -> bool:
-    """Asked in a thread: a mount that lives may never answer."""
+    """Whether statfs fails with a DEAD error. In a thread: a live mount may never answer."""
 
-    def ask() -> None:
+    def probe() -> None:
         try:
             os.fstatvfs(descriptor)
         except OSError as error:
-            said.append(error.errno in DEAD)
+            dead.append(error.errno in DEAD)
 
-    said: list[bool] = []
-    thread = threading.Thread(target=ask, daemon=True)
+    dead: list[bool] = []
+    thread = threading.Thread(target=probe, daemon=True)
     thread.start()
     thread.join(PATIENCE)
-    return any(said)
+    return any(dead)
 
 
 def _fusermount(where: bytes) -> bool:
@@ -114,10 +114,9 @@ def _fusermount(where: bytes) -> bool:
 
 
 def _without_descriptors(run: Callable[[], bool]) -> bool:
-    """Run it in a thread that has no descriptors above 2.
+    """Run it in a thread whose descriptor table ends at 2 (CLOSE_RANGE_UNSHARE, Linux 5.9).
 
-    A program that is started closes those that it inherits, and that waits for a FUSE source that hangs. The kernel
-    leaves them out of the thread's table, without closing any, since Linux 5.9 (CLOSE_RANGE_UNSHARE).
+    Else the exec of a child would close inherited descriptors, and that blocks if they belong to a hung FUSE source.
     """
 
     def call() -> None:

@@ -1,15 +1,17 @@
-"""The wait for the next request, without the scheduler.
+"""A faster wait for the next FUSE request, which bypasses trio's scheduler.
 
-pyfuse3's loop takes a trio lock, waits on epoll and goes through trio's scheduler once for each request: of 110 us
-that a file took to open, read and close, 84 us were spent there. pyfuse3 reaches that layer through its module's
-``trio`` name, as its own asyncio mode does; here the name is given a namespace in which
+pyfuse3's loop takes a trio lock, waits on epoll and passes through trio's scheduler once per request. Of the 110 us
+that open, read and close of a file took, 84 us were spent there. pyfuse3 reaches trio through the name ``trio`` in its
+module, as its asyncio mode does; ``install`` replaces that name by a namespace in which
 
-- ``lowlevel.wait_readable`` first polls the descriptor TRIES times without waiting, and only then hands over to trio's,
-- ``Lock`` costs nothing while the same task serves request after request.
+- ``lowlevel.wait_readable`` polls the descriptor up to TRIES times before it calls trio's,
+- ``Lock`` is free while the same task serves request after request.
 
-Rule 1: after TURNS requests in a row trio gets its turn, so that threads' results, timers and signals are served.
-Rule 2: an idle mount costs nothing: after TRIES polls, fewer where they do not pay, the loop sleeps in epoll as ever.
-Rule 3: where pyfuse3 is not as expected, nothing is replaced.
+Rule 1: after TURNS requests in a row there is a checkpoint, for thread results, timers and signals.
+Rule 2: an idle mount uses no CPU: after TRIES polls, fewer if they have not paid off, the loop sleeps in epoll.
+Rule 3: if pyfuse3 lacks the expected names, nothing is replaced.
+
+Event loop's thread only.
 """
 
 import logging
@@ -25,28 +27,28 @@ from typing import Any
 import pyfuse3
 import trio
 
-from mmirrorfs.mount.pulse import Pulse
+from mmirrorfs.mount.looplatency import LoopLatency
 
 log = logging.getLogger(__name__)
 
 TRIES = 100
-"""Polls before sleeping, some 0.1 ms: a client that has its answer asks again sooner than a wake-up takes."""
+"""Polls before sleeping, some 0.1 ms: a client's next request arrives sooner than a wake-up takes."""
 FEWEST = 3
-"""Polls before sleeping where that was long lately: each long sleep halves their number, a short one restores it."""
+"""Lower bound of polls before sleeping: each long sleep halves their number, a short one restores TRIES."""
 SHORT = 0.0003
-"""Seconds of sleep that polling would have saved: the wake-up itself takes a third of it."""
+"""Seconds up to which a sleep is short, and polling would have saved it; a third of it is the wake-up."""
 TURNS = 64
-"""Requests in a row before trio gets a turn."""
+"""Requests in a row between two checkpoints."""
 
 LONGEST = 0.0005
-"""Seconds of polling: where others want the processor, each yield gives it away for milliseconds."""
+"""Seconds of polling at the most: on a busy processor each sched_yield(2) costs milliseconds."""
 
 SWITCH = "MMIRRORFS_REQUEST_LOOP"
-"""Set to ``plain`` in the environment, it leaves pyfuse3 as it is: for measuring, and for finding faults."""
+"""Environment variable: ``plain`` leaves pyfuse3 as it is, for measuring and for debugging."""
 
 
 class _Done:
-    """Something to await that is there already."""
+    """An awaitable that completes at once, without a checkpoint."""
 
     __slots__ = ()
 
@@ -59,11 +61,11 @@ _DONE = _Done()
 
 
 class _Lock:
-    """Mutual exclusion without handing over: whoever gives it up may have it again at once; ``async with`` only.
+    """An unfair lock: the task that releases it may take it again at once. ``async with`` only.
 
-    pyfuse3 keeps a spare task that waits for the lock. trio's own lock would be handed to it after each request, and
-    the two would take turns through the scheduler; here the spare is woken, but it gets the lock only when the task
-    that serves is really waiting for something else.
+    pyfuse3 keeps a spare task that waits for the lock. trio's fair lock would be handed over after each request, and
+    both tasks would alternate through the scheduler. Here the spare is woken, but gets the lock only if the serving
+    task blocks on something else.
     """
 
     def __init__(self) -> None:
@@ -97,37 +99,37 @@ class _Lock:
         return _DONE
 
 
-def _patient_poll(pulse: Pulse) -> Callable[[int], Awaitable[None]]:
-    """A ``wait_readable`` that polls first. Belongs to one event loop."""
+def _polling_wait(latency: LoopLatency) -> Callable[[int], Awaitable[None]]:
+    """A ``wait_readable`` that polls first, for one event loop."""
     pollers: dict[int, Callable[[int], list[tuple[int, int]]]] = {}
-    turns, tries = 0, TRIES
+    served, tries = 0, TRIES
 
     def wait_readable(descriptor: int) -> Awaitable[None]:
-        """Until there is something to read: found by polling for LONGEST seconds, or by trio's own wait after that."""
-        nonlocal turns
+        """Wait until readable: by polling for up to LONGEST seconds, then by trio's own wait."""
+        nonlocal served
         poll = pollers.get(descriptor)
         if poll is None:
             poller = select.poll()
             poller.register(descriptor, select.POLLIN)
             poll = pollers[descriptor] = poller.poll
-        turns += 1
-        if turns < TURNS:
+        served += 1
+        if served < TURNS:
             now = perf_counter()
-            if now - pulse.since > pulse.longest:
-                pulse.longest = now - pulse.since
+            if now - latency.since > latency.longest:
+                latency.longest = now - latency.since
             until = now + LONGEST
             for _ in range(tries):
                 if poll(0):
-                    pulse.since = now
+                    latency.since = now
                     return _DONE
                 os.sched_yield()
                 now = perf_counter()
                 if now > until:
                     break
-            turns, pulse.since = 0, now
+            served, latency.since = 0, now
             return sleep(descriptor)
-        turns = 0
-        return _after_turn(descriptor)
+        served = 0
+        return after_checkpoint(descriptor)
 
     async def sleep(descriptor: int) -> None:
         nonlocal tries
@@ -135,17 +137,17 @@ def _patient_poll(pulse: Pulse) -> Callable[[int], Awaitable[None]]:
         await trio.lowlevel.wait_readable(descriptor)
         tries = TRIES if perf_counter() - start < SHORT else max(tries // 2, FEWEST)
 
-    async def _after_turn(descriptor: int) -> None:
+    async def after_checkpoint(descriptor: int) -> None:
         await trio.lowlevel.checkpoint()
         await wait_readable(descriptor)
 
     return wait_readable
 
 
-def install(pulse: Pulse) -> bool:
-    """Give pyfuse3 the faster wait; returns whether that was done. Before ``pyfuse3.main``, in its process.
+def install(latency: LoopLatency) -> bool:
+    """Install the faster wait in pyfuse3 before ``pyfuse3.main``; returns False if nothing was replaced.
 
-    ``pulse`` is told when it looks for requests.
+    The wait records its polls in ``latency``.
     """
     if os.environ.get(SWITCH) == "plain":
         return False
@@ -154,7 +156,7 @@ def install(pulse: Pulse) -> bool:
         log.info("pyfuse3 is not as expected: its own request loop is used")
         return False
     lowlevel = SimpleNamespace(
-        wait_readable=_patient_poll(pulse),
+        wait_readable=_polling_wait(latency),
         current_task=trio.lowlevel.current_task,
         current_trio_token=trio.lowlevel.current_trio_token,
         notify_closing=trio.lowlevel.notify_closing,

@@ -1,8 +1,11 @@
-"""What is kept of a view while it is mounted, outside of it, for when its daemon is dead: how it is started again.
+"""The state file of a mounted view, in the runtime directory: how to start the view again if its daemon has died.
 
-In the runtime directory of the user who mounts (``/run/mmirrorfs`` for root, ``$XDG_RUNTIME_DIR/mmirrorfs`` else),
-which is in memory and empty after a restart. Nobody else may read it: the words of a command may be private. Where
-there is none, nothing is kept. Written when the view is mounted, taken away when it ends in order.
+Rule 1: it is in the runtime directory of the mounting user (``/run/mmirrorfs`` for root, else
+``$XDG_RUNTIME_DIR/mmirrorfs``), a tmpfs. Without such a directory there is no state file.
+Rule 2: nobody else can read it: command lines may be private.
+Rule 3: it is written when the view is mounted and removed when it ends cleanly.
+
+Any thread; system calls on the runtime directory only.
 """
 
 import contextlib
@@ -22,11 +25,11 @@ log = logging.getLogger(__name__)
 Values = dict[str, Any]
 
 LARGEST = 1 << 20
-"""Bytes of a note that are read at the most."""
+"""Bytes of a state file that are read at the most."""
 
 
 def directory(uid: int) -> bytes | None:
-    """Where a user's notes are; None where there is no place for them."""
+    """The runtime directory of a user; None if there is none."""
     if uid == 0:
         return b"/run/mmirrorfs"
     own = os.environb.get(b"XDG_RUNTIME_DIR") if uid == os.geteuid() else None
@@ -38,39 +41,39 @@ def directory(uid: int) -> bytes | None:
 
 
 def file_of(mountpoint: bytes, uid: int, kind: bytes) -> bytes | None:
-    """The file of a view, by its ``kind``: one that a person recognises, and no two views at different places share."""
-    place = directory(uid)
+    """The path of a view's file with suffix ``kind``: readable, and unique for the mountpoint."""
+    parent = directory(uid)
     name = re.sub(rb"[^A-Za-z0-9._-]", b"_", os.path.basename(mountpoint))[-64:]
-    return place and os.path.join(place, name + b"-" + hashlib.sha256(mountpoint).hexdigest()[:12].encode() + kind)
+    return parent and os.path.join(parent, name + b"-" + hashlib.sha256(mountpoint).hexdigest()[:12].encode() + kind)
 
 
 def keep(mountpoint: bytes, values: Values) -> None:
-    """Take a note of the view that this process serves."""
+    """Write the state file of the view that this process serves. On failure only a debug message."""
     path = file_of(mountpoint, os.geteuid(), b".json")
     if path is None:
         return
     try:
-        place = os.path.dirname(path)
-        made(place)
-        _tidy(place)
+        parent = os.path.dirname(path)
+        ensure_directory(parent)
+        _remove_stale(parent)
         with open(path, "w", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW, 0o600)) as file:
             json.dump({**values, **json_path(mountpoint), "pid": os.getpid()}, file)
     except OSError as error:
-        log.debug("no note of the view in %r: %s", path, error.strerror)
+        log.debug("no state file of the view in %r: %s", path, error.strerror)
 
 
-def _tidy(place: bytes) -> None:
-    """Take away what is left of views that are not mounted any more, and were not ended in order."""
-    there = {mount.where for mount in mounts()}
-    for name in os.listdir(place):
-        path = os.path.join(place, name)
-        note = _read(path, os.geteuid()) if name.endswith(b".json") else None
-        if note is not None and "path" in note and path_of(note) not in there and not _lives(note):
+def _remove_stale(parent: bytes) -> None:
+    """Remove the files of views that are no longer mounted and whose process is gone."""
+    mounted = {mount.where for mount in mounts()}
+    for name in os.listdir(parent):
+        path = os.path.join(parent, name)
+        state = _read(path, os.geteuid()) if name.endswith(b".json") else None
+        if state is not None and "path" in state and path_of(state) not in mounted and not _is_running(state):
             _remove(path[: -len(b".json")])
 
 
-def _lives(note: Values) -> bool:
-    return os.path.exists(f"/proc/{note.get('pid')}")
+def _is_running(state: Values) -> bool:
+    return os.path.exists(f"/proc/{state.get('pid')}")
 
 
 def _remove(path: bytes) -> None:
@@ -79,8 +82,8 @@ def _remove(path: bytes) -> None:
             os.unlink(path + kind)
 
 
-def made(place: bytes) -> None:
-    """Have the directory, for its user alone. Raises OSError where somebody else's is there."""
+def ensure_directory(place: bytes) -> None:
+    """Create the directory with mode 0700. Raises OSError if it belongs to, or is writable by, another user."""
     with contextlib.suppress(FileExistsError):
         os.mkdir(place, 0o700)
     st = os.stat(place, follow_symlinks=False)
@@ -89,7 +92,7 @@ def made(place: bytes) -> None:
 
 
 def kept(mountpoint: bytes, uid: int) -> Values | None:
-    """The note of a view that user ``uid`` mounted; None where there is none, or it is nobody's business."""
+    """The state file of a view that user ``uid`` mounted; None if there is none that may be read."""
     path = file_of(mountpoint, uid, b".json")
     return _read(path, uid) if path is not None else None
 
@@ -106,11 +109,11 @@ def _read(path: bytes, uid: int) -> Values | None:
 
 
 def forget(mountpoint: bytes) -> None:
-    """Take the note away, and what else there is of the view, if it is this process's."""
-    note = kept(mountpoint, os.geteuid())
-    if note is None or note.get("pid") != os.getpid():
+    """Remove the state file and logs of the view, if this process wrote them."""
+    state = kept(mountpoint, os.geteuid())
+    if state is None or state.get("pid") != os.getpid():
         return
     path = file_of(mountpoint, os.geteuid(), b"") or b""
     _remove(path)
-    with contextlib.suppress(OSError):  # others may have notes in there
+    with contextlib.suppress(OSError):  # not empty while other views are mounted
         os.rmdir(os.path.dirname(path))

@@ -1,7 +1,8 @@
-"""Abstract sockets: names that exist for as long as a process has them, are written nowhere, and say whose they are.
+"""Abstract Unix sockets: names that exist while a process holds them, leave no file, and have a known owner.
 
-The kernel itself lets in who connects, so it is known who has a name even when that process is stopped. Names are per
-network namespace, and anybody may take any: what counts is the user who listens, which nobody can forge.
+The kernel accepts connections itself (up to the backlog), so the owner is known even if that process is stopped. Names
+are per network namespace. Any user can bind any name: check ``peer``, which cannot be forged.
+Any thread; never blocks.
 """
 
 import contextlib
@@ -9,12 +10,12 @@ import socket
 import struct
 
 BACKLOG = 4096
-"""Connections that nobody accepts at a time; the kernel's own limit is as high (net.core.somaxconn)."""
+"""Unaccepted connections per socket; the default of net.core.somaxconn."""
 _CREDENTIALS = struct.Struct("3i")
 
 
 def listening(name: str) -> socket.socket | None:
-    """A socket that has the name; None where it cannot be had."""
+    """A socket that listens on the name; None if it cannot be bound."""
     made = socket.socket(socket.AF_UNIX)
     try:
         made.bind(_address(name))
@@ -26,7 +27,7 @@ def listening(name: str) -> socket.socket | None:
 
 
 def connected(name: str) -> socket.socket | None:
-    """A connection to whoever has the name; None where nobody listens, or more than BACKLOG are connected. No wait."""
+    """A blocking-mode connection to the name; None if nobody listens or the backlog is full."""
     made = socket.socket(socket.AF_UNIX)
     made.setblocking(False)
     with contextlib.suppress(OSError):
@@ -38,7 +39,7 @@ def connected(name: str) -> socket.socket | None:
 
 
 def peer(connection: socket.socket) -> tuple[int, int]:
-    """Process and user that listened."""
+    """The process id and user id at the other end, at the time of its listen(2)."""
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     pid, uid, _ = _CREDENTIALS.unpack(credentials)
     return pid, uid

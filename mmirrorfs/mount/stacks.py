@@ -1,4 +1,4 @@
-"""Where every thread and task is: what a person needs to see who waits for whom. Asked for by SIGUSR1."""
+"""Dumps the stacks of all threads and trio tasks to the log, on SIGUSR1. Event loop's thread only."""
 
 import logging
 import sys
@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 
 def dump() -> None:
-    """Log all stacks."""
+    """Log all stacks as warnings, exempt from the rate limit."""
     for ident, frame in sys._current_frames().items():
         stack = "".join(traceback.format_stack(frame))
         log.warning("thread %d\n%s", ident, stack, extra=fields(STACKS))

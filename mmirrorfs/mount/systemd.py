@@ -1,4 +1,4 @@
-"""sd_notify(3) without a library: a datagram to the socket that systemd names in NOTIFY_SOCKET."""
+"""sd_notify(3) without a library: a datagram to the socket in NOTIFY_SOCKET. Any thread; raises nothing."""
 
 import contextlib
 import os
@@ -6,12 +6,12 @@ import socket
 
 
 def listens() -> bool:
-    """Whether systemd wants to be told."""
+    """Whether systemd expects notifications."""
     return bool(os.environ.get("NOTIFY_SOCKET"))
 
 
 def notify(state: str) -> None:
-    """Tell systemd, if it listens: READY=1, STATUS=text, STOPPING=1. Never raises."""
+    """Notify systemd, if it listens: READY=1, STATUS=text, STOPPING=1. Never blocks."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if address[:1] not in ("/", "@"):
         return
@@ -22,7 +22,7 @@ def notify(state: str) -> None:
 
 
 def unit() -> str | None:
-    """The unit that starts this process, and nothing else: a service that waits to be told, or a mount."""
+    """The unit that runs this process alone: a Type=notify service, or a mount; else None."""
     with contextlib.suppress(OSError), open("/proc/self/cgroup") as file:
         name = file.read().rstrip().rpartition("/")[2]
         if name.endswith(".mount") or (name.endswith(".service") and listens()):

@@ -1,6 +1,8 @@
-"""The mount table: is something mounted here, is it ours, whose is it, does it answer.
+"""The mount table: what is mounted where, whether it is a view, who owns it, and whether it answers.
 
-Touches a mount only in a child process with a time limit, for a dead or hung one would keep whoever asks.
+Rule 1: a mount is accessed only in a child process with a timeout: a hung one would block the caller.
+
+Before threads start, where it forks (``start_probe``, ``ask``); anything else from any thread.
 """
 
 import contextlib
@@ -12,26 +14,26 @@ import select
 import signal
 from collections.abc import Callable
 
-from mmirrorfs.source.descriptors import close_others
 from mmirrorfs.source.filesystems import VIEW_TYPE, Mount, mount_at
+from mmirrorfs.source.process import close_others
 
 _PR_SET_PDEATHSIG = 1
 _LINKS = 40
-"""Links that a path may go through, as in the kernel."""
+"""Symbolic links followed in a path, as in the kernel (MAXSYMLINKS)."""
 ANSWER_TIME = 10
-"""Seconds that a fresh mount has to answer its first statvfs."""
+"""Timeout in seconds of the first statvfs on a new mount."""
 
 
 def view_at(mountpoint: bytes) -> Mount | None:
-    """The view of ours that is mounted there, dead or alive."""
+    """The mmirrorfs view mounted there, dead or alive; None if there is none."""
     mount = mount_at(mountpoint)
     return mount if mount is not None and mount.type == VIEW_TYPE else None
 
 
-def start_probe(question: Callable[[], bytes], seconds: int = ANSWER_TIME) -> tuple[int, int]:
-    """Ask something of a mount in a child process; returns (pid, descriptor that becomes readable).
+def start_probe(query: Callable[[], bytes], seconds: int = ANSWER_TIME) -> tuple[int, int]:
+    """Call ``query`` in a child process for up to ``seconds``; returns (pid, descriptor that becomes readable).
 
-    It has ``seconds``, and its answer may have 65,000 bytes. Fork before threads start.
+    The result may have 65,000 bytes. Before threads start: it forks.
     """
     readable, writable = os.pipe()
     pid = os.fork()
@@ -44,60 +46,60 @@ def start_probe(question: Callable[[], bytes], seconds: int = ANSWER_TIME) -> tu
             signal.signal(number, signal.SIG_DFL)
         signal.alarm(seconds)
         close_others([2, writable])
-        os.write(writable, _answer(question))
+        os.write(writable, _result(query))
     finally:
         os._exit(0)
 
 
-def _answer(question: Callable[[], bytes]) -> bytes:
+def _result(query: Callable[[], bytes]) -> bytes:
     try:
-        return b"1" + question()
+        return b"1" + query()
     except OSError as error:
         return b"0%d" % (error.errno or errno.EIO)
 
 
 def finish_probe(probe: tuple[int, int], seconds: float | None = None) -> bytes:
-    """The answer of a probe. Raises the OSError that the question met; TimeoutError for no answer within ``seconds``.
+    """The result of a probe. Raises the OSError that the query raised; TimeoutError after ``seconds``.
 
-    The kernel may hold a process that cannot even be killed: that one is left to itself.
+    A child in uninterruptible sleep cannot be killed; it is not waited for.
     """
     pid, readable = probe
     ended = False
     try:
         ended = bool(select.select([readable], [], [], seconds)[0])
-        said = os.read(readable, 1 << 16) if ended else b""
+        result = os.read(readable, 1 << 16) if ended else b""
     finally:
         os.close(readable)
         if not ended:
             os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0 if ended else os.WNOHANG)
-    if not said:
+    if not result:
         raise TimeoutError
-    if said[:1] == b"0":
-        raise OSError(int(said[1:]), os.strerror(int(said[1:])))
-    return said[1:]
+    if result[:1] == b"0":
+        raise OSError(int(result[1:]), os.strerror(int(result[1:])))
+    return result[1:]
 
 
 def is_alive(mountpoint: bytes) -> bytes:
-    """A question: non-empty where the mount answers statvfs; the kernel itself answers who may not enter it."""
+    """A query: non-empty if the mount answers statvfs. Without allow_other the kernel answers other users itself."""
     os.statvfs(mountpoint)
     return b"1"
 
 
-def ask(question: Callable[[], bytes], seconds: int = 3) -> bytes:
-    """Ask and wait. Never longer than ``seconds``, not even for a mount that hangs; b"" for an error or no answer."""
+def ask(query: Callable[[], bytes], seconds: int = 3) -> bytes:
+    """Probe and wait for up to ``seconds``, even if the mount hangs; b"" for an error or no answer."""
     with contextlib.suppress(OSError):
-        return finish_probe(start_probe(question, seconds), seconds)
+        return finish_probe(start_probe(query, seconds), seconds)
     return b""
 
 
 def label(mountpoint: bytes, name: str) -> bytes:
-    """A question: one of a view's own attributes."""
+    """A query: the value of the extended attribute user.mmirrorfs.``name``."""
     return os.getxattr(mountpoint, f"user.mmirrorfs.{name}", follow_symlinks=False)
 
 
 def owner_of(mount: Mount) -> int | None:
-    """The user who mounted it, and serves it; None where it is gone."""
+    """The user who mounted and serves it; None if it is no longer mounted."""
     with open("/proc/self/mountinfo", "rb") as file:
         line = next((line for line in file if line.startswith(b"%d " % mount.id)), b"")
     found = re.search(rb" - .*\buser_id=(\d+)", line)
@@ -105,7 +107,7 @@ def owner_of(mount: Mount) -> int | None:
 
 
 def resolved(mountpoint: bytes) -> bytes:
-    """The mountpoint without links, as the mount table has it. What is mounted there is not asked."""
+    """The mountpoint without symbolic links, as in the mount table. Sends no request to what is mounted there."""
     for _ in range(_LINKS):
         above, name = os.path.split(mountpoint.rstrip(b"/") or b"/")
         if name in (b"", b".", b".."):
@@ -113,13 +115,13 @@ def resolved(mountpoint: bytes) -> bytes:
         mountpoint = os.path.join(os.path.realpath(above), name)
         try:
             mountpoint = os.path.join(os.path.dirname(mountpoint), os.readlink(mountpoint))
-        except OSError:  # no link
+        except OSError:  # not a link
             break
     return mountpoint
 
 
 def fuse_descriptors() -> list[int]:
-    """The descriptors of this process by which it serves a mount."""
+    """This process's /dev/fuse descriptors."""
     found = []
     for name in os.listdir("/proc/self/fd"):
         with contextlib.suppress(OSError):

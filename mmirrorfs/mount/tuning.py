@@ -1,4 +1,4 @@
-"""Limits of the process and of the kernel's side of a mount, raised as far as we may. Nothing here can fail a mount."""
+"""Tuning of the process and of the kernel's side of a mount, as far as permitted. Main thread only; never raises."""
 
 import gc
 import logging
@@ -8,20 +8,20 @@ import sys
 log = logging.getLogger(__name__)
 
 BACKGROUND = 1024
-"""Requests that the kernel keeps under way for read-ahead; its default of 12 lets 12 stuck readers stop all others."""
+"""max_background. With the kernel's default of 12, read-ahead of 12 stuck readers blocks all others."""
 READ_AHEAD_KB = 1024
-"""KiB asked for ahead in a sequential read; the default of 128 made a cold read four times slower."""
+"""KiB of read-ahead; with the kernel's default of 128 a cold sequential read was four times slower."""
 
 
 def raise_file_limit() -> None:
-    """Let the process have as many descriptors as it may: the soft limit of 1024 is soon reached by readers."""
+    """Raise the soft limit of descriptors to the hard limit: readers soon exceed 1024."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def tune(device: str) -> None:
-    """Raise the kernel's limits for the mount of this device number, which root alone may do."""
+    """Raise the kernel's limits for the mount with this device number. Root only; else a debug message."""
     connection = device.partition(":")[2]
     _write(f"/sys/fs/fuse/connections/{connection}/max_background", BACKGROUND)
     _write(f"/sys/fs/fuse/connections/{connection}/congestion_threshold", BACKGROUND * 3 // 4)
@@ -37,26 +37,26 @@ def _write(path: str, value: int) -> None:
 
 
 YOUNG = 10_000
-"""Objects that are looked through for garbage at once, at the most three times as many: some 3 ms."""
+"""Garbage collection threshold of the youngest generation: a collection takes some 3 ms."""
 NEVER = 1 << 30
 
 
 SWITCH = 0.0005
-"""Seconds for which a thread that computes keeps the interpreter's lock while others want it: a request wants it a few
-times, and Python's own 0.005 made it wait for 20 to 100 ms beside the scan of a large directory.
+"""Seconds for which a thread keeps the GIL while others wait. A request takes it several times: with Python's default
+of 0.005 it waited for 20 to 100 ms during the scan of a large directory.
 """
 
 
 def share_interpreter() -> None:
-    """Let requests come before what threads compute."""
+    """Shorten the GIL switch interval, for the latency of requests."""
     sys.setswitchinterval(SWITCH)
 
 
 def settle_memory() -> None:
-    """What is there by now, the index above all, is not looked through for garbage again, and of the rest what is new.
+    """Exempt all present objects (mostly the index) from garbage collection, and collect the young generation only.
 
-    A request makes no cycles, and looking for some took a fifth of the time of a walk. What is old is never looked
-    through: that holds everybody up for as long as it takes, a second where a million folders were scanned anew.
+    Requests create no cycles, and collections took a fifth of the time of a walk. A full collection blocks all requests
+    (for 1 s after a million folders were rescanned), so there is none.
     """
     gc.freeze()
     gc.enable()

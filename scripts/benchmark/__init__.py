@@ -1,1 +1,1 @@
-"""The benchmark: mmirrorfs beside its peers on one library, in rounds. It meets every one of them from the outside."""
+"""The benchmark: compares mmirrorfs with its peers on one library, in rounds, as black boxes."""

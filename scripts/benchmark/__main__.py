@@ -1,4 +1,4 @@
-"""``python -m benchmark``, which is what scripts/bench runs."""
+"""``python -m benchmark``, run by scripts/bench."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""What a change in a source costs: how long until it shows, and whom that holds up meanwhile."""
+"""The cost of a change in a source: the time until it shows, and the latency of other requests meanwhile."""
 
 import json
 import os
@@ -13,18 +13,18 @@ from benchmark.peers import Subject, mmirrorfs
 
 NEW = "New folder"
 ALONE = 1.0
-"""Seconds of looking up without anything else, to compare with."""
+"""Seconds of lookups without any change, as the baseline."""
 REST = 1.0
-"""Seconds after which a change that shows has been worked off."""
+"""Seconds after which a visible change is fully processed."""
 PAUSE = 0.02
-"""Seconds between two looks at whether a change shows."""
+"""Seconds between two polls for a change."""
 PER_CENT = 100
 NOTHING = Contents((), (), ())
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """In seconds: until a change shows in the view, and the longest lookup of a name in its root meanwhile."""
+    """Seconds until a change shows in the view, and of the longest lookup in its root meanwhile."""
 
     shown: float
     longest: float
@@ -32,7 +32,7 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """Of nothing, of one folder more, and of one more for each hundred; ``resident`` is in bytes, at the end."""
+    """The cost of no change, of one new folder, of one per hundred; ``resident`` is the RSS at the end, in bytes."""
 
     nothing: Cost
     one: Cost
@@ -41,7 +41,7 @@ class Costs:
 
 
 def wide(place: str, folders: int, rounds: int, say: Callable[[str], None]) -> Iterator[Costs]:
-    """Make two sources with a directory of so many folders, half of them in both, and change what is in it."""
+    """Create two sources with one directory of ``folders`` folders, half of them in both, and change it."""
     say(f"one directory of {folders:,} folders: making it")
     sources = [f"{place}/changing/{name}" for name in ("a", "b")]
     for source, start in zip(sources, (0, folders // 4), strict=True):
@@ -56,7 +56,7 @@ def wide(place: str, folders: int, rounds: int, say: Callable[[str], None]) -> I
 
 
 def costs(view: Subject, source: str, more: Sequence[str]) -> Costs:
-    """Have the first of some folders, and then all, come in a source and go again."""
+    """Create and remove the first of some folders in a source, then all of them."""
     assert view.daemon is not None
     _settle(view.top)
     nothing = _cost(view.top, source, ())
@@ -65,7 +65,7 @@ def costs(view: Subject, source: str, more: Sequence[str]) -> Costs:
 
 
 def _settle(top: str) -> None:
-    """Until all is known, and looked at once more for it to be watched."""
+    """Wait until everything was crawled and the rescan is over."""
     until = time.monotonic() + PATIENCE
     while True:
         sources = json.loads(os.getxattr(top, "user.mmirrorfs.status"))["sources"]
@@ -106,7 +106,7 @@ def _until(condition: Callable[[], bool]) -> float:
 
 
 def lines(folders: int, rounds: Sequence[Costs]) -> Iterator[str]:
-    """What was measured, a line a round."""
+    """The results, one line per round."""
     yield f"One directory of {folders:,} folders of two sources, and names looked up in the root all the while:"
     for number, found in enumerate(rounds, 1):
         yield (

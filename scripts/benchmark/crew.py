@@ -1,4 +1,4 @@
-"""Workers, from the benchmark's side: ready before any clock runs, and never waited for without a bound."""
+"""The worker processes: prepared before any clock starts, and always awaited with a timeout."""
 
 import contextlib
 import json
@@ -19,18 +19,18 @@ WORKER = (sys.executable, "-I", "-S", os.path.join(HERE, "worker.py"))
 PROBE = (sys.executable, "-m", "benchmark.probe")
 
 PATIENCE = 600.0
-"""Seconds that a run may take before the benchmark gives up on it."""
+"""Timeout of a run in seconds."""
 
 
 class BenchmarkError(Exception):
-    """The figures cannot be had; the text says why."""
+    """The figures cannot be measured; the message says why."""
 
 
 class Crew:
-    """A process for each job, which is there and prepared. A context manager: all of them are gone afterwards."""
+    """One prepared process per job. A context manager that ends all of them."""
 
     def __init__(self, jobs: Sequence[Job], command: Sequence[str] = WORKER) -> None:
-        """Raises BenchmarkError when one of them cannot prepare."""
+        """Raises BenchmarkError if one of them cannot prepare."""
         environment = {**os.environ, "PYTHONPATH": os.path.dirname(HERE)}
         self._told = 0
         self._members: list[subprocess.Popen[bytes]] = []
@@ -53,28 +53,28 @@ class Crew:
 
     @property
     def pids(self) -> list[int]:
-        """The ids of the processes."""
+        """The process ids."""
         return [member.pid for member in self._members]
 
     def start(self) -> None:
-        """Start the clock and tell all of them to work."""
+        """Start the clock and all workers."""
         self._told = time.monotonic_ns()
         for member in self._members:
             self._tell(member, "go")
 
     def finish(self, seconds: float = PATIENCE) -> tuple[float, list[Answer]]:
-        """Wait for all; the seconds from the start to the last one's end, and what each of them says."""
+        """Wait for all; returns the seconds from the start to the last one's end, and their answers."""
         answers = self._answers(time.monotonic() + seconds)
         return (max(answer["end"] for answer in answers) - self._told) / 1e9, answers
 
     def run(self) -> tuple[float, float]:
-        """Work once: the seconds that it took, or that a worker says count, and the amount done by all together."""
+        """Run once; returns the seconds taken (or those reported by a worker) and the total amount of work."""
         self.start()
         seconds, answers = self.finish()
         return answers[0].get("seconds", seconds), sum(answer["amount"] for answer in answers)
 
     def dismiss(self) -> None:
-        """End all of them and what they have started, whatever they hang on."""
+        """Kill all of them and their children, even if they hang."""
         for member in self._members:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(member.pid, signal.SIGKILL)
@@ -92,13 +92,13 @@ class Crew:
     @staticmethod
     def _tell(member: "subprocess.Popen[bytes]", line: str) -> None:
         assert member.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # then its answer says why
+        with contextlib.suppress(BrokenPipeError):  # its answer says why
             member.stdin.write(line.encode() + b"\n")
             member.stdin.flush()
 
 
 def _started(command: Sequence[str], environment: dict[str, str]) -> "subprocess.Popen[bytes]":
-    """In a session of its own: Ctrl-C is for the benchmark, which then ends its workers."""
+    """Start a worker in a session of its own: Ctrl-C reaches only the benchmark, which ends its workers."""
     pipe = subprocess.PIPE
     return subprocess.Popen(command, stdin=pipe, stdout=pipe, bufsize=0, env=environment, start_new_session=True)
 

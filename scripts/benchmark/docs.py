@@ -1,4 +1,4 @@
-"""The tables in README.md and docs/performance.md: each stands between two marks, and is written there by --docs."""
+"""Writes the tables in README.md and docs/performance.md (--docs), each between two markers."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ BEGIN, END = "<!-- scripts/bench --docs writes from here -->\n", "<!-- to here -
 
 
 def check(directory: str) -> None:
-    """Raises BenchmarkError where the tables have no place in ``directory``."""
+    """Raises BenchmarkError if ``directory`` lacks the files, or these lack the markers."""
     for name in (SHORT, LONG):
         path = Path(directory, name)
         try:
@@ -28,7 +28,7 @@ def check(directory: str) -> None:
 
 
 def write(directory: str, header: Mapping[str, str], rows: Sequence[Row]) -> None:
-    """Put the tables in their places."""
+    """Replace the tables."""
     for name, text in ((SHORT, short(header, rows)), (LONG, long(header, rows))):
         path = Path(directory, name)
         before, after = _parts(path.read_text())
@@ -36,14 +36,14 @@ def write(directory: str, header: Mapping[str, str], rows: Sequence[Row]) -> Non
 
 
 def _parts(text: str) -> tuple[str, str]:
-    """What stands before the tables and after them, the marks included. Raises ValueError."""
+    """The text before and after the tables, markers included. Raises ValueError."""
     before, rest = text.split(BEGIN)
     _, after = rest.split(END)
     return before + BEGIN, END + after
 
 
 def short(header: Mapping[str, str], rows: Sequence[Row]) -> str:
-    """What users know, beside tuned mergerfs and the plain folders, as times faster or slower."""
+    """The runs that users know, against tuned mergerfs and the plain folders, as factors faster or slower."""
     known = [row for row in rows if row.state in BY_NAME[row.run].known and row.ratios is not None]
     measured = {(row.peer, row.condition) for row in known}
     heads = [(peer, condition) for peer in _COLUMNS for condition in _conditions(rows) if (peer, condition) in measured]
@@ -55,7 +55,7 @@ def short(header: Mapping[str, str], rows: Sequence[Row]) -> str:
 
 
 def long(header: Mapping[str, str], rows: Sequence[Row]) -> str:
-    """All that was measured, under each condition, and what it says in words."""
+    """All results, by condition, and their summary in words."""
     parts = [markdown([("with", ""), *header.items()]).replace("---:", "---")]
     for condition in _conditions(rows):
         parts.append(f"### Wake-ups {condition}\n\n{_long([row for row in rows if row.condition == condition])}")
@@ -66,7 +66,7 @@ def long(header: Mapping[str, str], rows: Sequence[Row]) -> str:
 
 
 def _long(rows: Sequence[Row]) -> str:
-    """Our own figures and the ratio to each peer, a line a run."""
+    """Our own figures and the ratio to each peer, one line per run."""
     peers = sorted({row.peer for row in rows} - {OURS}, key=NAMES.index)
     lines = [("run", OURS, "its CPU", *peers)]
     for title in dict.fromkeys(row.title for row in rows):

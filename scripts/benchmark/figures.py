@@ -1,7 +1,7 @@
-"""From samples to figures, and to the tables that show them. Pure.
+"""Turns samples into figures and tables. Pure.
 
-A ratio is of times, ours by the peer's, taken within a round and then the median over the rounds: what slows the
-machine down for a while slows both. Below 1, mmirrorfs is the faster one.
+A ratio is our time divided by the peer's, within a round; then the median over the rounds is taken: a temporary
+slowdown of the machine affects both. Below 1, mmirrorfs is faster.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,8 +17,8 @@ BY_NAME: dict[str, Run] = {run.name: run for run in RUNS}
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One peer in one run under one condition. Times are seconds for one of what the run counts; ``ratios`` are
-    (median, least, greatest). ``memory`` is in bytes, the most of all rounds.
+    """One peer in one run under one condition. Times are seconds per unit of the run; ``ratios`` are
+    (median, least, greatest). ``memory`` is the peak of all rounds in bytes.
     """
 
     condition: str
@@ -34,15 +34,15 @@ class Row:
 
     @property
     def title(self) -> str:
-        """The line of a table that it is in."""
+        """Its line in a table."""
         return f"{BY_NAME[self.run].title}, {self.state}"
 
 
 def rows(samples: Sequence[Sample]) -> Iterator[Row]:
-    """One row for each condition, run, state and peer; in the order of conditions as they were first measured, of all
-    runs, and of all peers, ours first.
+    """One row per condition, run, state and peer: ordered by first measurement of the condition, then by run and peer,
+    ours first.
 
-    Where ours was not measured, because somebody stopped it before, there is no ratio.
+    If ours was not measured because the benchmark was stopped, there is no ratio.
     """
     conditions, runs = list(dict.fromkeys(sample.condition for sample in samples)), list(BY_NAME)
     groups: dict[tuple[int, int, str], dict[str, list[Sample]]] = {}
@@ -77,7 +77,7 @@ def _row(theirs: Sequence[Sample], ours: Sequence[Sample]) -> Row:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Rows as text, in columns."""
+    """The rows as text in columns."""
     lines, last = [("run", "peer", "median", "ours/peer", "(least to greatest)", "daemon's CPU", "peak memory")], ""
     for row in rows:
         title, last = row.title if row.title != last else "", row.title
@@ -88,14 +88,14 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def markdown(lines: Sequence[Sequence[str]]) -> str:
-    """A table; all columns but the first stand to the right."""
+    """A Markdown table; all columns but the first are right-aligned."""
     head, *rest = lines
     rule = ["---", *("---:" for _ in head[1:])]
     return "\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *rest))
 
 
 def columns(lines: Sequence[Sequence[str]], right: Sequence[int]) -> str:
-    """Lines of cells, padded; those in the columns ``right`` stand to the right."""
+    """Lines of padded cells; the columns ``right`` are right-aligned."""
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     text = []
     for line in lines:
@@ -108,19 +108,19 @@ def columns(lines: Sequence[Sequence[str]], right: Sequence[int]) -> str:
 
 
 def speed(row: Row) -> str:
-    """How fast it was."""
+    """The speed, with its unit."""
     if row.per == "MB":
         return f"{1 / row.median:,.0f} MB/s"
     return f"{row.median * 1e3:,.1f} ms" if row.per in ("mount", "worst") else f"{row.median * 1e6:,.1f} us/{row.per}"
 
 
 def spread(row: Row) -> str:
-    """How far the rounds were apart; nothing where there was one."""
+    """The range over the rounds; empty for a single one."""
     return f"({row.ratios[1]:.2f} to {row.ratios[2]:.2f})" if row.ratios and len(row.rounds) > 1 else ""
 
 
 def processor(row: Row) -> str:
-    """The CPU time of the daemon."""
+    """The CPU time of the daemon, with its unit."""
     if row.cpu is None:
         return ""
     return f"{row.cpu * 1e3:,.0f} ms" if row.per in ("mount", "worst") else f"{row.cpu * 1e6:,.1f} us/{row.per}"

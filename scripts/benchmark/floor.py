@@ -1,12 +1,12 @@
-"""The floor: a bare pyfuse3 filesystem that has every answer ready. ``python -m benchmark.floor TREE... MOUNTPOINT``.
+"""The floor: a bare pyfuse3 filesystem with all replies prepared. ``python -m benchmark.floor TREE... MOUNTPOINT``.
 
-What this program takes for a request no filesystem on pyfuse3 can better; what mmirrorfs takes more is its own. It has
-mmirrorfs' request loop and tuning of the mount, and nothing else of it. Names, attributes and listings are built before
-the mount is there, files of up to SMALL bytes are in memory, larger ones are read by ``preadv`` of a descriptor that is
-open already, into one buffer. The kernel may keep everything for an hour, absent names too. Of several trees it shows
-the union down to two levels, then each directory from the first tree that has it.
+No filesystem on pyfuse3 can serve a request faster: any excess is mmirrorfs' own cost. It shares mmirrorfs' request
+loop and mount tuning, and nothing else. Names, attributes and listings are built before mounting, files of up to SMALL
+bytes are in memory, larger ones are read by ``preadv`` of an open descriptor into one buffer. The kernel may cache
+everything for an hour, negative entries too. Several trees are merged down to two levels; below, each directory comes
+from the first tree that has it.
 
-``--delay SECONDS`` makes it a slow disk: each read takes so long, one after the other.
+``--delay SECONDS`` simulates a slow disk: reads are serialized, and each takes that long.
 """
 
 import argparse
@@ -22,18 +22,18 @@ from pyfuse3 import EntryAttributes, FileHandleT, FileInfo, FileNameT, FlagT, FU
 
 from benchmark.kernel import device_at
 from mmirrorfs.mount import requestloop, tuning
-from mmirrorfs.mount.pulse import Pulse
+from mmirrorfs.mount.looplatency import LoopLatency
 
 DEPTH = 2
 KEEP = 3600.0
 SMALL = 1 << 20
 LARGEST = 1 << 20
-"""Bytes that one read may ask for."""
+"""Bytes of the largest read."""
 NOTHING = memoryview(b"")
 
 
 class Floor(pyfuse3.Operations):
-    """An inode's number is its place in each of the lists; of what it is not, a list has an empty value."""
+    """The inode number is the index into each list; lists that do not apply have an empty value there."""
 
     def __init__(self, trees: Sequence[str], delay: float) -> None:
         super().__init__()
@@ -101,7 +101,7 @@ class Floor(pyfuse3.Operations):
         return self._scratch[: os.preadv(content, [self._scratch[:size]], off)]
 
     async def flush(self, fh: FileHandleT) -> None:
-        raise FUSEError(errno.ENOSYS)  # once: the kernel then never asks again
+        raise FUSEError(errno.ENOSYS)  # once: the kernel does not send it again
 
     async def release(self, fh: FileHandleT) -> None:
         pass
@@ -127,7 +127,7 @@ def _contents(path: bytes) -> memoryview | int:
 
 
 def main() -> None:
-    """Mount, return to who called when that is done, and serve in the background until unmounted."""
+    """Mount, let the caller go on, and serve in the background until unmounted."""
     parser = argparse.ArgumentParser(prog="floor")
     parser.add_argument("--delay", type=float, default=0)
     parser.add_argument("trees", nargs="+")
@@ -141,7 +141,7 @@ def main() -> None:
     os.setsid()
     tuning.tune(device_at(words.mountpoint))
     tuning.settle_memory()
-    requestloop.install(Pulse())
+    requestloop.install(LoopLatency())
     try:
         trio.run(pyfuse3.main)
     finally:

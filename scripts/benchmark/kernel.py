@@ -1,4 +1,4 @@
-"""What the kernel tells of mounts and processes, and taking both down. Nothing here touches a path inside a mount."""
+"""Mounts and processes as listed by the kernel, and their removal. Nothing here accesses a path inside a mount."""
 
 import contextlib
 import os
@@ -10,28 +10,28 @@ from dataclasses import dataclass
 
 TICK = os.sysconf("SC_CLK_TCK")
 END = 10.0
-"""Seconds that an unmount may take before force is used."""
+"""Seconds for an unmount before it is forced."""
 LINGER = 3.0
-"""The same, of the process behind it: a mount namespace that somebody made meanwhile keeps that alive for long."""
+"""Seconds for the process behind it to exit: another mount namespace may keep it alive for long."""
 
 
 @dataclass(frozen=True, slots=True)
 class Daemon:
-    """The processes that serve one mount, and some that they may have just been starting: those that end count 0."""
+    """The processes that serve one mount, including short-lived children; those that have exited count 0."""
 
     pids: tuple[int, ...]
 
     def cpu(self) -> float:
-        """Seconds of CPU time, user and system, of all threads and of the children that have ended."""
+        """CPU time in seconds, user and system, of all threads and reaped children."""
         return sum(_cpu(pid) for pid in self.pids)
 
     def memory(self, field: str) -> int:
-        """Bytes; the field is VmRSS for what is resident now, VmHWM for the most that ever was."""
+        """Memory in bytes; ``field`` is VmRSS (resident now) or VmHWM (peak)."""
         return sum(_status(pid, field) for pid in self.pids)
 
 
 def _cpu(pid: int) -> float:
-    """The living threads by the process's own clock, which counts in ns; of children /proc knows ticks of 10 ms."""
+    """Live threads by the process's CPU clock, in ns; reaped children from /proc, in ticks of 10 ms."""
     with contextlib.suppress(OSError):
         with open(f"/proc/{pid}/stat", "rb") as file:
             fields = file.read().rpartition(b")")[2].split()
@@ -46,7 +46,7 @@ def _status(pid: int, field: str) -> int:
 
 
 def daemon_of(mountpoint: str) -> Daemon:
-    """The processes with this very mountpoint in their command line: no two mounts of a benchmark share one."""
+    """The processes with this mountpoint in their command line: it is unique in a benchmark."""
     return Daemon(tuple(pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if _names(pid, mountpoint)))
 
 
@@ -59,24 +59,24 @@ def _names(pid: int, mountpoint: str) -> bool:
 
 
 def mounts_under(directory: str) -> list[str]:
-    """The mountpoints below a directory, the latest first."""
+    """The mountpoints below a directory, latest first."""
     return [where for where, _, _ in reversed(_mounts()) if where.startswith(directory + "/")]
 
 
 def device_at(mountpoint: str) -> str:
-    """The device number, as MAJOR:MINOR, of what is mounted there last, without touching it."""
+    """The device number (MAJOR:MINOR) of the topmost mount there, without accessing it."""
     return next(device for where, device, _ in reversed(_mounts()) if where == mountpoint)
 
 
 def filesystem_of(path: str) -> str:
-    """The type of the filesystem that a path is on."""
+    """The filesystem type of a path."""
     device = os.stat(path).st_dev
     types = {device: kind for _, device, kind in _mounts()}
     return types.get(f"{os.major(device)}:{os.minor(device)}", "unknown")
 
 
 def _mounts() -> list[tuple[str, str, str]]:
-    """Mountpoint, device number and type of the filesystem, of all that is mounted."""
+    """Mountpoint, device number and filesystem type of all mounts."""
     with open("/proc/self/mountinfo", errors="surrogateescape") as file:
         return [_mount(line) for line in file]
 
@@ -88,7 +88,7 @@ def _mount(line: str) -> tuple[str, str, str]:
 
 
 def take_down(mountpoint: str) -> None:
-    """Unmount, lazily where it will not go otherwise, and see the daemon end, by force where it does not."""
+    """Unmount, lazily if it is busy, and wait for the daemon to exit; kill it if it does not."""
     daemon = daemon_of(mountpoint)
     if not _unmounted(mountpoint, [["umount"], ["fusermount3", "-u"], ["fusermount", "-u"]], END):
         _kill(daemon.pids)
@@ -125,7 +125,7 @@ def _kill(pids: tuple[int, ...]) -> None:
 
 
 def drop_caches(what: int) -> None:
-    """Have the kernel forget 1: file contents, 2: names and attributes, 3: both. Root only, raises OSError."""
+    """Drop the kernel's caches, 1: pages, 2: dentries and inodes, 3: both. Root only; raises OSError."""
     os.sync()
     with open("/proc/sys/vm/drop_caches", "w") as file:
         file.write(str(what))

@@ -1,4 +1,4 @@
-"""What it takes to know everything: the crawl beside find(1), the memory, and what others feel of it meanwhile."""
+"""The cost of a full crawl: its time against find(1), its memory, and the latency of other requests meanwhile."""
 
 import itertools
 import json
@@ -15,19 +15,19 @@ from benchmark.library import Contents
 from benchmark.peers import mmirrorfs
 
 FILES, FOLDERS = 12, 10
-"""Files of a folder, and folders of an artist."""
+"""Files per folder, and folders per artist."""
 LONGEST = 600.0
-"""Seconds that a crawl may take."""
+"""Timeout of a crawl in seconds."""
 BASE = 60 << 20
-"""Bytes that the process may take for itself."""
+"""Bytes allowed for the process itself."""
 LOOKS = 400
-"""Names that are looked up, one after the other, for one figure."""
+"""Sequential lookups per figure."""
 NOTHING = Contents((), (), ())
 
 
 @dataclass(frozen=True, slots=True)
 class Knowing:
-    """One round: seconds of the crawl and of find; of a lookup meanwhile and afterwards; bytes of memory; entries."""
+    """One round: seconds of the crawl and of find, of a lookup during the crawl and after it; RSS in bytes; entries."""
 
     crawl: float
     find: float
@@ -38,7 +38,7 @@ class Knowing:
 
 
 def measure(place: str, files: int, rounds: int, cold: bool, say: Callable[[str], None]) -> Iterator[Knowing]:
-    """Make two sources that have so many files together, and have them crawled, after find went through them."""
+    """Create two sources with ``files`` files in total, walk them with find, then crawl them."""
     say(f"{files:,} files: making them")
     first, second = (_source(f"{place}/knowing/{name}", files // 2) for name in ("a", "b"))
     os.sync()
@@ -74,7 +74,7 @@ def _round(first: str, second: str, place: str, cold: bool) -> Knowing:
 def _crawled(
     first: str, second: str, place: str, meanwhile: Callable[[str], None], fresh: Iterator[int] | None = None
 ) -> tuple[float, int, int, float]:
-    """One crawl from the start of the program on: seconds, bytes, entries; seconds of a lookup afterwards."""
+    """One crawl, from program start: its seconds, bytes and entries, and the seconds of a lookup afterwards."""
     started = time.perf_counter()
     with mmirrorfs(first, second, place, NOTHING) as view:
         assert view.daemon is not None
@@ -88,14 +88,14 @@ def _crawled(
 
 
 def _crawls(top: str) -> tuple[str, int]:
-    """The state that is left of all crawls, and the entries so far."""
+    """The common state of all crawls, and the entries so far."""
     crawls = [source["crawl"] for source in json.loads(os.getxattr(top, "user.mmirrorfs.status"))["sources"]]
     states = {crawl["state"] for crawl in crawls}
     return "crawling" if "crawling" in states else states.pop(), sum(crawl["entries"] for crawl in crawls)
 
 
 def _lookup(top: str, fresh: Iterator[int]) -> float:
-    """Seconds of one lookup of a name that nobody asked for before."""
+    """Seconds of one lookup of a name never looked up before."""
     started = time.perf_counter()
     for _ in range(LOOKS):
         os.path.exists(f"{top}/none {next(fresh)}")
@@ -103,7 +103,7 @@ def _lookup(top: str, fresh: Iterator[int]) -> float:
 
 
 def lines(rounds: list[Knowing]) -> Iterator[str]:
-    """The figures, of each round."""
+    """The figures of each round."""
     for one in rounds:
         yield (
             f"mount and crawl {one.crawl:.2f} s, find {one.find:.2f} s: {one.crawl / one.find:.2f}; a lookup meanwhile "

@@ -1,4 +1,4 @@
-"""The library that everything is measured on: two sources that overlap by half, and one large file."""
+"""The library of the benchmark: two sources that overlap by half, and one large file."""
 
 import os
 import struct
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 LARGE = "Long Player/One Side/large.flac"
 STAMP = "stamp"
-"""A file beside the sources that is newer than all that is in them."""
+"""A file next to the sources, newer than everything in them."""
 TAGS = (("TITLE", "Title"), ("ARTIST", "Artist"), ("ALBUM", "Album"), ("GENRE", "Genre"))
-"""Of each file. Not the true ones: all files of a size have the same content."""
+"""Tags of every file. Not the real ones: all files of one size have the same content."""
 SECONDS = 180
-"""What each file says that it plays; there is no sound in it."""
+"""Duration in each file's header; the files contain no audio."""
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much to make, in each of the two sources: artists, albums of each, files of each; sizes are in bytes."""
+    """The size of each source: artists, albums per artist, files per album; file sizes in bytes."""
 
     artists: int
     albums: int
@@ -27,7 +27,7 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What a tree shows, as paths below its top, in order. The large file is counted among the entries only."""
+    """The contents of a tree as sorted relative paths. The large file is counted in the entries only."""
 
     artists: tuple[str, ...]
     albums: tuple[str, ...]
@@ -35,13 +35,13 @@ class Contents:
 
     @property
     def entries(self) -> int:
-        """What a walk finds in it."""
+        """The number of entries that a walk finds."""
         return len(self.artists) + len(self.albums) + len(self.tracks) + 1
 
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """``both`` is what a union of the two sources shows, ``alone`` what the first one has."""
+    """``both`` is the union of the sources, ``alone`` the first one."""
 
     first: str
     second: str
@@ -51,10 +51,10 @@ class Library:
 
 
 def make(where: str, size: Size) -> Library:
-    """Make the library in the directory ``where``.
+    """Create the library in the directory ``where``.
 
-    Both sources have all artists. The second one's albums start half-way through the first one's, so that of three
-    albums one is in the first source, one in the second, and one in both, with files of the same names.
+    Both sources have all artists. The second one's albums start half-way through the first one's: of three albums one
+    is in the first source, one in the second, and one in both, with the same file names.
     """
     shift = (size.albums + 1) // 2
     shown = {"first": range(size.albums), "second": range(shift, shift + size.albums)}
@@ -91,7 +91,7 @@ def _tracks(size: Size, numbers: range) -> Iterator[str]:
 
 
 def _flac(size: int) -> bytes:
-    """What players and taggers take for a FLAC file: its marker, two blocks of metadata, and noise for sound."""
+    """A file that players and taggers accept as FLAC: marker, two metadata blocks, and noise as audio."""
     comments = [f"{name}={value}".encode() for name, value in TAGS]
     listed = b"".join(struct.pack("<I", len(comment)) + comment for comment in comments)
     tags = struct.pack("<II", 0, len(comments)) + listed
@@ -115,7 +115,7 @@ def _fill(path: str, size: int) -> None:
 
 
 def read_through(path: str) -> None:
-    """Have a file in the page cache."""
+    """Read a file into the page cache."""
     buffer = bytearray(1 << 20)
     with open(path, "rb", buffering=0) as file:
         while file.readinto(buffer):

@@ -1,4 +1,4 @@
-"""Where it was measured, and with what: the header without which no figure means anything."""
+"""The header of the report: the machine and the versions."""
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ from benchmark.kernel import filesystem_of
 
 
 def machine(place: str) -> dict[str, str]:
-    """The machine, as label and text; ``place`` is where the library is."""
+    """The machine, as label and text; ``place`` is the directory of the library."""
     return {
         "machine": f"{len(os.sched_getaffinity(0))} cores ({_processor()}), {_memory()}",
         "kernel": f"{platform.system()} {platform.release()} {platform.machine()}",
@@ -25,7 +25,7 @@ def machine(place: str) -> dict[str, str]:
 
 
 def versions(programs: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    """The versions of mmirrorfs with all that it stands on, and of programs, by name: the commands print them."""
+    """The versions of mmirrorfs, its dependencies and the other programs, by name, as printed by their commands."""
     own = _output([sys.executable, "-m", "mmirrorfs", "--version"]).splitlines()
     found = dict(line.split(" ", 1) for line in own if " " in line)
     for name, command in programs.items():

@@ -1,4 +1,4 @@
-"""The benchmark from one end to the other: library, peers, rounds, report."""
+"""Runs the whole benchmark: library, peers, rounds, report."""
 
 import argparse
 import contextlib
@@ -19,7 +19,7 @@ from benchmark.words import words
 
 Report = dict[str, object]
 INCOMPLETE = "INCOMPLETE"
-"""The line of the header that says why not all was measured."""
+"""The header line that says why not everything was measured."""
 
 COLD = {
     "mount": "the first run on a fresh mount: nothing in the mount's own caches (of the file that is read they are "
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _check(options: argparse.Namespace) -> None:
-    """What would be found out too late. Raises BenchmarkError, OSError."""
+    """Check early what would fail late. Raises BenchmarkError and OSError."""
     if options.cold == "disk" and not scale.can_drop():
         raise BenchmarkError("--cold disk: only root can have the kernel forget what it read")
     if options.docs:
@@ -55,7 +55,7 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _say() -> Callable[[str], None]:
-    """Progress: a line for each step, which is written over on a terminal, and cut to its width."""
+    """Show progress: one line per step, overwritten and cut to the width on a terminal."""
     if not sys.stderr.isatty():
         return lambda text: print(f"bench: {text}", file=sys.stderr, flush=True) if text else None
     width = shutil.get_terminal_size().columns - 1
@@ -64,7 +64,7 @@ def _say() -> Callable[[str], None]:
 
 @contextlib.contextmanager
 def _shown(options: argparse.Namespace, header: dict[str, str], show: Callable[[], Report]) -> Iterator[None]:
-    """Show what was measured when the block ends; marked as incomplete where it ends early."""
+    """Print the results when the block ends; marked as incomplete if it ends early."""
     try:
         yield
     except BaseException as error:

@@ -9,14 +9,14 @@ from benchmark.wakeups import CHOICES
 
 RUN_NAMES = tuple(run.name for run in RUNS)
 LARGEST = 100_000_000
-"""Of any number that is given."""
+"""Upper bound of any number."""
 MOST, WITHIN = 5, 450.0
-"""Rounds, and seconds in which they have to end, where nobody says how many there are to be."""
+"""Default limits: rounds, and seconds in total."""
 PEER_NAMES = tuple(name for name in NAMES if name != OURS)
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The options; ends the process with 2 where they make no sense."""
+    """The options; exits with 2 if they are invalid."""
     parser = argparse.ArgumentParser(
         prog="bench", description="Measure mmirrorfs beside its peers, on a library made for it and removed again."
     )

@@ -1,4 +1,4 @@
-"""Who is measured: how each makes its view of the library, and what that view shows."""
+"""The peers: how each mounts a view of the library, and what that view contains."""
 
 import contextlib
 import itertools
@@ -16,21 +16,21 @@ from benchmark.kernel import Daemon, daemon_of, take_down
 from benchmark.library import Contents, Library
 
 START = 30.0
-"""Seconds that a mount may take to be usable."""
+"""Timeout in seconds until a mount is usable."""
 SWITCH = "MMIRRORFS_REQUEST_LOOP"
-"""What mmirrorfs/mount/requestloop.py looks for in the environment."""
+"""The environment variable of mmirrorfs/mount/requestloop.py."""
 TUNED = (
     "cache.files=auto-full,category.search=ff,cache.attr=60,cache.entry=60,cache.negative_entry=60,cache.readdir=true"
 )
 
 OURS, FLOOR, TUNED_PEER, BARE = "mmirrorfs", "floor", "mergerfs-tuned", "bare"
 DEFAULT = (FLOOR, TUNED_PEER, BARE)
-"""Measured beside ours where nobody asks for others."""
+"""Peers measured by default."""
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """One peer's view, in place. ``seconds`` is what it took from the command until it could be used."""
+    """One peer's mounted view. ``seconds`` is the time from the command until it was usable."""
 
     top: str
     contents: Contents
@@ -39,7 +39,7 @@ class Subject:
     seconds: float | None = None
 
     def settle(self) -> None:
-        """Wait until mmirrorfs knows its sources; nobody else has anything to wait for. Raises BenchmarkError."""
+        """Wait until mmirrorfs has crawled its sources; returns at once for other peers. Raises BenchmarkError."""
         until = time.monotonic() + START
         while time.monotonic() < until:
             try:
@@ -57,10 +57,9 @@ View = contextlib.AbstractContextManager[Subject]
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """``view(library, place)`` makes a fresh view in ``place``; ``program`` is what must be installed for it.
+    """``view(library, place)`` mounts a fresh view in ``place``; ``program`` must be installed for it.
 
-    ``unites`` says that it shows both sources, and reads from them what it is asked for; ``starts``, that the time
-    until it can be used is of interest.
+    ``unites``: it shows both sources, and reads from them on demand. ``starts``: its start time is of interest.
     """
 
     name: str
@@ -76,7 +75,7 @@ _numbers = itertools.count()
 
 @contextlib.contextmanager
 def mounted(command: Sequence[str], place: str, contents: Contents, environment: dict[str, str]) -> Iterator[Subject]:
-    """Run a command with a mountpoint for its last word; the mount is gone afterwards. Raises BenchmarkError."""
+    """Mount by a command whose last argument is the mountpoint; unmount afterwards. Raises BenchmarkError."""
     mountpoint = f"{place}/mount-{next(_numbers)}"
     os.mkdir(mountpoint)
     words = [mountpoint if word == "MOUNTPOINT" else word for word in command]
@@ -92,7 +91,7 @@ def mounted(command: Sequence[str], place: str, contents: Contents, environment:
 
 
 def _mount(words: Sequence[str], mountpoint: str, environment: dict[str, str]) -> float:
-    """The seconds from the command to the first answer, as another process sees it."""
+    """Seconds from the command to the first reply to another process."""
     job = {"kind": "usable", "mountpoint": mountpoint, "seconds": START}
     with open(f"{mountpoint}.log", "w+") as log, Crew([job]) as watcher:
         watcher.start()
@@ -120,7 +119,7 @@ def _mount(words: Sequence[str], mountpoint: str, environment: dict[str, str]) -
 
 
 def mmirrorfs(first: str, second: str, place: str, contents: Contents, plain: bool = False) -> View:
-    """The program as it is in this checkout."""
+    """mmirrorfs from this checkout."""
     command = [sys.executable, "-m", "mmirrorfs", first, second, "MOUNTPOINT", "--depth", "2"]
     return mounted(command, place, contents, {SWITCH: "plain"} if plain else {})
 
@@ -130,7 +129,7 @@ def _ours(plain: bool) -> Callable[[Library, str], View]:
 
 
 def _union(*command: str) -> Callable[[Library, str], View]:
-    """A union of both sources; FIRST and SECOND stand for them."""
+    """A union filesystem of both sources; FIRST and SECOND are replaced by their paths."""
 
     def view(library: Library, place: str) -> View:
         words = [word.replace("FIRST", library.first).replace("SECOND", library.second) for word in command]
@@ -150,7 +149,7 @@ def _floor(library: Library, place: str) -> View:
 
 @contextlib.contextmanager
 def _symlinks(library: Library, place: str) -> Iterator[Subject]:
-    """What a script would make: a directory for each artist, and in it a link to each folder's winner."""
+    """A link farm: a directory per artist with a symbolic link to each folder's winner."""
     top = f"{place}/links-{next(_numbers)}"
     started = time.monotonic()
     os.mkdir(top)
@@ -174,7 +173,7 @@ def _bare(library: Library, place: str) -> Iterator[Subject]:
 
 
 def everybody(fast_path: bool) -> tuple[Peer, ...]:
-    """All that could be measured; ours comes first."""
+    """All peers; ours comes first."""
     sources = "FIRST:SECOND"
     return (
         Peer(OURS, _ours(plain=not fast_path)),
@@ -193,7 +192,7 @@ NAMES = tuple(peer.name for peer in everybody(fast_path=True))
 
 
 def available(peers: Sequence[Peer], library: Library, place: str) -> tuple[list[Peer], dict[str, str]]:
-    """Those that give a view of this library here, tried once, and why the others do not. Ours has to."""
+    """The peers that can mount this library here (each is tried once), and why the others cannot. Ours must."""
     present, left_out = [], {}
     for peer in peers:
         try:

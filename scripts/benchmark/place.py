@@ -1,4 +1,4 @@
-"""Where it all happens: a temporary directory that is empty of mounts and processes when the benchmark ends."""
+"""The working directory: temporary, without mounts or processes left when the benchmark ends."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Stopped(BaseException):
-    """A signal came; like KeyboardInterrupt it passes through whatever handles errors."""
+    """A signal arrived. Like KeyboardInterrupt, no error handler catches it."""
 
     def __init__(self, number: int) -> None:
         super().__init__(f"stopped by {signal.Signals(number).name}")
@@ -23,7 +23,7 @@ class Stopped(BaseException):
 
 @contextlib.contextmanager
 def workplace(directory: str | None) -> Iterator[str]:
-    """An empty directory below ``directory``; however the block ends, it is unmounted and removed."""
+    """An empty directory below ``directory``; unmounted and removed when the block ends."""
     for number in SIGNALS:
         signal.signal(number, _interrupt)
     place = os.path.realpath(tempfile.mkdtemp(prefix="mmirrorfs-bench-", dir=directory))
@@ -42,7 +42,7 @@ def workplace(directory: str | None) -> Iterator[str]:
 
 
 def _interrupt(number: int, frame: object) -> None:
-    """Once is enough: what is being taken down is taken down to the end."""
+    """Ignore further signals, so that the clean-up completes."""
     for other in SIGNALS:
         signal.signal(other, signal.SIG_IGN)
     raise Stopped(number)

@@ -1,6 +1,6 @@
-"""The worker that looks from the inside: builds and refreshes an index as the product does, without a mount.
+"""The in-process worker: builds and refreshes an index as mmirrorfs does, without a mount.
 
-With floor.py the only place of the benchmark that imports mmirrorfs. Speaks as worker.py does.
+Only this module and floor.py import mmirrorfs. Same protocol as worker.py.
 """
 
 import os
@@ -19,9 +19,9 @@ ORDER = (Rank(0), Rank(1))
 
 
 def index(sources: list[str], changing: str) -> Work:
-    """Build, refresh when nothing has changed, and refresh when ``changing``, a new folder, has come; in seconds.
+    """Seconds to build the index, to refresh it unchanged, and to refresh it after the folder ``changing`` is created.
 
-    And what the merge alone takes, by how names are paired.
+    And of the merge alone, for each kind of pairing.
     """
 
     def work() -> Result:
@@ -45,7 +45,7 @@ def index(sources: list[str], changing: str) -> Work:
 
 
 def _merging(trees: Sequence[Directory], match: str) -> float:
-    """The first merge of names that are paired like that, without the scan."""
+    """The first merge with that pairing, without the scan."""
     started = time.perf_counter()
     merge(tuple(trees), ORDER, pairing(match, ()))
     return time.perf_counter() - started

@@ -1,4 +1,4 @@
-"""The rounds: in each, every run is made with every peer in turn, on a fresh mount, under each condition."""
+"""The rounds: in each, every run is done with every peer on a fresh mount, under each condition."""
 
 import contextlib
 import time
@@ -17,10 +17,9 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One measurement: ``amount`` of what the run counts took ``seconds``, and the daemon ``cpu`` seconds of its time.
+    """One measurement: ``amount`` units of the run took ``seconds``, and ``cpu`` seconds of the daemon's CPU time.
 
-    ``condition`` is its name. ``memory`` is the most, in bytes, that the daemon ever had; both are None where there is
-    none.
+    ``condition`` is its name. ``memory`` is the daemon's peak in bytes; both are None without a daemon.
     """
 
     condition: str
@@ -36,9 +35,9 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to measure, how often, and where. ``disk`` has the kernel forget everything before each cold run,
-    ``settled`` has each view at rest before its first. ``idle`` is how many seconds a mount lies idle before what comes
-    late. There are fewer rounds than ``rounds`` where the next one would not end ``within`` so many seconds.
+    """What to measure, how often, and where. ``disk`` drops the kernel's caches before each cold run, ``settled`` waits
+    for each view to settle before its first. ``idle`` is the seconds for which a mount idles before a late state.
+    ``rounds`` is the maximum: no round starts that would not end ``within`` so many seconds.
     """
 
     runs: Sequence[Run]
@@ -67,7 +66,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A step under way: the view is there, and the workers are ready."""
+    """A step in progress: the view is mounted, the workers are prepared."""
 
     plan: Plan
     step: Step
@@ -107,7 +106,7 @@ def samples(
 ) -> Generator[Sample, None, None]:
     """Measure; ``bring_about`` changes the condition. Raises BenchmarkError.
 
-    What has a late state is begun first in each round, and the other runs fill the time that its mounts lie idle.
+    Runs with a late state start first in each round; the other runs fill the idle time of their mounts.
     """
     started = time.monotonic()
     for number in range(plan.rounds):
@@ -140,7 +139,7 @@ def _round(
 
 
 def _steps(plan: Plan, number: int, late: bool) -> Iterator[Step]:
-    """Of one round. The order of peers and conditions is another one in each round and run."""
+    """The steps of one round. The order of peers and conditions varies by round and run."""
     for condition in plan.conditions[:: -1 if number % 2 else 1]:
         for position, run in enumerate(plan.runs):
             if (run.late is not None) == late:
@@ -173,7 +172,7 @@ def _session(plan: Plan, step: Step, library: Library) -> Iterator[Session]:
 
 
 class _Progress:
-    """Says which step it is at, and how long the rest of the round may take; sees to its condition."""
+    """Shows the current step and the estimated rest of the round; applies the step's condition."""
 
     def __init__(self, bring_about: Callable[[Condition], None], say: Say, steps: int) -> None:
         self._bring_about = bring_about

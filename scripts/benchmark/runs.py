@@ -1,4 +1,4 @@
-"""What is measured: each run as jobs for workers, on whatever view it is given."""
+"""The runs: each as jobs for workers on a given view."""
 
 import contextlib
 import os
@@ -21,11 +21,11 @@ RANDOM_BLOCK = 64 << 10
 RANDOM_READS = 2048
 STREAMS = 16
 OPENED = 10_000
-"""Times that cached files are opened; there are some hundred of them."""
+"""Opens of cached files, of which there are some hundred."""
 TAGGED = 4000
-"""Files whose tags are read, where there are more."""
+"""Maximum number of files whose tags are read."""
 SYSTEM_PYTHON = "/usr/bin/python3"
-"""Has mutagen, where Debian's package is installed."""
+"""Has mutagen if Debian's package is installed."""
 
 COLD, WARM = "cold", "warm"
 RESCAN, UPDATE, IDLE_UPDATE = "rescan, cold", "update right after", "update when the caches have run out"
@@ -37,17 +37,16 @@ Stage = Callable[[Library, str], contextlib.AbstractContextManager[Library]]
 
 
 def _nothing(place: str) -> None:
-    """Nothing is lacking."""
+    """No requirements."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """``jobs`` is None for the run that only mounts; ``per`` is what is counted: entry, file, MB, mount or worst.
+    """``jobs`` is None for the run that only mounts; ``per`` is the unit: entry, file, MB, mount or worst.
 
-    The jobs are done once for each of ``states``, on one mount; and once more, for ``late``, when that mount has lain
-    idle for a while. ``whole`` says that everything that the view shows has to be found. ``stage`` prepares the
-    sources, for peers that unite them only; ``lacking`` says why it cannot be done here, ``version`` is a command. The
-    states in ``known`` are what users know, and what the README shows.
+    The jobs run once for each of ``states`` on one mount, and once more for ``late`` after that mount has been idle.
+    ``whole``: everything in the view must be found. ``stage`` prepares the sources, for uniting peers only; ``lacking``
+    returns why the run is impossible here, ``version`` is a command. The README shows the states in ``known``.
     """
 
     name: str
@@ -66,7 +65,7 @@ class Run:
 
 
 def available(runs: Sequence[Run], place: str) -> tuple[list[Run], dict[str, str]]:
-    """Those that can be made here, and why the others cannot."""
+    """The runs that are possible here, and why the others are not."""
     why = {run.name: run.lacking(place) for run in runs}
     return [run for run in runs if why[run.name] is None], {name: text for name, text in why.items() if text}
 
@@ -93,7 +92,7 @@ def _walk(processes: int) -> Jobs:
 
 
 def _tags(processes: int) -> Jobs:
-    """Each process has a stretch of the library of its own; the names come from the sources, not from the view."""
+    """Each process reads its own part of the library; the names come from the sources, not from the view."""
 
     def jobs(subject: Subject, library: Library) -> list[Job]:
         paths = [f"{subject.top}/{track}" for track in subject.contents.tracks[:TAGGED]]
@@ -115,7 +114,7 @@ def _missing(subject: Subject, library: Library) -> list[Job]:
 
 
 def _streams(count: int) -> Jobs:
-    """The large file from one end to the other, or each of several processes its own stretch of it."""
+    """The large file sequentially, or one part of it per process."""
 
     def jobs(subject: Subject, library: Library) -> list[Job]:
         offsets = list(range(0, library.size.large_bytes, BLOCK))
@@ -125,7 +124,7 @@ def _streams(count: int) -> Jobs:
 
 
 def _random(subject: Subject, library: Library) -> list[Job]:
-    """The same places, in the same order, for everybody and in every round; no place twice."""
+    """The same offsets in the same order for all peers and rounds; no offset twice."""
     blocks = max(1, library.size.large_bytes // RANDOM_BLOCK)
     chosen = random.Random(1).sample(range(blocks), min(blocks, RANDOM_READS))
     return [_read(subject, RANDOM_BLOCK, [block * RANDOM_BLOCK for block in chosen])]
@@ -137,13 +136,13 @@ def _read(subject: Subject, block: int, offsets: Sequence[int]) -> Job:
 
 
 def _parts(things: Sequence[T], count: int) -> list[Sequence[T]]:
-    """The things in so many stretches of nearly the same length."""
+    """The items in consecutive parts of nearly equal length."""
     cuts = [len(things) * number // count for number in range(count + 1)]
     return [things[start:end] for start, end in pairwise(cuts)]
 
 
 def _find(subject: Subject, library: Library) -> list[Job]:
-    """For files newer than all there are: none is found, and everything has to be asked for its time."""
+    """find -newer with a reference newer than all files: it matches none, and must stat everything."""
     stamp = f"{os.path.dirname(library.first)}/{STAMP}"
     words = ["find", *_links(subject), subject.top, "-newer", stamp, "-type", "f"]
     return [_command(words, 0, subject.contents.entries + 1)]
@@ -156,7 +155,7 @@ def _du(subject: Subject, library: Library) -> list[Job]:
 
 
 def _rsync(subject: Subject, library: Library) -> list[Job]:
-    """To a directory that is not there, so that all of the work is the view's; each entry is itemized."""
+    """rsync -an to a missing directory, so that only the view does work; each entry is itemized."""
     entries = subject.contents.entries + 1
     target = f"{os.path.dirname(library.first)}/nowhere/"
     return [_command(["rsync", "-an", "-i", *_links(subject), f"{subject.top}/", target], entries + 1, entries)]
@@ -182,7 +181,7 @@ def _mpd(subject: Subject, library: Library) -> list[Job]:
 
 
 def _beside(subject: Subject, library: Library) -> list[Job]:
-    """Of the fast source the beginning of its files, of the slow one all of each."""
+    """Open the start of files in the fast source while whole files of the slow one are read."""
     fast = [f"{subject.top}/{track}" for track in library.both.tracks[:100]]
     slow = [f"{subject.top}/{track}" for track in library.alone.tracks]
     return [{"kind": "beside", "fast": fast, "slow": slow, "count": OPENED}]

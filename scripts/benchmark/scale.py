@@ -1,4 +1,4 @@
-"""How the cost grows with the library: index, memory and latency at several sizes; and one very wide directory."""
+"""How costs grow with the library: index, memory and latency at several sizes, and one very wide directory."""
 
 import os
 import signal
@@ -16,13 +16,13 @@ from benchmark.peers import mmirrorfs
 
 ALBUMS = 5
 ASKED = 200
-"""Artists whose lookup, opening and listing are timed."""
+"""Artists for which lookup, open and listing are timed."""
 SETTLED = 3.0
 """Seconds after which mmirrorfs trusts the stamp of a directory (source/scan.py, COARSE)."""
 LIMIT_BASE, LIMIT_FOLDER = 60 << 20, 500
-"""Bytes of memory that a mount may take: for itself, and for each folder."""
+"""Bytes of memory allowed for a mount: in total, and per folder."""
 ALONE = 1.0
-"""Seconds of statting without anything else, to compare with."""
+"""Seconds of stat calls without other load, as the baseline."""
 NOTHING = Contents((), (), ())
 
 Say = Callable[[str], None]
@@ -30,30 +30,30 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """The figures at one size, all rounds of each; seconds and bytes. ``folders`` are those of the view."""
+    """The figures of all rounds at one size, in seconds and bytes. ``folders`` are those of the view."""
 
     asked: int
     folders: int
     figures: dict[str, list[float]] = field(default_factory=dict)
 
     def note(self, figures: dict[str, float]) -> None:
-        """Add one round's."""
+        """Add the figures of one round."""
         for name, value in figures.items():
             self.figures.setdefault(name, []).append(value)
 
     def median(self, name: str) -> float | None:
-        """Over the rounds; None where it was not measured."""
+        """The median over the rounds; None if not measured."""
         return median(self.figures[name]) if name in self.figures else None
 
     def ratio(self, above: str, below: str) -> float | None:
-        """Of two figures that were taken in the same rounds, as the median of the rounds' ratios."""
+        """The median of the ratios of two figures within the same rounds."""
         pairs = zip(self.figures.get(above, ()), self.figures.get(below, ()), strict=True)
         ratios = [first / second for first, second in pairs]
         return median(ratios) if ratios else None
 
 
 def measure(place: str, asked: int, rounds: int, say: Say, into: list[Scale]) -> None:
-    """Make two sources of so many empty folders, measure into a new member of ``into``, leave them."""
+    """Create two sources of so many empty folders, append the figures to ``into``, keep the sources."""
     say(f"{asked:,} folders: making them")
     where = f"{place}/scale-{asked}"
     artists = max(2, asked // ALBUMS)
@@ -80,7 +80,7 @@ def _folders(top: str, start: int, artists: int) -> str:
 
 
 def _index(first: str, second: str, number: int, folders: int) -> dict[str, float]:
-    """One round of building, with find over the same directories beside it, who comes first by turns."""
+    """One round of building the index, and of find over the same directories, in alternating order."""
     figures: dict[str, float] = {}
     both: list[Callable[[bool], dict[str, float]]] = [
         lambda cold: _built(first, second, cold, folders),
@@ -105,7 +105,7 @@ def _built(first: str, second: str, cold: bool, folders: int) -> dict[str, float
 
 
 def _found(first: str, second: str, cold: bool) -> float:
-    """The whole command's time; what it is made of itself is looked up before the clock starts."""
+    """The time of the whole command; its own files are cached before the clock starts."""
     if cold:
         drop_caches(2)
         subprocess.run(["find", "--version"], stdout=subprocess.DEVNULL, check=True)
@@ -116,12 +116,12 @@ def _found(first: str, second: str, cold: bool) -> float:
 
 
 def can_drop() -> bool:
-    """Whether the kernel can be made to forget, which root alone may do."""
+    """Whether the kernel's caches can be dropped (root only)."""
     return os.access("/proc/sys/vm/drop_caches", os.W_OK)
 
 
 def _live(first: str, second: str, place: str, artists: int, walk: bool) -> dict[str, float]:
-    """One mount: its memory when it is new and when everything was seen, and the time of the first accesses."""
+    """One mount: its memory when new and after a full walk, and the time of the first accesses."""
     step = max(1, artists // ASKED)
     with mmirrorfs(first, second, place, NOTHING) as view:
         assert view.daemon is not None
@@ -145,7 +145,7 @@ def _live(first: str, second: str, place: str, artists: int, walk: bool) -> dict
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """One round, in seconds: the longest stat beside the listing, and with nothing beside it; and the listing."""
+    """One round, in seconds: the longest stat during the listing and without it, and the listing itself."""
 
     beside: float
     alone: float
@@ -153,7 +153,7 @@ class Pause:
 
 
 def pauses(place: str, files: int, rounds: int, say: Say) -> Iterator[Pause]:
-    """List a directory of so many files of one source while a file of the other one is statted."""
+    """List a directory of so many files of one source while a file of the other one is stat'ed."""
     say(f"one directory of {files:,} files: making it")
     healthy, wide = "a/Artist/Album", "b/Wide/Album"
     for path in (healthy, wide):
@@ -186,7 +186,7 @@ def _pause(top: str, files: int) -> Pause:
 
 
 def _longest(stat: Job, meanwhile: Callable[[], float]) -> tuple[float, float]:
-    """The longest stat while something else went on, and what that returned."""
+    """The longest stat during a call, and the call's result."""
     with Crew([stat]) as crew:
         crew.start()
         time.sleep(0.1)
@@ -200,7 +200,7 @@ Cell = Callable[[Scale], float | None]
 
 
 def lines(scales: Sequence[Scale]) -> Iterator[tuple[str, ...]]:
-    """The table's lines: a figure, and what it is at each size."""
+    """The lines of the table: a figure, and its values by size."""
     yield ("", *(f"{scale.folders:,} folders" for scale in scales))
     for title, cell, form in _CELLS:
         yield (title, *(_shown(cell(scale), form) for scale in scales))

@@ -1,6 +1,6 @@
-"""A disk that takes its time for each block: ext4 on a loop device, over a file that the floor serves slowly.
+"""A slow disk: ext4 on a loop device, over a file that the floor filesystem serves with a delay.
 
-What the kernel has of it in memory is there at once, as with any disk. Each mount of it begins with nothing in memory.
+Cached blocks are fast, as with any disk. Each mount starts with an empty cache.
 """
 
 import contextlib
@@ -17,9 +17,9 @@ from benchmark.library import Contents, Library
 from benchmark.peers import mounted
 
 DELAY = 0.02
-"""Seconds for each read, one after the other: a disk that seeks."""
+"""Seconds per read, serialized: a disk that seeks."""
 READ_AHEAD_KB = 128
-"""That the disk reads at a time at the most, in a file that is read from one end to the other."""
+"""Read-ahead of the disk in KiB, for sequential reads."""
 MIB = 96
 ARTISTS, ALBUMS, FILES = 4, 4, 16
 FILE_BYTES = 256 << 10
@@ -27,7 +27,7 @@ NOTHING = Contents((), (), ())
 
 
 def lacking(place: str) -> str | None:
-    """Why there can be no such disk here; None where there can."""
+    """Why such a disk is impossible here; None if it is possible."""
     if os.geteuid() != 0:
         return "only root can mount a loop device"
     if shutil.which("mkfs.ext4") is None:
@@ -66,7 +66,7 @@ def _contents() -> Contents:
 
 
 def _made(place: str) -> str:
-    """The image, made when it is first asked for."""
+    """The disk image, created on first use."""
     directory = f"{place}/slow"
     image = f"{directory}/disk"
     if os.path.exists(image):

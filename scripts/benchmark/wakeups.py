@@ -1,9 +1,9 @@
-"""How dear it is to wake a process, which decides between one-threaded and many-threaded filesystems.
+"""The cost of waking a process, which decides between single-threaded and multi-threaded filesystems.
 
 In a virtual machine the ``haltpoll`` governor lets an idle processor poll for a while before it halts: a wake-up within
-that time costs a few microseconds, one after it an exit to the hypervisor. Where the parameter can be written both
-conditions are measured. It is put back by a process of its own, which waits for the end of a pipe: so it is also put
-back when the benchmark is killed. That process holds a lock on the parameter: two benchmarks never change it at once.
+that time costs a few microseconds, a later one an exit to the hypervisor. If the parameter is writable, both conditions
+are measured. A separate process restores it at the end of a pipe, even if the benchmark is killed. It also holds a
+lock on the parameter: two benchmarks never change it at once.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ PARAMETER = "/sys/module/haltpoll/parameters/guest_halt_poll_ns"
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """``value`` is what the parameter is set to, in ns; None leaves it as it is, and ``note`` says why."""
+    """``value`` is the parameter in ns; None leaves it unchanged, and ``note`` says why."""
 
     name: str
     value: int | None
@@ -35,7 +35,7 @@ CHOICES = {"both": (CHEAP, DEAR), "cheap": (CHEAP,), "dear": (DEAR,), "as-found"
 
 
 def conditions(choice: str) -> Sequence[Condition]:
-    """What ``choice`` (of CHOICES) means here. Raises BenchmarkError for a single condition that cannot be had."""
+    """The conditions for ``choice`` (of CHOICES). Raises BenchmarkError if a single one is impossible here."""
     wanted = CHOICES[choice]
     if not wanted:
         return (_as_found("left as it is"),)
@@ -60,7 +60,7 @@ def _as_found(why: str) -> Condition:
 
 @contextlib.contextmanager
 def changing(wanted: Sequence[Condition], say: Callable[[str], None]) -> Iterator[Callable[[Condition], None]]:
-    """Gives a function that brings a condition about; afterwards the parameter is as it was.
+    """Yields a function that applies a condition; restores the parameter afterwards.
 
     Waits while another benchmark changes it.
     """

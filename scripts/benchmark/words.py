@@ -1,7 +1,7 @@
-"""What the figures say, in words. Pure.
+"""Summarizes the figures in words. Pure.
 
-Faster or slower is only what all rounds say; where they contradict each other, or differ by less than SAME, there is no
-clear difference.
+"Faster" or "slower" requires that all rounds agree; if they do not, or differ by less than SAME, there is no clear
+difference.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,18 +10,18 @@ from benchmark.figures import Row
 from benchmark.peers import BARE, FLOOR, OURS, TUNED_PEER
 
 SAME = 0.05
-"""Of a ratio: how far from 1 is not worth a word."""
+"""Ratios this close to 1 count as equal."""
 
 
 def times(row: Row) -> str:
-    """How many times as fast or as slow mmirrorfs is as the peer of this row."""
+    """By which factor mmirrorfs is faster or slower than the peer of this row."""
     if verdict := _verdict(row):
         return f"{_factor(row)} {'faster' if verdict < 0 else 'slower'}"
     return "the same" if _distance(row) < 1 + SAME else "unclear"
 
 
 def words(rows: Sequence[Row]) -> Iterator[tuple[str, list[str]]]:
-    """For each condition and peer that matters: a heading, and lines that say where we lead and where we do not."""
+    """Per condition and relevant peer: a heading, and lines on where mmirrorfs leads and where it does not."""
     ours = {(row.condition, row.title): row.median for row in rows if row.peer == OURS}
     for condition in dict.fromkeys(row.condition for row in rows):
         for peer, heading in _BESIDE.items():
@@ -41,7 +41,7 @@ def _said(found: Sequence[Row], gaps: dict[str, str]) -> Iterator[str]:
 
 
 def _verdict(row: Row) -> int:
-    """-1 where mmirrorfs is the faster one, 1 where it is the slower one, 0 where that cannot be said."""
+    """-1 if mmirrorfs is faster, 1 if it is slower, 0 if unclear."""
     middle, least, greatest = row.ratios or (1, 1, 1)
     if _distance(row) < 1 + SAME or least < 1 < greatest:
         return 0

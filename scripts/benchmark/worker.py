@@ -1,9 +1,8 @@
-"""One worker: a process that does one kind of work when told to, and says when it began and ended.
+"""One worker: a process that does one kind of work on request, and reports when it began and ended.
 
-It reads a job (one line of JSON), prepares, says that it is ready, and then works once for each further line.
-Each answer is one line of JSON; ``start`` and ``end`` are of the monotonic clock, in ns, which all processes share.
-Standard library only (but for mutagen), so that it starts without a site-packages; only the kinds of work are here, no
-judgement.
+It reads a job (one line of JSON), prepares, reports that it is ready, and then works once per further line. Each answer
+is one line of JSON; ``start`` and ``end`` are from the monotonic clock, in ns, which all processes share. It needs the
+standard library only (but for mutagen), so that it starts without site-packages, and evaluates nothing.
 """
 
 import ctypes
@@ -25,12 +24,12 @@ Result = dict[str, float]
 Work = Callable[[], Result]
 
 TAG = 4096
-"""Bytes of a file that a tag scan reads."""
+"""Bytes that a tag scan reads of each file."""
 DAY = 86400
 
 
 def walk(top: str, follow: bool, part: int, parts: int) -> Work:
-    """List every directory and lstat every entry, as ``find -ls`` does; of the topmost entries every ``parts``-th."""
+    """List every directory and lstat every entry, as ``find -ls`` does; only every ``parts``-th topmost entry."""
 
     def work() -> Result:
         entries = 0
@@ -54,7 +53,7 @@ def walk(top: str, follow: bool, part: int, parts: int) -> Work:
 
 
 def tags(paths: list[str], prepared: bool = False) -> Work:
-    """Open each file, read its beginning, close it; where ``prepared``, once before anybody counts."""
+    """Open each file, read its beginning, close it; with ``prepared``, once before the measurement."""
 
     def work() -> Result:
         for path in paths:
@@ -74,7 +73,7 @@ def _beginning(path: str) -> None:
 
 
 def read(path: str, block: int, offsets: list[int], forget: bool) -> Work:
-    """Read ``block`` bytes at each offset; ``forget`` first drops what the page cache holds of this very path."""
+    """Read ``block`` bytes at each offset; ``forget`` first drops the pages of this path from the cache."""
     buffer = bytearray(block)
     if forget:
         descriptor = os.open(path, os.O_RDONLY)
@@ -91,7 +90,7 @@ def read(path: str, block: int, offsets: list[int], forget: bool) -> Work:
 
 
 def missing(paths: list[str]) -> Work:
-    """Look up names that are not there."""
+    """Look up missing names."""
 
     def work() -> Result:
         for path in paths:
@@ -103,7 +102,7 @@ def missing(paths: list[str]) -> Work:
 
 
 def usable(mountpoint: str, seconds: float) -> Work:
-    """Wait until something is mounted there and has answered a lookup; a listing would make lookups warm."""
+    """Wait until a mount there has answered a lookup; a listing would warm the cache."""
 
     def work() -> Result:
         before, deadline = os.stat(os.path.dirname(mountpoint)).st_dev, time.monotonic() + seconds
@@ -117,7 +116,7 @@ def usable(mountpoint: str, seconds: float) -> Work:
 
 
 def latency(directories: list[str]) -> Work:
-    """Look up, open and list each of these directories; the median of each step, in seconds."""
+    """Look up, open and list each directory; returns the median of each step, in seconds."""
 
     def median_of(step: Callable[[str], object]) -> float:
         taken = []
@@ -146,9 +145,9 @@ def _told_to_end() -> threading.Event:
 
 
 def pauses(path: str) -> Work:
-    """Stat one file as fast as it goes until SIGUSR1 comes; the longest that one took, in seconds.
+    """Stat one file in a loop until SIGUSR1; returns the longest call in seconds.
 
-    statx(2) with AT_STATX_FORCE_SYNC: an ordinary stat would be answered by the kernel, not by the daemon.
+    statx(2) with AT_STATX_FORCE_SYNC: the kernel would answer an ordinary stat from its cache.
     """
     statx, buffer, name = ctypes.CDLL(None, use_errno=True).statx, ctypes.create_string_buffer(256), os.fsencode(path)
     ended = _told_to_end()
@@ -166,7 +165,7 @@ def pauses(path: str) -> Work:
 
 
 def absent(top: str) -> Work:
-    """Look up names that are not there, each once, until SIGUSR1 comes; the longest that one took, in seconds."""
+    """Look up missing names, each once, until SIGUSR1; returns the longest call in seconds."""
     ended = _told_to_end()
 
     def work() -> Result:
@@ -182,7 +181,7 @@ def absent(top: str) -> Work:
 
 
 def command(words: list[str], lines: int, amount: int) -> Work:
-    """Run a program, its start included, and see that it prints so many lines."""
+    """Run a program, including its start, and check that it prints so many lines."""
 
     def work() -> Result:
         printed = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=True).stdout
@@ -194,7 +193,7 @@ def command(words: list[str], lines: int, amount: int) -> Work:
 
 
 def mutagen(paths: list[str], tag: str, value: str) -> Work:
-    """Read all tags of each file, as taggers that are written in Python do."""
+    """Read all tags of each file, as taggers written in Python do."""
     read = importlib.import_module("mutagen").File
 
     def work() -> Result:
@@ -207,9 +206,9 @@ def mutagen(paths: list[str], tag: str, value: str) -> Work:
 
 
 def mpd(top: str, place: str, songs: int) -> Work:
-    """Have MPD rescan the whole, and then update it each further time.
+    """Let MPD rescan everything, and update on each further run.
 
-    The view is a link in MPD's music directory, which was empty when MPD read it at its start.
+    The view is a link in MPD's music directory, which was empty when MPD started.
     """
     directory = tempfile.mkdtemp(prefix="mpd-", dir=place)
     os.mkdir(f"{directory}/music")
@@ -263,9 +262,9 @@ def _text(path: str) -> str:
 
 
 def beside(fast: list[str], slow: list[str], count: int) -> Work:
-    """Open, read and close cached files ``count`` times; each second time another process reads slow ones meanwhile.
+    """Open, read and close cached files ``count`` times; on every second run another process reads slow files.
 
-    The longest that one of them took is what counts.
+    The longest call counts.
     """
     for path in fast:
         _beginning(path)
@@ -292,7 +291,7 @@ def beside(fast: list[str], slow: list[str], count: int) -> Work:
 
 
 def _reader(paths: list[str]) -> int:
-    """A process that reads these files, whole, again and again, and has begun; its id."""
+    """Start a process that reads these files in a loop; returns its id once it reads."""
     begun, begins = os.pipe()
     if child := os.fork():
         os.close(begins)
@@ -317,7 +316,7 @@ KINDS: dict[str, Callable[..., Work]] = {
 
 
 def serve(kinds: Mapping[str, Callable[..., Work]]) -> None:
-    """Take a job from standard input, and do it as often as asked."""
+    """Take a job from standard input, and run it on request."""
     try:
         job = json.loads(sys.stdin.readline())
         work = kinds[job.pop("kind")](**job)
@@ -326,7 +325,7 @@ def serve(kinds: Mapping[str, Callable[..., Work]]) -> None:
             start = time.monotonic_ns()
             result = work()
             _say({"start": start, "end": time.monotonic_ns(), **result})
-    except Exception as error:  # the other side decides what it means
+    except Exception as error:  # reported to the benchmark, which decides
         _say({"error": f"{type(error).__name__}: {error}"})
 
 

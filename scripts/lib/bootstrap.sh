@@ -1,13 +1,13 @@
 # shellcheck shell=bash
-# Makes what a fresh Debian or Ubuntu machine lacks, then the checkout's own .venv. The other scripts source it:
+# Installs what a fresh Debian or Ubuntu machine lacks, then creates the checkout's .venv. Sourced by the other scripts:
 #     bootstrap run|demo|test
-# Packages are installed only where that needs no question (root, or sudo without a password); else they are named.
-# Quiet when everything is there; what it says goes to stderr. Gives ROOT and VENV, as absolute paths.
+# Packages are installed only without a prompt (as root, or by sudo without a password); else they are listed.
+# Quiet if nothing is missing; messages go to stderr. Sets ROOT and VENV to absolute paths.
 
 ROOT=$(dirname -- "$(dirname -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")")")
 VENV=$ROOT/.venv
 
-# PROGRAM:PACKAGE. What tests ask for is here, but for what is essential on each Debian (tests/packaging/test_suite.py).
+# PROGRAM:PACKAGE. All programs that tests need, except those of any Debian (tests/packaging/test_suite.py).
 DEMO_PROGRAMS=(ffmpeg:ffmpeg ffprobe:ffmpeg)
 TEST_PROGRAMS=(
     rsync:rsync setfacl:acl getfacl:acl getfattr:attr strace:strace flac:flac metaflac:flac
@@ -18,8 +18,8 @@ TEST_PROGRAMS=(
     entr:entr tini:tini inotifywait:inotify-tools chromium:chromium chromedriver:chromium-driver
     restic:restic borg:borgbackup mutagen-inspect:python3-mutagen mid3v2:python3-mutagen beet:beets sox:sox mpv:mpv
 )
-# Servers that tests start for themselves. Their packages start them too, on a machine that systemd started, and have
-# them listen: they are installed only where that does not happen, or where CI is set. systemd itself is there, or here.
+# Servers that tests start themselves. On a machine run by systemd their packages would start them too, and have them
+# listen: they are installed only without systemd, or if CI is set. systemd itself is there, or here.
 SERVER_PROGRAMS=(
     systemd-analyze:systemd
     smbd:samba smbclient:smbclient minidlnad:minidlna rpcbind:rpcbind nfs-ls:libnfs-utils nfs-cat:libnfs-utils nfs-cp:libnfs-utils ip:iproute2

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# What goes into the Debian package, below $stage; sourced by scripts/package-deb after bootstrap.sh.
-# Gives version and architecture. The program's libraries are built for /usr/bin/python3, whatever python3 is in PATH.
+# The contents of the Debian package, below $stage; sourced by scripts/package-deb after bootstrap.sh.
+# Sets version and architecture. Libraries are built for /usr/bin/python3, whatever python3 is in PATH.
 
 PYTHON=/usr/bin/python3
 PRIVATE=usr/lib/mmirrorfs
@@ -15,7 +15,7 @@ sys.exit(sys.version_info < (3, 11) or not os.path.exists(os.path.join(sysconfig
 EOF
 }
 
-# What was compiled for an older libfuse is compiled again.
+# Recompile what was compiled for an older libfuse.
 stage_program() {
     local library=${stage:?}/$PRIVATE
     install_libraries || die "the libraries cannot be installed"
@@ -33,7 +33,7 @@ stage_program() {
     put 644 "$ROOT/mmirrorfs/cli/mmirrorfs@.service" usr/lib/systemd/system/mmirrorfs@.service
 }
 
-# A cache of its own: what other pythons have compiled looks for libraries where they have theirs.
+# A separate cache: wheels compiled by other Pythons look for libraries in their own paths.
 install_libraries() {
     local cache=$ROOT/build/debian
     "$VENV/bin/python" -m pip --disable-pip-version-check --python "$PYTHON" --cache-dir "$cache" -qq \

@@ -14,7 +14,7 @@ import pytest
 from mmirrorfs.attributes import Attributes
 from mmirrorfs.merge.index import merge, without
 from mmirrorfs.merge.inodes import ROOT
-from mmirrorfs.source import look, scan
+from mmirrorfs.source import list_directory, scan
 from mmirrorfs.source.freshness import Freshness
 from mmirrorfs.source.source import Source
 from mmirrorfs.tree import Rank
@@ -60,7 +60,7 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = time.monotonic()
-        for module in (look, scan):
+        for module in (list_directory, scan):
             monkeypatch.setattr(module, "time", self)
 
     def monotonic(self) -> float:

@@ -10,9 +10,9 @@ import trio
 
 from mmirrorfs.attributes import Attributes
 from mmirrorfs.listing import Listing
+from mmirrorfs.source.acl import Read
 from mmirrorfs.source.crawl import Plan
 from mmirrorfs.source.crawler import Crawl
-from mmirrorfs.source.lists import Read
 from mmirrorfs.source.reader import attributes
 
 Found = dict[bytes, dict[bytes, Attributes]]

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from mmirrorfs.mount import table
-from mmirrorfs.mount.questions import about, ask
+from mmirrorfs.mount.control import about, ask
 from mmirrorfs.text import path_of
 from tests.support.disks import disk
 from tests.support.mounts import COMMAND, View, mounted

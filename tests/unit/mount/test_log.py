@@ -1,4 +1,4 @@
-"""Messages: how many of a kind there may be, what is kept of them, and the journal's own protocol."""
+"""Logging: the rate limit, the warnings kept in memory, log files, and the journal's native protocol."""
 
 import logging
 import os
@@ -16,8 +16,8 @@ from mmirrorfs.text import STACKS, fields
 from tests.support.journal import parsed
 
 
-class Time:
-    """A clock that is moved by hand."""
+class Clock:
+    """A clock advanced by the test; in seconds."""
 
     now = 0.0
 
@@ -26,44 +26,44 @@ class Time:
 
 
 def record(text: str, *args: object, level: int = logging.WARNING, event: str = "test") -> logging.LogRecord:
-    """A message as a logger makes it."""
-    made = logging.getLogger("test").makeRecord("test", level, __file__, 1, text, args, None, extra=fields(event))
-    assert isinstance(made, logging.LogRecord)
-    return made
+    """A log record with the fields of an event."""
+    built = logging.getLogger("test").makeRecord("test", level, __file__, 1, text, args, None, extra=fields(event))
+    assert isinstance(built, logging.LogRecord)
+    return built
 
 
-def said(bounds: Bounds, *records: logging.LogRecord) -> list[str]:
-    """What is said of them."""
+def passed(bounds: Bounds, *records: logging.LogRecord) -> list[str]:
+    """The messages that pass the rate limit."""
     return [one.getMessage() for one in records if bounds.filter(one)]
 
 
 def most(level: int) -> int:
-    """How many of a kind there may be in WINDOW seconds."""
+    """Messages of one kind allowed in WINDOW seconds."""
     return next(count for least, count in MOST if level >= least)
 
 
 @pytest.mark.parametrize("level", [logging.ERROR, logging.WARNING, logging.INFO, logging.DEBUG])
-def test_of_many_of_one_kind_some_are_said_and_the_rest_is_counted(level: int) -> None:
-    clock = Time()
+def test_messages_above_the_limit_are_dropped_and_counted(level: int) -> None:
+    clock = Clock()
     bounds, limit = Bounds(clock), most(level)
-    lines = said(bounds, *(record("number %d", number, level=level) for number in range(limit + 100)))
+    lines = passed(bounds, *(record("number %d", number, level=level) for number in range(limit + 100)))
     assert lines[:-1] == [f"number {number}" for number in range(limit - 1)]
     assert lines[-1] == f"number {limit - 1} (more like it are left out for {WINDOW:.0f} s)"
-    assert said(bounds, record("another kind %d", 1, level=level)) == ["another kind 1"]
+    assert passed(bounds, record("another kind %d", 1, level=level)) == ["another kind 1"]
     clock.now += WINDOW
-    assert said(bounds, record("number %d", 7, level=level), record("number %d", 8, level=level)) == [
+    assert passed(bounds, record("number %d", 7, level=level), record("number %d", 8, level=level)) == [
         "number 7 (100 more like it were left out before)", "number 8",
     ]  # fmt: skip
 
 
-def test_what_was_asked_for_is_said_whole() -> None:
-    bounds = Bounds(Time())
-    assert len(said(bounds, *(record("thread %d", number, event=STACKS) for number in range(5000)))) == 5000
+def test_stack_dumps_are_exempt_from_the_limit() -> None:
+    bounds = Bounds(Clock())
+    assert len(passed(bounds, *(record("thread %d", number, event=STACKS) for number in range(5000)))) == 5000
 
 
 @given(st.lists(st.tuples(st.floats(0, 100), st.integers(0, 3)), max_size=300))
-def test_no_kind_is_said_more_often_than_it_may_be_in_any_window(steps: list[tuple[float, int]]) -> None:
-    clock = Time()
+def test_rate_stays_within_the_limit_in_every_window(steps: list[tuple[float, int]]) -> None:
+    clock = Clock()
     bounds = Bounds(clock)
     times: dict[int, list[float]] = {}
     for pause, kind in steps:
@@ -75,8 +75,8 @@ def test_no_kind_is_said_more_often_than_it_may_be_in_any_window(steps: list[tup
             assert sum(start <= moment < start + WINDOW for moment in moments) <= 2 * most(logging.WARNING)
 
 
-def test_many_kinds_take_no_memory_for_ever() -> None:
-    clock = Time()
+def test_expired_kinds_are_forgotten() -> None:
+    clock = Clock()
     bounds = Bounds(clock)
     for number in range(5000):
         clock.now += 1
@@ -84,7 +84,7 @@ def test_many_kinds_take_no_memory_for_ever() -> None:
     assert len(bounds._kinds) <= 1001
 
 
-def test_the_last_warnings_are_kept_with_their_times() -> None:
+def test_last_warnings_are_kept_with_their_times() -> None:
     recent = Recent()
     for number in range(KEPT + 10):
         assert recent.filter(record("warning %d", number))
@@ -94,7 +94,7 @@ def test_the_last_warnings_are_kept_with_their_times() -> None:
     assert all(one["level"] == "warning" and one["when"] > 1e9 for one in recent.kept)
 
 
-def test_an_error_is_kept_with_what_it_was() -> None:
+def test_exception_is_kept_with_its_warning() -> None:
     recent, one = Recent(), record("internal error")
     one.exc_info = (KeyError, KeyError("a bug"), None)
     recent.filter(one)
@@ -102,7 +102,7 @@ def test_an_error_is_kept_with_what_it_was() -> None:
 
 
 @pytest.mark.parametrize("kind", ["directory", "fifo", "link", "device"])
-def test_only_a_regular_file_can_be_logged_to(tmp_path: Path, kind: str) -> None:
+def test_log_file_must_be_a_regular_file(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "log"
     if kind == "directory":
         path.mkdir()
@@ -110,14 +110,14 @@ def test_only_a_regular_file_can_be_logged_to(tmp_path: Path, kind: str) -> None
         os.mkfifo(path)
     elif kind == "link":
         path.symlink_to(tmp_path / "other")
-    with pytest.raises(OSError):  # noqa: PT011  # each kind has its own
+    with pytest.raises(OSError):  # noqa: PT011  # the errno depends on the kind
         open_log("/dev/null" if kind == "device" else str(path))
     assert not (tmp_path / "other").exists()
 
 
 @pytest.fixture
 def listener(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
-    """A journal."""
+    """The socket of a fake journal."""
     path = tmp_path / "journal"
     monkeypatch.setattr(journal, "SOCKET", str(path))
     assert not journal.listens()
@@ -128,7 +128,7 @@ def listener(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket
         yield listener
 
 
-def test_the_journal_gets_what_a_message_is_about_as_fields(listener: socket.socket) -> None:
+def test_journal_entry_has_the_fields_of_the_message(listener: socket.socket) -> None:
     sender = journal.Journal("mmirrorfs", "/mnt/high")
     one = record("source %s is lost", "flac")
     one.fields = {"event": "lost", "source": "flac", "seconds": 1.5}
@@ -144,7 +144,7 @@ def test_the_journal_gets_what_a_message_is_about_as_fields(listener: socket.soc
     }
 
 
-def test_a_message_of_several_lines_or_a_very_long_one_is_one_entry(listener: socket.socket) -> None:
+def test_long_or_multiline_message_is_one_journal_entry(listener: socket.socket) -> None:
     sender = journal.Journal("mmirrorfs")
     sender.emit(record("several\nlines\n%s", "x" * 1_000_000, level=logging.ERROR))
     entry = parsed(listener.recv(1 << 20))
@@ -152,7 +152,7 @@ def test_a_message_of_several_lines_or_a_very_long_one_is_one_entry(listener: so
     assert entry["PRIORITY"] == "3"
 
 
-def test_a_journal_that_is_not_read_or_not_there_holds_up_nobody(listener: socket.socket) -> None:
+def test_journal_that_is_full_or_gone_does_not_block(listener: socket.socket) -> None:
     sender = journal.Journal("mmirrorfs")
     for number in range(2000):
         sender.emit(record("%d", number))
@@ -160,5 +160,5 @@ def test_a_journal_that_is_not_read_or_not_there_holds_up_nobody(listener: socke
     sender.emit(record("nobody"))
 
 
-def test_nothing_is_said_of_where_messages_go_before_they_go_anywhere_else() -> None:
+def test_place_is_stderr_or_journal_before_settle() -> None:
     assert log.place()["to"] in ("stderr", "journal")

@@ -1,4 +1,4 @@
-"""Why a mount could not be made, in one line that says what to do. libfuse knows, but tells stderr only."""
+"""Turns what libfuse writes to stderr when a mount fails into one line of advice. libfuse reports it nowhere else."""
 
 import os
 import re
@@ -37,30 +37,30 @@ _ADVICE = (
 
 
 @dataclass(slots=True)
-class Said:
-    """What was written to stderr meanwhile."""
+class Captured:
+    """The captured output: ``text`` is set when the block ends."""
 
     text: str = ""
 
 
 @contextmanager
-def listening() -> Iterator[Said]:
-    """Catch what a library writes to descriptor 2. To be used before any thread starts."""
-    said = Said()
-    caught, real = os.memfd_create("stderr"), os.dup(2)
-    os.dup2(caught, 2)
+def captured_stderr() -> Iterator[Captured]:
+    """Capture what a library writes to descriptor 2. Before any thread starts."""
+    captured = Captured()
+    buffer, real = os.memfd_create("stderr"), os.dup(2)
+    os.dup2(buffer, 2)
     try:
-        yield said
+        yield captured
     finally:
         os.dup2(real, 2)
         os.close(real)
-        said.text = os.pread(caught, 1 << 16, 0).decode(errors="replace")
-        os.close(caught)
+        captured.text = os.pread(buffer, 1 << 16, 0).decode(errors="replace")
+        os.close(buffer)
 
 
-def explained(said: str) -> str:
-    """One line for a person: advice where the reason is known, else libfuse's own last word."""
-    lines = [line for line in said.splitlines() if line.strip()]
+def advice_for(output: str) -> str:
+    """Advice if the error is known, else the last line of libfuse's output."""
+    lines = [line for line in output.splitlines() if line.strip()]
     for pattern, advice in _ADVICE:
         if any(re.search(pattern, line) for line in lines):
             return advice
