@@ -1,4 +1,4 @@
-"""Programs of others on a view, or on what the command prints."""
+"""Third-party programs that use a view, or the command's output."""
 
 import pytest
 

@@ -12,7 +12,7 @@ async def test_source_marked_lost_by_a_reader_recovers_on_the_next_scan(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scan, "COARSE", -1.0)
-    world = World(tmp_path, fallback=True)
+    world = World(tmp_path, period=0.2, fallback=True)
     async with world.watched(monkeypatch):
         await world.a_whole_look()
         world.gates[0].clear()

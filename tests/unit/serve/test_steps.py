@@ -25,7 +25,7 @@ from tests.support.knowing import Above, Shape, attr, known_of, tree
 from tests.support.world import World
 
 PACKAGE = os.path.dirname(mmirrorfs.__file__)
-FEW, MANY = 1000, 4000
+FEW, MANY = 500, 2000
 """Folders in a directory."""
 
 

@@ -29,6 +29,12 @@ WIDE: TextTree = {
 
 
 @pytest.fixture
+def tmp_path(in_memory: Path) -> Path:
+    """In place of pytest's: thousands of files for each test."""
+    return in_memory
+
+
+@pytest.fixture
 def root(tmp_path: Path) -> Path:
     return grow(tmp_path / "root", WIDE)
 

@@ -11,7 +11,7 @@ from mmirrorfs.source.known import Known
 from mmirrorfs.source.room import Room
 from mmirrorfs.tree import EMPTY_DIRECTORY
 
-FOLDERS, FILES = 10_000, 10
+FOLDERS, FILES = 5_000, 10
 LARGE = 1 << 40
 """A limit that is not reached here."""
 

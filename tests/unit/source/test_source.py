@@ -315,7 +315,7 @@ async def test_a_hung_source_with_a_fallback_is_not_waited_for(root: Path, autoj
     source, gate = sources(root, local=False)[0], threading.Event()
     now = [1000.0]
     source.pace = Pace(clock=lambda: now[0])
-    autojump_clock.autojump_threshold = 0.1
+    autojump_clock.autojump_threshold = 0.005
     otherwise: list[str | None] = [None]
     answers: list[tuple[object, bool]] = []
 
@@ -345,8 +345,11 @@ async def test_a_hung_source_with_a_fallback_is_not_waited_for(root: Path, autoj
 
 
 @pytest.mark.parametrize("limit", [math.inf, 1.0], ids=["hangs", "answers others"])
-async def test_a_call_that_timed_out_is_not_repeated_until_it_returns(root: Path, limit: float) -> None:
+async def test_a_call_that_timed_out_is_not_repeated_until_it_returns(
+    root: Path, limit: float, autojump_clock: MockClock
+) -> None:
     source, gate, now, called = sources(root, local=False)[0], threading.Event(), [1000.0], list[str]()
+    autojump_clock.autojump_threshold = 0.005
     source.pace = Pace(clock=lambda: now[0], limit=limit)
 
     def slow(name: str) -> str:

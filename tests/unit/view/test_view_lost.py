@@ -259,10 +259,11 @@ async def test_late_answer_of_a_slow_source_updates_a_merged_directory(
 
 
 async def test_hung_source_falls_back_to_cached_folders_and_blocks_on_unknown_names(
-    mixed: View, hanging: Hanging, clock: Clock, watch: Stopwatch
+    mixed: View, hanging: Hanging, clock: Clock, autojump_clock: MockClock, watch: Stopwatch
 ) -> None:
     before = await shown(mixed, "A/Gold")
     hanging.gate.clear()
+    autojump_clock.autojump_threshold = 0.005
     clock.now += KEEP
     with trio.move_on_after(HUNG / 2) as slow:
         await shown(mixed, "A/Gold")
