@@ -86,7 +86,7 @@ def test_if_the_kernel_refuses_a_mount_no_output_stays_mounted(library: Path, fo
     lines = set(done.stderr.decode().splitlines())
     assert done.returncode == FAILED
     assert lines
-    assert all(line.startswith("mmirrorfs: cannot mount on ") for line in lines)
+    assert all(line.startswith("mmirrorfs: cannot mount on ") for line in lines), lines
     assert sorted(os.listdir(library)) == ["flac", "mp3"]
 
 
