@@ -1,7 +1,7 @@
-"""Who watches a view is told what changes in it: inotify(7) in a FUSE filesystem.
+"""Announcements: a process that watches a view with inotify(7) gets the events of changes in the sources.
 
-The watcher is a process of its own, which nobody else tells anything, and which has looked at everything before. The
-sources report their changes, so ``--refresh`` has nothing to do with it.
+The watcher is a process of its own that has listed the whole view before. The sources report their changes, so
+``--refresh`` plays no part.
 """
 
 import os
@@ -39,7 +39,7 @@ ORDER = (("high", HIGH), ("low", LOW))
 
 @dataclass
 class Watched:
-    """A view that somebody watches, and its sources."""
+    """A view with a watcher on it, and its sources."""
 
     high: Path
     low: Path
@@ -57,26 +57,26 @@ def watched(place: Path) -> Iterator[Watched]:
 
 
 def edit(path: Path, text: bytes) -> None:
-    """In place, as a tagger does."""
+    """Edit a file in place, as a tagger does."""
     with open(path, "r+b") as file:
         file.write(text)
 
 
 def replace(path: Path, text: bytes) -> None:
-    """As most editors do: another file takes the name."""
+    """Replace a file by rename, as most editors do."""
     new = path.with_name(".new")
     new.write_bytes(text)
     new.rename(path)
 
 
 def move_out(path: Path) -> Path:
-    """Move something out of its source; returns where it is."""
+    """Move a path out of its source; returns the new path."""
     top = next(above for above in path.parents if above.name in ("high", "low"))
     return path.rename(top.parent / "-".join(path.relative_to(top.parent).parts))
 
 
 Change = Callable[[Path, Path], object]
-"""What is done, given the two sources."""
+"""A change to the two sources."""
 
 CHANGES: dict[str, tuple[Change, list[Event]]] = {
     "a new artist": (lambda high, low: grow(low / "Dan", {b"New": {b"1": b"n"}}), [("MOVED_TO,ISDIR", "Dan")]),
@@ -149,35 +149,35 @@ CHANGES: dict[str, tuple[Change, list[Event]]] = {
     "a track of a source that does not win": (lambda high, low: grow(low / "Ann/Both", {b"3": b"n"}), []),
     "an album that goes from a source that does not win": (lambda high, low: shutil.rmtree(low / "Ann/Both"), []),
 }
-"""What is done, and what a watcher is told of it: docs/behaviour.md has this table."""
+"""Each change with the events that a watcher gets. docs/behaviour.md has this table."""
 PASSING = {"MODIFY", "CLOSE_WRITE", "ATTRIB"}
-"""What comes besides, of a file or directory that something else is told of: it is seen while it is being made."""
+"""Events that may come in addition for the same path, which is seen while it is being written."""
 
 
 AT_THE_TOP = ("a new artist", "another mode of an artist", "an artist who is renamed", "an artist who is removed")
-"""Those that are tried at the top of the sources too."""
+"""Changes that are tried at the top of the sources too."""
 
 
-def test_every_change_is_told_as_what_it_is(place: Path) -> None:
-    """Each in a part of the sources of its own."""
+def test_every_change_is_announced_as_its_kind_of_event(place: Path) -> None:
+    """Each change has its own subtree of one view."""
     parts = {name: f"{number:02}" for number, name in enumerate(CHANGES)}
     high, low = (grow(place / name, dict.fromkeys(map(os.fsencode, parts.values()), tree)) for name, tree in ORDER)
     with mounted(place / "view", high, low, depth=3, options=[HOURLY]) as view:
         crawled(view)
         with watcher(view.mountpoint) as heard:
             for name, part in parts.items():
-                check_told(name, Watched(high / part, low / part, view, heard), f"{part}/")
+                check_announced(name, Watched(high / part, low / part, view, heard), f"{part}/")
 
 
 @pytest.mark.parametrize("change", AT_THE_TOP)
-def test_a_change_at_the_top_is_told_as_what_it_is(watched: Watched, change: str) -> None:
-    check_told(change, watched)
+def test_a_change_at_the_top_is_announced_as_its_kind_of_event(watched: Watched, change: str) -> None:
+    check_announced(change, watched)
 
 
-def check_told(change: str, watched: Watched, part: str = "") -> None:
-    """What is changed after it is told after it, and between the two nothing else is, in that part of the view."""
-    act, told = CHANGES[change]
-    expected = [(names, part + path) for names, path in told]
+def check_announced(change: str, watched: Watched, part: str = "") -> None:
+    """Make a change and then a marker change; check the events between the two in that subtree."""
+    act, announced = CHANGES[change]
+    expected = [(names, part + path) for names, path in announced]
     act(watched.high, watched.low)
     watched.watcher.hears(*expected)
     grow(watched.high, {b"Bob2": {}, b"Ann": {b"last": b"l", b"Both": {b"last": b"l"}}})
@@ -191,8 +191,8 @@ def check_told(change: str, watched: Watched, part: str = "") -> None:
     assert len([event for event in found if event in expected]) <= 2 * len(expected), change
 
 
-def test_what_is_told_is_true_when_it_is_told(watched: Watched) -> None:
-    """The view has it by then, for everybody, and under its own number."""
+def test_an_announced_change_is_visible_in_the_view(watched: Watched) -> None:
+    """By the time of its event, any process sees the change."""
     for number in range(50):
         grow(watched.low / f"Ann/New{number}", {b"1": b"n"})
         watched.watcher.hears(("MOVED_TO,ISDIR", f"Ann/New{number}"))
@@ -202,7 +202,7 @@ def test_what_is_told_is_true_when_it_is_told(watched: Watched) -> None:
         assert not (watched.view.mountpoint / f"Ann/New{number}").exists()
 
 
-def test_the_mount_is_read_only_and_the_status_says_that_changes_are_told(watched: Watched) -> None:
+def test_the_mount_is_read_only_and_status_says_that_changes_are_announced(watched: Watched) -> None:
     line = next(line for line in Path("/proc/self/mounts").read_text().splitlines() if "fuse.mmirrorfs" in line)
     assert line.split()[3].startswith("ro,nosuid,nodev")
     assert status(watched.view)["announce"] == {"on": True, "why": "", "left_out": 0}
@@ -210,8 +210,8 @@ def test_the_mount_is_read_only_and_the_status_says_that_changes_are_told(watche
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
-def test_who_goes_by_what_is_told_alone_has_the_view_after_each_burst(place: Path, seed: int) -> None:
-    """A picture of the tree, made of events: whatever changes at random, it comes to what the view is."""
+def test_a_tree_kept_from_events_alone_equals_the_view_after_each_burst(place: Path, seed: int) -> None:
+    """The watcher builds a set of paths from events only; after random changes it converges to the view."""
     order = [place / "high", place / "low"]
     for source in order:
         source.mkdir()
@@ -232,7 +232,7 @@ def test_who_goes_by_what_is_told_alone_has_the_view_after_each_burst(place: Pat
         assert not [event for event in heard.events() if "OVERFLOW" in event[0]]
 
 
-def test_a_source_that_hangs_keeps_nobody_from_hearing_of_another(place: Path) -> None:
+def test_a_hanging_source_does_not_delay_events_of_another(place: Path) -> None:
     under, low = grow(place / "under", {b"Net": {b"Album": {b"1": b"n"}}}), grow(place / "low", LOW)
     with (
         hanging(under, place / "net") as net,
@@ -251,7 +251,7 @@ def test_a_source_that_hangs_keeps_nobody_from_hearing_of_another(place: Path) -
         assert asked.answer(20) == b"n"
 
 
-def test_nothing_is_told_where_that_was_asked_for(place: Path) -> None:
+def test_announce_off_sends_no_events(place: Path) -> None:
     high, low = grow(place / "high", HIGH), grow(place / "low", LOW)
     with mounted(place / "view", high, low, depth=2, options=[HOURLY, "--announce=off"]) as view:
         crawled(view)

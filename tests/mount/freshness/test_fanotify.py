@@ -1,4 +1,4 @@
-"""What a filesystem mark reports: every kind of change, on every filesystem that can be marked here."""
+"""Events of a fanotify filesystem mark, on every filesystem that can be marked here."""
 
 import contextlib
 import errno
@@ -50,7 +50,7 @@ def mark(marks: FilesystemMarks, path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_of_change_is_reported_under_the_directory_it_is_in(place: Path, kind: str) -> None:
+def test_every_kind_of_change_is_reported_with_its_directory(place: Path, kind: str) -> None:
     with plugged(place / "disk", kind, {}) as disk, group() as marks:
         mark(marks, disk.where)
         found, expected = {}, {}
@@ -64,7 +64,7 @@ def test_every_kind_of_change_is_reported_under_the_directory_it_is_in(place: Pa
         assert found == expected
 
 
-def test_what_is_not_wanted_is_left_out(place: Path) -> None:
+def test_events_of_other_directories_are_left_out(place: Path) -> None:
     with plugged(place / "disk", "tmpfs", {b"mine": {}, b"theirs": {}}) as disk, group() as marks:
         mark(marks, disk.where)
         names = watch(disk.where, handle_of, ["mine"])
@@ -114,7 +114,7 @@ def test_a_file_is_reported_under_the_link_that_was_used(place: Path) -> None:
         assert said(marks.events(names), names) == {("two", "g"): MODIFY | CLOSE_WRITE}
 
 
-def test_writing_through_a_mapping_is_reported_when_it_is_gone(place: Path) -> None:
+def test_writing_through_a_mapping_is_reported_at_munmap(place: Path) -> None:
     with plugged(place / "disk", "ext4", {b"f": b"one"}) as disk, group() as marks:
         mark(marks, disk.where)
         names = watch(disk.where, handle_of, [""])
@@ -127,7 +127,7 @@ def test_writing_through_a_mapping_is_reported_when_it_is_gone(place: Path) -> N
         assert said(marks.events(names), names) == {("", "f"): CLOSE_WRITE}
 
 
-def test_a_mark_neither_holds_an_unmounting_up_nor_outlives_it(place: Path) -> None:
+def test_a_mark_neither_blocks_unmounting_nor_outlives_it(place: Path) -> None:
     with plugged(place / "disk", "ext4", {}) as disk, group() as marks:
         mark(marks, disk.where)
         keys = watch(disk.where, handle_of, [""])
@@ -155,7 +155,7 @@ def test_marking_twice_is_marking_once(place: Path) -> None:
 
 
 @pytest.mark.alone
-def test_a_queue_that_is_full_says_so_once_and_goes_on(place: Path) -> None:
+def test_a_full_queue_reports_one_overflow_and_goes_on(place: Path) -> None:
     with setting("fs/fanotify/max_queued_events", 10):
         marks = FilesystemMarks()
     try:
@@ -171,7 +171,7 @@ def test_a_queue_that_is_full_says_so_once_and_goes_on(place: Path) -> None:
         marks.close()
 
 
-def test_a_call_takes_no_more_than_its_share(place: Path) -> None:
+def test_one_call_returns_a_bounded_number_of_events(place: Path) -> None:
     with plugged(place / "disk", "tmpfs", {}) as disk, group() as marks:
         mark(marks, disk.where)
         names = watch(disk.where, handle_of, [""])
@@ -209,14 +209,14 @@ def error_of(marks: FilesystemMarks, path: Path) -> int | None:
     return None
 
 
-def test_what_cannot_be_marked_says_why(place: Path) -> None:
+def test_marking_an_unsupported_filesystem_raises_eopnotsupp(place: Path) -> None:
     with group() as marks:
         assert error_of(marks, Path("/proc")) == errno.EOPNOTSUPP
         with plugged(place / "disk", "overlay", {}) as disk:
             assert error_of(marks, disk.where) == errno.EOPNOTSUPP
 
 
-def test_a_plain_user_is_not_permitted(place: Path) -> None:
+def test_marking_as_a_plain_user_raises_eperm(place: Path) -> None:
     script = (
         "import errno, os; from mmirrorfs.source.fanotify import FilesystemMarks\n"
         "try: FilesystemMarks().mark(os.open('/', os.O_RDONLY))\n"

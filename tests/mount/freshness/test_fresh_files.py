@@ -1,23 +1,25 @@
-"""What is open goes on with what it opened; what is opened anew is new; and no old byte outlives the promise.
+"""Open and mapped files while their source changes, and no stale byte after the maximum staleness.
 
-A file is big enough here that the kernel keeps its pages, and another process holds it open, or mapped, meanwhile.
+Files are large enough for the page cache to matter, and an observer in another process holds them open or mapped.
 """
 
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.support.fresh import PROMISE, REFRESH, observer, shows, stays, trees
+from tests.support.fresh import PROMISE, REFRESH, Observer, observer, shows, stays, trees
 from tests.support.mounts import mounted
 from tests.support.trees import Tree, folders, grow
 
-OLD, NEW = b"old bytes " * 30_000, b"new bytes " * 30_000
+OLD, NEW, NEWER = b"old bytes " * 30_000, b"new bytes " * 30_000, b"the newest" * 30_000
 LOOSE: Tree = {b"top": OLD, b"Ann": {b"beside": OLD, b"Both": {b"1": OLD, b"sub": {b"2": OLD}}}}
 PLACES = ("top", "Ann/beside", "Ann/Both/1", "Ann/Both/sub/2")
-"""A loose file at each level down to the depth, a file in a folder, and one further down."""
+"""A loose file at each level down to the depth, a file in a folder, and one below it."""
 QUIET = "--refresh=3600"
-"""A promise that nothing in a test lives to see fulfilled: what shows then, showed at once."""
+"""Longer than any test: what shows does not show because of the timer."""
 
 
 def replace(path: Path, data: bytes) -> None:
@@ -28,7 +30,7 @@ def replace(path: Path, data: bytes) -> None:
 
 
 def edit(path: Path, data: bytes, mtime: bool) -> None:
-    """Overwrite a file with as many bytes; unless ``mtime`` moves, only its ctime tells."""
+    """Overwrite a file with as many bytes. Unless ``mtime``, its mtime is put back and only ctime changes."""
     before = path.stat()
     with open(path, "r+b") as file:
         file.write(data)
@@ -36,7 +38,7 @@ def edit(path: Path, data: bytes, mtime: bool) -> None:
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
-def test_a_replaced_file_is_read_on_by_those_who_opened_it_and_opened_anew_by_others(place: Path) -> None:
+def test_open_descriptors_keep_a_replaced_file_and_new_ones_get_the_new_file(place: Path) -> None:
     high, low, view = trees(place, LOOSE, {})
     with mounted(view, high, low, depth=2, options=[REFRESH]) as mount, observer() as eyes:
         mount.expect("low .* is empty")
@@ -56,7 +58,7 @@ def test_a_replaced_file_is_read_on_by_those_who_opened_it_and_opened_anew_by_ot
         stays(lambda: all(pread(fd) == data for pread, fd, data in own), "what was opened, each its own")
 
 
-def test_a_replaced_file_can_be_opened_at_once_while_another_holds_the_old_one(place: Path) -> None:
+def test_a_replaced_file_can_be_opened_at_once_while_the_old_one_is_open(place: Path) -> None:
     high, low, view = trees(place, LOOSE, {})
     with mounted(view, high, low, depth=2, options=[QUIET]) as mount, observer() as eyes:
         mount.expect("low .* is empty")
@@ -69,7 +71,7 @@ def test_a_replaced_file_can_be_opened_at_once_while_another_holds_the_old_one(p
             assert eyes.pread(first) == OLD
 
 
-def test_a_file_whose_type_changed_can_be_opened_at_once(place: Path) -> None:
+def test_opening_a_path_whose_type_just_changed_gives_a_fitting_error(place: Path) -> None:
     high, low, view = trees(place, LOOSE, {})
     with mounted(view, high, low, depth=2, options=[REFRESH]) as mount, observer() as eyes:
         mount.expect("low .* is empty")
@@ -82,7 +84,7 @@ def test_a_file_whose_type_changed_can_be_opened_at_once(place: Path) -> None:
                 eyes.read(view / name)
 
 
-def test_an_open_file_outlives_its_folder(place: Path) -> None:
+def test_an_open_file_survives_the_removal_of_its_folder(place: Path) -> None:
     high, low, view = trees(place, {b"A": {b"1": OLD}}, folders("l", "A", "B"))
     with mounted(view, high, low, options=[REFRESH]), observer() as eyes:
         file, mapping = eyes.open(view / "A/1"), eyes.map(view / "A/1")
@@ -94,7 +96,7 @@ def test_an_open_file_outlives_its_folder(place: Path) -> None:
         assert eyes.fstat(file).st_size == len(OLD)
 
 
-def test_an_open_file_outlives_a_better_source_taking_its_folder_over(place: Path) -> None:
+def test_an_open_file_survives_a_takeover_of_its_folder(place: Path) -> None:
     high, low, view = trees(place, folders("h", "B"), {b"A": {b"1": OLD}})
     with mounted(view, high, low, options=[REFRESH]), observer() as eyes:
         file = eyes.open(view / "A/1")
@@ -103,39 +105,46 @@ def test_an_open_file_outlives_a_better_source_taking_its_folder_over(place: Pat
         assert eyes.pread(file) == OLD
 
 
-@pytest.mark.parametrize("mtime", [True, False], ids=["with its mtime moving", "with its mtime put back"])
-def test_an_edit_in_place_shows_in_what_is_open_and_mapped(place: Path, mtime: bool) -> None:
+def test_an_edit_in_place_shows_in_open_and_mapped_files(place: Path) -> None:
+    """First with its mtime moving, then with its mtime put back."""
     high, low, view = trees(place, LOOSE, {})
     with mounted(view, high, low, depth=2, options=[REFRESH]) as mount, observer() as eyes:
         mount.expect("low .* is empty")
         held = {name: (eyes.open(view / name), eyes.map(view / name)) for name in PLACES}
-        for name, (file, mapping) in held.items():
-            assert eyes.pread(file) == eyes.mapped(mapping) == OLD
-            edit(high / name, NEW, mtime)
-        for name, (file, mapping) in held.items():
-            shows(lambda file=file: eyes.pread(file) == NEW, f"the new bytes of {name} through a descriptor")  # type: ignore[misc]
-            shows(lambda key=mapping: eyes.mapped(key) == NEW, f"the new bytes of {name} through a mapping")  # type: ignore[misc]
-        seen = [(file, mapping, view / name) for name, (file, mapping) in held.items()]
-        stays(
-            lambda: all(eyes.pread(f) == eyes.mapped(m) == eyes.read(path) == NEW for f, m, path in seen),
-            "the new bytes",
-        )
+        for mtime, old, new in ((True, OLD, NEW), (False, NEW, NEWER)):
+            for name, (file, mapping) in held.items():
+                assert eyes.pread(file) == eyes.mapped(mapping) == old
+                edit(high / name, new, mtime)
+            for name, (file, mapping) in held.items():
+                shows(partial(gives, eyes.pread, file, new), f"the new bytes of {name} through a descriptor, {mtime}")
+                shows(partial(gives, eyes.mapped, mapping, new), f"the new bytes of {name} through a mapping, {mtime}")
+            seen = [(file, mapping, view / name) for name, (file, mapping) in held.items()]
+            stays(partial(all_give, eyes, seen, new), "the new bytes")
+
+
+def gives(read: Callable[[int], bytes], key: int, data: bytes) -> bool:
+    """Whether that is what is read."""
+    return read(key) == data
+
+
+def all_give(eyes: Observer, seen: list[tuple[int, int, Path]], data: bytes) -> bool:
+    """Whether descriptors, mappings and paths all have these contents."""
+    return all(eyes.pread(file) == eyes.mapped(key) == eyes.read(path) == data for file, key, path in seen)
 
 
 @pytest.mark.parametrize("options", [REFRESH, "--refresh=0"])
-@pytest.mark.parametrize("mtime", [True, False], ids=["with its mtime moving", "with its mtime put back"])
-def test_a_mapping_follows_an_edit_that_the_daemon_saw_before_the_kernel(
-    place: Path, mtime: bool, options: str
-) -> None:
+def test_a_mapping_follows_an_edit_that_the_daemon_read_before_the_kernel(place: Path, options: str) -> None:
+    """First with its mtime moving, then with its mtime put back."""
     high, low, view = trees(place, LOOSE, {})
     with mounted(view, high, low, depth=2, options=[options]) as mount, observer() as eyes:
         mount.expect("low .* is empty")
         path = view / "Ann/Both/1"
         mapping = eyes.map(path)
-        assert eyes.mapped(mapping) == OLD
-        edit(high / "Ann/Both/1", NEW, mtime)
-        eyes.opendir(path.parent)  # never read: the daemon has looked at the file, and told nobody
-        shows(lambda: eyes.mapped(mapping) == NEW, "the new bytes through a mapping")
+        for mtime, old, new in ((True, OLD, NEW), (False, NEW, NEWER)):
+            assert eyes.mapped(mapping) == old
+            edit(high / "Ann/Both/1", new, mtime)
+            eyes.opendir(path.parent)  # never read: the daemon has read the file's attributes, and the kernel has not
+            shows(partial(gives, eyes.mapped, mapping, new), f"the new bytes through a mapping, {mtime}")
 
 
 def test_an_open_file_grows_and_shrinks(place: Path) -> None:
@@ -155,7 +164,7 @@ def test_an_open_file_grows_and_shrinks(place: Path) -> None:
         assert eyes.fstat(file).st_size == eyes.stat(path).st_size == 5003
 
 
-def test_an_open_directory_goes_on_with_what_it_opened(place: Path) -> None:
+def test_an_open_directory_keeps_the_listing_it_was_opened_with(place: Path) -> None:
     many: Tree = {b"A": {b"%04d" % number: b"x" for number in range(1000)}}
     high, low, view = trees(place, many, folders("l", "B"))
     with mounted(view, high, low, options=[REFRESH]), observer() as eyes:
@@ -169,7 +178,7 @@ def test_an_open_directory_goes_on_with_what_it_opened(place: Path) -> None:
         assert eyes.readdir(top) == ["A", "B"]
 
 
-def test_a_directory_that_is_read_late_brings_nothing_old_back_to_others(place: Path) -> None:
+def test_a_late_readdir_of_an_old_listing_does_not_refresh_stale_entries(place: Path) -> None:
     high, low, view = trees(place, {b"A": {b"gone": OLD, b"changed": OLD}}, {})
     with mounted(view, high, low, options=[REFRESH]) as mount, observer() as eyes:
         mount.expect("low .* is empty")
@@ -184,7 +193,7 @@ def test_a_directory_that_is_read_late_brings_nothing_old_back_to_others(place: 
         assert eyes.read(view / "A/changed") == b"short"
 
 
-def test_bytes_that_were_cached_and_closed_are_not_seen_again_after_a_change(place: Path) -> None:
+def test_cached_pages_of_a_closed_file_are_not_served_after_an_edit(place: Path) -> None:
     high, low, view = trees(place, LOOSE, folders("l", "B"))
     source, path = high / "Ann/Both/1", view / "Ann/Both/1"
     with mounted(view, high, low, depth=2, options=[REFRESH]), observer() as eyes:

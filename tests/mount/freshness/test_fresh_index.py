@@ -1,4 +1,4 @@
-"""How the index is kept current: signals, shown times, clocks that are coarse or jump, and who is told of changes."""
+"""Refreshes of the index: SIGHUP, the times that are shown, coarse clocks, and ``--on-change``."""
 
 import contextlib
 import json
@@ -37,7 +37,7 @@ def test_sighup_refreshes_at_once(place: Path) -> None:
         assert eyes.names(view) == ["A", "B", "C"]
 
 
-def test_without_a_period_only_sighup_changes_the_index(place: Path) -> None:
+def test_with_refresh_0_only_sighup_updates_the_index(place: Path) -> None:
     high, low, view = trees(place, folders("h", "A"), folders("l", "A", "B"))
     with mounted(view, high, low, options=["--refresh=0", "--watch=off"]) as mount, observer() as eyes:
         assert eyes.names(view) == ["A", "B"]
@@ -48,7 +48,7 @@ def test_without_a_period_only_sighup_changes_the_index(place: Path) -> None:
         poll(lambda: not eyes.differences(view, [high, low], 1), "the sources as they are", MARGIN)
 
 
-def test_without_a_period_what_is_passed_through_is_current_all_the_same(place: Path) -> None:
+def test_with_refresh_0_folder_contents_are_current(place: Path) -> None:
     high, low, view = trees(place, folders("h", "A"), folders("l", "A", "B"))
     with mounted(view, high, low, options=["--refresh=0"]), observer() as eyes:
         assert not eyes.differences(view, [high, low], 1)
@@ -56,10 +56,10 @@ def test_without_a_period_what_is_passed_through_is_current_all_the_same(place: 
         grow(high / "A", {b"new": b"x" * 5000, b"sub": {b"deep": b"y"}})
         (high / "A/track").write_bytes(b"another")
         (low / "B").chmod(0o700)
-        shows(lambda: not eyes.differences(view, [high, low], 1), "what the folders hold now")
+        shows(lambda: not eyes.differences(view, [high, low], 1), "the current contents of the folders")
 
 
-def test_a_merged_directory_that_was_entered_and_removed_is_gone(place: Path) -> None:
+def test_an_open_merged_directory_that_is_removed_raises_enoent(place: Path) -> None:
     high, low, view = trees(place, {b"A": folders("h", "B")}, folders("l", "C"))
     with mounted(view, high, low, depth=2, options=[REFRESH]), observer() as eyes:
         inside = os.open(view / "A", os.O_RDONLY)
@@ -70,15 +70,15 @@ def test_a_merged_directory_that_was_entered_and_removed_is_gone(place: Path) ->
         os.close(inside)
 
 
-# Times that are shown
+# Shown times
 
 
 def moved_forward(before: os.stat_result, after: os.stat_result) -> bool:
-    """Whether a scanner that goes by times would look again."""
+    """Whether a scanner that compares mtime or ctime would rescan."""
     return after.st_mtime_ns > before.st_mtime_ns and after.st_ctime_ns > before.st_ctime_ns
 
 
-def test_times_move_forward_when_another_source_wins_however_old_it_is(place: Path) -> None:
+def test_times_move_forward_when_a_source_with_older_times_wins(place: Path) -> None:
     high, low, view = trees(place, folders("h", "A", "B"), folders("l", "A"))
     os.utime(low / "A", ns=(PAST, PAST))
     os.utime(low, ns=(PAST, PAST))
@@ -97,7 +97,7 @@ def test_times_move_forward_when_another_source_wins_however_old_it_is(place: Pa
         shows(lambda: eyes.stat(view).st_mtime_ns > top.st_mtime_ns, "the time of the directory above, again")
 
 
-def test_the_time_of_a_merged_directory_moves_forward_for_a_change_in_any_source(place: Path) -> None:
+def test_times_of_a_merged_directory_move_forward_for_a_change_in_any_source(place: Path) -> None:
     high, low, view = trees(place, {b"A": {}}, {b"A": folders("l", "B", "C")})
     os.utime(high / "A", ns=(FUTURE, FUTURE))
     with mounted(view, high, low, depth=2, options=[REFRESH]), observer() as eyes:
@@ -112,7 +112,7 @@ def test_the_time_of_a_merged_directory_moves_forward_for_a_change_in_any_source
 
 
 @pytest.mark.parametrize("moment", [PAST, FUTURE], ids=["far past", "far future"])
-def test_clocks_that_jump_hide_no_change(place: Path, moment: int) -> None:
+def test_timestamps_of_the_far_past_or_future_hide_no_change(place: Path, moment: int) -> None:
     high, low, view = trees(place, folders("h", "A", "B"), folders("l", "C"))
     with mounted(view, high, low, options=[REFRESH]), observer() as eyes:
         for number in range(4):
@@ -125,7 +125,7 @@ def test_clocks_that_jump_hide_no_change(place: Path, moment: int) -> None:
             shows(lambda: not eyes.differences(view, [high, low], 1), f"change {number}")
 
 
-def test_a_directory_changed_twice_within_a_tick_of_the_clock_shows_both_changes(place: Path) -> None:
+def test_a_directory_changed_twice_at_one_mtime_shows_both_changes(place: Path) -> None:
     high, low, view = trees(place, folders("h", "A"), folders("l", "B"))
     with mounted(view, high, low, options=[REFRESH]), observer() as eyes:
         for number in range(3):
@@ -139,7 +139,7 @@ def test_a_directory_changed_twice_within_a_tick_of_the_clock_shows_both_changes
 
 @contextlib.contextmanager
 def disk(where: Path, kind: str, *options: str) -> Iterator[Path]:
-    """A filesystem of its own, on a loop device; the test is skipped where there is none."""
+    """A filesystem on a loop device. Skips the test where it cannot be mounted."""
     image = where.with_suffix(".img")
     with open(image, "wb") as file:
         file.truncate(16 << 20)
@@ -158,7 +158,7 @@ def disk(where: Path, kind: str, *options: str) -> Iterator[Path]:
 
 @needs_root
 @pytest.mark.parametrize("kind", [("vfat",), ("ext4", "-q", "-I", "128")], ids=["vfat, 2 s", "old ext4, 1 s"])
-def test_on_a_coarse_clock_nothing_is_missed(place: Path, kind: tuple[str, ...]) -> None:
+def test_a_coarse_clock_hides_no_change(place: Path, kind: tuple[str, ...]) -> None:
     low, view = grow(place / "low", folders("l", "B")), place / "view"
     with disk(place / "high", *kind) as high:
         grow(high / "A", {b"track": b"0" * 5000})
@@ -178,10 +178,10 @@ def test_on_a_coarse_clock_nothing_is_missed(place: Path, kind: tuple[str, ...])
             shows(lambda: not [d for d in differences(view, [high, low], 1) if "lost+found" not in d], "all of it")
 
 
-# Who is told
+# --on-change
 
 
-def test_a_command_is_told_of_changes_as_json_lines_and_never_runs_twice_at_once(place: Path) -> None:
+def test_on_change_gets_json_lines_and_never_runs_twice_at_once(place: Path) -> None:
     high, low, view = trees(place, folders("h", "A"), folders("l", "A", "B"))
     told, runs = place / "told", place / "runs"
     command = f"mkdir {place}/running || echo twice >>{runs}; cat >>{told}; echo $MMIRRORFS_MOUNTPOINT >>{runs}; "
@@ -210,7 +210,7 @@ def test_a_command_is_told_of_changes_as_json_lines_and_never_runs_twice_at_once
         assert set(runs.read_text().splitlines()) == {str(view)}
 
 
-def test_a_command_is_told_of_tracks_too_and_what_each_thing_is(place: Path) -> None:
+def test_on_change_gets_changes_within_folders_with_their_type(place: Path) -> None:
     high, low, view = trees(place, folders("h", "A"), folders("l", "B"))
     told = place / "told"
     with mounted(view, high, low, options=[REFRESH, f"--on-change=cat >>{told}"]) as mount:
@@ -236,7 +236,7 @@ def test_a_command_is_told_of_tracks_too_and_what_each_thing_is(place: Path) -> 
         hears("changed", "B", "directory")
 
 
-def test_a_command_that_fails_is_told_about_and_the_view_goes_on(place: Path) -> None:
+def test_a_failing_on_change_command_is_logged(place: Path) -> None:
     high, low, view = trees(place, folders("h", "A"), folders("l", "B"))
     with mounted(view, high, low, options=[REFRESH, "--on-change=exit 3"]) as mount, observer() as eyes:
         mount.expect("--on-change: the command ended with 3")

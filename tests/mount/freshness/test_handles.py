@@ -1,4 +1,4 @@
-"""Keys of directories, on filesystems of every kind."""
+"""Keys of directories (file handles) on several kinds of filesystem."""
 
 import os
 from pathlib import Path
@@ -14,7 +14,7 @@ from tests.support.users import needs_root
 
 @needs_root
 @pytest.mark.parametrize("kind", ["ext4", "xfs", "btrfs", "tmpfs", "overlay"])
-def test_a_key_is_the_same_after_the_kernel_forgot_the_directory(place: Path, kind: str) -> None:
+def test_a_key_is_stable_after_drop_caches(place: Path, kind: str) -> None:
     with plugged(place / "disk", kind, {b"d": {b"e": {}}}) as disk:
         before = key_of(disk.where / "d/e")
         assert before
@@ -24,7 +24,7 @@ def test_a_key_is_the_same_after_the_kernel_forgot_the_directory(place: Path, ki
 
 
 @needs_root
-def test_directories_of_two_subvolumes_have_two_keys_whatever_is_said_to_be_their_filesystem(place: Path) -> None:
+def test_equal_inode_numbers_in_two_subvolumes_have_different_keys(place: Path) -> None:
     with plugged(place / "disk", "btrfs", {}) as disk:
         for name in ("one", "two"):
             make_subvolume(disk.where / name)

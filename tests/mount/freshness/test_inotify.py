@@ -1,4 +1,4 @@
-"""What watches report on every filesystem that is local here, at its unmounting, and at the limits of the machine."""
+"""Events of inotify watches on several kinds of filesystem, at unmounting, and at the limits."""
 
 import errno
 import sys
@@ -24,7 +24,7 @@ KINDS = ("ext4", "xfs", "btrfs", "tmpfs", "overlay")
 
 @needs_root
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_of_change_is_reported_under_the_directory_it_is_in(place: Path, kind: str) -> None:
+def test_every_kind_of_change_is_reported_with_its_directory(place: Path, kind: str) -> None:
     with plugged(place / "disk", kind, {}) as disk:
         check(disk.where)
 
@@ -37,7 +37,7 @@ def test_every_kind_of_change_is_reported_on_a_subvolume(place: Path) -> None:
 
 
 @needs_root
-def test_a_watch_does_not_hold_an_unmounting_up_and_tells_of_it(place: Path) -> None:
+def test_a_watch_does_not_block_unmounting_and_reports_it(place: Path) -> None:
     with plugged(place / "disk", "ext4", {}) as disk, instance() as watches:
         (key,) = watch(disk.where, watches.add, [""])
         output_of("umount", disk.where)
@@ -48,7 +48,7 @@ def test_a_watch_does_not_hold_an_unmounting_up_and_tells_of_it(place: Path) -> 
 
 @pytest.mark.alone
 @needs_root
-def test_a_queue_that_is_full_says_so_once_and_goes_on(place: Path) -> None:
+def test_a_full_queue_reports_one_overflow_and_goes_on(place: Path) -> None:
     with setting("fs/inotify/max_queued_events", 10):
         watches = Watches()
     try:

@@ -1,4 +1,4 @@
-"""Who is watched how, on filesystems of every kind, subvolumes, and disks that come and go."""
+"""How filesystems, subvolumes and removable disks are watched: by a mark, by inotify, or polled."""
 
 import errno
 import subprocess
@@ -20,7 +20,7 @@ from tests.support.users import needs_root, output_of, run
 
 @needs_root
 @pytest.mark.parametrize("kind", ["ext4", "xfs", "btrfs", "tmpfs"])
-def test_root_marks_the_filesystem(place: Path, kind: str) -> None:
+def test_root_watches_by_a_filesystem_mark(place: Path, kind: str) -> None:
     with plugged(place / "disk", kind, {b"d": {}}) as disk, watching() as all_:
         assert all_.hears(disk.where / "d")
         way = all_.way(disk.where)
@@ -28,7 +28,7 @@ def test_root_marks_the_filesystem(place: Path, kind: str) -> None:
 
 
 @needs_root
-def test_where_there_are_no_handles_each_directory_is_watched(place: Path) -> None:
+def test_without_file_handles_each_directory_is_watched_by_inotify(place: Path) -> None:
     with plugged(place / "disk", "overlay", {b"d": {}}) as disk, watching() as all_:
         assert all_.hears(disk.where / "Below")
         assert all_.hears(disk.where / "d")
@@ -38,7 +38,7 @@ def test_where_there_are_no_handles_each_directory_is_watched(place: Path) -> No
 
 
 @needs_root
-def test_an_overlay_with_handles_is_marked(place: Path) -> None:
+def test_an_overlay_with_nfs_export_is_marked(place: Path) -> None:
     grow(place, {b"lower": {b"d": {}}, b"disk": {}, b"over": {}})
     with plugged(place / "parts", "tmpfs", {b"upper": {}, b"work": {}}) as parts, watching() as all_:
         options = f"lowerdir={place}/lower,upperdir={parts.where}/upper,workdir={parts.where}/work"
@@ -52,7 +52,7 @@ def test_an_overlay_with_handles_is_marked(place: Path) -> None:
 
 
 @needs_root
-def test_what_is_not_local_is_polled(place: Path) -> None:
+def test_non_local_filesystems_are_polled(place: Path) -> None:
     with plugged(place / "disk", PASSING, {b"d": {}}) as disk, watching() as all_:
         assert all_.mark(disk.where / "d") == b""
         way = all_.way(disk.where)
@@ -79,7 +79,7 @@ def test_all_subvolumes_are_marked_through_the_top_volume(place: Path) -> None:
 
 
 @needs_root
-def test_a_subvolume_whose_top_cannot_be_had_is_watched_directory_by_directory(
+def test_a_subvolume_without_access_to_its_top_is_watched_by_inotify(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(fd: int, device: bytes) -> None:
@@ -93,7 +93,7 @@ def test_a_subvolume_whose_top_cannot_be_had_is_watched_directory_by_directory(
 
 
 @needs_root
-def test_a_disk_that_was_unplugged_and_plugged_in_again_is_marked_again(place: Path) -> None:
+def test_a_disk_that_was_unmounted_and_mounted_is_marked_again(place: Path) -> None:
     (place / "disk").mkdir()
     with open(place / "image", "wb") as image:
         image.truncate(16 << 20)
@@ -108,14 +108,14 @@ def test_a_disk_that_was_unplugged_and_plugged_in_again_is_marked_again(place: P
                 assert all_.hears(place / "disk")
                 assert all_.hears(place / "disk")
                 output_of("umount", place / "disk")
-            assert len(seen) == 1, "nothing but the mount table tells that it was away"
+            assert len(seen) == 1, "only the mount table shows that it was away"
     finally:
         run("umount", place / "disk")
         output_of("losetup", "--detach", device)
 
 
 @needs_root
-def test_what_is_not_mounted_any_more_is_polled_and_forgotten(place: Path) -> None:
+def test_an_unmounted_filesystem_is_polled_and_forgotten(place: Path) -> None:
     with plugged(place / "disk", "tmpfs", {}) as disk, watching() as all_:
         device = disk.where.stat().st_dev
         with opened(disk.where) as fd:
@@ -128,7 +128,7 @@ def test_what_is_not_mounted_any_more_is_polled_and_forgotten(place: Path) -> No
 
 
 @needs_root
-def test_a_decision_that_a_mount_overtook_is_not_kept(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_decision_made_before_a_mount_is_not_cached(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     grow(place, {b"mnt": {}})
     asked = 0
 

@@ -1,4 +1,4 @@
-"""A source whose changes nothing reports: what the refresh finds in it is read at once, and who listens is told."""
+"""Polled sources: new folders found by a refresh are read at once, and ``--on-change`` hears of them."""
 
 import errno
 import json
@@ -33,22 +33,22 @@ def eyes() -> Iterator[Observer]:
         yield eyes
 
 
-def remembered(view: View) -> int:
-    """How many entries are known below the depth."""
+def cached_entries(view: View) -> int:
+    """The number of cached entries below the depth."""
     return int(status(view)["remembered"])
 
 
-def test_an_album_that_appeared_since_the_crawl_is_known_when_its_source_is_lost(
+def test_an_album_new_since_the_crawl_is_cached_before_its_source_is_lost(
     place: Path, source: Plug, eyes: Observer
 ) -> None:
     low = grow(place / "low", LOW)
     with mounted(place / "view", source.where, low, depth=2, options=[REFRESH, "--crawl=all"]) as view:
         crawled(view)
-        before = remembered(view)
+        before = cached_entries(view)
         grow(
             source.changed, {b"Ann": {b"New": {b"1": b"new", b"disc 2": {b"2": b"new"}}}, b"Cid": {b"New": {b"1": b""}}}
         )
-        shows(lambda: remembered(view) == before + 4, "what is in the new albums, though nobody asked")
+        shows(lambda: cached_entries(view) == before + 4, "what is in the new albums, though nobody asked")
         view.expect(r"source high \(.*\) is lost")
         source.unplug()
         shows(lambda: "is lost" in view.text(), "the warning")
@@ -56,7 +56,7 @@ def test_an_album_that_appeared_since_the_crawl_is_known_when_its_source_is_lost
         assert found == [["1", "disc 2"], ["2"], ["1"]]
 
 
-def test_without_a_crawl_nothing_is_read_that_nobody_asked_for(place: Path, source: Plug, eyes: Observer) -> None:
+def test_without_a_crawl_a_new_album_is_not_read_ahead(place: Path, source: Plug, eyes: Observer) -> None:
     low = grow(place / "low", LOW)
     with mounted(place / "view", source.where, low, depth=2, options=[REFRESH]) as view:
         grow(source.changed, {b"Ann": {b"New": {b"1": b"new"}}})
@@ -68,9 +68,7 @@ def test_without_a_crawl_nothing_is_read_that_nobody_asked_for(place: Path, sour
             eyes.names(view.mountpoint / "Ann/New")
 
 
-def test_the_command_is_told_of_a_track_that_appears_in_a_folder_that_is_known(
-    place: Path, source: Plug, eyes: Observer
-) -> None:
+def test_on_change_reports_a_new_track_in_a_cached_folder(place: Path, source: Plug, eyes: Observer) -> None:
     low, told = grow(place / "low", LOW), place / "told"
     told.touch()
     options = [REFRESH, f"--on-change=cat >>{told}"]
@@ -81,6 +79,6 @@ def test_the_command_is_told_of_a_track_that_appears_in_a_folder_that_is_known(
 
 
 def changes(told: Path) -> list[tuple[str, str]]:
-    """What the command was told."""
+    """The (change, path) lines that the command got."""
     lines = map(json.loads, told.read_text().splitlines())
     return [(line["change"], line["path"]) for line in lines]

@@ -1,6 +1,7 @@
-"""A file that is replaced under readers: each who opens it gets the bytes of one file, never of two.
+"""A file that is changed under readers: every open returns the bytes of one version.
 
-What the daemon saw of it meanwhile, through a neighbour or a listing, is not what the kernel was told.
+The daemon may have seen the change before, in a listing or a lookup of a neighbour, while the kernel still has the old
+attributes.
 """
 
 import os
@@ -27,21 +28,21 @@ HIGH: Tree = {b"A": FILES, b"track": OLD}
 
 
 def replace(path: Path, data: bytes = NEW) -> None:
-    """Put another file in its place, in one step."""
+    """Replace a file by rename."""
     new = path.with_name(path.name + ".new")
     new.write_bytes(data)
     new.rename(path)
 
 
 def edit(path: Path, data: bytes = NEW) -> None:
-    """Write new bytes into the same file."""
+    """Overwrite a file in place."""
     with open(path, "r+b") as file:
         file.write(data)
         file.truncate()
 
 
 def open_only(directory: Path) -> None:
-    """Open a directory and read nothing of it: the daemon lists it, and the kernel is told nothing."""
+    """Open a directory without reading it: the daemon lists it, and the kernel gets no attributes."""
     os.close(os.open(directory, os.O_RDONLY | os.O_DIRECTORY))
 
 
@@ -56,7 +57,7 @@ SEEN: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("kind", ["local", "pass-through"])
-def test_a_file_that_was_replaced_is_read_as_one_file(place: Path, kind: str) -> None:
+def test_a_changed_file_never_mixes_old_and_new_bytes(place: Path, kind: str) -> None:
     cases = {f"{way}, {seen}": (way, seen) for way in WAYS for seen in SEEN}
     high, low, view = trees(place, {os.fsencode(folder): FILES for folder in cases}, {b"B": {}})
     with ExitStack() as stack:
@@ -69,7 +70,7 @@ def test_a_file_that_was_replaced_is_read_as_one_file(place: Path, kind: str) ->
             assert (view / folder / "track").read_bytes() == NEW, folder
 
 
-def test_a_file_of_another_size_is_read_whole_and_no_further(place: Path) -> None:
+def test_a_file_whose_size_changed_is_read_to_its_new_end(place: Path) -> None:
     cases = {f"{way}, {size}": (way, size) for way in WAYS for size in (SIZE // 2, SIZE - 1, 2 * SIZE)}
     high, low, view = trees(place, {os.fsencode(folder): FILES for folder in cases}, {b"B": {}})
     with mounted(view, high, low, options=["--refresh=600"]):
@@ -81,23 +82,23 @@ def test_a_file_of_another_size_is_read_whole_and_no_further(place: Path) -> Non
             assert (view / folder / "track").stat().st_size == size, folder
 
 
-def test_a_neighbours_lookup_after_the_listing_has_aged_is_no_news_to_the_kernel(place: Path) -> None:
-    """The listing is older than the attributes that the kernel has of the track, and is renewed for the neighbour."""
+def test_a_listing_renewed_for_a_neighbour_does_not_count_as_told_to_the_kernel(place: Path) -> None:
+    """The listing is older than the attributes that the kernel caches of the track; a lookup renews it."""
     high, low, view = trees(place, HIGH, {b"B": {}})
-    with mounted(view, high, low, options=["--refresh=8"]):
+    with mounted(view, high, low, options=["--refresh=4"]):
         started = time.monotonic()
         os.listdir(view / "A")
-        poll(lambda: time.monotonic() - started > 3, "most of the time that a listing is kept")
+        poll(lambda: time.monotonic() - started > 1.5, "most of the time that a listing is kept")
         assert (view / "A/track").read_bytes() == OLD
         replace(high / "A/track")
-        poll(lambda: time.monotonic() - started > 4, "all of that time")
+        poll(lambda: time.monotonic() - started > 2, "all of that time")
         assert (view / "A/neighbour").read_bytes() == b"n"
         assert (view / "A/another").read_bytes() == b"a"
         assert (view / "A/track").read_bytes() == NEW
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_loose_file_in_a_merged_directory_is_read_as_one_file(place: Path, way: str) -> None:
+def test_a_changed_loose_file_never_mixes_old_and_new_bytes(place: Path, way: str) -> None:
     high, low, view = trees(place, HIGH, {b"B": {}})
     with mounted(view, high, low, options=["--refresh=600"]):
         assert (view / "track").read_bytes() == OLD
@@ -106,8 +107,8 @@ def test_a_loose_file_in_a_merged_directory_is_read_as_one_file(place: Path, way
         assert (view / "track").read_bytes() == NEW
 
 
-def test_new_bytes_never_follow_old_ones_in_one_reader(place: Path) -> None:
-    """The first half was read before; what is opened afterwards is new from its first byte on."""
+def test_one_descriptor_never_returns_new_bytes_after_old_ones(place: Path) -> None:
+    """The first quarter was cached before; what is opened afterwards has new bytes only."""
     high, low, view = trees(place, HIGH, {b"B": {}})
     with mounted(view, high, low, options=["--refresh=600"]):
         with open(view / "A/track", "rb", buffering=0) as file:

@@ -1,4 +1,4 @@
-"""Names that are paired by more than their bytes, and spelled anew in a source while somebody holds the directory."""
+"""``--match=casefold``: directories that are respelled in a source while a process holds them open."""
 
 import contextlib
 import os
@@ -18,7 +18,7 @@ LOW: Tree = {b"ABBA": {b"Live": {b"1": b"low"}, b"loose": b"low", b"GOLD": {b"1"
 
 @contextmanager
 def held(view: Path, *paths: str) -> Iterator[None]:
-    """Directories that somebody has open, or works in: the kernel holds them for as long."""
+    """Keep directories open, so that the kernel keeps their inodes."""
     descriptors = [os.open(view / path, os.O_RDONLY | os.O_DIRECTORY) for path in paths]
     try:
         yield
@@ -28,7 +28,7 @@ def held(view: Path, *paths: str) -> Iterator[None]:
 
 
 def read(path: Path) -> bytes:
-    """What is in a file; none where there is no file."""
+    """The contents of a file, empty where there is none."""
     try:
         return path.read_bytes()
     except FileNotFoundError:
@@ -37,7 +37,7 @@ def read(path: Path) -> bytes:
 
 @pytest.mark.parametrize("holding", [(), ("ABBA",), ("", "ABBA")], ids=["nobody", "a directory", "the root too"])
 @pytest.mark.parametrize("name", ["abba", "Abba"])
-def test_a_directory_spelled_anew_in_the_worse_source_keeps_its_albums(
+def test_a_directory_respelled_in_the_low_source_keeps_its_albums(
     place: Path, holding: tuple[str, ...], name: str
 ) -> None:
     high, low, view = trees(place, HIGH, LOW)
@@ -53,7 +53,7 @@ def test_a_directory_spelled_anew_in_the_worse_source_keeps_its_albums(
             assert os.listdir(view / "ABBA/New") == []
 
 
-def test_a_directory_spelled_anew_in_the_better_source_is_shown_so_and_keeps_its_albums(place: Path) -> None:
+def test_a_directory_respelled_in_the_high_source_is_renamed_and_keeps_its_albums(place: Path) -> None:
     high, low, view = trees(place, HIGH, LOW)
     with mounted(view, high, low, depth=2, options=[REFRESH, "--match=casefold"]), held(view, "", "ABBA"):
         assert read(view / "ABBA/Live/1") == b"low"
@@ -63,9 +63,7 @@ def test_a_directory_spelled_anew_in_the_better_source_is_shown_so_and_keeps_its
 
 
 @pytest.mark.parametrize("holding", [(), ("ABBA",), ("ABBA", "ABBA/Live")], ids=["nobody", "above", "the folder too"])
-def test_a_folder_that_is_spelled_anew_and_won_by_the_same_source_can_be_read(
-    place: Path, holding: tuple[str, ...]
-) -> None:
+def test_a_respelled_folder_of_the_same_winner_can_be_read(place: Path, holding: tuple[str, ...]) -> None:
     high, low, view = trees(place, {b"ABBA": {b"Live": b"a file, which a directory beats"}}, LOW)
     with mounted(view, high, low, depth=2, options=[REFRESH, "--match=casefold"]):
         shown = next(name for name in os.listdir(view / "ABBA") if name.casefold() == "live")
@@ -82,7 +80,7 @@ def test_a_folder_that_is_spelled_anew_and_won_by_the_same_source_can_be_read(
             shows(lambda: ours() == [b"low"], "the folder under any spelling, once")
 
 
-def test_directories_further_down_are_spelled_anew_together_with_those_above(place: Path) -> None:
+def test_directories_respelled_at_two_levels_keep_their_albums(place: Path) -> None:
     deep: Tree = {b"Pop": {b"ABBA": {b"Live": {b"1": b"low"}}}}
     high, low, view = trees(place, {b"Pop": {b"ABBA": {b"Gold": {b"1": b"high"}}}}, deep)
     with mounted(view, high, low, depth=3, options=[REFRESH, "--match=casefold"]), held(view, "Pop", "Pop/ABBA"):

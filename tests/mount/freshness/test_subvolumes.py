@@ -1,4 +1,4 @@
-"""The top of a btrfs filesystem: had where only a subvolume is mounted, and nothing is changed by that."""
+"""Access to the top volume of a btrfs of which only a subvolume is mounted, without side effects."""
 
 import contextlib
 import errno
@@ -27,7 +27,7 @@ def device_of(path: Path) -> bytes:
 
 @contextlib.contextmanager
 def subvolume(place: Path, options: str = "rw") -> Iterator[Path]:
-    """A subvolume, mounted alone; beside it, in the top volume, is a directory ``beside``."""
+    """A mounted subvolume; the top volume, which is not mounted, also has a directory ``beside``."""
     with plugged(place / "disk", "btrfs", {b"beside": {}}) as disk:
         make_subvolume(disk.where / "sub")
         output_of("umount", disk.where)
@@ -36,14 +36,14 @@ def subvolume(place: Path, options: str = "rw") -> Iterator[Path]:
 
 
 def flags_of(path: Path) -> list[str]:
-    """Whether the mount, and the filesystem itself, may be written to."""
+    """ "rw" or "ro" of the mount, and of its superblock."""
     line = next(line for line in Path("/proc/self/mountinfo").read_text().splitlines() if f" {path} " in line)
     before, _, after = line.partition(" - ")
     return [before.split()[5].split(",")[0], after.split()[2].split(",")[0]]
 
 
 @pytest.mark.parametrize("options", ["rw", "ro"])
-def test_the_top_is_had_and_the_mount_stays_as_it_is(place: Path, options: str) -> None:
+def test_the_top_volume_is_opened_read_only_without_a_visible_mount(place: Path, options: str) -> None:
     with subvolume(place, options) as where:
         before = Path("/proc/self/mountinfo").read_text()
         with opened(where) as fd, top_of(fd, device_of(where)) as top:
@@ -56,7 +56,7 @@ def test_the_top_is_had_and_the_mount_stays_as_it_is(place: Path, options: str) 
         output_of("umount", where)
 
 
-def test_nobody_is_told_of_a_mount(place: Path) -> None:
+def test_opening_the_top_volume_does_not_change_the_mount_table(place: Path) -> None:
     with subvolume(place) as where, opened(where) as fd:
         changes = TableChanges()
         try:
@@ -67,7 +67,7 @@ def test_nobody_is_told_of_a_mount(place: Path) -> None:
             changes.close()
 
 
-def test_a_device_that_holds_something_else_is_refused(place: Path) -> None:
+def test_a_device_of_another_filesystem_is_refused(place: Path) -> None:
     with subvolume(place) as where, plugged(place / "other", "btrfs", {}) as other, opened(where) as fd:
         with pytest.raises(OSError, match="No such device or address") as caught, top_of(fd, device_of(other.where)):
             pass

@@ -1,7 +1,7 @@
-"""What the sources report shows at once, though the timer comes once an hour: every kind of change, at every level.
+"""Reported changes show at once, with a timer of one hour: every kind of change, at every level.
 
 Another process had everything in its caches and had missed what is to come. Each change has a tree of its own in one
-view, so that the report of one brings nothing to light of another.
+The observer has read everything, and looked up the names to come. Each change has its own subtree of one view, so that
 """
 
 import os
@@ -23,11 +23,11 @@ from tests.support.watched import HOURLY, KINDS, source
 pytestmark = pytest.mark.mount(seconds=120)
 
 DEPTH = 3
-"""The trees of the changes are one level lower than those of their own views."""
+"""Each change has its own subtree, one level below the top."""
 
 
 def replaced_alike(path: Path) -> None:
-    """Another file of the same size and time takes its place."""
+    """Replace a file by one of the same size and mtime."""
     times, new = path.stat(), path.with_name("being written")
     new.write_bytes(path.read_bytes()[::-1])
     os.utime(new, ns=(times.st_atime_ns, times.st_mtime_ns))
@@ -35,19 +35,19 @@ def replaced_alike(path: Path) -> None:
 
 
 def moved_and_filled(old: Path, new: Path) -> None:
-    """A directory is renamed, and something comes into it before anybody looks."""
+    """Rename a directory and add a file to it at once."""
     old.rename(new)
     (new / "after").write_bytes(b"after the renaming")
 
 
 def owned(*paths: Path) -> None:
-    """Somebody else's, where that can be done."""
+    """Change the owner, where the test may."""
     for path in paths:
         os.chown(path, *((NOBODY, NOBODY) if os.geteuid() == 0 else (-1, -1)))
 
 
 def moded(modes: Iterator[tuple[Path, int]]) -> None:
-    """Each with its mode."""
+    """Set the mode of each path."""
     for path, mode in modes:
         path.chmod(mode)
 
@@ -99,7 +99,7 @@ def test_every_kind_of_change_shows_at_once(place: Path, kind: str) -> None:
 
 
 def hot(eyes: Observer, view: View, order: list[Path], missing: list[str]) -> None:
-    """All is known, the other process has seen all of it, and missed what is not there."""
+    """Wait for the crawl, and have the observer read everything and look up the names to come."""
     crawled(view)
     assert not eyes.differences(view.mountpoint, order, DEPTH)
     for name in missing:
@@ -107,7 +107,7 @@ def hot(eyes: Observer, view: View, order: list[Path], missing: list[str]) -> No
 
 
 @pytest.mark.parametrize("album", ["Ann/New", "Ann/New/sub"])
-def test_an_empty_directory_that_is_made_anew_is_another_though_it_has_the_same_number(place: Path, album: str) -> None:
+def test_a_recreated_directory_with_the_same_inode_number_shows_its_new_contents(place: Path, album: str) -> None:
     high, low, view = grow(place / "high", {b"Ann": {}}), grow(place / "low", LOW), place / "view"
     made = high / album
     with mounted(view, high, low, depth=2, options=[HOURLY]), observer() as eyes:

@@ -1,6 +1,6 @@
-"""What costs nothing: a view that nobody uses, and a flood of changes in one place.
+"""Costs of an idle view, and of a flood of changes in one directory.
 
-The sources are on a disk of their own: what others do on theirs is no business of these tests.
+The sources are on a filesystem of their own, so that other tests cause no events.
 """
 
 import contextlib
@@ -27,25 +27,25 @@ pytestmark = [pytest.mark.mount(seconds=120), needs_root]
 
 ALBUMS: Tree = {b"%02d" % album: {b"1": b"track", b"sub": {b"2": b"track"}} for album in range(10)}
 IDLE = 8.0
-"""Seconds for which is looked on."""
+"""Seconds of observation."""
 WAKES = 2.0
-"""A second."""
+"""Wakeups per second."""
 FILES = 10_000
 LOOKS = 60
-"""At an album that so many files are copied into."""
+"""The most listings of an album into which FILES files are copied."""
 SLOWEST = 1.0
-"""Seconds that anybody else may wait meanwhile."""
+"""Seconds that a read elsewhere may take meanwhile."""
 
 
 @pytest.fixture
 def sources(place: Path) -> Iterator[list[Path]]:
-    """Two of them, on one disk."""
+    """Two sources on one tmpfs."""
     with plugged(place / "disk", "tmpfs", {}) as disk:
         yield [grow(disk.where / name, {b"A": ALBUMS, b"B": ALBUMS}) for name in ("high", "low")]
 
 
 def wakes(view: View) -> int:
-    """How often the daemon's threads went to sleep until now."""
+    """Voluntary context switches of all threads of the daemon so far."""
     total = 0
     for task in Path(f"/proc/{view.pid}/task").iterdir():
         lines = (task / "status").read_text().splitlines()
@@ -53,26 +53,30 @@ def wakes(view: View) -> int:
     return total
 
 
-@pytest.mark.parametrize("options", [[], ["--skip-empty"]], ids=["folders as they are", "without empty ones"])
-def test_nobody_is_asked_for_what_is_known_though_the_timer_runs(
-    place: Path, sources: list[Path], options: list[str]
-) -> None:
+def test_an_idle_view_makes_no_call_into_cached_directories(place: Path, sources: list[Path]) -> None:
+    """With ``--skip-empty`` and without, at the same time. The timer runs four times."""
     (sources[0] / "A/00/1").unlink()
     grow(sources[0] / "A/empty", {})
-    with mounted(place / "view", *sources, depth=2, options=["--refresh=2", *options]) as view:
-        crawled(view)
-        with traced(view.pid, view.mountpoint, sources[0].parent) as trace:
-            before = trace.record.stat().st_size
-            assert not holds(lambda: False, IDLE)
-            seen = trace.record.read_bytes()[before:].decode("latin-1")
+    with contextlib.ExitStack() as stack:
+        traces = []
+        for name, options in (("view", []), ("other", ["--skip-empty"])):
+            view = stack.enter_context(
+                mounted(place / name, *sources, depth=2, options=[f"--refresh={IDLE / 4:g}", *options])
+            )
+            crawled(view)
+            traces.append(stack.enter_context(traced(view.pid, view.mountpoint, sources[0].parent)).record)
+        before = [record.stat().st_size for record in traces]
+        assert not holds(lambda: False, IDLE)
+        seen = [record.read_bytes()[at:].decode("latin-1") for record, at in zip(traces, before, strict=True)]
     inside = ["".join(f"\\x{byte:02x}" for byte in os.fsencode(f"{source}/")) for source in sources]
-    assert not [line for line in seen.splitlines() if any(path in line for path in inside)]
-    assert "".join(f"\\x{byte:02x}" for byte in os.fsencode(sources[0])) in seen, "the roots are asked after"
+    for text, name in zip(seen, ("folders as they are", "without empty ones"), strict=True):
+        assert not [line for line in text.splitlines() if any(path in line for path in inside)], name
+        assert "".join(f"\\x{byte:02x}" for byte in os.fsencode(sources[0])) in text, f"{name}: the roots are scanned"
 
 
 @pytest.mark.alone
-def test_it_hardly_wakes(place: Path, sources: list[Path]) -> None:
-    """Others mount and unmount meanwhile, which wakes all who watch the mount table: the quietest time counts."""
+def test_an_idle_daemon_wakes_at_most_twice_a_second(place: Path, sources: list[Path]) -> None:
+    """Mounts of other tests wake everything that polls the mount table, so the quietest interval counts."""
     with mounted(place / "view", *sources, depth=2, options=["--refresh=2"]) as view:
         crawled(view)
         found: list[float] = []
@@ -87,8 +91,8 @@ def test_it_hardly_wakes(place: Path, sources: list[Path]) -> None:
 
 
 @pytest.mark.alone
-def test_ten_thousand_files_cost_a_few_looks_and_hold_nobody_up(place: Path, sources: list[Path]) -> None:
-    """Whoever lists a directory closes it, which the test is told of by the kernel."""
+def test_ten_thousand_new_files_cause_few_listings_and_delay_no_reader(place: Path, sources: list[Path]) -> None:
+    """Each listing ends with a close, which the test counts with inotify(7)."""
     album, slowest = sources[0] / "A/00", 0.0
     with mounted(place / "view", *sources, depth=2, options=[HOURLY]) as view, observer() as eyes:
         crawled(view)
@@ -108,7 +112,7 @@ def test_ten_thousand_files_cost_a_few_looks_and_hold_nobody_up(place: Path, sou
 
 @contextlib.contextmanager
 def closings(directory: Path) -> Iterator[Callable[[], int]]:
-    """How often a directory was closed in the block (IN_CLOSE_NOWRITE of inotify(7), without a name)."""
+    """Count the closes of a directory in the block (IN_CLOSE_NOWRITE without a name)."""
     libc = ctypes.CDLL(None, use_errno=True)
     fd = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
     assert libc.inotify_add_watch(fd, os.fsencode(directory), 0x10) > 0

@@ -1,6 +1,6 @@
-"""Reports that are lost, and marks that are: nothing is missed for good.
+"""Lost events and lost marks: every change shows after a rescan.
 
-The kernel's limits are lowered for what is made meanwhile, and put back; the sources are on a disk of their own.
+The queue limits of the kernel are lowered while the daemon starts; the sources are on a filesystem of their own.
 """
 
 import contextlib
@@ -28,12 +28,12 @@ HIGH: Tree = {b"%02d" % artist: ALBUMS for artist in range(10)}
 LOW: Tree = {b"Other": ALBUMS}
 MISSING = ("05/07/new", "05/07/sub/new", "05/new", "new", "05/31")
 QUEUE = 64
-"""Events that a queue holds: the least that the kernel takes is one."""
+"""Events that an event queue holds."""
 
 
 @contextlib.contextmanager
 def short_queues() -> Iterator[None]:
-    """What is made in the block has short queues."""
+    """Event queues created in the block hold QUEUE events."""
     limits = [Path(f"/proc/sys/fs/{kind}/max_queued_events") for kind in ("fanotify", "inotify")]
     before = [limit.read_text() for limit in limits]
     try:
@@ -46,7 +46,7 @@ def short_queues() -> Iterator[None]:
 
 
 def change(high: Path) -> None:
-    """More than any queue holds, and then what was missed before, at every level."""
+    """Make more changes than a queue holds, then create the MISSING names."""
     for number in range(20 * QUEUE):
         track = high / f"{number % 10:02}/{number // 10 % 30:02}" / ("sub/2" if number % 2 else "1")
         track.write_bytes(b"edit%d" % (number % 10))
@@ -58,14 +58,14 @@ def change(high: Path) -> None:
 
 
 def miss(eyes: Observer, view: Path) -> None:
-    """Ask for what is not there yet."""
+    """Look up the names that are created later."""
     for name in MISSING:
         assert not eyes.exists(view / name)
 
 
 @pytest.mark.alone
 @pytest.mark.parametrize("kind", ["tmpfs", OVERLAY])
-def test_what_changes_while_the_daemon_is_stopped_shows_afterwards(place: Path, kind: str) -> None:
+def test_changes_lost_in_a_queue_overflow_show_after_a_rescan(place: Path, kind: str) -> None:
     """One is watched by fanotify, the other by inotify."""
     with (
         source(place / "high", kind, HIGH) as high,
@@ -90,8 +90,8 @@ def test_what_changes_while_the_daemon_is_stopped_shows_afterwards(place: Path, 
 
 
 @pytest.mark.parametrize("kind", ["tmpfs", "ext4"])
-def test_a_source_that_was_changed_elsewhere_shows_when_it_is_back(place: Path, kind: str) -> None:
-    """Twice, at once and as if nothing had happened; and it is watched again each time."""
+def test_changes_made_to_an_unplugged_disk_show_when_it_is_back(place: Path, kind: str) -> None:
+    """Once before the loss is noticed and once after it; the disk is watched again each time."""
     low, elsewhere = grow(place / "low", LOW), place / "elsewhere"
     elsewhere.mkdir()
     with (
@@ -122,8 +122,8 @@ def test_a_source_that_was_changed_elsewhere_shows_when_it_is_back(place: Path, 
 
 @pytest.mark.alone
 @pytest.mark.parametrize("place_of", ["the root", "inside"])
-def test_a_disk_that_came_back_while_nobody_looked_is_looked_at_again(place: Path, place_of: str) -> None:
-    """The mount table is then what it was, with the same numbers in it."""
+def test_a_disk_replugged_while_the_daemon_was_stopped_is_rescanned(place: Path, place_of: str) -> None:
+    """The mount table has the same lines as before, with the same ids."""
     low, elsewhere = grow(place / "low", LOW), place / "elsewhere"
     high = place / "high" if place_of == "the root" else grow(place / "high", {b"B": ALBUMS})
     elsewhere.mkdir()
@@ -158,7 +158,7 @@ def table() -> list[str]:
 
 @contextlib.contextmanager
 def mounted_elsewhere(image: Path, where: Path) -> Iterator[None]:
-    """A disk, plugged in at another place."""
+    """Mount a disk at another path."""
     output_of("mount", *(("--bind",) if image.is_dir() else ("-o", "loop")), image, where)
     try:
         yield
@@ -166,7 +166,7 @@ def mounted_elsewhere(image: Path, where: Path) -> Iterator[None]:
         output_of("umount", where)
 
 
-def test_a_disk_inside_a_source_comes_and_goes(place: Path) -> None:
+def test_a_disk_mounted_inside_a_source_appears_and_disappears(place: Path) -> None:
     high, low = grow(place / "high", {b"Inner": {}, b"A": ALBUMS}), grow(place / "low", LOW)
     with (
         plugged(place / "other", "tmpfs", {b"album": {b"1": b"inner"}}) as other,

@@ -1,6 +1,6 @@
-"""A folder whose winner has just gone is the next source's at once, however long the view may wait for its next scan.
+"""A folder whose winner was removed is served from the next source at once, without waiting for a scan.
 
-The kernel holds the names, as after a scan by a media server, and nobody refreshes anything.
+The kernel has all names cached, as after the scan of a media server, and no refresh happens.
 """
 
 import itertools
@@ -25,13 +25,13 @@ pytestmark = needs_root
 HIGH: Tree = {b"A": {b"X": {b"1": b"high", b"sub": {b"2": b"high"}}, b"loose": b"high"}, b"B": {b"Y": {b"1": b"high"}}}
 LOW: Tree = {b"A": {b"X": {b"1": b"low!", b"sub": {b"2": b"low!"}}, b"loose": b"low!"}, b"C": {b"Z": {b"1": b"low!"}}}
 SOON = 1.0
-"""Seconds: a reader may be as early as the report, and see a folder when half of it was gone; never an error."""
+"""Seconds. A reader may come before the event and see a half-removed folder, but never an error."""
 TRACKS = ("A/X/1", "A/X/sub/2")
 
 
 @contextmanager
 def hot(place: Path, high: Tree = HIGH, low: Tree = LOW, depth: int = 2) -> Iterator[tuple[Path, Path]]:
-    """The better source and a view, of which the kernel knows every name."""
+    """The high source and a view whose names the kernel has cached."""
     order = trees(place, high, low)
     with mounted(order[2], *order[:2], depth=depth, options=["--refresh=600"]) as mount:
         crawled(mount)  # one that came by while something is being removed would know the half of it
@@ -47,7 +47,7 @@ def remove(path: Path) -> None:
 
 
 def move_away(path: Path) -> None:
-    """Move it out of the source."""
+    """Move a path out of the source."""
     source = next(above for above in path.parents if above.name == "high")
     path.rename(source.parent / "-".join(path.relative_to(source).parts))
 
@@ -65,8 +65,8 @@ ASK: dict[str, Callable[[Path], object]] = {
 }
 
 
-def test_the_next_source_answers_the_first_who_asks(place: Path) -> None:
-    """Each way to ask in a part of the view that nobody has asked about yet."""
+def test_the_first_request_after_a_removal_gets_the_next_source(place: Path) -> None:
+    """Each request has its own subtree, which no request has touched since its removal."""
     cases = {"-".join(case): case for case in itertools.product(ASK, AWAY, WAYS)}
     parts = {os.fsencode(part): HIGH for part in cases}, {os.fsencode(part): LOW for part in cases}
     with hot(place, *parts, depth=3) as (high, view):
@@ -83,7 +83,7 @@ def test_the_next_source_answers_the_first_who_asks(place: Path) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("what", AWAY)
-def test_so_it_does_at_the_top(place: Path, way: str, what: str) -> None:
+def test_a_folder_removed_at_the_top_is_soon_the_next_sources(place: Path, way: str, what: str) -> None:
     with hot(place) as (high, view):
         WAYS[way](high / AWAY[what])
         poll(lambda: os.listdir(view / "A/X") == ["1", "sub"], "the next source's", SOON)
@@ -91,7 +91,7 @@ def test_so_it_does_at_the_top(place: Path, way: str, what: str) -> None:
 
 
 @pytest.mark.parametrize("what", AWAY)
-def test_it_answers_also_when_the_kernel_has_forgotten_the_names(place: Path, what: str) -> None:
+def test_the_next_source_answers_after_drop_caches(place: Path, what: str) -> None:
     with hot(place) as (high, view):
         shutil.rmtree(high / AWAY[what])
         forget()
@@ -99,14 +99,14 @@ def test_it_answers_also_when_the_kernel_has_forgotten_the_names(place: Path, wh
         assert os.listdir(view / "A/X") == ["1", "sub"]
 
 
-def test_a_loose_file_whose_winner_has_gone_is_the_next_sources(place: Path) -> None:
+def test_a_removed_loose_file_is_taken_from_the_next_source(place: Path) -> None:
     with hot(place) as (high, view):
         (high / "A/loose").unlink()
         assert (view / "A/loose").read_bytes() == b"low!"
         os.stat(view / "A/loose")
 
 
-def test_a_walk_of_a_scanner_meets_every_album_while_its_winner_goes(place: Path) -> None:
+def test_a_walk_finds_every_album_while_a_winner_is_removed(place: Path) -> None:
     with hot(place) as (high, view):
         found = []
         for above, directories, files in os.walk(view):
@@ -118,7 +118,7 @@ def test_a_walk_of_a_scanner_meets_every_album_while_its_winner_goes(place: Path
         assert set(found) == {"A/X/1", "A/X/sub/2", "A/loose", "B/Y/1", "C/Z/1"}
 
 
-def test_what_no_other_source_has_is_gone(place: Path) -> None:
+def test_a_removed_folder_without_another_source_raises_enoent(place: Path) -> None:
     with hot(place) as (high, view):
         shutil.rmtree(high / "B")
         with pytest.raises(FileNotFoundError):
@@ -127,8 +127,8 @@ def test_what_no_other_source_has_is_gone(place: Path) -> None:
             os.listdir(view / "B/Y")
 
 
-def test_a_track_that_alone_was_removed_is_not_taken_from_the_next_source(place: Path) -> None:
-    """The folder is taken whole: the better source has it still."""
+def test_a_removed_track_is_not_taken_from_the_next_source(place: Path) -> None:
+    """The folder is taken whole, and the high source still has it."""
     with hot(place) as (high, view):
         (high / "A/X/1").unlink()
         with pytest.raises(FileNotFoundError):
@@ -136,7 +136,7 @@ def test_a_track_that_alone_was_removed_is_not_taken_from_the_next_source(place:
         assert (view / "A/X/sub/2").read_bytes() == b"high"
 
 
-def test_whoever_reads_a_track_goes_on_with_what_was_opened(place: Path) -> None:
+def test_an_open_track_stays_readable_after_its_folder_is_removed(place: Path) -> None:
     with hot(place) as (high, view), open(view / "A/X/1", "rb") as file:
         shutil.rmtree(high / "A/X")
         assert (view / "A/X/1").read_bytes() == b"low!"

@@ -1,4 +1,4 @@
-"""In the background: who asked goes on when the view can be used, and then nothing of theirs is held any more."""
+"""Background start: the command returns when the view answers, and the daemon is detached from its caller."""
 
 import os
 import pty
@@ -26,19 +26,19 @@ from tests.support.users import Word, need, needs_root, run
 
 @pytest.fixture
 def sources(place: Path) -> tuple[Path, Path]:
-    """Two sources, the better one first; and the mountpoint ``view``."""
+    """Two overlapping sources, ``high`` before ``low``, and the mountpoint ``view``."""
     (place / "view").mkdir()
     return grow(place / "high", folders("h", *"2345")), grow(place / "low", folders("l", *"01234"))
 
 
 def serving(place: Path) -> list[int]:
-    """The processes that serve views in the place."""
+    """The processes that serve views below ``place``."""
     return sorted(processes_of(os.fsencode(place)))
 
 
 @contextmanager
 def ended(place: Path) -> Iterator[None]:
-    """All views in the place are ended after the block, by a signal, and by force if need be."""
+    """End all views below ``place`` after the block, by SIGTERM, or by force when the block fails."""
     try:
         yield
         for pid in serving(place):
@@ -49,14 +49,12 @@ def ended(place: Path) -> Iterator[None]:
 
 
 def mountpoints(place: Path, number: int) -> list[Word]:
-    """The words that say where one view, or both, are mounted."""
+    """The arguments for one mountpoint, or for both outputs."""
     return [place / "view"] if number == 1 else ["--output-high", place / "view", "--output-low", place / "view of low"]
 
 
 @pytest.mark.parametrize("number", [1, 2])
-def test_next_command_of_a_script_finds_every_view_answering(
-    place: Path, sources: tuple[Path, Path], number: int
-) -> None:
+def test_every_view_answers_when_the_command_returns(place: Path, sources: tuple[Path, Path], number: int) -> None:
     script = '"$@" && cd "$PLACE" && for view in view*; do cat "$view/2/track" && ls "$view" | wc -l; done'
     with ended(place):
         words = [*COMMAND, *sources, *mountpoints(place, number)]
@@ -66,19 +64,19 @@ def test_next_command_of_a_script_finds_every_view_answering(
 
 
 @pytest.mark.parametrize("number", [1, 2])
-def test_nothing_of_the_caller_is_kept(place: Path, sources: tuple[Path, Path], number: int) -> None:
+def test_the_daemon_is_detached_from_its_caller(place: Path, sources: tuple[Path, Path], number: int) -> None:
     hard = min(resource.getrlimit(resource.RLIMIT_NOFILE)[1], 4000)
     script = f'umask 077 && ulimit -Sn 100 && ulimit -Hn {hard} && "$@"'
     with ended(place):
         done = run("sh", "-c", script, "sh", *COMMAND, *sources, *mountpoints(place, number))
         assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
-        poll(lambda: len(serving(place)) == number, "a process for each view, and no other")
+        poll(lambda: len(serving(place)) == number, "one process for each view")
         for pid in serving(place):
             check_detached(pid, hard)
 
 
 def check_detached(pid: int, files: int) -> None:
-    """The process holds nothing of whoever started it, and may have that many files open."""
+    """Check that the process shares nothing with its caller and may open ``files`` files."""
     proc = Path(f"/proc/{pid}")
     assert {os.readlink(proc / "fd" / number) for number in "012"} == {"/dev/null"}
     assert os.readlink(proc / "cwd") == "/"
@@ -91,9 +89,7 @@ def check_detached(pid: int, files: int) -> None:
 
 
 @needs_root
-def test_a_command_whose_standard_streams_are_closed_works_all_the_same(
-    place: Path, sources: tuple[Path, Path]
-) -> None:
+def test_mounting_works_with_closed_standard_streams(place: Path, sources: tuple[Path, Path]) -> None:
     with ended(place):
         done = run("sh", "-c", '"$@" <&- >&- 2>&-', "sh", *COMMAND, *sources, place / "view")
         assert done.returncode == 0
@@ -108,11 +104,11 @@ BEFORE_IT_ANSWERS = (
     "import os, signal; from mmirrorfs.mount import tuning; from mmirrorfs.cli.main import main; "
     "tuning.tune = lambda mount: os.kill(os.getpid(), signal.SIGTERM); main()",
 )
-"""The command, ended by a signal when the mount is made but nobody has got an answer from it."""
+"""The command, with SIGTERM sent between mount(2) and the first answer of the view."""
 
 
 @pytest.mark.parametrize("number", [1, 2])
-def test_a_view_that_is_ended_before_it_answers_is_no_success_and_leaves_nothing(
+def test_a_daemon_ended_before_its_first_answer_fails_the_command_and_leaves_no_mount(
     place: Path, sources: tuple[Path, Path], number: int
 ) -> None:
     with ended(place):
@@ -124,7 +120,7 @@ def test_a_view_that_is_ended_before_it_answers_is_no_success_and_leaves_nothing
 
 @pytest.fixture
 def inside(place: Path, sources: tuple[Path, Path]) -> Iterator[Inside]:
-    """A mount namespace in which /dev is the test's own."""
+    """A mount namespace with a private /dev."""
     with namespace(place) as made:
         made.cover("/dev")
         made.output_of("mount", "--bind", place / "real/dev/fuse", "/dev/fuse")
@@ -134,15 +130,15 @@ def inside(place: Path, sources: tuple[Path, Path]) -> Iterator[Inside]:
 
 @contextmanager
 def syslog(place: Path) -> Iterator[socket.socket]:
-    """What listens on /dev/log in there."""
+    """A listener on /dev/log of the namespace."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.settimeout(20)
         listener.bind(str(place / "mine/dev/log"))
         yield listener
 
 
-def heard(listener: socket.socket, *patterns: str) -> None:
-    """Wait for a message that matches each pattern, in any order. Raises TimeoutError where one does not come."""
+def await_messages(listener: socket.socket, *patterns: str) -> None:
+    """Wait until each pattern has matched a message, in any order. Raises TimeoutError after 20 s without a message."""
     left = set(patterns)
     while left:
         said = listener.recv(4096).decode().rstrip("\0")
@@ -150,30 +146,28 @@ def heard(listener: socket.socket, *patterns: str) -> None:
 
 
 ALONE = ("--watch=off", "--crawl=off")
-"""One process, and no word of it but of what happens."""
+"""No child process, and no log lines about watches and crawls."""
 
 
 @needs_root
-def test_log_goes_to_syslog_under_the_programs_name_with_its_priority(place: Path, inside: Inside) -> None:
+def test_syslog_lines_have_the_program_name_and_a_priority(place: Path, inside: Inside) -> None:
     with syslog(place) as listener:
         done = inside.run(*COMMAND, place / "high", place / "low", place / "view", "-v", "--refresh=0.2", *ALONE)
         assert (done.returncode, done.stderr) == (0, f"mmirrorfs: {place}/view is mounted\n".encode())
         pid = inside.daemon()
         (place / "low").rename(place / "elsewhere")
         name = rf"mmirrorfs\[{pid}\]"
-        heard(listener, *[f"<30>{name}: source {source} is polled: --watch=off" for source in ("high", "low")])
-        heard(listener, rf"<28>{name}: source low \({place}/low\) is lost: .*")
+        await_messages(listener, *[f"<30>{name}: source {source} is polled: --watch=off" for source in ("high", "low")])
+        await_messages(listener, rf"<28>{name}: source low \({place}/low\) is lost: .*")
         (place / "elsewhere").rename(place / "low")
-        heard(listener, rf"<28>{name}: source low \({place}/low\) is back after \d+ s")
+        await_messages(listener, rf"<28>{name}: source low \({place}/low\) is back after \d+ s")
         os.kill(pid, signal.SIGTERM)
-        heard(listener, f"<30>{name}: ending on SIGTERM")
+        await_messages(listener, f"<30>{name}: ending on SIGTERM")
         poll(lambda: not inside.processes(), "the end of the process")
 
 
 @needs_root
-def test_a_syslog_that_comes_later_is_found_and_one_that_is_not_read_holds_up_nobody(
-    place: Path, inside: Inside
-) -> None:
+def test_a_syslog_that_starts_later_is_used_and_an_unread_one_blocks_nothing(place: Path, inside: Inside) -> None:
     done = inside.run(*COMMAND, place / "high", place / "low", place / "view", *ALONE)
     assert (done.returncode, done.stderr) == (0, b"")
     pid = inside.daemon()
@@ -188,7 +182,7 @@ def test_a_syslog_that_comes_later_is_found_and_one_that_is_not_read_holds_up_no
 
 
 def first_line(place: Path, log: Path, **environment: str) -> str:
-    """The first line that a view in the foreground writes to ``log``, as stderr."""
+    """The first line that a foreground view writes to stderr, which is ``log``."""
     with open(log, "wb") as file:
         words: list[Word] = [*COMMAND, place / "high", place / "low", place / "view", "-f", "-v"]
         st = os.fstat(file.fileno())
@@ -202,9 +196,7 @@ def first_line(place: Path, log: Path, **environment: str) -> str:
     return log.read_text().splitlines()[0]
 
 
-def test_log_of_the_foreground_has_priorities_where_the_journal_reads_it(
-    place: Path, sources: tuple[Path, Path]
-) -> None:
+def test_stderr_has_priorities_only_where_it_is_the_journal(place: Path, sources: tuple[Path, Path]) -> None:
     said = f"{place}/view is mounted"
     assert first_line(place, place / "log", JOURNAL_STREAM="{own}") == f"<6>{said}"
     assert first_line(place, place / "log", JOURNAL_STREAM="0:1") == f"mmirrorfs: {said}", "it is another file's"
@@ -213,9 +205,7 @@ def test_log_of_the_foreground_has_priorities_where_the_journal_reads_it(
 
 @needs_root
 @pytest.mark.parametrize("form", [(), ("-f",)], ids=["background", "foreground"])
-def test_control_c_while_a_slow_source_is_scanned_ends_it_and_leaves_nothing(
-    place: Path, form: tuple[str, ...]
-) -> None:
+def test_control_c_during_the_first_scan_leaves_no_process_and_no_mount(place: Path, form: tuple[str, ...]) -> None:
     view = place / "view"
     grow(place / "under", {b"in": {b"STOP": {}}})
     grow(place / "high", folders("h", "2"))
@@ -240,7 +230,7 @@ def test_control_c_while_a_slow_source_is_scanned_ends_it_and_leaves_nothing(
     assert (view_at(os.fsencode(view)), view.exists()) == (None, False)
 
 
-def test_a_view_ends_though_somebody_works_in_it_and_is_gone_at_once(place: Path, sources: tuple[Path, Path]) -> None:
+def test_sigterm_unmounts_a_view_that_is_a_working_directory(place: Path, sources: tuple[Path, Path]) -> None:
     with mounted(place / "other", *sources) as view:
         there = view.mountpoint / "2"
         with subprocess.Popen([need("cat")], cwd=there, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as worker:

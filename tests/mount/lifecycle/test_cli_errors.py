@@ -1,8 +1,11 @@
-"""Bad input: one line that says what is wrong, mount(8)'s exit code, quickly, and nothing mounted or left behind."""
+"""Bad input: one line that says what is wrong, mount(8)'s exit code, at once, and no mount or process left behind."""
 
 import os
 import stat
+import subprocess
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,15 +13,16 @@ import pytest
 from tests.support.kernel import mounted_under, processes_of
 from tests.support.mounts import COMMAND, mounted
 from tests.support.polling import poll
+from tests.support.prestarted import queried
 from tests.support.reach import opening
 from tests.support.trees import folders, grow
 from tests.support.users import AS_NOBODY, NOBODY, WITHOUT_OVERRIDE, Word, need, needs_root, run
 
 USAGE, FAILED = 1, 32
 QUICK = 10.0
-"""Seconds; far more than it takes, far less than a person would wait."""
+"""Seconds that a refusal may take."""
 
-# What is wrong: the words of the command, below the place where the trees are; the exit code; what the line names.
+# Fault: (arguments, with paths relative to the trees; exit code; text in the message).
 CASES: dict[str, tuple[str, int, str]] = {
     "a source that is missing": ("high nowhere mnt", FAILED, "nowhere"),
     "a source that is a file": ("high file mnt", FAILED, "file is not a directory"),
@@ -75,7 +79,7 @@ def _trees(place: Path) -> None:
 
 
 def _words(place: Path, text: str) -> list[Word]:
-    """The words of a case: paths below the place, options as they are."""
+    """The arguments of a case, with paths made absolute below ``place``."""
     words: list[Word] = []
     for word in text.split(" ") if text else ():
         is_path = word and not word.startswith("-") and words[-1:] != ["-o"]
@@ -83,10 +87,12 @@ def _words(place: Path, text: str) -> list[Word]:
     return words
 
 
-def _refused(place: Path, code: int, names: str, *command: Word) -> None:
-    """Run the command and see that it says one line, quickly, and leaves nothing."""
+def _check_refused(
+    place: Path, code: int, names: str, call: Callable[[], "subprocess.CompletedProcess[bytes]"]
+) -> None:
+    """Make the call and check that it prints one line, is quick, and leaves nothing behind."""
     started = time.monotonic()
-    done = run(*command)
+    done = call()
     took = time.monotonic() - started
     lines = done.stderr.decode().splitlines()
     assert (done.returncode, done.stdout) == (code, b""), lines
@@ -100,37 +106,37 @@ def _refused(place: Path, code: int, names: str, *command: Word) -> None:
 
 @pytest.mark.parametrize("form", [(), ("-f",)], ids=["background", "foreground"])
 @pytest.mark.parametrize("case", CASES)
-def test_bad_input_is_refused_in_one_line(place: Path, case: str, form: tuple[str, ...]) -> None:
+def test_bad_input_is_refused_with_one_line(place: Path, case: str, form: tuple[str, ...]) -> None:
     _trees(place)
     text, code, names = CASES[case]
-    _refused(place, code, names, *COMMAND, *_words(place, text), *form)
+    _check_refused(place, code, names, lambda: queried(place, *_words(place, text), *form))
 
 
-def test_control_characters_of_a_name_do_not_reach_the_terminal(place: Path) -> None:
+def test_bad_input_is_refused_by_the_command_itself(place: Path) -> None:
+    """One case run as a user does, in a new process."""
     _trees(place)
-    _refused(
-        place,
-        FAILED,
-        r"no\n\x1b[31m\xffwhere",
-        *COMMAND,
-        place / "high",
-        os.fsencode(place) + b"/no\n\x1b[31m\xffwhere",
-        place / "mnt",
-    )
+    for form in ((), ("-f",)):
+        _check_refused(place, FAILED, "nowhere", partial(run, *COMMAND, *_words(place, "high nowhere mnt"), *form))
+
+
+def test_control_characters_in_a_name_are_escaped_in_the_message(place: Path) -> None:
+    _trees(place)
+    words = place / "high", os.fsencode(place) + b"/no\n\x1b[31m\xffwhere", place / "mnt"
+    _check_refused(place, FAILED, r"no\n\x1b[31m\xffwhere", lambda: queried(place, *words))
 
 
 @needs_root
 @pytest.mark.parametrize("form", [(), ("-f",)], ids=["background", "foreground"])
-def test_a_source_that_cannot_be_read_is_refused(place: Path, form: tuple[str, ...]) -> None:
+def test_an_unreadable_source_is_refused(place: Path, form: tuple[str, ...]) -> None:
     _trees(place)
     (place / "low").chmod(0o700)
     os.chown(place / "low", NOBODY, NOBODY)
     command: list[Word] = [*WITHOUT_OVERRIDE, *COMMAND, place / "high", place / "low", place / "mnt"]
-    _refused(place, FAILED, "low cannot be read: Permission denied", *command, *form)
+    _check_refused(place, FAILED, "low cannot be read: Permission denied", partial(run, *command, *form))
 
 
 def _as_plain_user(place: Path) -> str:
-    """The start of a shell script whose ``$as`` runs a command as a plain user who may open /dev/fuse."""
+    """The head of a shell script: ``$as`` runs a command as a plain user who may open /dev/fuse, ``$run`` is ours."""
     need("unshare")
     device = place / "fuse"
     os.mknod(device, stat.S_IFCHR | 0o600, os.stat("/dev/fuse").st_rdev)
@@ -144,7 +150,7 @@ def _as_plain_user(place: Path) -> str:
 
 
 @needs_root
-def test_a_plain_user_may_mount_on_what_is_his(place: Path) -> None:
+def test_a_plain_user_may_mount_on_a_directory_they_own(place: Path) -> None:
     _trees(place)
     os.chown(place / "mnt", NOBODY, NOBODY)
     script = _as_plain_user(place) + "$as $run high low mnt; $as cat mnt/2/track; $as fusermount3 -u mnt; ls mnt"
@@ -154,14 +160,14 @@ def test_a_plain_user_may_mount_on_what_is_his(place: Path) -> None:
 
 
 @needs_root
-def test_a_plain_user_may_not_mount_on_what_is_not_his(place: Path) -> None:
+def test_a_plain_user_may_not_mount_on_a_directory_of_another_user(place: Path) -> None:
     _trees(place)
     script = _as_plain_user(place) + f"exec $as $run {place}/high {place}/low {place}/mnt"
-    _refused(place, FAILED, "mnt", "unshare", "-m", "sh", "-ec", script)
+    _check_refused(place, FAILED, "mnt", partial(run, "unshare", "-m", "sh", "-ec", script))
 
 
 @needs_root
-def test_a_directory_that_cannot_be_read_is_named_once_and_the_rest_is_shown(place: Path) -> None:
+def test_an_unreadable_directory_is_logged_once_and_the_rest_is_shown(place: Path) -> None:
     high = grow(place / "high", {b"closed": {b"a": {}}, b"open": {b"a": {b"track": b"h"}}})
     low = grow(place / "low", {b"closed": {b"b": {b"track": b"l"}}, b"other": {b"a": {}}})
     (high / "closed").chmod(0o700)
@@ -176,9 +182,9 @@ def test_a_directory_that_cannot_be_read_is_named_once_and_the_rest_is_shown(pla
         assert view.text().count("Permission denied") == 1
 
 
-def test_asking_for_help_or_the_version_mounts_nothing_and_succeeds(place: Path) -> None:
+def test_help_and_version_succeed_and_mount_nothing(place: Path) -> None:
     for word in ("--help", "-h", "--help-all", "--version", "-V"):
-        done = run(*COMMAND, word)
+        done = queried(place, word)
         assert (done.returncode, done.stderr) == (0, b"")
         assert b"mmirrorfs" in done.stdout
     assert mounted_under(os.fsencode(place)) == []

@@ -1,4 +1,4 @@
-"""``--doctor``: what is wrong on a machine, and in the views that are mounted, is found, each with what to do."""
+"""``--doctor``: problems of the machine and of mounted views, each with its remedy."""
 
 import errno
 import json
@@ -15,7 +15,7 @@ from mmirrorfs.cli.doctor_machine import BAD, NOTE, OK
 from tests.support.mounts import COMMAND, mounted
 from tests.support.namespace import Inside, namespace
 from tests.support.polling import poll
-from tests.support.running import called
+from tests.support.prestarted import queried
 from tests.support.trees import folders, grow
 from tests.support.users import needs_root, run
 
@@ -28,21 +28,21 @@ def sources(place: Path) -> tuple[Path, Path]:
     return grow(place / "high", folders("h", "1", "2")), grow(place / "low", folders("l", "2", "3"))
 
 
-def found_by(done: Any, about: str) -> Found:  # noqa: ANN401  # a finished process
-    """What was found about something."""
+def findings_in(done: Any, about: str) -> Found:  # noqa: ANN401  # a finished process
+    """The findings with this subject."""
     return [finding for finding in json.loads(done.stdout) if finding["about"] == about]
 
 
-def looked(place: Path, about: str) -> Found:
-    """The same, by a command in that place."""
-    return found_by(called(place, "--doctor", "--json"), about)
+def findings(place: Path, about: str) -> Found:
+    """The findings of ``--doctor`` with this subject."""
+    return findings_in(queried(place, "--doctor", "--json"), about)
 
 
-def test_a_view_that_is_well_is_told_so_on_one_screen(place: Path, sources: tuple[Path, Path]) -> None:
+def test_a_healthy_view_is_reported_on_one_screen(place: Path, sources: tuple[Path, Path]) -> None:
     with mounted(place / "view", *sources):
-        (finding,) = looked(place, f"view {place}/view")
+        (finding,) = findings(place, f"view {place}/view")
         assert (finding["level"], finding["found"], finding["todo"]) == (OK, "answers, 3 folders", "")
-        done = called(place, "--doctor")
+        done = queried(place, "--doctor")
         own = [line for line in done.stdout.decode().splitlines() if "/mmirrorfs-test-" not in line]
         assert len(own) <= 24
         assert any(line.startswith("ok   libfuse: pyfuse3 ") for line in own)
@@ -50,45 +50,45 @@ def test_a_view_that_is_well_is_told_so_on_one_screen(place: Path, sources: tupl
 
 
 @pytest.mark.parametrize("words", [("--doctor", "x"), ("--doctor", "--status"), ("--doctor", "--follow")])
-def test_what_makes_no_sense_is_refused(place: Path, words: tuple[str, ...]) -> None:
-    done = called(place, *words)
+def test_options_that_contradict_each_other_are_refused(place: Path, words: tuple[str, ...]) -> None:
+    done = queried(place, *words)
     assert (done.returncode, done.stdout, done.stderr.count(b"\n")) == (1, b"", 1)
 
 
-def test_a_dead_view_is_told_with_what_starts_it_again(place: Path, sources: tuple[Path, Path]) -> None:
+def test_a_dead_view_is_reported_with_the_command_that_starts_it(place: Path, sources: tuple[Path, Path]) -> None:
     with mounted(place / "view", *sources) as view:
         view.send(signal.SIGKILL)
-        poll(lambda: view.process is not None and view.process.poll() is not None, "its end")
-        (finding,) = looked(place, f"view {place}/view")
+        poll(lambda: view.process is not None and view.process.poll() is not None, "the end of the daemon")
+        (finding,) = findings(place, f"view {place}/view")
         assert (finding["level"], finding["found"]) == (BAD, "is dead: nothing serves it any more")
         assert f"{place}/high {place}/low {place}/view" in finding["todo"]
-        done = called(place, "--doctor")
+        done = queried(place, "--doctor")
         assert done.returncode == 1
         assert done.stdout.decode().splitlines()[-1].endswith("to be mended")
         run("umount", "-l", view.mountpoint)
         view.process = None
 
 
-def test_a_lost_source_and_a_warning_are_told(place: Path, sources: tuple[Path, Path]) -> None:
+def test_a_lost_source_and_past_warnings_are_reported(place: Path, sources: tuple[Path, Path]) -> None:
     with mounted(place / "view", *sources, options=["--refresh=1"]) as view:
         view.expect("source low .* is (lost|back)")
         os.rename(place / "low", place / "away")
-        poll(lambda: looked(place, f"view {place}/view")[0]["level"] == BAD, "the loss")
-        (finding,) = looked(place, f"view {place}/view")
+        poll(lambda: findings(place, f"view {place}/view")[0]["level"] == BAD, "the loss")
+        (finding,) = findings(place, f"view {place}/view")
         assert finding["found"].startswith("source low is lost: No such file or directory, since ")
         os.rename(place / "away", place / "low")
-        poll(lambda: looked(place, f"view {place}/view")[0]["level"] == NOTE, "the return")
-        (finding,) = looked(place, f"view {place}/view")
+        poll(lambda: findings(place, f"view {place}/view")[0]["level"] == NOTE, "the return")
+        (finding,) = findings(place, f"view {place}/view")
         assert (finding["found"], finding["todo"]) == (
             "answers, 3 folders; 2 warnings", f"mmirrorfs --status {place}/view",
         )  # fmt: skip
 
 
 @needs_root
-def test_views_and_sources_that_lie_in_each_other_are_told(place: Path, sources: tuple[Path, Path]) -> None:
+def test_a_source_below_another_view_is_reported(place: Path, sources: tuple[Path, Path]) -> None:
     other = grow(place / "other", {b"2": {}, b"inner": {}})
     with mounted(place / "view", *sources), mounted(place / "second", place / "view", other):
-        (finding,) = looked(place, f"source {place}/view")
+        (finding,) = findings(place, f"source {place}/view")
         assert (finding["level"], finding["found"]) == (
             BAD, f"lies under the view on {place}/view, which is in its place",
         )  # fmt: skip
@@ -102,19 +102,17 @@ def inside(place: Path) -> Iterator[Inside]:
 
 
 @needs_root
-def test_a_view_over_a_view_and_what_covers_one_is_told(
-    place: Path, sources: tuple[Path, Path], inside: Inside
-) -> None:
+def test_stacked_and_covered_views_are_reported(place: Path, sources: tuple[Path, Path], inside: Inside) -> None:
     view = place / "view"
     view.mkdir()
     for mountpoint in (view, place / "once more"):
         mountpoint.mkdir(exist_ok=True)
         assert inside.run(*COMMAND, *sources, mountpoint, "--overwritesymlinks").returncode == 0
     inside.output_of("mount", "--bind", place / "once more", view)
-    finding = found_by(inside.run(*COMMAND, "--doctor", "--json"), f"view {view}")[0]
+    finding = findings_in(inside.run(*COMMAND, "--doctor", "--json"), f"view {view}")[0]
     assert (finding["level"], finding["found"]) == (BAD, "2 views are mounted one over the other")
     inside.output_of("mount", "-t", "tmpfs", "none", view)
-    last = found_by(inside.run(*COMMAND, "--doctor", "--json"), f"view {view}")[-1]
+    last = findings_in(inside.run(*COMMAND, "--doctor", "--json"), f"view {view}")[-1]
     assert (last["level"], last["found"]) == (BAD, "something else is mounted over it")
     for _ in range(3):
         inside.output_of("umount", view)
@@ -122,7 +120,7 @@ def test_a_view_over_a_view_and_what_covers_one_is_told(
 
 
 @needs_root
-def test_what_fstab_has_is_looked_at(place: Path, sources: tuple[Path, Path], inside: Inside) -> None:
+def test_lines_of_fstab_are_checked(place: Path, sources: tuple[Path, Path], inside: Inside) -> None:
     (place / "my view").mkdir()
     shown = str(place / "my view").replace(" ", "\\040")
     (place / "fstab").write_text(
@@ -132,47 +130,47 @@ def test_what_fstab_has_is_looked_at(place: Path, sources: tuple[Path, Path], in
     )
     inside.output_of("mount", "--bind", place / "fstab", "/etc/fstab")
     done = inside.run(*COMMAND, "--doctor", "--json")
-    found = found_by(done, f"fstab, {place}/my view")
+    found = findings_in(done, f"fstab, {place}/my view")
     assert [finding["level"] for finding in found] == [OK, BAD, NOTE]
     assert found[1]["found"] == f"{place}/gone: no directory, or no answer"
     assert found[2]["todo"] == "add nofail"
 
 
 @needs_root
-def test_what_a_plain_user_lacks_is_told(place: Path, inside: Inside) -> None:
+def test_missing_permissions_of_a_plain_user_are_reported(place: Path, inside: Inside) -> None:
     inside.cover("/dev")
     (place / "conf").write_text("#user_allow_other\n")
     inside.output_of("mount", "--bind", place / "conf", "/etc/fuse.conf")
     done = inside.run_as_nobody(*COMMAND, "--doctor", "--json")
     assert done.returncode == 1, done.stderr
-    (device,) = found_by(done, "/dev/fuse")
+    (device,) = findings_in(done, "/dev/fuse")
     assert device["level"] == BAD
     assert "chmod 666 /dev/fuse" in device["todo"]
-    (conf,) = found_by(done, "/etc/fuse.conf")
+    (conf,) = findings_in(done, "/etc/fuse.conf")
     assert (conf["level"], "user_allow_other" in conf["todo"]) == (NOTE, True)
-    assert found_by(done, "announcing")[0]["level"] == NOTE
-    (messages,) = found_by(done, "messages")
+    assert findings_in(done, "announcing")[0]["level"] == NOTE
+    (messages,) = findings_in(done, "messages")
     assert (messages["level"], messages["todo"]) == (NOTE, "give it --log FILE")
     (place / "conf").write_text("user_allow_other\n")
-    assert found_by(inside.run_as_nobody(*COMMAND, "--doctor", "--json"), "/etc/fuse.conf")[0]["level"] == OK
+    assert findings_in(inside.run_as_nobody(*COMMAND, "--doctor", "--json"), "/etc/fuse.conf")[0]["level"] == OK
 
 
 @needs_root
-def test_root_of_a_container_without_the_right_to_mount_is_told(place: Path, inside: Inside) -> None:
+def test_root_without_the_capability_to_mount_is_reported(place: Path, inside: Inside) -> None:
     words = ("setpriv", "--bounding-set=-sys_admin", *COMMAND)
     done = inside.run(*words, "--doctor", "--json")
-    (mounting,) = found_by(done, "mounting")
+    (mounting,) = findings_in(done, "mounting")
     assert (mounting["level"], "--cap-add SYS_ADMIN" in mounting["todo"]) == (BAD, True)
-    assert found_by(done, "fanotify")[0]["level"] == NOTE
+    assert findings_in(done, "fanotify")[0]["level"] == NOTE
 
 
-def test_a_device_that_is_missing_is_told(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
+def test_a_missing_device_is_reported(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
     monkeypatch.setattr(machine, "DEVICE", str(place / "fuse"))
     (finding,) = machine.device()
     assert (finding.level, "modprobe fuse" in finding.todo) == (BAD, True)
 
 
-def test_helpers_that_lead_nowhere_are_told(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
+def test_dangling_mount_helpers_are_reported(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
     link = place / "mount.mmirrorfs"
     monkeypatch.setattr(machine, "HELPERS", (str(link),))
     monkeypatch.setattr(machine, "PROGRAMS", (str(place),))
@@ -187,14 +185,14 @@ def test_helpers_that_lead_nowhere_are_told(monkeypatch: pytest.MonkeyPatch, pla
 
 
 @pytest.mark.parametrize(("free", "level"), [((100, 1000), NOTE), ((50_000, 60_000), OK)], ids=["few left", "enough"])
-def test_watches_that_run_short_are_told(
+def test_scarce_inotify_watches_are_reported(
     monkeypatch: pytest.MonkeyPatch, place: Path, free: tuple[int, int], level: str
 ) -> None:
     monkeypatch.setattr(machine, "free_watches", lambda: free)
     assert [finding.level for finding in machine.inotify()] == [level]
 
 
-def test_limits_that_are_reached_are_told(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
+def test_exhausted_limits_are_reported(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
     def full() -> None:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 

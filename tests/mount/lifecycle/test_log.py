@@ -1,9 +1,8 @@
-"""Where a live view says what happens: a file that is rotated, the journal, or a file that ``--status`` names."""
+"""Where a view logs: a file that may be rotated, the journal, or a file that ``--status`` names."""
 
 import json
 import os
 import re
-import shlex
 import signal
 import socket
 import subprocess
@@ -14,12 +13,11 @@ from pathlib import Path
 import pytest
 
 from tests.support.disks import disk
-from tests.support.hanging import freed, hanging
 from tests.support.journal import parsed
 from tests.support.mounts import COMMAND, mounted
 from tests.support.namespace import Inside, namespace
 from tests.support.polling import poll
-from tests.support.running import called
+from tests.support.prestarted import queried
 from tests.support.trees import folders, grow
 from tests.support.users import AS_NOBODY, needs_root, run
 
@@ -28,13 +26,13 @@ LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d (\S+) (WARNING|INFO|DEBUG|ERR
 
 @pytest.fixture
 def sources(place: Path) -> tuple[Path, Path]:
-    """Two sources, and an empty directory for the log."""
+    """Two overlapping sources, and an empty directory for the log."""
     (place / "logs").mkdir()
     return grow(place / "high", folders("h", "Both", "Mine")), grow(place / "low", folders("l", "Both", "Other"))
 
 
 def lines(path: Path) -> list[str]:
-    """What each line of a log says; each has a time, the view and a level."""
+    """The messages of a log. Checks that each line has time, view and level."""
     found = []
     for line in path.read_text().splitlines():
         match = LINE.fullmatch(line)
@@ -44,12 +42,12 @@ def lines(path: Path) -> list[str]:
 
 
 def has(path: Path, pattern: str) -> bool:
-    """Whether the log is there, and has a line like that."""
+    """Whether the log exists and has a message that matches the pattern."""
     return path.exists() and any(re.fullmatch(pattern, line) for line in lines(path))
 
 
 @pytest.mark.parametrize("background", [True, False], ids=["background", "foreground"])
-def test_each_scan_change_loss_and_return_is_a_line_with_its_figures(
+def test_scans_changes_losses_and_returns_are_logged_with_figures(
     place: Path, sources: tuple[Path, Path], background: bool
 ) -> None:
     log = place / "logs/view"
@@ -79,7 +77,7 @@ def test_each_scan_change_loss_and_return_is_a_line_with_its_figures(
     assert not view.log.read_text().count("is lost"), "it is said in one place"
 
 
-def test_a_log_that_is_renamed_is_begun_anew(place: Path, sources: tuple[Path, Path]) -> None:
+def test_a_renamed_log_is_reopened_under_its_name(place: Path, sources: tuple[Path, Path]) -> None:
     log, old = place / "logs/view", place / "logs/view.1"
     options = ["-v", f"--log={log}", "--watch=off", "--refresh=3600"]
     with mounted(place / "view", *sources, options=options) as view:
@@ -114,21 +112,21 @@ def test_a_log_that_is_renamed_is_begun_anew(place: Path, sources: tuple[Path, P
         ("/dev/null", "cannot be written: it is no regular file"),
     ],
 )
-def test_a_log_that_cannot_be_is_refused_in_one_line(
+def test_an_unsuitable_log_path_is_refused_in_one_line(
     place: Path, sources: tuple[Path, Path], log: str, why: str
 ) -> None:
     (place / "view").mkdir()
     (place / "link").symlink_to(place / "low")
     (place / "tolink").symlink_to(place / "low/log")
     os.mkfifo(place / "fifo")
-    done = called(place, "high", "low", "view", "--log", log)
+    done = queried(place, "high", "low", "view", "--log", log)
     shown = log if log.startswith("/") else f"{place}/{log}"
     assert (done.returncode, done.stderr.decode()) == (32, f"mmirrorfs: --log {shown} {why}\n")
     assert not (place / "low/log").exists()
 
 
 @needs_root
-def test_a_log_that_the_user_may_not_write_is_refused(place: Path, sources: tuple[Path, Path]) -> None:
+def test_a_log_without_write_permission_is_refused(place: Path, sources: tuple[Path, Path]) -> None:
     (place / "view").mkdir()
     done = run(*AS_NOBODY, *COMMAND, *sources, place / "view", "--log", place / "logs/log")
     assert done.returncode == 32
@@ -136,20 +134,7 @@ def test_a_log_that_the_user_may_not_write_is_refused(place: Path, sources: tupl
 
 
 @needs_root
-@pytest.mark.mount(seconds=90)
-def test_a_log_on_a_disk_that_hangs_is_refused(place: Path, sources: tuple[Path, Path]) -> None:
-    (place / "view").mkdir()
-    with hanging(grow(place / "under", {}), place / "net") as net, freed(net):
-        net.hang()
-        words = shlex.join(map(str, [*COMMAND, *sources, place / "view", "--log", place / "net/log"]))
-        done = run("sh", "-c", f"{words} >{place}/said 2>&1", seconds=60)
-        assert done.returncode == 32
-        assert (place / "said").read_text().endswith("cannot be written: what it is on does not answer\n")
-        net.go_on()
-
-
-@needs_root
-def test_a_file_that_takes_no_more_loses_messages_and_nothing_else(place: Path, sources: tuple[Path, Path]) -> None:
+def test_a_full_log_disk_loses_messages_only(place: Path, sources: tuple[Path, Path]) -> None:
     with disk(place / "disk", {}) as there:
         run("mount", "-o", "remount,size=64k", there.where)
         options = ["-vv", f"--log={there.where}/log", "--refresh=0.5"]
@@ -162,7 +147,7 @@ def test_a_file_that_takes_no_more_loses_messages_and_nothing_else(place: Path, 
 
 @contextmanager
 def inside_of(place: Path) -> Iterator[Inside]:
-    """A mount namespace with a /run and a /dev of its own."""
+    """A mount namespace with a private /run and /dev."""
     with namespace(place) as made:
         made.cover("/dev")
         made.output_of("mount", "--bind", place / "real/dev/fuse", "/dev/fuse")
@@ -171,7 +156,7 @@ def inside_of(place: Path) -> Iterator[Inside]:
 
 
 @needs_root
-def test_the_journal_is_told_where_there_is_one_with_fields(place: Path, sources: tuple[Path, Path]) -> None:
+def test_a_background_view_logs_to_the_journal_with_fields(place: Path, sources: tuple[Path, Path]) -> None:
     with inside_of(place) as inside, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         (place / "view").mkdir()
         inside.output_of("mkdir", "-p", "/run/systemd/journal")
@@ -192,7 +177,7 @@ def test_the_journal_is_told_where_there_is_one_with_fields(place: Path, sources
 
 
 @needs_root
-def test_without_syslog_and_journal_there_is_a_file_that_status_names(place: Path, sources: tuple[Path, Path]) -> None:
+def test_without_syslog_and_journal_status_names_the_log_file(place: Path, sources: tuple[Path, Path]) -> None:
     with inside_of(place) as inside:
         (place / "view").mkdir()
         assert inside.run(*COMMAND, *sources, place / "view", "-v", "--refresh=0.5").returncode == 0
@@ -208,9 +193,7 @@ def test_without_syslog_and_journal_there_is_a_file_that_status_names(place: Pat
 
 
 @pytest.mark.parametrize(("words", "loggers"), [("-v", 0), ("-vv", 1)], ids=["-vv", "-vvv"])
-def test_what_pyfuse3_does_is_said_only_when_asked_for(
-    place: Path, sources: tuple[Path, Path], words: str, loggers: int
-) -> None:
+def test_pyfuse3_is_logged_only_with_three_v(place: Path, sources: tuple[Path, Path], words: str, loggers: int) -> None:
     log = place / "logs/view"
     with mounted(place / "view", *sources, options=[words, f"--log={log}", "--crawl=off"]) as view:
         assert (view.mountpoint / "Both/track").read_bytes() == b"hBoth"
@@ -222,8 +205,8 @@ def test_what_pyfuse3_does_is_said_only_when_asked_for(
 
 
 @needs_root
-def test_a_service_tells_the_journal_with_fields_too(place: Path, sources: tuple[Path, Path]) -> None:
-    """Its standard error is a socket of the journal's, which systemd names."""
+def test_a_foreground_service_logs_to_the_journal_with_fields(place: Path, sources: tuple[Path, Path]) -> None:
+    """Its stderr is a socket of the journal, named by JOURNAL_STREAM (systemd.exec(5))."""
     with inside_of(place) as inside, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         (place / "view").mkdir()
         inside.output_of("mkdir", "-p", "/run/systemd/journal")

@@ -1,4 +1,4 @@
-"""``--status --format prometheus`` and ``user.mmirrorfs.metrics`` of real views, read by Prometheus's own parser."""
+"""``--status --format prometheus`` and ``user.mmirrorfs.metrics``, read by the parser of prometheus_client."""
 
 import errno
 import os
@@ -11,7 +11,7 @@ from tests.support.kernel import detach
 from tests.support.metrics import samples
 from tests.support.mounts import COMMAND, mounted
 from tests.support.polling import poll
-from tests.support.running import called
+from tests.support.prestarted import queried
 from tests.support.trees import folders, grow
 from tests.support.users import as_nobody, run
 
@@ -20,25 +20,25 @@ ODD = os.fsdecode(b'v"i\\e\nw \xe9')
 
 @pytest.fixture
 def sources(place: Path) -> tuple[Path, Path]:
-    """Two that overlap."""
+    """Two overlapping sources."""
     return grow(place / "high", folders("h", "1", "2")), grow(place / "low", folders("l", "2", "3"))
 
 
-def told(place: Path, *words: str) -> str:
-    """What is told, which never fails."""
-    done = called(place, "--status", *words, "--format", "prometheus")
+def metrics_of(place: Path, *words: str) -> str:
+    """The metrics that ``--status`` prints; it must succeed."""
+    done = queried(place, "--status", *words, "--format", "prometheus")
     assert done.returncode == 0, done.stderr
     return done.stdout.decode()
 
 
-def of(text: str, where: Path, name: str, **labels: str) -> float:
-    """The value of one sample of the view that is mounted there."""
+def sample(text: str, where: Path, name: str, **labels: str) -> float:
+    """The value of one sample of the view on ``where``."""
     return samples(text)[f"mmirrorfs_{name}", frozenset({"view": str(where), **labels}.items())]
 
 
-def test_what_is_asked_of_a_view_is_counted(place: Path, sources: tuple[Path, Path]) -> None:
+def test_requests_to_a_view_are_counted(place: Path, sources: tuple[Path, Path]) -> None:
     with mounted(place / "view", *sources) as view:
-        before = told(place, "view")
+        before = metrics_of(place, "view")
         track = view.mountpoint / "1/track"
         for _ in range(3):
             os.posix_fadvise(fd := os.open(track, os.O_RDONLY), 0, 0, os.POSIX_FADV_DONTNEED)
@@ -47,56 +47,54 @@ def test_what_is_asked_of_a_view_is_counted(place: Path, sources: tuple[Path, Pa
         for number in range(2):
             with pytest.raises(OSError, match=os.strerror(errno.ENODATA)):
                 os.getxattr(track, f"user.nothing{number}")
-        after = told(place, "view")
-        assert of(after, view.mountpoint, "opens_total") - of(before, view.mountpoint, "opens_total") == 3
-        assert of(after, view.mountpoint, "requests_total", operation="open") >= 3
-        assert 2 <= of(after, view.mountpoint, "read_bytes_total") <= 6
+        after = metrics_of(place, "view")
+        assert sample(after, view.mountpoint, "opens_total") - sample(before, view.mountpoint, "opens_total") == 3
+        assert sample(after, view.mountpoint, "requests_total", operation="open") >= 3
+        assert 2 <= sample(after, view.mountpoint, "read_bytes_total") <= 6
         labels = {"operation": "getxattr", "error": "ENODATA"}
-        assert of(after, view.mountpoint, "request_errors_total", **labels) >= 2
-        assert 0 < of(after, view.mountpoint, "loop_longest_pause_seconds") < 30
+        assert sample(after, view.mountpoint, "request_errors_total", **labels) >= 2
+        assert 0 < sample(after, view.mountpoint, "loop_longest_pause_seconds") < 30
         grow(sources[0] / "4", {b"1": b"1"})
-        poll(lambda: of(told(place, "view"), view.mountpoint, "changes_total"), "a change")
-        assert of(told(place, "view"), view.mountpoint, "last_change_timestamp_seconds") > 1.7e9
+        poll(lambda: sample(metrics_of(place, "view"), view.mountpoint, "changes_total"), "a change")
+        assert sample(metrics_of(place, "view"), view.mountpoint, "last_change_timestamp_seconds") > 1.7e9
 
 
-def test_the_attribute_says_the_same(place: Path, sources: tuple[Path, Path]) -> None:
+def test_the_extended_attribute_has_the_same_metrics(place: Path, sources: tuple[Path, Path]) -> None:
     with mounted(place / "view", *sources, options=["-o", "allow_other"]) as view:
-        poll(lambda: of(told(place, "view"), view.mountpoint, "source_crawl_state", source="low", state="done"), "it")
+        poll(
+            lambda: sample(
+                metrics_of(place, "view"), view.mountpoint, "source_crawl_state", source="low", state="done"
+            ),
+            "it",
+        )
         text = os.getxattr(view.mountpoint, "user.mmirrorfs.metrics").decode()
-        assert samples(text).keys() == samples(told(place, "view")).keys()
-        assert of(text, view.mountpoint, "source_folders", source="low") == 2
-        assert of(text, view.mountpoint, "source_crawl_folders_done", source="low") == 2
+        assert samples(text).keys() == samples(metrics_of(place, "view")).keys()
+        assert sample(text, view.mountpoint, "source_folders", source="low") == 2
+        assert sample(text, view.mountpoint, "source_crawl_folders_done", source="low") == 2
         assert b"user.mmirrorfs.metrics" not in os.fsencode(" ".join(os.listxattr(view.mountpoint)))
         with pytest.raises(OSError, match=os.strerror(errno.ENODATA)):
             os.getxattr(view.mountpoint / "1", "user.mmirrorfs.metrics")
 
 
-def test_all_views_are_in_one_text_dead_and_silent_ones_too(place: Path, sources: tuple[Path, Path]) -> None:
-    with mounted(place / "dead", *sources) as dead, mounted(place / ODD, *sources, prefer="low") as odd:
+def test_metrics_of_all_views_include_dead_ones(place: Path, sources: tuple[Path, Path]) -> None:
+    with mounted(place / "dead", *sources) as dead, mounted(place / ODD, *sources, prefer="low"):
         dead.send(signal.SIGKILL)
-        poll(lambda: dead.process is not None and dead.process.poll() is not None, "its end")
-        done = called(place, "--status", "--format=prometheus")
+        poll(lambda: dead.process is not None and dead.process.poll() is not None, "the end of the daemon")
+        done = queried(place, "--status", "--format=prometheus")
         text = done.stdout.decode()
         shown = f"{place}/" + r'v"i\\e\nw \xe9'
         assert done.returncode == 0
         assert samples(text)["mmirrorfs_up", frozenset({("view", shown)})] == 1
-        assert of(text, dead.mountpoint, "up") == 0
+        assert sample(text, dead.mountpoint, "up") == 0
         assert f"mmirrorfs: {dead.mountpoint} is dead" in done.stderr.decode()
-        odd.send(signal.SIGSTOP)
-        try:
-            stopped = called(place, "--status", ODD, "--format=prometheus")
-        finally:
-            odd.send(signal.SIGCONT)
-        assert samples(stopped.stdout.decode()) == {("mmirrorfs_up", frozenset({("view", shown)})): 0}
-        assert (stopped.returncode, b"is stopped (kill -CONT" in stopped.stderr) == (0, True)
         detach(dead.where)
         dead.process = None
 
 
-def test_a_view_that_is_not_there_is_not_up_and_that_is_no_failure(place: Path) -> None:
-    done = called(place, "--status", "view", "--format", "prometheus")
+def test_metrics_of_an_unmounted_view_are_up_0_and_exit_code_0(place: Path) -> None:
+    done = queried(place, "--status", "view", "--format", "prometheus")
     assert (done.returncode, done.stderr.decode()) == (0, f"mmirrorfs: no view is mounted on {place}/view\n")
-    assert of(done.stdout.decode(), place / "view", "up") == 0
+    assert sample(done.stdout.decode(), place / "view", "up") == 0
 
 
 @pytest.mark.parametrize(
@@ -112,22 +110,22 @@ def test_a_view_that_is_not_there_is_not_up_and_that_is_no_failure(place: Path) 
         (["--doctor"], "--format goes with --simulate or --status"),
     ],
 )
-def test_what_makes_no_sense_is_refused(place: Path, words: list[str], said: str) -> None:
-    done = called(place, *words, "--format", "prometheus")
+def test_options_that_contradict_each_other_are_refused(place: Path, words: list[str], said: str) -> None:
+    done = queried(place, *words, "--format", "prometheus")
     assert (done.returncode, done.stdout, done.stderr.decode()) == (1, b"", f"mmirrorfs: {said}\n")
 
 
-def test_a_plain_user_who_may_enter_is_told_the_same(place: Path, sources: tuple[Path, Path]) -> None:
+def test_a_plain_user_gets_metrics_of_a_view_with_allow_other(place: Path, sources: tuple[Path, Path]) -> None:
     if os.geteuid():
         pytest.skip("only root can become another user")
     with mounted(place / "view", *sources, options=["-o", "allow_other"]) as view:
         words = (*COMMAND, "--status", view.mountpoint, "--format=prometheus")
         done = as_nobody(*words)
         assert done.returncode == 0, done.stderr
-        assert of(done.stdout.decode(), view.mountpoint, "opens_total") == 0
+        assert sample(done.stdout.decode(), view.mountpoint, "opens_total") == 0
 
 
-def test_it_is_utf_8_in_any_locale_and_a_full_disk_is_an_error(place: Path) -> None:
+def test_metrics_are_utf_8_in_any_locale_and_fail_on_a_full_disk(place: Path) -> None:
     words = f"cd {place} && {' '.join(COMMAND)} --status Björk --format=prometheus"
     done = run("sh", "-c", words, environment={"LC_ALL": "en_US.ISO-8859-1", "PYTHONIOENCODING": "latin-1"})
     assert f'mmirrorfs_up{{view="{place}/Björk"}} 0\n'.encode() in done.stdout

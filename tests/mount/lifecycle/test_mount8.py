@@ -1,4 +1,4 @@
-"""Mounted by mount(8): by hand, by its old and new names, with all the words that it adds, and from fstab."""
+"""mount(8) and fstab: the helper, the old and the new form of the source field, and all words that mount(8) adds."""
 
 import os
 import re
@@ -12,7 +12,7 @@ from tests.support.namespace import Inside, Line, Program, namespace, program
 from tests.support.trees import folders, grow
 from tests.support.users import needs_root
 
-pytestmark = needs_root
+pytestmark = [pytest.mark.mount(seconds=180), needs_root]
 
 ALWAYS = {"ro", "nosuid", "nodev"}
 
@@ -29,12 +29,12 @@ def inside(place: Path) -> Iterator[Inside]:
 
 @pytest.fixture
 def tool(place: Path) -> Program:
-    """The command as a file."""
+    """The command as an executable file that records its calls."""
     return program(place / "bin")
 
 
-def shown(inside: Inside) -> str:
-    """Who wins in the view: the first letter of each source, by folder."""
+def winners(inside: Inside) -> str:
+    """The contents of the tracks, by folder: the first letter is that of the winner."""
     top = inside.seen(inside.place / "view/A")
     return " ".join((top / name / "track").read_text() for name in sorted(os.listdir(top)))
 
@@ -42,13 +42,13 @@ def shown(inside: Inside) -> str:
 HIGH, LOW = "l0 l1 h2 h3 h4 h5", "l0 l1 l2 l3 l4 h5"
 
 
-def only(inside: Inside) -> Line:
-    """The one view that is mounted."""
+def only_view(inside: Inside) -> Line:
+    """The only mounted view."""
     (line,) = inside.views()
     return line
 
 
-# What mount(8) is told. To what is ours it adds words of its own (rw, dev, suid), and takes some away; which, depends.
+# Arguments of mount(8), which adds words to -o (rw, dev, suid) and removes others.
 ROWS: dict[str, list[str]] = {
     "no options": ["-o", "depth=2,prefer=low"],
     "allow_other": ["-o", "depth=2,prefer=low,allow_other"],
@@ -65,66 +65,68 @@ ROWS: dict[str, list[str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("row", ROWS)
-def test_words_of_mount8_are_understood_and_the_view_is_read_only_whatever_they_are(
-    inside: Inside, tool: Program, row: str
-) -> None:
+def test_options_of_mount8_are_accepted_and_the_view_is_always_read_only(inside: Inside, tool: Program) -> None:
+    for row in ROWS:
+        check_options(inside, tool, row)
+
+
+def check_options(inside: Inside, tool: Program, row: str) -> None:
     high, low, view = (inside.place / name for name in ("high", "low", "view"))
     done = inside.run("mount", "-t", f"fuse.{tool.path}", f"{high}:{low}", view, *ROWS[row])
-    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b""), row
     ((name, *words),) = tool.calls()
-    assert name == os.fsencode(tool.path)
-    assert words[:3] == [os.fsencode(f"{high}:{low}"), os.fsencode(view), b"-o"]
-    assert words[3].startswith(b"ro," if row in ("-r", "generic words") else b"rw,")
-    assert shown(inside) == LOW
-    assert only(inside).options >= ALWAYS
-    assert ("allow_other" in only(inside).options) == (row == "allow_other")
-    assert only(inside).options.isdisjoint({"rw", "dev", "suid"})
+    assert name == os.fsencode(tool.path), row
+    assert words[:3] == [os.fsencode(f"{high}:{low}"), os.fsencode(view), b"-o"], row
+    assert words[3].startswith(b"ro," if row in ("-r", "generic words") else b"rw,"), row
+    assert winners(inside) == LOW, row
+    assert only_view(inside).options >= ALWAYS, row
+    assert ("allow_other" in only_view(inside).options) == (row == "allow_other"), row
+    assert only_view(inside).options.isdisjoint({"rw", "dev", "suid"}), row
     inside.unmount(view)
-    assert inside.views() == []
+    assert inside.views() == [], row
+    tool.forget()
 
 
-def test_old_form_of_the_source_field_mounts_the_same(inside: Inside, tool: Program) -> None:
+def test_the_old_form_of_the_source_field_is_accepted(inside: Inside, tool: Program) -> None:
     high, low, view = (inside.place / name for name in ("high", "low", "view"))
     inside.output_of("mount", "-t", "fuse", f"{tool.path}#{high}:{low}", view, "-o", "depth=2,nofail")
     ((_, source, where, *_),) = tool.calls()
     assert (source, where) == (os.fsencode(f"{high}:{low}"), os.fsencode(view))
-    assert shown(inside) == HIGH
-    assert only(inside).what == os.fsencode(f"{high}:{low}")
+    assert winners(inside) == HIGH
+    assert only_view(inside).what == os.fsencode(f"{high}:{low}")
     inside.unmount(view)
 
 
-def test_a_remount_is_refused_with_advice_and_the_view_goes_on(inside: Inside, tool: Program) -> None:
+def test_a_remount_is_refused_with_advice(inside: Inside, tool: Program) -> None:
     words = ["mount", "-t", f"fuse.{tool.path}", f"{inside.place}/high:{inside.place}/low", str(inside.place / "view")]
     inside.output_of(*words, "-o", "depth=2")
     done = inside.run(*words, "-o", "remount,depth=2,prefer=low")
     assert (done.returncode, done.stdout) == (1, b"")
     assert done.stderr.startswith(b"mmirrorfs: remount is not possible: unmount the view and mount it again")
     assert done.stderr.count(b"\n") == 1
-    assert shown(inside) == HIGH
+    assert winners(inside) == HIGH
     inside.unmount(inside.place / "view")
 
 
-@pytest.mark.parametrize(
-    ("words", "code", "line"),
-    [
-        ("-o dept=2", 1, "mmirrorfs: -o dept=2: unknown option; did you mean depth?"),
-        ("-o depth=deep", 1, "mmirrorfs: Invalid value for '-d' / '--depth': 'deep' is not a valid integer."),
-        ("-o uid=5", 1, "mmirrorfs: -o uid=5: not possible: a view shows owners and modes"),
-        ("-o overwritesymlinks=1", 1, "mmirrorfs: -o overwritesymlinks=1: overwritesymlinks takes no value"),
-        ("-o on_missing=nothing", 1, "mmirrorfs: Invalid value for '--on-missing'"),
-        ("", 32, "mmirrorfs: source {place}/nowhere does not exist: check the path, or mount it first"),
-    ],
-)
-def test_exit_code_and_the_one_line_pass_through_mount8(
-    inside: Inside, tool: Program, words: str, code: int, line: str
-) -> None:
-    source = f"{inside.place}/high:{inside.place}/{'low' if words else 'nowhere'}"
-    done = inside.run("mount", "-t", f"fuse.{tool.path}", source, inside.place / "view", *words.split())
-    assert (done.returncode, done.stdout) == (code, b"")
-    assert done.stderr.decode().startswith(line.format(place=inside.place))
-    assert done.stderr.count(b"\n") == 1
-    assert inside.views() == []
+REFUSED: dict[str, tuple[int, str]] = {
+    "-o dept=2": (1, "mmirrorfs: -o dept=2: unknown option; did you mean depth?"),
+    "-o depth=deep": (1, "mmirrorfs: Invalid value for '-d' / '--depth': 'deep' is not a valid integer."),
+    "-o uid=5": (1, "mmirrorfs: -o uid=5: not possible: a view shows owners and modes"),
+    "-o overwritesymlinks=1": (1, "mmirrorfs: -o overwritesymlinks=1: overwritesymlinks takes no value"),
+    "-o on_missing=nothing": (1, "mmirrorfs: Invalid value for '--on-missing'"),
+    "": (32, "mmirrorfs: source {place}/nowhere does not exist: check the path, or mount it first"),
+}
+"""Options of mount(8) with exit code and the beginning of the message."""
+
+
+def test_exit_code_and_message_pass_through_mount8(inside: Inside, tool: Program) -> None:
+    for words, (code, line) in REFUSED.items():
+        source = f"{inside.place}/high:{inside.place}/{'low' if words else 'nowhere'}"
+        done = inside.run("mount", "-t", f"fuse.{tool.path}", source, inside.place / "view", *words.split())
+        assert (done.returncode, done.stdout) == (code, b""), words
+        assert done.stderr.decode().startswith(line.format(place=inside.place)), words
+        assert done.stderr.count(b"\n") == 1, words
+        assert inside.views() == [], words
 
 
 BESIDE = (
@@ -134,11 +136,11 @@ BESIDE = (
     "/usr/local/share/zsh/site-functions/_mmirrorfs",
     "/etc/fish/completions/mmirrorfs.fish",
 )
-"""What is put beside the links."""
+"""What ``--install-helper`` writes besides the links."""
 
 
 def cover_beside(inside: Inside) -> Path:
-    """Have the directories that BESIDE is put into as the test's own, without any of it; returns where they are."""
+    """Cover the directories that BESIDE is written to by private ones without it; returns the root of these."""
     inside.cover("/etc").joinpath("fish").unlink(missing_ok=True)
     local = inside.cover("/usr/local")
     for name in ("lib", "share"):
@@ -152,7 +154,7 @@ def cover_beside(inside: Inside) -> Path:
 
 
 def installed(inside: Inside, tool: Program) -> Path:
-    """Install the helper, in a directory that is nobody else's; returns it."""
+    """Install the helper into a private /sbin; returns that directory."""
     sbin = inside.cover(os.path.realpath("/sbin"))
     cover_beside(inside)
     done = inside.run(tool.path, "--install-helper")
@@ -164,9 +166,13 @@ def installed(inside: Inside, tool: Program) -> Path:
     return sbin
 
 
-@pytest.mark.parametrize("kind", ["fuse.mmirrorfs", "mmirrorfs"])
-def test_helper_is_found_by_the_type_and_takes_the_words_of_mount8(inside: Inside, tool: Program, kind: str) -> None:
+def test_the_helper_is_found_by_type_and_takes_the_flags_of_mount8(inside: Inside, tool: Program) -> None:
     installed(inside, tool)
+    for kind in ("fuse.mmirrorfs", "mmirrorfs"):
+        check_found_by_type(inside, tool, kind)
+
+
+def check_found_by_type(inside: Inside, tool: Program, kind: str) -> None:
     high, low, view = (inside.place / name for name in ("high", "low", "view"))
     words = ["mount", "-t", kind, f"{high}:{low}", str(view), "-o", "depth=2,nofail,_netdev,user,prefer=low"]
     inside.output_of("mount", "-f", *words[1:])
@@ -174,27 +180,27 @@ def test_helper_is_found_by_the_type_and_takes_the_words_of_mount8(inside: Insid
     inside.output_of("mount", "-n", "-s", *words[1:])
     arrived = tool.calls()[-1]
     assert arrived[0] == f"/sbin/mount.{kind}".encode()
-    assert {b"-n", b"-s"} <= set(arrived)
-    assert {b"user", b"nofail", b"_netdev"} <= set(arrived[-1].split(b","))
-    assert shown(inside) == LOW
-    assert only(inside).options >= ALWAYS
+    assert {b"-n", b"-s"} <= set(arrived), kind
+    assert {b"user", b"nofail", b"_netdev"} <= set(arrived[-1].split(b",")), kind
+    assert winners(inside) == LOW, kind
+    assert only_view(inside).options >= ALWAYS, kind
     inside.unmount(view)
     done = inside.run("mount", "-v", *words[1:])
-    assert done.returncode == 0
-    assert f"{view} is mounted".encode() in done.stderr
+    assert done.returncode == 0, kind
+    assert f"{view} is mounted".encode() in done.stderr, kind
     inside.unmount(view)
 
 
-@pytest.mark.parametrize("flags", ["-f", "-sf", "-fnv", "-n -f -v"])
-def test_helper_does_nothing_when_mount8_only_pretends(inside: Inside, tool: Program, flags: str) -> None:
+def test_the_helper_does_nothing_with_the_fake_flag(inside: Inside, tool: Program) -> None:
     installed(inside, tool)
-    words = [f"{inside.place}/high:{inside.place}/low", str(inside.place / "view"), *flags.split(), "-o", "ro"]
-    done = inside.run("/sbin/mount.fuse.mmirrorfs", *words)
-    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
-    assert inside.views() == []
+    for flags in ("-f", "-sf", "-fnv", "-n -f -v"):
+        words = [f"{inside.place}/high:{inside.place}/low", str(inside.place / "view"), *flags.split(), "-o", "ro"]
+        done = inside.run("/sbin/mount.fuse.mmirrorfs", *words)
+        assert (done.returncode, done.stdout, done.stderr) == (0, b"", b""), flags
+        assert inside.views() == [], flags
 
 
-def test_helper_is_removed_again_and_what_is_not_ours_is_left_alone(inside: Inside, tool: Program) -> None:
+def test_uninstalling_the_helper_leaves_files_of_others_alone(inside: Inside, tool: Program) -> None:
     sbin = installed(inside, tool)
     assert inside.run(tool.path, "--install-helper").returncode == 0, "a second time does no harm"
     (sbin / "mount.mmirrorfs").unlink()
@@ -214,7 +220,7 @@ def test_helper_is_removed_again_and_what_is_not_ours_is_left_alone(inside: Insi
     assert not os.path.lexists(sbin / "mount.fuse.mmirrorfs"), "all links or none"
 
 
-def test_helper_brings_what_a_package_has_and_takes_it_away_again(inside: Inside, tool: Program) -> None:
+def test_the_helper_installs_and_removes_unit_manual_and_completions(inside: Inside, tool: Program) -> None:
     installed(inside, tool)
     unit, page, *completions = (inside.seen(Path(name)) for name in BESIDE)
     assert f'ExecStart="{tool.path}" --foreground ' in unit.read_text()
@@ -229,7 +235,7 @@ def test_helper_brings_what_a_package_has_and_takes_it_away_again(inside: Inside
 
 
 @pytest.mark.parametrize("name", ["my programs", "50%nice"])
-def test_unit_starts_the_program_wherever_it_is(inside: Inside, place: Path, name: str) -> None:
+def test_the_unit_quotes_the_path_of_the_program(inside: Inside, place: Path, name: str) -> None:
     tool = program(place / name)
     installed(inside, tool)
     verified = inside.run("systemd-analyze", "verify", "--man=no", BESIDE[0].replace("@", "@high"))
@@ -237,7 +243,7 @@ def test_unit_starts_the_program_wherever_it_is(inside: Inside, place: Path, nam
     assert b"mmirrorfs" not in verified.stderr
 
 
-def test_helper_says_what_it_cannot_write(inside: Inside, tool: Program) -> None:
+def test_installing_names_the_file_that_cannot_be_written(inside: Inside, tool: Program) -> None:
     inside.cover(os.path.realpath("/sbin"))
     (cover_beside(inside) / "usr/local/share/man").write_text("no directory")
     done = inside.run(tool.path, "--install-helper")
@@ -246,7 +252,7 @@ def test_helper_says_what_it_cannot_write(inside: Inside, tool: Program) -> None
     assert last == "mmirrorfs: /usr/local/share/man/man8/mmirrorfs.8 cannot be made: Not a directory; become root"
 
 
-def test_helper_is_never_a_link_to_something_that_is_no_program(inside: Inside) -> None:
+def test_the_helper_is_not_installed_for_python_dash_m(inside: Inside) -> None:
     sbin = inside.cover(os.path.realpath("/sbin"))
     done = inside.run(*COMMAND, "--install-helper")
     assert (done.returncode, done.stdout) == (1, b"")
@@ -254,7 +260,7 @@ def test_helper_is_never_a_link_to_something_that_is_no_program(inside: Inside) 
     assert not os.path.lexists(sbin / "mount.mmirrorfs")
 
 
-def test_helper_cannot_be_made_by_a_plain_user_who_is_told_so(inside: Inside, tool: Program) -> None:
+def test_installing_the_helper_as_a_plain_user_is_refused(inside: Inside, tool: Program) -> None:
     inside.let_everybody_open_fuse()
     inside.cover(os.path.realpath("/sbin"))
     done = inside.run_as_nobody(tool.path, "--install-helper")
@@ -262,7 +268,7 @@ def test_helper_cannot_be_made_by_a_plain_user_who_is_told_so(inside: Inside, to
     assert re.fullmatch(rb"mmirrorfs: /sbin/mount\.\S+ cannot be made: [^;\n]+; become root\n", done.stderr)
 
 
-# A source that is called so; and what it is in the source field of fstab.
+# The name of a source, and its form in the source field of fstab.
 NAMES: dict[str, tuple[bytes, bytes]] = {
     "spaces": (b"my  best music", rb"my\040\040best\040music"),
     "commas": (b"a,b,,c", b"a,b,,c"),
@@ -273,26 +279,31 @@ NAMES: dict[str, tuple[bytes, bytes]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_fstab_mounts_a_view_once_however_often_it_is_asked(inside: Inside, tool: Program, name: str) -> None:
+def test_mount_a_mounts_an_fstab_line_once(inside: Inside, tool: Program) -> None:
     installed(inside, tool)
-    plain, field = NAMES[name]
+    source = inside.place / "high"
+    for name, (plain, field) in NAMES.items():
+        source = source.rename(os.fsdecode(os.fsencode(inside.place) + b"/" + plain))
+        check_fstab(inside, tool, name, field)
+
+
+def check_fstab(inside: Inside, tool: Program, name: str, field: bytes) -> None:
     where, table = os.fsencode(inside.place), inside.place / "fstab"
-    os.rename(inside.place / "high", where + b"/" + plain)
     line = b"%s/%s:%s/low %s/view fuse.mmirrorfs depth=2,prefer=high,nofail 0 0\n"
     table.write_bytes(line % (where, field, where, where))
     inside.output_of("mount", "-a", "-T", table)
-    assert shown(inside) == HIGH
+    assert winners(inside) == HIGH, name
     inside.output_of("mount", "-a", "-T", table)
-    assert len(tool.calls()) == 1, "mount -a knows it by its source field"
+    assert len(tool.calls()) == 1, f"{name}: mount -a knows it by its source field"
     inside.output_of("mount", "-T", table, inside.place / "view")
-    assert len(tool.calls()) == 2, "named, it is asked for again"
-    assert only(inside).what == tool.calls()[0][1]
-    inside.output_of("umount", inside.place / "view")
-    assert inside.views() == []
+    assert len(tool.calls()) == 2, f"{name}: named, it is mounted again"
+    assert only_view(inside).what == tool.calls()[0][1], name
+    inside.unmount(inside.place / "view")
+    assert inside.views() == [], name
+    tool.forget()
 
 
-def test_findmnt_shows_source_type_and_options_of_a_line_of_fstab(inside: Inside, tool: Program) -> None:
+def test_findmnt_shows_source_type_and_options_of_an_fstab_line(inside: Inside, tool: Program) -> None:
     installed(inside, tool)
     source, view, table = f"{inside.place}/high:{inside.place}/low", inside.place / "view", inside.place / "fstab"
     table.write_text(f"{source} {view} fuse.mmirrorfs defaults,rw,dev,suid,depth=2,allow_other 0 0\n")
@@ -307,7 +318,7 @@ def test_findmnt_shows_source_type_and_options_of_a_line_of_fstab(inside: Inside
     inside.unmount(view)
 
 
-def test_both_views_come_up_from_one_fstab_and_go_down_by_their_type(inside: Inside, tool: Program) -> None:
+def test_two_views_of_one_fstab_are_mounted_and_unmounted_by_type(inside: Inside, tool: Program) -> None:
     installed(inside, tool)
     table, place = inside.place / "fstab", inside.place
     (place / "low view").mkdir()
@@ -318,7 +329,7 @@ def test_both_views_come_up_from_one_fstab_and_go_down_by_their_type(inside: Ins
     inside.output_of("mount", "-a", "-T", table)
     inside.output_of("mount", "-a", "-T", table)
     assert [line.where for line in inside.views()] == [os.fsencode(place / at) for at in ("view", "low view")]
-    assert shown(inside) == HIGH
+    assert winners(inside) == HIGH
     assert (inside.seen(place / "low view/A/2/track")).read_text() == "l2"
     inside.output_of("umount", "-a", "-t", "fuse.mmirrorfs")
     assert inside.views() == []

@@ -1,4 +1,4 @@
-"""``--on-change`` on a real mount: the command, and all that it started, ends with the view, however that ends."""
+"""``--on-change``: the command and all its descendants end with the view, in whichever way that ends."""
 
 import os
 import signal
@@ -20,9 +20,9 @@ ENDINGS = ["SIGTERM", "umount", "SIGKILL"]
 
 @contextmanager
 def _running(place: Path, command: str, *pids: str) -> Iterator[tuple[View, list[int]]]:
-    """A view whose command has been started by a change, and the processes whose ids it wrote into these files.
+    """A view whose command a change has started, and the processes whose ids it wrote into the files ``pids``.
 
-    Whatever is left of them in the end is killed.
+    Kills what is left of them after the block.
     """
     high, low, view = trees(place, folders("h", "A"), folders("l", "B"))
     written = [place / name for name in pids]
@@ -56,7 +56,7 @@ def _end(mount: View, how: str) -> None:
 
 
 @pytest.mark.parametrize("how", ENDINGS)
-def test_all_that_the_command_started_ends_with_the_view(place: Path, how: str) -> None:
+def test_processes_of_a_running_command_end_with_the_view(place: Path, how: str) -> None:
     command = "echo $$ >shell; yes >/dev/null & echo $! >yes; sleep 1000 & echo $! >sleep; wait"
     with _running(place, command, "shell", "yes", "sleep") as (mount, started):
         _end(mount, how)
@@ -64,7 +64,7 @@ def test_all_that_the_command_started_ends_with_the_view(place: Path, how: str) 
 
 
 @pytest.mark.parametrize("how", ENDINGS)
-def test_what_a_command_left_running_ends_with_the_view_and_not_before(place: Path, how: str) -> None:
+def test_a_process_that_the_command_left_ends_with_the_view_and_not_before(place: Path, how: str) -> None:
     command = "test -e left || { sleep 1000 </dev/null & echo $! >left; }; cat >>told; echo $$ >>runs"
     with _running(place, command, "left") as (mount, started):
         poll(lambda: not any(map(alive, _numbers(place / "runs"))), "the end of the first run")
@@ -79,14 +79,14 @@ def _numbers(path: Path) -> list[int]:
     return [int(word) for word in path.read_text().split()] if path.exists() else []
 
 
-def test_a_command_may_tidy_up_and_one_that_will_not_end_is_killed(place: Path) -> None:
+def test_a_command_gets_sigterm_first_and_is_killed_if_it_stays(place: Path) -> None:
     command = "trap 'echo tidied >tidied' TERM; echo $$ >shell; while :; do sleep 0.05; done"
     with _running(place, command, "shell") as (mount, started):
         mount.unmount()
         poll(lambda: (place / "tidied").exists() and not alive(started[0]), "the end of the command")
 
 
-def test_a_command_that_is_stuck_in_the_view_does_not_keep_it(place: Path) -> None:
+def test_a_command_that_is_using_the_view_does_not_block_unmounting(place: Path) -> None:
     command = "cd $MMIRRORFS_MOUNTPOINT; trap '' TERM; echo $$ >../shell; while :; do ls -lR . >/dev/null; done"
     with _running(place, command, "shell") as (mount, started):
         begun = time.monotonic()
@@ -95,7 +95,7 @@ def test_a_command_that_is_stuck_in_the_view_does_not_keep_it(place: Path) -> No
         poll(lambda: not alive(started[0]), "the end of the command")
 
 
-def test_a_command_that_reads_nothing_is_run_again(place: Path) -> None:
+def test_a_command_that_closes_stdin_is_run_again(place: Path) -> None:
     command = "exec <&-; echo $$ >>runs"
     with _running(place, command) as (_, _):
         shows(lambda: len(_numbers(place / "runs")) == 1, "the first run")

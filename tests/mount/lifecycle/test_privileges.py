@@ -1,10 +1,11 @@
-"""What a live view may do: none of its processes has a capability that it does not need, and everything works still."""
+"""Capabilities of the processes of a view: none that they do not need, and none missing."""
 
 import os
 import re
 import signal
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -26,41 +27,41 @@ OVERRIDE, NEEDED = 1 << 1, 1 << 2 | 1 << 3 | 1 << 21
 """CAP_DAC_OVERRIDE; CAP_DAC_READ_SEARCH, CAP_FOWNER and CAP_SYS_ADMIN."""
 NUMBERS = {"dac_override": 1 << 1, "dac_read_search": 1 << 2, "fowner": 1 << 3}
 CRAWLING = 1 << 2 | 1 << 3
-LARGE: Tree = {b"%02d" % artist: {b"%02d" % album: {b"1": b"t"} for album in range(100)} for artist in range(60)}
+LARGE: Tree = {b"%02d" % artist: {b"%02d" % album: {b"1": b"t"} for album in range(100)} for artist in range(40)}
 
 
-def rights(directory: str) -> dict[str, int]:
-    """What a process or a thread may do: Inh, Prm, Eff, Bnd, Amb and NoNewPrivs."""
+def capabilities(directory: str) -> dict[str, int]:
+    """The capability sets (Inh, Prm, Eff, Bnd, Amb) and NoNewPrivs of a process or thread."""
     text = Path(f"/proc/{directory}/status").read_text()
     found = {kind: int(value, 16) for kind, value in re.findall(r"^Cap(\w+):\s*(\w+)$", text, re.MULTILINE)}
     return found | {"NoNewPrivs": int(text.partition("NoNewPrivs:")[2].split()[0])}
 
 
-OWN = rights("self")
-"""Of who runs the tests, and so of what they start."""
+OWN = capabilities("self")
+"""Of the test process, and so of what it starts."""
 
 
-def of_threads(pid: int) -> list[dict[str, int]]:
-    """The same of each thread of a process, but for what is in effect now and then."""
+def capabilities_of_threads(pid: int) -> list[dict[str, int]]:
+    """The same for each thread of a process, without CAP_DAC_OVERRIDE in Eff, which comes and goes."""
     found = []
     for thread in os.listdir(f"/proc/{pid}/task"):
         try:
-            found.append(rights(f"{pid}/task/{thread}"))
+            found.append(capabilities(f"{pid}/task/{thread}"))
         except (FileNotFoundError, ProcessLookupError):
             continue
         found[-1]["Eff"] &= ~OVERRIDE
     return found
 
 
-def lasting(permitted: int) -> dict[str, int]:
-    """What there is where nothing else can be had again."""
+def irrevocable(permitted: int) -> dict[str, int]:
+    """The sets of a thread that can never regain more than ``permitted``."""
     effective = permitted & ~OVERRIDE
     return {"Inh": 0, "Prm": permitted, "Eff": effective, "Bnd": permitted, "Amb": 0, "NoNewPrivs": 1}
 
 
 @pytest.fixture
 def sources(place: Path) -> list[Path]:
-    """Two that overlap."""
+    """Two overlapping sources."""
     return [grow(place / "high", folders("h", "1", "2")), grow(place / "low", folders("l", "2", "3"))]
 
 
@@ -75,23 +76,23 @@ def sources(place: Path) -> list[Path]:
     ids=["as usual", "without announcements", "polled", "with a log"],
 )
 @pytest.mark.parametrize("background", [False, True], ids=["foreground", "background"])
-def test_a_view_of_roots_keeps_what_its_options_need(
+def test_the_daemon_keeps_the_capabilities_that_its_options_need(
     place: Path, sources: list[Path], options: list[str], permitted: int, background: bool
 ) -> None:
     words = [option.replace("LOG", f"{place}/log") for option in options]
     with mounted(place / "view", *sources, options=words, background=background) as view:
         assert (view.mountpoint / "1/track").read_bytes() == b"h1"
-        threads = of_threads(view.pid)
+        threads = capabilities_of_threads(view.pid)
         assert len(threads) > 1
-        assert [one for one in threads if one != lasting(permitted)] == []
+        assert [one for one in threads if one != irrevocable(permitted)] == []
 
 
-def test_a_command_run_on_changes_has_what_the_daemon_was_started_with(place: Path, sources: list[Path]) -> None:
+def test_the_on_change_command_has_the_capabilities_of_the_caller(place: Path, sources: list[Path]) -> None:
     told = place / "told"
     command = f"cat /proc/self/status >{told}.new; mv {told}.new {told}"
     with mounted(place / "view", *sources, options=[HOURLY, f"--on-change={command}"]) as view:
-        expected = lasting(NEEDED | OVERRIDE) | {"Bnd": OWN["Bnd"], "NoNewPrivs": OWN["NoNewPrivs"]}
-        assert [one for one in of_threads(view.pid) if one != expected] == []
+        expected = irrevocable(NEEDED | OVERRIDE) | {"Bnd": OWN["Bnd"], "NoNewPrivs": OWN["NoNewPrivs"]}
+        assert [one for one in capabilities_of_threads(view.pid) if one != expected] == []
         grow(sources[0] / "4", {b"1": b"1"})
         poll(told.exists, "the command")
         for kind in ("Prm", "Eff", "Bnd"):
@@ -99,59 +100,65 @@ def test_a_command_run_on_changes_has_what_the_daemon_was_started_with(place: Pa
         assert f"NoNewPrivs:\t{OWN['NoNewPrivs']}\n" in told.read_text()
 
 
-@pytest.mark.parametrize(
-    ("options", "kept"),
-    [([], CRAWLING | 1 << 21), (["--watch=off"], CRAWLING), (["--on-change=true"], CRAWLING | 1 << 21)],
-    ids=["watched", "polled", "with a command"],
-)
-def test_what_crawls_a_source_keeps_what_that_needs(place: Path, options: list[str], kept: int) -> None:
+KEPT_BY_CRAWLS: dict[str, tuple[list[str], int]] = {
+    "watched": ([], CRAWLING | 1 << 21),
+    "polled": (["--watch=off"], CRAWLING),
+    "with a command": (["--on-change=true"], CRAWLING | 1 << 21),
+}
+"""Options of a view, and the capabilities that its crawls keep."""
+
+
+def test_the_crawler_keeps_the_capabilities_to_read_and_watch(place: Path) -> None:
     high, low = grow(place / "high", LARGE), grow(place / "low", {b"Other": {}})
-    with mounted(place / "view", high, low, depth=2, options=[HOURLY, *options]) as view:
-        seen: list[dict[str, int]] = []
-
-        def is_seen() -> bool:
-            seen.extend(found := list(of_crawls(view)))
-            if not found:
-                view.send(signal.SIGHUP)
-            return any(one["Prm"] == kept for one in seen)
-
-        poll(is_seen, "a crawl that keeps no more", 30)
-        last = next(one for one in seen if one["Prm"] == kept)
-        assert (last["Inh"], last["Eff"], last["Amb"], last["NoNewPrivs"]) == (0, kept, 0, 1)
-        assert last["Bnd"] in (kept, NEEDED | OVERRIDE), "without CAP_SETPCAP that of the daemon stays"
+    for name, (options, kept) in KEPT_BY_CRAWLS.items():
+        with mounted(place / "view", high, low, depth=2, options=[HOURLY, *options]) as view:
+            seen: list[dict[str, int]] = []
+            poll(partial(is_crawling, view, kept, seen), f"{name}: a crawl that keeps no more", 30)
+            last = next(one for one in seen if one["Prm"] == kept)
+            assert (last["Inh"], last["Eff"], last["Amb"], last["NoNewPrivs"]) == (0, kept, 0, 1), name
+            bounds = (kept, NEEDED | OVERRIDE)
+            assert last["Bnd"] in bounds, f"{name}: without CAP_SETPCAP that of the daemon stays"
 
 
-def of_crawls(view: View) -> Iterator[dict[str, int]]:
-    """What the processes may do that crawl now, unless they are about to begin."""
+def is_crawling(view: View, kept: int, seen: list[dict[str, int]]) -> bool:
+    """Whether a crawl keeps just these; adds all that are met to ``seen``, and has another crawl begun."""
+    seen.extend(found := list(capabilities_of_children(view)))
+    if not found:
+        view.send(signal.SIGHUP)
+    return any(one["Prm"] == kept for one in seen)
+
+
+def capabilities_of_children(view: View) -> Iterator[dict[str, int]]:
+    """The capability sets of the child processes."""
     for pid in Path(f"/proc/{view.pid}/task/{view.pid}/children").read_text().split():
         try:
-            yield rights(pid)
+            yield capabilities(pid)
         except (FileNotFoundError, ProcessLookupError):
             continue
 
 
-def test_the_process_that_waits_for_those_of_two_views_keeps_nothing(place: Path, sources: list[Path]) -> None:
+def test_the_parent_of_two_views_keeps_no_capability(place: Path, sources: list[Path]) -> None:
     words = (*map(str, sources), "--output-high=best", "--output-low=small")
     with foreground(place, *words, views=("best", "small")) as family:
-        poll(lambda: rights(str(family.process.pid)) == lasting(0), "nothing kept")
+        poll(lambda: capabilities(str(family.process.pid)) == irrevocable(0), "nothing kept")
         children = family.children()
-        assert [of_threads(pid)[0] for pid in children] == [lasting(NEEDED | OVERRIDE)] * 2
+        assert [capabilities_of_threads(pid)[0] for pid in children] == [irrevocable(NEEDED | OVERRIDE)] * 2
         assert family.end() == 0
         assert not any(map(alive, children))
 
 
 @pytest.mark.parametrize("missing", ["setpcap", "fowner", "dac_override,dac_read_search"])
-def test_what_root_lacks_is_no_error(place: Path, sources: list[Path], missing: str) -> None:
+def test_missing_capabilities_of_root_are_no_error(place: Path, sources: list[Path], missing: str) -> None:
     need("setpriv")
     bound = ("setpriv", f"--bounding-set=-{missing.replace(',', ',-')}")
     with mounted(place / "view", *sources, prefix=bound) as view:
         assert (view.mountpoint / "1/track").read_bytes() == b"h1"
-        found = of_threads(view.pid)[0]
+        found = capabilities_of_threads(view.pid)[0]
         assert found["Prm"] == (NEEDED | OVERRIDE) & ~sum(NUMBERS.get(one, 0) for one in missing.split(","))
         assert (found["NoNewPrivs"], found["Inh"], found["Amb"]) == (1, 0, 0)
 
 
-def test_root_of_a_user_namespace_is_served(place: Path, sources: list[Path]) -> None:
+def test_root_of_a_user_namespace_can_mount(place: Path, sources: list[Path]) -> None:
     script = (
         f'"$1" -m mmirrorfs {sources[0]} {sources[1]} {place}/view || exit 9; '
         f"cat {place}/view/1/track; for pid in /proc/[0-9]*; do grep -q {place}/view $pid/cmdline && "
@@ -168,17 +175,17 @@ def test_root_of_a_user_namespace_is_served(place: Path, sources: list[Path]) ->
     assert f"CapEff:\t{NEEDED:016x}".encode() in done.stdout
 
 
-def test_a_plain_user_can_start_the_set_user_id_program_that_unmounts(place: Path, sources: list[Path]) -> None:
+def test_a_plain_users_daemon_may_run_setuid_fusermount3(place: Path, sources: list[Path]) -> None:
     need("fusermount3")
     with namespace(place) as inside, plain_view(inside, *sources) as view:
         pids = [int(pid) for pid in os.listdir("/proc") if pid.isdigit() and is_serving(int(pid), view.mountpoint)]
-        assert [rights(str(pid)) for pid in pids] == [
+        assert [capabilities(str(pid)) for pid in pids] == [
             {"Inh": 0, "Prm": 0, "Eff": 0, "Bnd": OWN["Bnd"], "Amb": 0, "NoNewPrivs": 0}
         ]
 
 
 def is_serving(pid: int, mountpoint: Path) -> bool:
-    """Whether it is the process that serves a view."""
+    """Whether the process serves the view on ``mountpoint``."""
     try:
         return os.fsencode(mountpoint) in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:
@@ -186,7 +193,7 @@ def is_serving(pid: int, mountpoint: Path) -> bool:
 
 
 def given_to(user: int, path: Path) -> Path:
-    """What is there, for that user alone."""
+    """Give a tree to a user, readable by them alone; returns it."""
     for above, _, names in os.walk(path, topdown=False):
         for name in names:
             os.chown(os.path.join(above, name), user, user)
@@ -196,8 +203,8 @@ def given_to(user: int, path: Path) -> Path:
     return path
 
 
-def test_sources_and_a_log_of_other_users_can_be_used(place: Path, sources: list[Path]) -> None:
-    """Read, watched and logged to, also when the log was rotated and belongs to another user from then on."""
+def test_sources_and_log_of_another_user_can_be_used(place: Path, sources: list[Path]) -> None:
+    """For reading, watching and logging, also after the log is replaced by a file of another user."""
     logs = grow(place / "logs", {})
     log, inner = logs / "log", sources[0] / "1/inner"
     grow(inner, {b"2": b"deep"})
@@ -218,7 +225,7 @@ def test_sources_and_a_log_of_other_users_can_be_used(place: Path, sources: list
         poll(lambda: "scanned" in log.read_text(), "a line in the new log")
 
 
-def test_a_disk_that_comes_back_is_watched_as_before(place: Path, sources: list[Path]) -> None:
+def test_a_disk_that_returns_is_watched_as_before(place: Path, sources: list[Path]) -> None:
     with disk(place / "disk", {b"1": {b"track": b"d1"}}, "ext4") as plugged:
         options = [HOURLY, "--announce=off"]
         with mounted(place / "view", plugged.where, sources[1], options=options) as view:
@@ -232,8 +239,10 @@ def test_a_disk_that_comes_back_is_watched_as_before(place: Path, sources: list[
 
 
 @pytest.mark.parametrize("how", [("umount",), ("umount", "-l"), ("fusermount3", "-u"), ("kill",)], ids=" ".join)
-@pytest.mark.parametrize("options", [[], ["--on-change=true"]], ids=["as usual", "with a command"])
-def test_it_is_unmounted_in_every_way(place: Path, sources: list[Path], how: Sequence[str], options: list[str]) -> None:
-    with mounted(place / "view", *sources, options=options, background=True) as view:
+def test_each_way_of_unmounting_ends_a_daemon_that_may_regain_capabilities(
+    place: Path, sources: list[Path], how: Sequence[str]
+) -> None:
+    """``--on-change`` keeps the bounding set. Views without it: test_start_and_end.py."""
+    with mounted(place / "view", *sources, options=["--on-change=true"], background=True) as view:
         output_of(*how, str(view.pid) if how == ("kill",) else view.mountpoint)
         assert holds(lambda: not view.is_mounted and not alive(view.pid), 10)

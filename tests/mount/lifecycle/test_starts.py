@@ -1,4 +1,4 @@
-"""Starts that meet, starts that fail, and ends that run no other program: what a fstab, a script and a signal see."""
+"""Concurrent, killed and failing starts, and unmounting without helper programs."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ pytestmark = needs_root
 
 @pytest.fixture
 def inside(place: Path) -> Iterator[Inside]:
-    """A mount namespace with two sources and a line of fstab for them."""
+    """A mount namespace with two sources and an fstab line for them."""
     grow(place / "high", folders("h", *"2345"))
     grow(place / "low", folders("l", *"01234"))
     (place / "view").mkdir()
@@ -35,21 +35,21 @@ def inside(place: Path) -> Iterator[Inside]:
         yield made
 
 
-def begun(inside: Inside, *command: str) -> "subprocess.Popen[bytes]":
-    """Start a program in the namespace, and do not wait for it."""
+def start(inside: Inside, *command: str) -> "subprocess.Popen[bytes]":
+    """Start a program in the namespace without waiting for it."""
     return subprocess.Popen(inside.words(*command), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
 def test_two_mount_a_at_once_mount_one_view(inside: Inside) -> None:
     table = str(inside.place / "fstab")
-    for _ in range(5):
-        both = [begun(inside, "mount", "-a", "-T", table) for _ in range(2)]
+    for _ in range(2):
+        both = [start(inside, "mount", "-a", "-T", table) for _ in range(2)]
         assert [(process.communicate(timeout=60)[1], process.returncode) for process in both] == [(b"", 0)] * 2
         assert len(inside.views()) == 1
         inside.unmount(inside.place / "view")
 
 
-def test_mount_a_over_a_view_that_is_stopped_leaves_it_alone(inside: Inside) -> None:
+def test_mount_a_leaves_a_stopped_view_alone(inside: Inside) -> None:
     words = ["mount", "-a", "-T", str(inside.place / "fstab")]
     inside.output_of(*words)
     daemon = [pid for pid in inside.processes() if b"mmirrorfs" in Path(f"/proc/{pid}/cmdline").read_bytes()]
@@ -65,7 +65,7 @@ def test_mount_a_over_a_view_that_is_stopped_leaves_it_alone(inside: Inside) -> 
     inside.unmount(inside.place / "view")
 
 
-def test_a_start_that_waited_goes_on_when_the_first_is_killed(place: Path) -> None:
+def test_a_start_waiting_for_the_lock_continues_when_the_holder_is_killed(place: Path) -> None:
     under, low = grow(place / "under", folders("h", "2")), grow(place / "low", folders("l", "2"))
     (place / "view").mkdir()
     words: list[str | Path] = [*COMMAND, place / "slow", low, place / "view", "-f"]
@@ -90,14 +90,14 @@ def test_a_start_that_waited_goes_on_when_the_first_is_killed(place: Path) -> No
     assert views_under(os.fsencode(place)) == []
 
 
-def ended(source: Hanging, process: "subprocess.Popen[bytes]") -> bool:
-    """Whether the process has ended; if not, its source goes on, which may have stopped once more."""
+def has_ended(source: Hanging, process: "subprocess.Popen[bytes]") -> bool:
+    """Whether the process has ended. Thaws its source, which may have stopped again."""
     source.thaw()
     return process.poll() is not None
 
 
 @pytest.mark.parametrize("killed", ["parent", "child"])
-def test_a_start_in_the_background_of_which_one_process_is_killed_leaves_one_mount(place: Path, killed: str) -> None:
+def test_killing_one_process_of_a_background_start_leaves_one_mount(place: Path, killed: str) -> None:
     under, low = grow(place / "under", folders("h", "2")), grow(place / "low", folders("l", "2"))
     for made in (place / "view", under / "2/STOP"):
         made.mkdir()
@@ -114,7 +114,7 @@ def test_a_start_in_the_background_of_which_one_process_is_killed_leaves_one_mou
             if killed == "parent":  # and the child has the lock still
                 poll(lambda: b"waiting for it" in (place / "said").read_bytes(), "the second at the lock")
             (under / "2/STOP").rmdir()
-            poll(lambda: ended(source, second), "the end of the second", 30)
+            poll(lambda: has_ended(source, second), "the end of the second", 30)
             assert second.returncode == 0
             assert first.wait(30) == (-signal.SIGKILL if killed == "parent" else 32)
             assert len(views_under(where)) == 1
@@ -133,11 +133,11 @@ def test_a_start_in_the_background_of_which_one_process_is_killed_leaves_one_mou
     assert views_under(os.fsencode(place)) == []
 
 
-def test_an_aborted_view_is_replaced_by_the_same_command(place: Path) -> None:
+def test_the_same_command_replaces_a_killed_view(place: Path) -> None:
     sources = [grow(place / "high", folders("h", "2")), grow(place / "low", folders("l", "2"))]
     with mounted(place / "view", *sources, background=True) as view:
         os.kill(view.pid, signal.SIGKILL)
-        poll(lambda: not alive(view.pid), "its end")
+        poll(lambda: not alive(view.pid), "the end of the daemon")
         done = run(*COMMAND, *sources, view.mountpoint)
         assert done.returncode == 0
         assert b"dead view" in done.stderr
@@ -147,8 +147,8 @@ def test_an_aborted_view_is_replaced_by_the_same_command(place: Path) -> None:
         poll(lambda: not processes_of(view.where), "the end of the new one", 15)
 
 
-def test_root_as_daemon_runs_no_other_program_to_unmount(place: Path) -> None:
-    """libfuse would run umount(8) where there is an /etc/mtab, and that waits for a source that hangs."""
+def test_the_daemon_of_root_unmounts_without_running_a_program(place: Path) -> None:
+    """Where /etc/mtab exists, libfuse would run umount(8), which waits for a hanging source."""
     under, low = grow(place / "under", {b"A": {b"t": b"1"}}), grow(place / "low", folders("l", "2"))
     trace = place / "trace"
     with (
@@ -182,8 +182,8 @@ with socket.socket(socket.AF_UNIX) as taken:
 
 
 @pytest.mark.parametrize(("user", "counts"), [([], True), (AS_NOBODY, False)], ids=["root", "nobody"])
-def test_a_name_that_another_user_listens_on_vouches_for_no_view(user: list[str], counts: bool) -> None:
-    """What a stopped daemon is known by could be taken by anybody, were it not for whose it is."""
+def test_a_claim_held_by_another_user_is_ignored(user: list[str], counts: bool) -> None:
+    """A stopped daemon is recognised by an abstract socket name, which any user could bind: the owner counts."""
     mount = Reference(b"/view", "0:0", 1, 1 << 62)
     connections = Path("/proc/net/unix")
     before = set(connections.read_text().split())
@@ -209,6 +209,6 @@ raise SystemExit(in_background(build, Lock([]), exit_code))
 """
 
 
-def test_what_goes_wrong_while_the_sources_are_scanned_is_told_in_one_line() -> None:
+def test_an_error_during_the_first_scan_is_one_line() -> None:
     done = run(sys.executable, "-c", BROKEN)
     assert (done.returncode, done.stderr) == (32, b"mmirrorfs: source /x cannot be read: it went away\n")

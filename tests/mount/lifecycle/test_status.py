@@ -1,4 +1,4 @@
-"""``--status``: how a view is, for a person and for monitoring; all views at once; and what differs from a wish."""
+"""``--status`` as text and JSON, of one view and of all, and compared with given options."""
 
 import json
 import os
@@ -11,20 +11,18 @@ from typing import Any
 
 import pytest
 
-from tests.support.hanging import freed, hanging
 from tests.support.mounts import COMMAND, View, mounted
 from tests.support.namespace import namespace
 from tests.support.plain import plain_view
 from tests.support.polling import poll
-from tests.support.running import called
+from tests.support.prestarted import queried
 from tests.support.trees import Tree, folders, grow
 from tests.support.users import needs_root, run
-from tests.support.waiting import Asked
 
 
 @pytest.fixture
 def library(place: Path) -> Path:
-    """Two sources that overlap; returns the directory that they are in."""
+    """Two overlapping sources, ``flac`` and ``mp3``, below the returned directory."""
     flac: Tree = {b"Lund": folders("f", "Harbour", "Lighthouse")}
     mp3: Tree = {b"Lund": folders("m", "Harbour"), b"Sparrows": folders("m", "Rooftops")}
     grow(place / "flac", flac)
@@ -34,19 +32,26 @@ def library(place: Path) -> Path:
 
 @pytest.fixture
 def view(library: Path) -> Iterator[View]:
-    """Both, at depth 2."""
+    """A view of both at depth 2."""
     with mounted(library / "view", library / "flac", library / "mp3", depth=2, options=["--refresh=1"]) as view:
         yield view
 
 
-def told(place: Path, *words: str) -> Any:  # noqa: ANN401  # JSON
-    """What --status says as JSON, whatever its exit code."""
-    return json.loads(called(place, "--status", *words, "--json").stdout)
+def status_json(place: Path, *words: str) -> Any:  # noqa: ANN401  # JSON
+    """The JSON of ``--status``, whatever its exit code."""
+    return json.loads(queried(place, "--status", *words, "--json").stdout)
 
 
-def test_a_person_is_told_in_words_how_a_view_is(library: Path, view: View) -> None:
-    assert called(library, "--status", "view/", "--follow").returncode == 0
-    done = called(library, "--status", "view/")
+def test_status_of_one_view(library: Path, view: View) -> None:
+    check_text(library, view)
+    check_colours(library)
+    check_differences(library)
+    check_json(library, view)
+
+
+def check_text(library: Path, view: View) -> None:
+    assert queried(library, "--status", "view/", "--follow").returncode == 0
+    done = queried(library, "--status", "view/")
     lines = done.stdout.decode().splitlines()
     assert (done.returncode, done.stderr) == (0, b"")
     patterns = [
@@ -68,11 +73,11 @@ def test_a_person_is_told_in_words_how_a_view_is(library: Path, view: View) -> N
         assert re.fullmatch(pattern, line)
 
 
-def test_a_program_is_told_everything(library: Path, view: View) -> None:
+def check_json(library: Path, view: View) -> None:
     grow(library / "flac/Lund/Quay", {b"1": b"1"})
     poll(lambda: (view.mountpoint / "Lund/Quay").exists(), "the album")
     with open(view.mountpoint / "Lund/Quay/1", "rb"):
-        state = told(library, "view")
+        state = status_json(library, "view")
     assert [(s["name"], s["wins"], s["folders"], s["lost"], s["hangs"]) for s in state["sources"]] == [
         ("flac", 3, 3, None, False), ("mp3", 1, 2, None, False),
     ]  # fmt: skip
@@ -88,34 +93,34 @@ def test_a_program_is_told_everything(library: Path, view: View) -> None:
     assert state["warnings"] == []
 
 
-def test_what_was_warned_of_and_what_is_lost_is_told_with_its_time(library: Path, view: View) -> None:
+def test_losses_and_warnings_are_reported_with_their_time(library: Path, view: View) -> None:
     view.expect("source flac .* is (lost|back)")
     os.rename(library / "flac", library / "away")
-    poll(lambda: told(library, "view")["sources"][0]["lost"], "the loss")
-    state = told(library, "view")
+    poll(lambda: status_json(library, "view")["sources"][0]["lost"], "the loss")
+    state = status_json(library, "view")
     assert time.time() - 60 < state["sources"][0]["lost_since"] <= time.time()
     assert [warning["text"].partition(" (")[0] for warning in state["warnings"]] == ["source flac"]
-    done = called(library, "--status", "view")
+    done = queried(library, "--status", "view")
     assert done.returncode == 1
     stamp = rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
     assert re.search(rb"LOST: No such file or directory, since " + stamp, done.stdout)
     assert re.search(rb"  the last warnings:\n    " + stamp + rb" source flac .* is lost: ", done.stdout)
     os.rename(library / "away", library / "flac")
-    poll(lambda: called(library, "--status", "view").returncode == 0, "the source back")
-    assert told(library, "view")["sources"][0]["lost_since"] is None
+    poll(lambda: queried(library, "--status", "view").returncode == 0, "the source back")
+    assert status_json(library, "view")["sources"][0]["lost_since"] is None
 
 
-def test_a_terminal_gets_colours_and_nobody_else(library: Path, view: View) -> None:
+def check_colours(library: Path) -> None:
     words = f"cd {library} && {' '.join(COMMAND)} --status view"
     assert b"\x1b[32mthere\x1b[0m" in run("script", "-qec", words, "/dev/null").stdout
     assert b"\x1b" not in run("script", "-qec", f"export NO_COLOR=1; {words}", "/dev/null").stdout
-    assert b"\x1b" not in called(library, "--status", "view").stdout
+    assert b"\x1b" not in queried(library, "--status", "view").stdout
 
 
-def test_what_differs_from_the_options_on_the_line_is_told(library: Path, view: View) -> None:
-    done = called(library, "--status", "view", "--depth=2", "--refresh=1.0")
+def check_differences(library: Path) -> None:
+    done = queried(library, "--status", "view", "--depth=2", "--refresh=1.0")
     assert b"not as asked" not in done.stdout
-    done = called(library, "--status", "view", "--depth=3", "--exclude=a", "--exclude=b", "--watch=off")
+    done = queried(library, "--status", "view", "--depth=3", "--exclude=a", "--exclude=b", "--watch=off")
     said = done.stdout.decode().splitlines()[-3:]
     assert done.returncode == 0
     assert sorted(said) == [
@@ -123,53 +128,34 @@ def test_what_differs_from_the_options_on_the_line_is_told(library: Path, view: 
         "  not as asked: --exclude is nothing, not a and b",
         "  not as asked: --watch is auto, not off",
     ]
-    assert told(library, "view", "--prefer=low")["differs"] == ["--prefer is high, not low"]
-    assert "differs" not in told(library, "view")
+    assert status_json(library, "view", "--prefer=low")["differs"] == ["--prefer is high, not low"]
+    assert "differs" not in status_json(library, "view")
 
 
-def test_all_views_of_the_machine_are_told_a_line_each(library: Path, view: View) -> None:
+def test_status_without_a_path_has_a_line_for_each_view(library: Path, view: View) -> None:
     with mounted(library / "other", library / "flac", library / "mp3", depth=1) as other:
-        done = called(library, "--status")
+        done = queried(library, "--status")
         lines = [line for line in done.stdout.decode().splitlines() if line.startswith(f"{library}/")]
         assert [line.partition(": ")[2].partition(",")[0] for line in lines] == ["2 folders", "3 folders"]
         assert "flac (there), mp3 (there)" in lines[0]
         other.send(signal.SIGKILL)
-        poll(lambda: other.process is not None and other.process.poll() is not None, "its end")
-        done = called(library, "--status")
+        poll(lambda: other.process is not None and other.process.poll() is not None, "the end of the daemon")
+        done = queried(library, "--status")
         assert done.returncode == 1
         assert f"{library}/other is dead" in done.stdout.decode()
-        documents = {one.get("path") or one["mountpoint"]["path"]: one for one in told(library)}
+        documents = {one.get("path") or one["mountpoint"]["path"]: one for one in status_json(library)}
         assert documents[f"{library}/other"]["state"] == "dead"
         assert documents[f"{library}/view"]["folders"] == 3
-        assert called(library, "--status", "--follow").returncode == 1, "that is about one view"
+        assert queried(library, "--status", "--follow").returncode == 1, "that is about one view"
         run("umount", "-l", other.mountpoint)
         other.process = None
 
 
 @needs_root
-def test_a_plain_user_s_view_that_lets_nobody_in_is_not_said_to_give_no_answer(library: Path) -> None:
+def test_a_plain_users_view_without_allow_other_is_named_as_such(library: Path) -> None:
     with namespace(library) as inside, plain_view(inside, library / "flac", library / "mp3") as view:
         assert inside.run(*COMMAND, "--status", view.mountpoint).returncode == 0, "its daemon answers root"
         done = inside.run("unshare", "--net", *COMMAND, "--status", view.mountpoint)
         assert done.returncode == 32
         said = "lets nobody in but nobody, who mounted it without allow_other: ask as nobody"
         assert done.stderr.decode() == f"mmirrorfs: the view on {view.mountpoint} {said}\n"
-
-
-@needs_root
-def test_a_source_that_hangs_is_told_with_what_is_stuck_in_it(library: Path) -> None:
-    with (
-        hanging(library / "flac", library / "slow") as source,
-        mounted(library / "view", library / "slow", library / "mp3", depth=2, options=["--refresh=1"]) as view,
-        freed(source),
-    ):
-        source.hang()
-        reader = Asked(lambda: (view.mountpoint / "Lund/Harbour/track").read_bytes())
-        poll(lambda: told(library, "view")["sources"][0]["waiting"]["stuck"], "a stuck request", 20)
-        done = called(library, "--status", "view")
-        assert done.returncode == 1
-        assert re.search(rb"slow \(.*\): wins 2 of 2 folders, does not answer for \d+ s", done.stdout)
-        assert re.search(rb"\d+ requests are stuck, the longest for \d+ s", done.stdout)
-        source.go_on()
-        assert reader.answer(20) == b"fHarbour"
-        poll(lambda: called(library, "--status", "view").returncode == 0, "it answers again", 20)

@@ -1,4 +1,4 @@
-"""What systemd is told: ready when it is ready, how the view is, and that it ends; by the process that it started."""
+"""sd_notify(3) messages: READY, STATUS and STOPPING, from the main process."""
 
 import os
 import re
@@ -26,38 +26,38 @@ PATIENCE = 20.0
 
 @dataclass
 class Manager:
-    """The socket that systemd would have, and who said what on it."""
+    """The notify socket, as systemd has it."""
 
     socket: socket.socket
 
-    def hear(self) -> tuple[int, str]:
-        """The next message, and the process that sent it."""
+    def receive(self) -> tuple[int, str]:
+        """The next message, with the id of its sender."""
         text, extra, _, _ = self.socket.recvmsg(4096, socket.CMSG_SPACE(12))
         ((_, _, credentials),) = extra
         return struct.unpack("3i", credentials)[0], text.decode()
 
-    def hear_all(self) -> list[tuple[int, str]]:
-        """All messages that came already."""
+    def receive_all(self) -> list[tuple[int, str]]:
+        """All messages that have arrived."""
         self.socket.setblocking(False)
-        heard = []
+        received = []
         try:
             while True:
-                heard.append(self.hear())
+                received.append(self.receive())
         except BlockingIOError:
             self.socket.settimeout(PATIENCE)
-            return heard
+            return received
 
     def await_match(self, pattern: str) -> tuple[int, str]:
-        """The next message that is like that; others are passed over."""
+        """The next message that matches; skips others."""
         while True:
-            sender, text = self.hear()
+            sender, text = self.receive()
             if re.fullmatch(pattern, text):
                 return sender, text
 
 
 @contextmanager
 def manager(place: Path, monkeypatch: pytest.MonkeyPatch, abstract: bool = False) -> Iterator[Manager]:
-    """Listen as systemd does, and tell the processes that are started where."""
+    """Listen as systemd does, and set NOTIFY_SOCKET for started processes."""
     name = f"{'@' if abstract else ''}{place}/notify"
     monkeypatch.setenv("NOTIFY_SOCKET", name)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
@@ -69,13 +69,13 @@ def manager(place: Path, monkeypatch: pytest.MonkeyPatch, abstract: bool = False
 
 @pytest.fixture
 def sources(place: Path) -> tuple[Path, Path]:
-    """Two sources, the better one first."""
+    """Two overlapping sources, ``high`` before ``low``."""
     return grow(place / "high", folders("h", *"2345")), grow(place / "low", folders("l", *"01234"))
 
 
 @contextmanager
-def started(place: Path, *words: Word) -> Iterator["subprocess.Popen[bytes]"]:
-    """The command in the foreground, as a service; ended with the block, by force if need be."""
+def service(place: Path, *words: Word) -> Iterator["subprocess.Popen[bytes]"]:
+    """The command in the foreground, as a service; ended after the block."""
     process = subprocess.Popen([*COMMAND, place / "high", place / "low", *words, "-f"], stderr=subprocess.PIPE)
     try:
         yield process
@@ -88,12 +88,12 @@ def started(place: Path, *words: Word) -> Iterator["subprocess.Popen[bytes]"]:
 
 
 @pytest.mark.parametrize("abstract", [False, True], ids=["path", "abstract"])
-def test_ready_is_said_once_by_the_main_process_when_the_view_answers(
+def test_ready_is_sent_once_by_the_main_process_when_the_view_answers(
     place: Path, sources: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, abstract: bool
 ) -> None:
     (place / "view").mkdir()
-    with manager(place, monkeypatch, abstract) as systemd, started(place, place / "view") as process:
-        first, second = systemd.hear(), systemd.hear()
+    with manager(place, monkeypatch, abstract) as systemd, service(place, place / "view") as process:
+        first, second = systemd.receive(), systemd.receive()
         assert view_at(os.fsencode(place / "view")) is not None
         assert (place / "view/2/track").read_text() == "h2"
         assert second == (process.pid, "READY=1")
@@ -102,10 +102,12 @@ def test_ready_is_said_once_by_the_main_process_when_the_view_answers(
         process.send_signal(signal.SIGTERM)
         assert systemd.await_match("STOPPING=1") == (process.pid, "STOPPING=1")
         assert process.wait(PATIENCE) == 0
-        assert systemd.hear_all() == []
+        assert systemd.receive_all() == []
 
 
-def test_status_follows_the_sources(place: Path, sources: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_status_messages_follow_the_sources(
+    place: Path, sources: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     with manager(place, monkeypatch) as systemd, mounted(place / "view", *sources, options=("--refresh=0",)) as view:
         systemd.await_match("READY=1")
         grow(sources[1] / "9", {})
@@ -122,33 +124,33 @@ def test_status_follows_the_sources(place: Path, sources: tuple[Path, Path], mon
         assert (view.mountpoint / "0/track").read_text() == "l0"
 
 
-def test_of_two_views_ready_is_said_once_when_both_answer(
+def test_ready_is_sent_once_when_both_outputs_answer(
     place: Path, sources: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     views = [place / "prefer high", place / "prefer low"]
     words: list[Word] = ["--output-high", views[0], "--output-low", views[1]]
-    with manager(place, monkeypatch) as systemd, started(place, *words) as process:
+    with manager(place, monkeypatch) as systemd, service(place, *words) as process:
         assert systemd.await_match("READY=1") == (process.pid, "READY=1")
         assert [(view / "2/track").read_text() for view in views] == ["h2", "l2"]
         process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE) == 0
-        said = systemd.hear_all()
-        assert "READY=1" not in [text for _, text in said]
-        assert (process.pid, "STOPPING=1") in said
+        sent = systemd.receive_all()
+        assert "READY=1" not in [text for _, text in sent]
+        assert (process.pid, "STOPPING=1") in sent
     assert views_under(os.fsencode(place)) == []
 
 
-def test_nothing_is_ready_where_a_view_cannot_be_mounted(
+def test_ready_is_not_sent_where_mounting_fails(
     place: Path, sources: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with manager(place, monkeypatch) as systemd:
         done = run(*COMMAND, *sources, place / "nowhere", "-f")
         assert done.returncode == 32
-        assert systemd.hear_all() == []
+        assert systemd.receive_all() == []
 
 
 @pytest.mark.parametrize("where", ["", "nothing/listens/here", "relative", "vsock:2:1234"])
-def test_a_manager_that_does_not_listen_is_no_trouble(
+def test_a_missing_notify_socket_is_harmless(
     place: Path, sources: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     monkeypatch.setenv("NOTIFY_SOCKET", f"{place}/{where}" if "/" in where else where)
@@ -156,7 +158,7 @@ def test_a_manager_that_does_not_listen_is_no_trouble(
         assert (view.mountpoint / "2/track").read_text() == "h2"
 
 
-def test_a_manager_that_does_not_read_holds_up_nobody(
+def test_an_unread_notify_socket_does_not_block_the_view(
     place: Path, sources: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with manager(place, monkeypatch), mounted(place / "view", *sources, options=("--refresh=0.02",)) as view:

@@ -1,4 +1,4 @@
-"""How a view begins and ends: nothing is left behind, nothing is held, and no command waits longer than it must."""
+"""Start and end of a view: no process, mount, descriptor or inode is left behind."""
 
 import contextlib
 import itertools
@@ -31,7 +31,7 @@ ENDINGS: dict[str, Callable[[View], object]] = {
 
 
 def _abort(view: View) -> None:
-    """As an administrator ends what hangs; the mount itself is left to the daemon to take away."""
+    """Abort the FUSE connection, as an administrator does; the daemon has to unmount."""
     found = view_at(view.where)
     assert found is not None
     Path(f"/sys/fs/fuse/connections/{found.connection}/abort").write_text("1")
@@ -42,7 +42,7 @@ def _sources(place: Path) -> tuple[Path, Path]:
 
 
 def _status(view: View) -> dict[str, int]:
-    """What the view says of itself."""
+    """The status attribute of the view."""
     found: dict[str, int] = json.loads(os.getxattr(view.mountpoint, "user.mmirrorfs.status"))
     return found
 
@@ -50,7 +50,7 @@ def _status(view: View) -> dict[str, int]:
 @needs_root
 @pytest.mark.parametrize("background", [False, True], ids=["foreground", "background"])
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_it_ends_with_zero_and_leaves_nothing_behind(place: Path, ending: str, background: bool) -> None:
+def test_each_way_to_end_a_view_exits_with_0_and_leaves_no_mount(place: Path, ending: str, background: bool) -> None:
     with mounted(place / "view", *_sources(place), background=background) as view:
         assert len(walk(view.where)) == 12
         ENDINGS[ending](view)
@@ -60,7 +60,7 @@ def test_it_ends_with_zero_and_leaves_nothing_behind(place: Path, ending: str, b
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_ends_though_somebody_has_a_file_open_in_it(place: Path, number: signal.Signals) -> None:
+def test_a_signal_ends_a_view_that_has_an_open_file(place: Path, number: signal.Signals) -> None:
     high, low = _sources(place)
     (high / "2/large").write_bytes(b"x" * (16 << 20))
     with mounted(place / "view", high, low) as view:
@@ -77,7 +77,7 @@ def test_it_ends_though_somebody_has_a_file_open_in_it(place: Path, number: sign
 
 
 def _sent(view: View, number: signal.Signals) -> bool:
-    """Whether the daemon was still there to get it."""
+    """Send a signal; returns whether the daemon was still alive."""
     if alive(view.pid):
         view.send(number)
         return True
@@ -85,7 +85,7 @@ def _sent(view: View, number: signal.Signals) -> bool:
 
 
 @pytest.mark.parametrize("numbers", [(signal.SIGINT, signal.SIGTERM), (signal.SIGHUP, signal.SIGINT)])
-def test_signals_that_keep_coming_on_the_way_out_do_no_harm(place: Path, numbers: tuple[signal.Signals, ...]) -> None:
+def test_repeated_signals_during_shutdown_are_harmless(place: Path, numbers: tuple[signal.Signals, ...]) -> None:
     coming = itertools.cycle(numbers)
     with mounted(place / "view", *_sources(place)) as view:
         view.send(signal.SIGTERM)
@@ -95,7 +95,7 @@ def test_signals_that_keep_coming_on_the_way_out_do_no_harm(place: Path, numbers
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_in_the_moment_of_mounting_leaves_no_mount_behind(place: Path, number: signal.Signals) -> None:
+def test_a_signal_right_after_mounting_leaves_no_mount(place: Path, number: signal.Signals) -> None:
     high, low = _sources(place)
     where = place / "view"
     where.mkdir()
@@ -108,7 +108,7 @@ def test_a_signal_in_the_moment_of_mounting_leaves_no_mount_behind(place: Path, 
         assert (process.returncode, said, view_at(os.fsencode(where))) == (0, b"", None)
 
 
-def test_in_the_background_it_returns_silently_when_the_view_can_be_used(place: Path) -> None:
+def test_background_start_returns_silently_once_the_view_answers(place: Path) -> None:
     high, low = _sources(place)
     (place / "view").mkdir()
     done = run(*COMMAND, high, low, place / "view")
@@ -125,7 +125,7 @@ def test_in_the_background_it_returns_silently_when_the_view_can_be_used(place: 
         abort_under(os.fsencode(place))
 
 
-def test_one_command_mounts_both_views_and_each_is_unmounted_by_itself(place: Path) -> None:
+def test_both_outputs_of_one_command_are_unmounted_separately(place: Path) -> None:
     high, low = _sources(place)
     views = [place / "prefer high", place / "prefer low"]
     done = run(*COMMAND, high, low, "--output-high", views[0], "--output-low", views[1])
@@ -141,7 +141,7 @@ def test_one_command_mounts_both_views_and_each_is_unmounted_by_itself(place: Pa
 
 
 @needs_root
-def test_nothing_is_counted_any_more_when_the_kernel_has_forgotten_it(place: Path) -> None:
+def test_inode_count_falls_to_the_root_after_drop_caches(place: Path) -> None:
     forget = "/proc/sys/vm/drop_caches"
     if not os.access(forget, os.W_OK):
         pytest.skip(f"{forget} cannot be written here")
@@ -164,7 +164,7 @@ def test_nothing_is_counted_any_more_when_the_kernel_has_forgotten_it(place: Pat
         assert len(walk(view.where)) == 412
 
 
-def test_what_is_closed_is_closed_in_the_daemon_too(place: Path) -> None:
+def test_closed_files_are_closed_in_the_daemon(place: Path) -> None:
     with mounted(place / "view", *_sources(place)) as view:
         crawled(view)
         held = f"/proc/{view.pid}/fd"
@@ -179,7 +179,7 @@ def test_what_is_closed_is_closed_in_the_daemon_too(place: Path) -> None:
 
 
 @needs_root
-def test_a_source_that_nobody_reads_from_can_be_unmounted(place: Path) -> None:
+def test_an_idle_source_can_be_unmounted(place: Path) -> None:
     high, low = _sources(place)
     disk = place / "disk"
     disk.mkdir()
@@ -197,7 +197,7 @@ def test_a_source_that_nobody_reads_from_can_be_unmounted(place: Path) -> None:
         poll(lambda: "is lost" in view.text(), "the warning")
 
 
-def test_sigusr1_tells_where_everything_is_and_the_view_goes_on(place: Path) -> None:
+def test_sigusr1_logs_the_stacks_of_threads_and_tasks(place: Path) -> None:
     with mounted(place / "view", *_sources(place)) as view:
         view.expect("^<4>")
         view.send(signal.SIGUSR1)
@@ -205,7 +205,7 @@ def test_sigusr1_tells_where_everything_is_and_the_view_goes_on(place: Path) -> 
         assert (view.mountpoint / "2/track").read_text() == "h2"
 
 
-def test_a_view_goes_on_when_one_client_is_killed_in_the_middle_of_reading(place: Path) -> None:
+def test_a_client_killed_while_reading_leaves_no_open_file(place: Path) -> None:
     high, low = _sources(place)
     (high / "2/large").write_bytes(b"x" * (16 << 20))
     with mounted(place / "view", high, low) as view:

@@ -1,4 +1,4 @@
-"""What a live view says of itself: ``--status``, ``--explain`` and the attributes that everything has."""
+"""The extended attributes of a view, and the arguments and exit codes of ``--status`` and ``--explain``."""
 
 import json
 import os
@@ -6,13 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.hanging import hanging
 from tests.support.json_paths import path_of
-from tests.support.mounts import View, mounted
+from tests.support.mounts import mounted
 from tests.support.polling import poll
-from tests.support.running import called
+from tests.support.prestarted import queried
 from tests.support.trees import Tree, folders, grow
-from tests.support.users import needs_root, output_of, run
+from tests.support.users import output_of
 
 FAILED = 32
 LABELS = ("source", "path", "role", "shadowed", "status", "identity")
@@ -20,7 +19,7 @@ LABELS = ("source", "path", "role", "shadowed", "status", "identity")
 
 @pytest.fixture
 def library(place: Path) -> Path:
-    """Two sources that overlap; returns the directory that they are in."""
+    """Two overlapping sources, ``flac`` and ``mp3``, below the returned directory."""
     flac: Tree = {b"Lund": {**folders("f", "Harbour", "Lighthouse"), b"notes": b"flac"}, b"index": b"flac"}
     mp3: Tree = {
         b"Lund": {**folders("m", "Harbour"), b"notes": b"mp3"},
@@ -33,14 +32,14 @@ def library(place: Path) -> Path:
 
 
 def _label(path: Path, name: str) -> str | None:
-    """One attribute; None where it is not there."""
+    """The value of ``user.mmirrorfs.NAME``; None without one."""
     try:
         return os.fsdecode(os.getxattr(path, f"user.mmirrorfs.{name}"))
     except OSError:
         return None
 
 
-def test_everything_tells_where_it_comes_from_and_what_it_hides(library: Path) -> None:
+def test_attributes_name_source_path_role_and_shadowed_paths(library: Path) -> None:
     flac, mp3 = library / "flac", library / "mp3"
     with mounted(library / "view", flac, mp3, depth=2) as view:
         top = view.mountpoint
@@ -60,7 +59,7 @@ def test_everything_tells_where_it_comes_from_and_what_it_hides(library: Path) -
         assert _label(top, "nothing") is None
 
 
-def test_a_view_that_prefers_the_other_source_tells_the_other_way_round(library: Path) -> None:
+def test_attributes_of_a_view_that_prefers_low_are_the_other_way_round(library: Path) -> None:
     with mounted(library / "view", library / "flac", library / "mp3", prefer="low", depth=2) as view:
         harbour = view.mountpoint / "Lund/Harbour"
         assert _label(harbour, "path") == f"{library}/mp3/Lund/Harbour"
@@ -68,14 +67,14 @@ def test_a_view_that_prefers_the_other_source_tells_the_other_way_round(library:
         assert _label(view.mountpoint, "source") == "mp3\nflac"
 
 
-def test_paths_are_told_in_the_sources_own_spelling(place: Path) -> None:
+def test_paths_in_attributes_are_spelled_as_in_the_source(place: Path) -> None:
     high, low = grow(place / "high", folders("h", "Two")), grow(place / "low", folders("l", "TWO", "one"))
     with mounted(place / "view", high, low, prefer="low", options=("--match=casefold",)) as view:
         assert _label(view.mountpoint / "Two", "path") == f"{low}/TWO"
         assert _label(view.mountpoint / "Two", "shadowed") == f"{high}/Two"
 
 
-def test_the_attributes_are_hidden_from_those_who_list_or_copy(library: Path) -> None:
+def test_attributes_are_neither_listed_nor_copied(library: Path) -> None:
     os.setxattr(library / "flac/Lund/Harbour", "user.own", b"kept")
     with mounted(library / "view", library / "flac", library / "mp3", depth=2) as view:
         for path in ("", "Lund", "Lund/Harbour", "Lund/Harbour/track", "Lund/notes"):
@@ -93,20 +92,20 @@ def test_the_attributes_are_hidden_from_those_who_list_or_copy(library: Path) ->
         assert os.listxattr(library / "copy") == ["user.own"]
 
 
-def test_status_ends_with_1_while_a_source_is_lost(library: Path) -> None:
+def test_status_exits_with_1_while_a_source_is_lost(library: Path) -> None:
     options = ("--refresh=1",)
     with mounted(library / "view", library / "flac", library / "mp3", depth=2, options=options) as view:
         view.expect("flac")
         os.rename(library / "flac", library / "away")
-        poll(lambda: called(library, "--status", "view").returncode == 1, "the loss told")
-        assert b"LOST: " in called(library, "--status", "view").stdout
-        done = called(library, "--status", "view", "--json")
+        poll(lambda: queried(library, "--status", "view").returncode == 1, "the loss reported")
+        assert b"LOST: " in queried(library, "--status", "view").stdout
+        done = queried(library, "--status", "view", "--json")
         assert (done.returncode, bool(json.loads(done.stdout)["sources"][0]["lost"])) == (1, True)
         os.rename(library / "away", library / "flac")
-        poll(lambda: called(library, "--status", "view").returncode == 0, "the source back")
+        poll(lambda: queried(library, "--status", "view").returncode == 0, "the source back")
 
 
-def test_the_path_is_found_wherever_the_other_options_stand(library: Path) -> None:
+def test_path_and_options_of_a_query_may_come_in_any_order(library: Path) -> None:
     with mounted(library / "view", library / "flac", library / "mp3", depth=2):
         for name, path in (("--status", "view"), ("--explain", "view/Lund/Harbour")):
             documents = []
@@ -116,7 +115,7 @@ def test_the_path_is_found_wherever_the_other_options_stand(library: Path) -> No
                 (name, "--json", path),
                 (name, "--json", "--", path),
             ):
-                done = called(library, *words)
+                done = queried(library, *words)
                 assert (done.returncode, done.stderr) == (0, b""), words
                 documents.append(json.loads(done.stdout))
             keys = [document.keys() for document in documents]
@@ -135,55 +134,37 @@ def test_the_path_is_found_wherever_the_other_options_stand(library: Path) -> No
         }  # fmt: skip
 
 
-def test_names_that_are_no_text_are_told_without_loss(place: Path) -> None:
+def test_names_that_are_not_utf_8_survive_in_json(place: Path) -> None:
     sources = [grow(os.fsencode(place / name) + b"\xff", {b"\xfe": {b"track": b""}}) for name in ("high", "low")]
     with mounted(place / "view", *sources) as view:
-        state = json.loads(called(place, "--status", "view", "--json").stdout)
+        state = json.loads(queried(place, "--status", "view", "--json").stdout)
         assert [path_of(source) for source in state["sources"]] == [os.fsencode(source) for source in sources]
-        assert b"(%s/high\\xff)" % os.fsencode(place) in called(place, "--status", "view").stdout
-        told = json.loads(called(place, "--json", "--explain", os.fsdecode(view.where + b"/\xfe")).stdout)
+        assert b"(%s/high\\xff)" % os.fsencode(place) in queried(place, "--status", "view").stdout
+        told = json.loads(queried(place, "--json", "--explain", os.fsdecode(view.where + b"/\xfe")).stdout)
         assert [path_of(one) for one in (told, *told["sources"], *told["hides"])] == [
             view.where + b"/\xfe", *[os.fsencode(source) + b"/\xfe" for source in sources],
         ]  # fmt: skip
 
 
-def test_in_the_foreground_over_the_same_view_it_says_why_it_ends(library: Path) -> None:
+def test_foreground_over_the_same_mounted_view_says_why_it_ends(library: Path) -> None:
     words = ("flac", "mp3", "view", "--depth=2", "--prefer=high")
     with mounted(library / "view", library / "flac", library / "mp3", depth=2):
         said = b"mmirrorfs: %s/view is mounted already\n" % os.fsencode(library)
-        done = called(library, *words, "-f")
+        done = queried(library, *words, "-f")
         assert (done.returncode, done.stderr) == (0, said)
-        assert called(library, *words, "-f", "-v").stderr.count(b"mounted already") == 1
-        done = called(library, *words)
+        assert queried(library, *words, "-f", "-v").stderr.count(b"mounted already") == 1
+        done = queried(library, *words)
         assert (done.returncode, done.stderr) == (0, b"")
 
 
-@needs_root
-def test_status_ends_with_1_where_a_source_does_not_answer(library: Path) -> None:
-    with (
-        hanging(library / "flac", library / "slow") as source,
-        mounted(library / "view", library / "slow", library / "mp3", depth=2, options=("--refresh=1",)),
-    ):
-        assert called(library, "--status", "view").returncode == 0
-        source.hang()
-        try:
-            poll(lambda: b"does not answer" in called(library, "--status", "view").stdout, "it noticed", 20)
-            done = called(library, "--status", "--json", "view")
-            assert [one["hangs"] for one in json.loads(done.stdout)["sources"]] == [True, False]
-            assert done.returncode == 1
-        finally:
-            source.go_on()
-        poll(lambda: called(library, "--status", "view").returncode == 0, "the source back", 20)
-
-
 def _asked_in_vain(place: Path, *words: str) -> str:
-    done = called(place, *words)
+    done = queried(place, *words)
     (line,) = done.stderr.decode().splitlines()
     assert (done.returncode, done.stdout) == (FAILED, b"")
     return line
 
 
-def test_what_cannot_be_answered_is_refused_in_one_line(library: Path) -> None:
+def test_queries_without_a_view_are_refused_in_one_line(library: Path) -> None:
     with mounted(library / "view", library / "flac", library / "mp3", depth=2):
         assert "not in a mounted view" in _asked_in_vain(library, "--explain", "/usr")
         assert "no view is mounted" in _asked_in_vain(library, "--status", "flac")
@@ -191,38 +172,11 @@ def test_what_cannot_be_answered_is_refused_in_one_line(library: Path) -> None:
     assert "not in a mounted view" in _asked_in_vain(library, "--explain", "flac/Lund")
 
 
-def test_a_view_that_does_not_answer_holds_nobody_who_asks(library: Path) -> None:
-    with mounted(library / "view", library / "flac", library / "mp3", depth=2) as view:
-        _stopped(view)
-        try:
-            assert "does not answer" in _asked_in_vain(library, "--status", "view")
-            assert "does not answer" in _asked_in_vain(library, "--explain", "view/Lund")
-        finally:
-            run("kill", "-CONT", str(view.pid))
-
-
-def _stopped(view: View) -> None:
-    assert run("kill", "-STOP", str(view.pid)).returncode == 0
-
-
-def test_names_in_an_answer_cannot_do_anything_to_a_terminal(place: Path) -> None:
+def test_control_characters_in_an_answer_are_escaped(place: Path) -> None:
     odd = b"\x1b[31m\n\xff"
     sources = [grow(place / name, {odd: {b"track": b""}}) for name in ("high", "low")]
     with mounted(place / "view", *sources) as view:
-        done = called(place, "--explain", os.fsdecode(view.where + b"/" + odd))
+        done = queried(place, "--explain", os.fsdecode(view.where + b"/" + odd))
         assert done.returncode == 0
         assert b"\x1b" not in done.stdout
         assert done.stdout.count(rb"\x1b[31m\n\xff") == 3
-
-
-@pytest.mark.mount(seconds=90)
-def test_mounting_again_over_a_view_that_is_stopped_leaves_it_alone(library: Path) -> None:
-    words = ("flac", "mp3", "view", "--depth=2")
-    with mounted(library / "view", library / "flac", library / "mp3", depth=2) as view:
-        _stopped(view)
-        try:
-            done = called(library, *words, seconds=60)
-            assert (done.returncode, done.stderr) == (0, b"")
-        finally:
-            run("kill", "-CONT", str(view.pid))
-        assert os.listdir(view.mountpoint) == ["Lund", "Sparrows", "index"]

@@ -1,8 +1,9 @@
-"""Who holds something of a folder hears of it when the view does, however long the kernel may keep what it was told."""
+"""Invalidation: a change that the daemon finds while serving another request reaches the kernel's caches."""
 
 import os
 import signal
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -21,8 +22,8 @@ LOW: Tree = {b"A": {b"X": {**FILES}, b"Y": {**FILES}}}
 
 
 @pytest.fixture
-def sight(place: Path) -> Iterator[tuple[View, Path, Observer]]:
-    """A view whose kernel keeps what it was told for minutes, and another process that has seen all of it."""
+def cached(place: Path) -> Iterator[tuple[View, Path, Observer]]:
+    """A view with long kernel timeouts, its high folder, and an observer that has read everything."""
     high, low, where = trees(place, HIGH, LOW)
     with mounted(where, high, low, depth=2, options=["--refresh=900"]) as view, observer() as eyes:
         crawled(view)
@@ -34,7 +35,7 @@ def sight(place: Path) -> Iterator[tuple[View, Path, Observer]]:
 
 
 def replace(path: Path) -> None:
-    """Another file of the same size and time takes its place."""
+    """Replace a file by one of the same size and mtime."""
     times = os.stat(path)
     new = path.parent.parent.parent / "new"
     new.write_bytes(b"new!")
@@ -43,14 +44,14 @@ def replace(path: Path) -> None:
 
 
 def edit(path: Path) -> None:
-    """In place, at the same size and time."""
+    """Edit a file in place, keeping size and mtime."""
     times = os.stat(path)
     path.write_bytes(b"new!")
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
 def retype(path: Path) -> None:
-    """A directory takes the place of a file."""
+    """Replace a file by a directory."""
     path.unlink()
     path.mkdir()
 
@@ -64,15 +65,15 @@ CHANGES: dict[str, tuple[Callable[[Path], object], Callable[[Observer, Path], ob
 }
 
 
-@pytest.mark.parametrize("name", CHANGES)
-def test_what_somebody_elses_question_brings_to_light_is_told(sight: tuple[View, Path, Observer], name: str) -> None:
-    """The question is for another name of the folder; what is told of this one is still in the kernel."""
-    view, folder, eyes = sight
-    change, shown = CHANGES[name]
-    change(folder / name)
-    (folder / "new").touch()
-    before = status(view)["last_refresh"]
-    view.send(signal.SIGHUP)
-    shows(lambda: status(view)["last_refresh"] > before, "a look")
-    shows(lambda: os.path.exists(view.mountpoint / "A/X/new"), "the new name, which the kernel has to ask for")
-    shows(lambda: shown(eyes, view.mountpoint / "A/X" / name), f"what is {name}")
+def test_a_change_found_by_another_request_is_reported_to_the_kernel(cached: tuple[View, Path, Observer]) -> None:
+    """A new name in the folder is looked up; the kernel still caches the old attributes of the changed one."""
+    view, folder, eyes = cached
+    for name, (change, shown) in CHANGES.items():
+        change(folder / name)
+        (folder / f"new, {name}").touch()
+        before = status(view)["last_refresh"]
+        view.send(signal.SIGHUP)
+        shows(lambda before=before: status(view)["last_refresh"] > before, "a scan")  # type: ignore[misc]
+        new = view.mountpoint / f"A/X/new, {name}"
+        shows(partial(os.path.exists, new), "the new name, which the kernel has to look up")
+        shows(partial(shown, eyes, view.mountpoint / "A/X" / name), f"what is {name}")

@@ -1,4 +1,4 @@
-"""Mounted again: a view that is there is left alone, another one is not covered, a dead one is replaced."""
+"""Mounting on a mounted mountpoint: the same view is kept, a different one refused, a dead one replaced."""
 
 import os
 import signal
@@ -14,6 +14,7 @@ from tests.support.kernel import abort_under, processes_of, view_at, views_under
 from tests.support.mounts import COMMAND, View, kill, mounted
 from tests.support.namespace import namespace
 from tests.support.polling import poll
+from tests.support.prestarted import queried
 from tests.support.trees import folders, grow
 from tests.support.users import NOBODY, Word, needs_root, run
 
@@ -22,28 +23,28 @@ SAME = ("--prefer=high", "--depth=1")
 
 @pytest.fixture
 def sources(place: Path) -> tuple[Path, Path]:
-    """Two sources, the better one first."""
+    """Two overlapping sources, ``high`` before ``low``."""
     return grow(place / "high", folders("h", *"2345")), grow(place / "low", folders("l", *"01234"))
 
 
 def again(*words: str | Path) -> "subprocess.CompletedProcess[bytes]":
-    """Run the command once more."""
+    """Run the command again."""
     return run(*COMMAND, *words)
 
 
 def serving(place: Path) -> list[int]:
-    """The processes that serve views in the place."""
+    """The processes that serve views below ``place``."""
     return sorted(processes_of(os.fsencode(place)))
 
 
 def check_one(view: View) -> None:
-    """The same process serves the one view, and it answers."""
+    """Check that ``view`` is still served by its process, answers, and is the only mount."""
     assert len(views_under(view.where)) == 1
     assert serving(view.mountpoint.parent) == [view.pid]
     assert (view.mountpoint / "2/track").read_text() == "h2"
 
 
-def test_same_view_again_succeeds_and_stacks_nothing(place: Path, sources: tuple[Path, Path]) -> None:
+def test_mounting_the_same_view_again_succeeds_without_a_second_mount(place: Path, sources: tuple[Path, Path]) -> None:
     high, low = sources
     (place / "link").symlink_to("high")
     (place / "view").mkdir()
@@ -57,10 +58,10 @@ def test_same_view_again_succeeds_and_stacks_nothing(place: Path, sources: tuple
     ]
     with mounted(place / "view", *sources) as view:
         for words in spelled:
-            done = again(*words)
+            done = queried(place, *words)
             assert (done.returncode, done.stdout) == (0, b""), words
             known = f"mmirrorfs: {view.mountpoint} is mounted already\n".encode()
-            assert done.stderr == (known if {"-f", "-vv"} & set(words) else b""), "who stays must hear why it ends"
+            assert done.stderr == (known if {"-f", "-vv"} & set(words) else b""), "only with -f or -v"
         check_one(view)
 
 
@@ -80,13 +81,11 @@ OTHERS: dict[str, tuple[str, str, str]] = {
 
 
 @needs_root
-def test_another_view_in_the_place_is_refused_and_the_one_there_goes_on(
-    place: Path, sources: tuple[Path, Path]
-) -> None:
+def test_a_different_view_on_a_mounted_mountpoint_is_refused(place: Path, sources: tuple[Path, Path]) -> None:
     grow(place / "other", folders("o", "2"))
     with mounted(place / "view", *sources) as view:
         for what, (names, option, differs) in OTHERS.items():
-            done = again(*[place / name for name in names.split()], view.mountpoint, *option.split())
+            done = queried(place, *[place / name for name in names.split()], view.mountpoint, *option.split())
             assert (done.returncode, done.stdout) == (32, b""), what
             where = f"{view.mountpoint} ({differs.format(place=place)})"
             assert done.stderr.decode() == f"mmirrorfs: another view is mounted on {where}: unmount it first (umount)\n"
@@ -94,7 +93,7 @@ def test_another_view_in_the_place_is_refused_and_the_one_there_goes_on(
 
 
 @pytest.mark.parametrize("words", [SAME, ("--prefer=low",)], ids=["the same", "another"])
-def test_a_dead_view_is_replaced_and_the_log_says_so(
+def test_a_dead_view_is_replaced_and_that_is_logged(
     place: Path, sources: tuple[Path, Path], words: tuple[str, ...]
 ) -> None:
     with mounted(place / "view", *sources, background=True) as view:
@@ -109,7 +108,7 @@ def test_a_dead_view_is_replaced_and_the_log_says_so(
 
 @dataclass
 class Pair:
-    """Both views, each with the process that serves it; and the words that mount them."""
+    """Both outputs, the process of each, and the arguments that mount them."""
 
     words: list[str | Path]
     high: Path
@@ -117,13 +116,13 @@ class Pair:
     pids: dict[Path, int]
 
     def shown(self) -> list[str]:
-        """Who wins in each."""
+        """The winner in each."""
         return [(view / "2/track").read_text() for view in (self.high, self.low)]
 
 
 @contextmanager
 def pair(place: Path, sources: tuple[Path, Path]) -> Iterator[Pair]:
-    """Both views in the background: first the high one, then, by the same words and more, the low one too."""
+    """Mount both outputs in the background: ``high`` first, then both by a command that names the first again."""
     high, low = place / "prefer high", place / "prefer low"
     made = Pair([*sources, "--output-high", high], high, low, {})
     try:
@@ -142,48 +141,50 @@ def pair(place: Path, sources: tuple[Path, Path]) -> Iterator[Pair]:
         abort_under(os.fsencode(place))
 
 
-def test_both_views_again_succeed_and_stack_nothing(place: Path, sources: tuple[Path, Path]) -> None:
+@pytest.mark.mount(seconds=120)
+def test_mounting_both_outputs_again_mounts_only_what_is_missing(place: Path, sources: tuple[Path, Path]) -> None:
     with pair(place, sources) as both:
-        done = again(*both.words)
-        assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
-        assert serving(place) == sorted(both.pids.values())
-        assert len(views_under(os.fsencode(place))) == 2
-        assert both.shown() == ["h2", "l2"]
+        check_both_again(place, both)
+        check_dead_one_is_replaced(place, both)
+        check_other_options_are_refused_for_both(place, both)
 
 
-def test_of_two_views_the_one_that_is_dead_is_replaced_and_the_other_left_alone(
-    place: Path, sources: tuple[Path, Path]
-) -> None:
-    with pair(place, sources) as both:
-        kill(both.pids[both.low], both.low)
-        done = again(*both.words)
-        assert (done.returncode, done.stdout) == (0, b"")
-        assert done.stderr == f"mmirrorfs: a dead view was on {both.low}; it is replaced\n".encode()
-        assert len(serving(place)) == 2
-        assert both.pids[both.high] in serving(place)
-        assert len(views_under(os.fsencode(place))) == 2
-        assert both.shown() == ["h2", "l2"]
+def check_both_again(place: Path, both: Pair) -> None:
+    """Nothing is mounted."""
+    done = again(*both.words)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    assert serving(place) == sorted(both.pids.values())
+    assert len(views_under(os.fsencode(place))) == 2
+    assert both.shown() == ["h2", "l2"]
 
 
-def test_of_two_views_neither_is_mounted_where_another_is_in_the_place_of_one(
-    place: Path, sources: tuple[Path, Path]
-) -> None:
-    with pair(place, sources) as both:
-        run("fusermount3", "-u", both.high)
-        poll(lambda: len(serving(place)) == 1, "the end of the high view")
-        for depth in ("2", "3"):
-            done = again(*both.words, f"-d{depth}")
-            where = f"{both.low} (--depth is 1, not {depth})"
-            said = f"mmirrorfs: another view is mounted on {where}: unmount it first (umount)\n"
-            assert (done.returncode, done.stderr.decode()) == (32, said)
-        assert serving(place) == [both.pids[both.low]]
-        assert view_at(os.fsencode(both.high)) is None
+def check_dead_one_is_replaced(place: Path, both: Pair) -> None:
+    """The live one is left alone."""
+    kill(both.pids[both.low], both.low)
+    done = again(*both.words)
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert done.stderr == f"mmirrorfs: a dead view was on {both.low}; it is replaced\n".encode()
+    assert both.pids[both.high] in serving(place)
+    (both.pids[both.low],) = set(serving(place)) - {both.pids[both.high]}
+    assert len(views_under(os.fsencode(place))) == 2
+    assert both.shown() == ["h2", "l2"]
+
+
+def check_other_options_are_refused_for_both(place: Path, both: Pair) -> None:
+    """Where one mountpoint has a different view, the free one is not mounted either."""
+    run("fusermount3", "-u", both.high)
+    poll(lambda: len(serving(place)) == 1, "the end of the high view")
+    for depth in ("2", "3"):
+        done = again(*both.words, f"-d{depth}")
+        where = f"{both.low} (--depth is 1, not {depth})"
+        said = f"mmirrorfs: another view is mounted on {where}: unmount it first (umount)\n"
+        assert (done.returncode, done.stderr.decode()) == (32, said)
+    assert serving(place) == [both.pids[both.low]]
+    assert view_at(os.fsencode(both.high)) is None
 
 
 @needs_root
-def test_a_live_view_that_only_its_owner_may_enter_is_not_taken_for_a_dead_one(
-    place: Path, sources: tuple[Path, Path]
-) -> None:
+def test_a_live_view_that_root_may_not_enter_is_not_taken_for_dead(place: Path, sources: tuple[Path, Path]) -> None:
     (place / "view").mkdir()
     os.chown(place / "view", NOBODY, NOBODY)
     with namespace(place) as inside:
@@ -201,7 +202,7 @@ def test_a_live_view_that_only_its_owner_may_enter_is_not_taken_for_a_dead_one(
 
 
 @needs_root
-def test_a_plain_user_replaces_a_dead_view_too(place: Path, sources: tuple[Path, Path]) -> None:
+def test_a_plain_user_may_replace_a_dead_view(place: Path, sources: tuple[Path, Path]) -> None:
     (place / "view").mkdir()
     os.chown(place / "view", NOBODY, NOBODY)
     with namespace(place) as inside:

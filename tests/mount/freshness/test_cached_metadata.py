@@ -1,4 +1,4 @@
-"""What is known answers: after the crawl no source is asked while that is fresh, and a lost one is whole."""
+"""Cached metadata: after the crawl it answers every request while fresh, and stands in for a lost source."""
 
 import json
 import os
@@ -30,7 +30,7 @@ LOW: Tree = {b"A": {b"one": {b"hidden": TRACKS}, b"three": TRACKS}, b"B": {b"fou
 
 
 def walk(top: Path) -> list[tuple[str, int]]:
-    """Every name with the size that stat(2) tells; links are not followed."""
+    """Every path with its size; links are not followed."""
     found, waiting = [], [os.fspath(top)]
     for directory in waiting:
         with os.scandir(directory) as entries:
@@ -51,7 +51,7 @@ def view(place: Path) -> Iterator[View]:
 
 
 @pytest.mark.alone
-def test_after_the_crawl_a_whole_walk_asks_no_source(view: View) -> None:
+def test_a_walk_after_the_crawl_makes_no_call_to_a_source(view: View) -> None:
     with traced(view.pid, view.mountpoint, view.mountpoint.parent / "sources") as trace:
         trace.costs(lambda: os.stat(view.mountpoint))
         costs = trace.costs(lambda: walk(view.mountpoint))
@@ -60,7 +60,7 @@ def test_after_the_crawl_a_whole_walk_asks_no_source(view: View) -> None:
 
 
 @pytest.mark.alone
-def test_after_the_crawl_a_name_that_is_not_there_asks_no_source(view: View) -> None:
+def test_a_lookup_of_an_absent_name_after_the_crawl_makes_no_call_to_a_source(view: View) -> None:
     with traced(view.pid, view.mountpoint, view.mountpoint.parent / "sources") as trace:
         trace.costs(lambda: os.stat(view.mountpoint))
         for name in ("A/two/none", "B/four/none", "A/one/sub/deep/none", "A/one/sub/none/none"):
@@ -68,14 +68,14 @@ def test_after_the_crawl_a_name_that_is_not_there_asks_no_source(view: View) -> 
 
 
 @pytest.mark.alone
-def test_after_the_crawl_a_lookup_asks_no_source(view: View) -> None:
+def test_a_lookup_after_the_crawl_makes_no_call_to_a_source(view: View) -> None:
     with traced(view.pid, view.mountpoint, view.mountpoint.parent / "sources") as trace:
         trace.costs(lambda: os.stat(view.mountpoint))
         assert trace.costs(lambda: os.stat(view.mountpoint / "A/one/sub/deep/file")) == Costs({"LOOKUP": 5}, {})
 
 
 @pytest.mark.parametrize("kind", ["tmpfs", "ext4"])
-def test_a_source_that_is_unplugged_right_after_the_crawl_is_whole(place: Path, kind: str) -> None:
+def test_a_source_lost_right_after_the_crawl_has_all_its_metadata(place: Path, kind: str) -> None:
     low, view = grow(place / "low", LOW), place / "view"
     with (
         disk(place / "high", HIGH, kind) as high,
@@ -83,15 +83,17 @@ def test_a_source_that_is_unplugged_right_after_the_crawl_is_whole(place: Path, 
     ):
         mount.expect(r"source high \(.*\) is lost")
         crawled(mount)
-        expected = {path: os.lstat(high.where / path) for path in inside(high.where)}
+        expected = {path: os.lstat(high.where / path) for path in paths_in_folders(high.where)}
         high.unplug()
         poll(lambda: "is lost" in mount.text(), "the warning")
-        assert {path: told(os.lstat(view / path)) for path in expected} == {p: told(st) for p, st in expected.items()}
+        assert {path: shared_fields(os.lstat(view / path)) for path in expected} == {
+            p: shared_fields(st) for p, st in expected.items()
+        }
         assert sorted(os.listdir(view / "A/one/sub")) == ["deep", "link"]
 
 
-def inside(top: Path) -> list[str]:
-    """What lies in the folders of a source of depth 2."""
+def paths_in_folders(top: Path) -> list[str]:
+    """The paths inside the folders of a source, at depth 2."""
     return [
         os.path.relpath(os.path.join(above, name), top)
         for above, below, files in os.walk(top)
@@ -100,18 +102,18 @@ def inside(top: Path) -> list[str]:
     ]
 
 
-def told(st: os.stat_result) -> tuple[int, ...]:
-    """What stat(2) tells of a file, but for the numbers that a view makes, and atime, which the look itself moves."""
+def shared_fields(st: os.stat_result) -> tuple[int, ...]:
+    """The fields of a stat result that source and view share, without atime, which reading changes."""
     return (st.st_mode, st.st_nlink, st.st_uid, st.st_gid, st.st_size, st.st_blocks, st.st_mtime_ns, st.st_ctime_ns)
 
 
-def test_a_renamed_artist_is_moved_with_all_that_is_known_of_it(place: Path) -> None:
-    """Nobody asks for anything in it between the rename and the loss of the source."""
+def test_cached_metadata_moves_with_a_renamed_artist(place: Path) -> None:
+    """Nothing in it is requested between the rename and the loss of the source."""
     low, view = grow(place / "low", LOW), place / "view"
     with disk(place / "high", HIGH) as high, mounted(view, high.where, low, depth=2, options=[LASTING]) as mount:
         mount.expect(r"source high \(.*\) is lost")
         crawled(mount)
-        expected = {path: os.lstat(high.where / path) for path in inside(high.where)}
+        expected = {path: os.lstat(high.where / path) for path in paths_in_folders(high.where)}
         (high.where / "A").rename(high.where / "Z")
         mount.send(signal.SIGHUP)
         poll(lambda: (view / "Z/two").is_dir(), "the new name")
@@ -119,10 +121,10 @@ def test_a_renamed_artist_is_moved_with_all_that_is_known_of_it(place: Path) -> 
         mount.send(signal.SIGHUP)
         poll(lambda: "is lost" in mount.text(), "the warning")
         for path, st in expected.items():
-            assert told(os.lstat(view / path.replace("A/", "Z/", 1))) == told(st)
+            assert shared_fields(os.lstat(view / path.replace("A/", "Z/", 1))) == shared_fields(st)
 
 
-def test_a_change_after_the_crawl_shows_within_the_promise(place: Path) -> None:
+def test_a_change_after_the_crawl_shows_within_the_maximum_staleness(place: Path) -> None:
     high, low, where = trees(place, HIGH, LOW)
     with mounted(where, high, low, depth=2, options=[REFRESH]) as view, observer() as eyes:
         crawled(view)
@@ -132,7 +134,7 @@ def test_a_change_after_the_crawl_shows_within_the_promise(place: Path) -> None:
         shows(lambda: not eyes.differences(where, [high, low], 2), f"it within {PROMISE} s")
 
 
-def test_more_than_may_be_remembered_is_not_read_ahead_and_said(place: Path) -> None:
+def test_a_crawl_stops_at_the_limit_of_remember_and_logs_it(place: Path) -> None:
     high, low, where = trees(place, {b"A": {b"%d" % n: TRACKS for n in range(40)}}, LOW)
     with mounted(where, high, low, depth=2, options=[REFRESH, "--remember=50"]) as view, observer() as eyes:
         view.expect(r"(high|low): there is more in its folders than --remember allows for")
@@ -142,7 +144,7 @@ def test_more_than_may_be_remembered_is_not_read_ahead_and_said(place: Path) -> 
         assert status["remembered"] <= 50
 
 
-def test_without_a_crawl_no_process_is_started_and_all_is_shown(place: Path) -> None:
+def test_crawl_off_starts_no_process_and_shows_everything(place: Path) -> None:
     high, low, where = trees(place, HIGH, LOW)
     with mounted(where, high, low, depth=2, options=[REFRESH, "--crawl=off"]) as view, observer() as eyes:
         assert [crawl["state"] for crawl in crawls(view)] == ["off", "off"]
@@ -150,7 +152,7 @@ def test_without_a_crawl_no_process_is_started_and_all_is_shown(place: Path) -> 
         assert not eyes.differences(where, [high, low], 2)
 
 
-def test_a_crawl_that_is_killed_is_said_once_and_begun_again(place: Path) -> None:
+def test_a_killed_crawl_is_logged_once_and_restarted(place: Path) -> None:
     many: Tree = {b"%02d" % artist: {b"%02d" % album: TRACKS for album in range(30)} for artist in range(60)}
     high, low, where = trees(place, many, LOW)
     with mounted(where, high, low, depth=2, options=[REFRESH]) as view, observer() as eyes:
@@ -170,7 +172,7 @@ def test_a_crawl_that_is_killed_is_said_once_and_begun_again(place: Path) -> Non
         assert not eyes.differences(where, [high, low], 2)
 
 
-def test_it_ends_with_its_mount(place: Path) -> None:
+def test_child_processes_end_with_the_mount(place: Path) -> None:
     high, low, where = trees(place, HIGH, LOW)
     with mounted(where, high, low, depth=2, options=[REFRESH]) as view:
         children = Path(f"/proc/{view.pid}/task/{view.pid}/children").read_text().split()

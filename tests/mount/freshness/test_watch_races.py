@@ -1,6 +1,6 @@
-"""What changes while the sources are looked at for the first time, or are being renamed, is not missed either.
+"""Changes that race with the first crawl, a rescan or renames are not missed.
 
-A report that comes before anybody knows the directory says nothing; what was listed just before it was out of date.
+An event for a directory that is not cached yet is of no use, and the listing made just before it is stale.
 """
 
 import itertools
@@ -22,18 +22,18 @@ pytestmark = pytest.mark.mount(seconds=90)
 ALBUMS: Tree = {b"%02d" % album: {b"1": b"track", b"sub": {b"2": b"track"}} for album in range(30)}
 LIBRARY: Tree = {b"%02d" % artist: ALBUMS for artist in range(20)}
 LEAST = 200
-"""Changes while a crawl is under way: it may begin a little later than they do."""
+"""The least number of changes, because the crawl may begin after the first ones."""
 
 
 @pytest.fixture
 def eyes() -> Iterator[Observer]:
-    """Another process."""
+    """An observer in another process."""
     with observer() as eyes:
         yield eyes
 
 
 def change(album: Path, number: int) -> None:
-    """One thing or another, at one level or another."""
+    """Make a change of one of five kinds, in the album or one level below."""
     where = album / "sub" if number % 2 else album
     track = where / ("2" if number % 2 else "1")
     what = number // 2 % 5
@@ -50,7 +50,7 @@ def change(album: Path, number: int) -> None:
 
 
 def keep_changing(view: View, top: Path) -> None:
-    """Change albums for as long as they are crawled, and at least LEAST times: the crawl may not have begun."""
+    """Change albums until the crawl is done, and at least LEAST times."""
     albums = sorted(top.glob("*/*"))
     for number in itertools.count():
         change(albums[number * 7 % len(albums)], number)
@@ -58,14 +58,14 @@ def keep_changing(view: View, top: Path) -> None:
             return
 
 
-def test_what_changes_during_the_first_look_is_not_missed(place: Path, eyes: Observer) -> None:
+def test_no_change_during_the_first_crawl_is_missed(place: Path, eyes: Observer) -> None:
     high, low = grow(place / "high", LIBRARY), grow(place / "low", {b"Other": ALBUMS})
     with mounted(place / "view", high, low, depth=2, options=[HOURLY]) as view:
         keep_changing(view, high)
         becomes(eyes, view.mountpoint, [high, low], 2, "all that changed during the crawl")
 
 
-def test_what_changes_while_all_is_looked_at_again_is_not_missed(place: Path, eyes: Observer) -> None:
+def test_no_change_during_a_rescan_is_missed(place: Path, eyes: Observer) -> None:
     high, low = grow(place / "high", LIBRARY), grow(place / "low", {b"Other": ALBUMS})
     with mounted(place / "view", high, low, depth=2, options=[HOURLY]) as view:
         crawled(view)
@@ -75,8 +75,8 @@ def test_what_changes_while_all_is_looked_at_again_is_not_missed(place: Path, ey
         becomes(eyes, view.mountpoint, [high, low], 2, "all that changed meanwhile")
 
 
-def test_what_changes_during_renames_is_not_missed(place: Path, eyes: Observer) -> None:
-    """Reports come under the directory, whatever it is called by the time that they are read."""
+def test_no_change_during_renames_is_missed(place: Path, eyes: Observer) -> None:
+    """Events name the directory by its key, whatever it is called when they are read."""
     high, low = grow(place / "high", LIBRARY), grow(place / "low", {b"Other": ALBUMS})
     with mounted(place / "view", high, low, depth=2, options=[HOURLY]) as view:
         crawled(view)
@@ -91,7 +91,7 @@ def test_what_changes_during_renames_is_not_missed(place: Path, eyes: Observer) 
         becomes(eyes, view.mountpoint, [high, low], 2, "all that changed during the renames")
 
 
-def test_a_thousand_albums_whose_artists_are_renamed_at_once(place: Path, eyes: Observer) -> None:
+def test_renaming_twenty_artists_with_a_thousand_albums_at_once(place: Path, eyes: Observer) -> None:
     albums: Tree = {b"%03d" % album: {b"1": b"t"} for album in range(50)}
     many: Tree = {b"%02d" % artist: albums for artist in range(20)}
     high, low = grow(place / "high", {b"top": many}), grow(place / "low", {b"Other": ALBUMS})
@@ -105,7 +105,7 @@ def test_a_thousand_albums_whose_artists_are_renamed_at_once(place: Path, eyes: 
         becomes(eyes, view.mountpoint, [high, low], 3, "the renames")
 
 
-def test_a_burst_of_folders(place: Path, eyes: Observer) -> None:
+def test_a_burst_of_new_folders(place: Path, eyes: Observer) -> None:
     high, low = grow(place / "high", {b"A": ALBUMS}), grow(place / "low", {b"Other": ALBUMS})
     with mounted(place / "view", high, low, depth=2, options=[HOURLY]) as view:
         crawled(view)

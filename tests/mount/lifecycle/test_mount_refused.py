@@ -1,4 +1,4 @@
-"""Where the system does not let it mount: one line that says what to do, mount(8)'s exit code, and nothing left."""
+"""Mounts that the system refuses: one line with advice, mount(8)'s exit code, and nothing left behind."""
 
 import os
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ FORMS = pytest.mark.parametrize("form", [(), ("-f",)], ids=["background", "foreg
 
 @pytest.fixture
 def inside(place: Path) -> Iterator[Inside]:
-    """A mount namespace with two sources, and a mountpoint that a plain user owns."""
+    """A mount namespace with two sources, and a mountpoint owned by a plain user."""
     grow(place / "high", folders("h", *"2345"))
     grow(place / "low", folders("l", *"01234"))
     (place / "view").mkdir()
@@ -34,7 +34,7 @@ def inside(place: Path) -> Iterator[Inside]:
 
 
 def check_refused(inside: Inside, code: int, line: str, *words: Word, prefix: tuple[str, ...] = ()) -> None:
-    """Run the command: it says that line, and nothing is left."""
+    """Check that the command prints ``line`` and leaves no process and no mount."""
     where = inside.place
     done = inside.run(*prefix, *COMMAND, where / "high", where / "low", where / "view", *words)
     assert (done.returncode, done.stdout, done.stderr.decode()) == (code, b"", f"mmirrorfs: {line}\n")
@@ -43,12 +43,12 @@ def check_refused(inside: Inside, code: int, line: str, *words: Word, prefix: tu
 
 
 def cannot(inside: Inside, why: str) -> str:
-    """The line that says why nothing is mounted."""
+    """The message for a refused mount."""
     return f"cannot mount on {inside.place}/view: {why}"
 
 
 @FORMS
-def test_allow_other_is_not_for_plain_users_unless_root_says_so(inside: Inside, form: tuple[str, ...]) -> None:
+def test_allow_other_of_a_plain_user_needs_user_allow_other(inside: Inside, form: tuple[str, ...]) -> None:
     inside.let_everybody_open_fuse()
     (inside.place / "fuse.conf").write_text("# nothing\n")
     inside.output_of("mount", "--bind", inside.place / "fuse.conf", "/etc/fuse.conf")
@@ -56,7 +56,7 @@ def test_allow_other_is_not_for_plain_users_unless_root_says_so(inside: Inside, 
     check_refused(inside, FAILED, cannot(inside, why), "-o", "allow_other", *form, prefix=AS_NOBODY)
 
 
-def test_allow_other_is_for_plain_users_where_root_says_so(inside: Inside) -> None:
+def test_allow_other_of_a_plain_user_works_with_user_allow_other(inside: Inside) -> None:
     inside.let_everybody_open_fuse()
     (inside.place / "fuse.conf").write_text("user_allow_other\n")
     inside.output_of("mount", "--bind", inside.place / "fuse.conf", "/etc/fuse.conf")
@@ -87,7 +87,7 @@ def test_a_missing_device_is_named(inside: Inside, prefix: tuple[str, ...], form
     check_refused(inside, FAILED, cannot(inside, why), *form, prefix=prefix)
 
 
-def test_a_device_that_may_not_be_opened_is_named(inside: Inside) -> None:
+def test_a_device_without_permission_is_named(inside: Inside) -> None:
     inside.let_everybody_open_fuse()
     (inside.place / "fuse").chmod(0o600)
     why = "/dev/fuse may not be opened: this container or sandbox forbids FUSE mounts"
@@ -95,7 +95,7 @@ def test_a_device_that_may_not_be_opened_is_named(inside: Inside) -> None:
 
 
 @FORMS
-def test_a_plain_user_is_told_that_fusermount3_is_missing(inside: Inside, form: tuple[str, ...]) -> None:
+def test_a_missing_fusermount3_is_named_to_a_plain_user(inside: Inside, form: tuple[str, ...]) -> None:
     inside.let_everybody_open_fuse()
     (inside.cover(os.path.realpath("/bin")) / "fusermount3").unlink()
     why = "fusermount3 is missing: install the package fuse3"
@@ -110,18 +110,18 @@ def test_root_needs_no_fusermount3(inside: Inside) -> None:
     inside.unmount(inside.place / "view")
 
 
-def test_a_plain_user_is_told_that_fusermount3_gets_no_rights(inside: Inside) -> None:
+def test_no_new_privs_of_a_plain_user_is_reported_as_not_permitted(inside: Inside) -> None:
     inside.let_everybody_open_fuse()
     check_refused(inside, FAILED, cannot(inside, NOT_PERMITTED), prefix=("setpriv", "--no-new-privs", *AS_NOBODY[1:]))
 
 
 @FORMS
-def test_roots_container_without_the_capability_is_told_of_it(inside: Inside, form: tuple[str, ...]) -> None:
+def test_root_without_cap_sys_admin_is_refused_with_advice(inside: Inside, form: tuple[str, ...]) -> None:
     prefix = ("setpriv", "--bounding-set=-sys_admin")
     check_refused(inside, FAILED, cannot(inside, NOT_PERMITTED), *form, prefix=prefix)
 
 
-def test_a_security_module_that_forbids_mounts_is_told_of(inside: Inside) -> None:
+def test_mounts_forbidden_by_a_security_module_are_refused_with_advice(inside: Inside) -> None:
     why = "mounting is forbidden: in a container, start that with --security-opt apparmor=unconfined"
     prefix = ("strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=mount", "-e", "inject=mount:error=EACCES")
     check_refused(inside, FAILED, cannot(inside, why), prefix=prefix)
@@ -131,7 +131,7 @@ def test_a_security_module_that_forbids_mounts_is_told_of(inside: Inside) -> Non
 @pytest.mark.parametrize(
     "reason", ["libfuse3.so.3: cannot open shared object file: No such file or directory", "No module named 'pyfuse3'"]
 )
-def test_a_libfuse_that_does_not_fit_is_named_with_what_to_do(
+def test_an_import_error_of_pyfuse3_is_reported_with_the_command_that_fixes_it(
     inside: Inside, reason: str, form: tuple[str, ...]
 ) -> None:
     modules = inside.place / "modules"

@@ -1,4 +1,4 @@
-"""Changes that come by other ways than a plain write through the source's own path."""
+"""Changes by other paths: hard links, mappings, bind mounts, nested sources, moved trees."""
 
 import mmap
 import os
@@ -20,12 +20,12 @@ TREE: Tree = {b"A": {b"one": {b"1": b"track", b"sub": {b"2": b"track"}}, b"two":
 
 @pytest.fixture
 def eyes() -> Iterator[Observer]:
-    """Another process."""
+    """An observer in another process."""
     with observer() as eyes:
         yield eyes
 
 
-def test_what_is_written_under_a_name_outside_shows_within_the_promise(place: Path, eyes: Observer) -> None:
+def test_a_write_through_a_hard_link_outside_shows_within_the_maximum_staleness(place: Path, eyes: Observer) -> None:
     high, low = grow(place / "high", TREE), grow(place / "low", {b"Z": {}})
     os.link(high / "A/one/1", place / "outside")
     with mounted(place / "view", high, low, depth=2, options=["--refresh=1"]) as view:
@@ -35,7 +35,7 @@ def test_what_is_written_under_a_name_outside_shows_within_the_promise(place: Pa
         shows(lambda: eyes.holds(view.mountpoint / "A/one/1", b"by another name"), "what was written")
 
 
-def test_what_is_written_through_a_mapping_shows_when_it_is_gone(place: Path, eyes: Observer) -> None:
+def test_a_write_through_a_mapping_shows_after_munmap(place: Path, eyes: Observer) -> None:
     high, low = grow(place / "high", TREE), grow(place / "low", {b"Z": {}})
     with mounted(place / "view", high, low, depth=2, options=[HOURLY]) as view:
         crawled(view)
@@ -47,8 +47,8 @@ def test_what_is_written_through_a_mapping_shows_when_it_is_gone(place: Path, ey
 
 
 @needs_root
-def test_what_another_mount_of_the_filesystem_changes_shows_at_once(place: Path, eyes: Observer) -> None:
-    """A bind mount, and one that is in another mount namespace alone, as a container's are."""
+def test_changes_through_another_mount_of_the_filesystem_show_at_once(place: Path, eyes: Observer) -> None:
+    """By a bind mount, and by one in another mount namespace, as in a container."""
     high, low, bound = grow(place / "high", TREE), grow(place / "low", {b"Z": {}}), place / "bound"
     bound.mkdir()
     with mounted(place / "view", high, low, depth=2, options=[HOURLY]) as view, namespace(place) as inside:
@@ -69,7 +69,7 @@ def test_what_another_mount_of_the_filesystem_changes_shows_at_once(place: Path,
 
 
 @needs_root
-def test_a_directory_that_is_in_a_source_twice_is_current_in_both_places(place: Path, eyes: Observer) -> None:
+def test_a_directory_bind_mounted_inside_its_source_is_current_in_both_places(place: Path, eyes: Observer) -> None:
     high, low = grow(place / "high", {**TREE, b"B": {b"twice": {}}}), grow(place / "low", {b"Z": {}})
     output_of("mount", "--bind", high / "A/one", high / "B/twice")
     try:
@@ -83,7 +83,7 @@ def test_a_directory_that_is_in_a_source_twice_is_current_in_both_places(place: 
         output_of("umount", "-l", high / "B/twice")
 
 
-def test_a_source_inside_another_and_two_views_on_both(place: Path, eyes: Observer) -> None:
+def test_changes_in_nested_sources_show_in_both_of_two_views(place: Path, eyes: Observer) -> None:
     outer = grow(place / "outer", {**TREE, b"inner": {b"C": {b"three": {b"1": b"three"}}}})
     order = [outer, outer / "inner"]
     with (
@@ -100,8 +100,8 @@ def test_a_source_inside_another_and_two_views_on_both(place: Path, eyes: Observ
             becomes(eyes, view.mountpoint, order, 2, "a change in both sources")
 
 
-def test_a_tree_that_is_moved_in_and_out_and_in_again(place: Path, eyes: Observer) -> None:
-    """It is changed while it is away, in the same moment that it comes, and afterwards."""
+def test_a_tree_moved_out_changed_and_moved_back_shows_its_changes(place: Path, eyes: Observer) -> None:
+    """It is changed while it is outside, right after it is moved back, and later."""
     high, low, away = grow(place / "high", TREE), grow(place / "low", {b"Z": {}}), place / "away"
     with mounted(place / "view", high, low, depth=2, options=[HOURLY]) as view:
         crawled(view)
