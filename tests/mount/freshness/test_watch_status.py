@@ -19,7 +19,7 @@ from tests.support.namespace import namespace
 from tests.support.plain import plain_view
 from tests.support.plugs import PASSING, plugged
 from tests.support.polling import holds, poll
-from tests.support.prestarted import queried
+from tests.support.running import queried
 from tests.support.trees import Tree, folders, grow
 from tests.support.users import needs_root
 

@@ -13,8 +13,8 @@ import pytest
 from tests.support.kernel import mounted_under, processes_of
 from tests.support.mounts import COMMAND, mounted
 from tests.support.polling import poll
-from tests.support.prestarted import queried
 from tests.support.reach import opening
+from tests.support.running import queried
 from tests.support.trees import folders, grow
 from tests.support.users import AS_NOBODY, NOBODY, WITHOUT_OVERRIDE, Word, need, needs_root, run
 

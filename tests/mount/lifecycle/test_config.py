@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.polling import poll
-from tests.support.prestarted import queried
-from tests.support.running import background, called, is_view
+from tests.support.running import background, called, is_view, queried
 from tests.support.trees import folders, grow
 from tests.support.users import output_of
 

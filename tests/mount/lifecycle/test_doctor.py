@@ -15,7 +15,7 @@ from mmirrorfs.cli.doctor_machine import BAD, NOTE, OK
 from tests.support.mounts import COMMAND, mounted
 from tests.support.namespace import Inside, namespace
 from tests.support.polling import poll
-from tests.support.prestarted import queried
+from tests.support.running import queried
 from tests.support.trees import folders, grow
 from tests.support.users import needs_root, run
 

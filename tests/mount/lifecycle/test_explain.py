@@ -22,7 +22,7 @@ from tests.support.mounts import COMMAND, View, mounted
 from tests.support.namespace import namespace
 from tests.support.plain import plain_view
 from tests.support.polling import poll
-from tests.support.prestarted import queried
+from tests.support.running import queried
 from tests.support.trees import Link, Tree, folders, grow
 from tests.support.users import NOBODY, WITHOUT_OVERRIDE, as_nobody, needs_root, run
 

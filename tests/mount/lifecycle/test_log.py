@@ -17,7 +17,7 @@ from tests.support.journal import parsed
 from tests.support.mounts import COMMAND, mounted
 from tests.support.namespace import Inside, namespace
 from tests.support.polling import poll
-from tests.support.prestarted import queried
+from tests.support.running import queried
 from tests.support.trees import folders, grow
 from tests.support.users import AS_NOBODY, needs_root, run
 

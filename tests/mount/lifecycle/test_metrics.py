@@ -11,7 +11,7 @@ from tests.support.kernel import detach
 from tests.support.metrics import samples
 from tests.support.mounts import COMMAND, mounted
 from tests.support.polling import poll
-from tests.support.prestarted import queried
+from tests.support.running import queried
 from tests.support.trees import folders, grow
 from tests.support.users import as_nobody, run
 

@@ -14,7 +14,7 @@ from tests.support.kernel import abort_under, processes_of, view_at, views_under
 from tests.support.mounts import COMMAND, View, kill, mounted
 from tests.support.namespace import namespace
 from tests.support.polling import poll
-from tests.support.prestarted import queried
+from tests.support.running import queried
 from tests.support.trees import folders, grow
 from tests.support.users import NOBODY, Word, needs_root, run
 

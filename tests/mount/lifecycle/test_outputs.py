@@ -9,8 +9,7 @@ import pytest
 from tests.support.kernel import abort_under, mounted_under, processes_of
 from tests.support.mounts import COMMAND, mounted
 from tests.support.polling import poll
-from tests.support.prestarted import queried
-from tests.support.running import background, called, foreground, is_view
+from tests.support.running import background, called, foreground, is_view, queried
 from tests.support.trees import Link, grow, stamps
 from tests.support.users import NOBODY, WITHOUT_OVERRIDE, needs_root, output_of, run
 

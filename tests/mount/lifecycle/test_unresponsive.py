@@ -20,7 +20,7 @@ from tests.support.kernel import processes_of, views_under
 from tests.support.metrics import samples
 from tests.support.mounts import COMMAND, View, mounted
 from tests.support.polling import poll
-from tests.support.prestarted import queried
+from tests.support.running import queried
 from tests.support.trees import Tree, folders, grow
 from tests.support.users import Word, needs_root
 from tests.support.waiting import Asked

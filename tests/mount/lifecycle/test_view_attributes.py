@@ -9,7 +9,7 @@ import pytest
 from tests.support.json_paths import path_of
 from tests.support.mounts import mounted
 from tests.support.polling import poll
-from tests.support.prestarted import queried
+from tests.support.running import queried
 from tests.support.trees import Tree, folders, grow
 from tests.support.users import output_of
 
