@@ -5,6 +5,7 @@ A test marked ``mount`` is skipped where FUSE cannot be used. It works in ``plac
 pyproject.toml. Hypothesis finds the same examples every time where CI is set.
 """
 
+import contextlib
 import os
 import shutil
 import signal
@@ -72,6 +73,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture
 def place() -> Iterator[Path]:
     """An empty directory that everybody may enter. Nothing may be mounted or running in it in the end."""
+    with _empty_directory() as path:
+        yield path
+
+
+@pytest.fixture(scope="module")
+def shared_place() -> Iterator[Path]:
+    """The same for a whole module: for mounts that several tests share."""
+    with _empty_directory() as path:
+        yield path
+
+
+@contextlib.contextmanager
+def _empty_directory() -> Iterator[Path]:
     path = Path(os.path.realpath(tempfile.mkdtemp(prefix="mmirrorfs-test-")))
     path.chmod(0o755)
     try:
@@ -88,11 +102,13 @@ def place() -> Iterator[Path]:
 
 @pytest.fixture(autouse=True)
 def _limited(request: pytest.FixtureRequest) -> Iterator[None]:
-    """The time limit of a test that mounts."""
+    """The time limit of a test that mounts; at its end the mounts that the test shares are aborted too."""
     marker = request.node.get_closest_marker("mount")
     if marker is None:
         yield
         return
-    where = os.fsencode(request.getfixturevalue("place"))
-    with limit(_seconds(marker), where):
+    names = [name for name in ("shared_place", "place") if name == "place" or name in request.fixturenames]
+    with contextlib.ExitStack() as limits:
+        for name in names:
+            limits.enter_context(limit(_seconds(marker), os.fsencode(request.getfixturevalue(name))))
         yield
