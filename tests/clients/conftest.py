@@ -1,4 +1,4 @@
-"""Programs of others on a view, or on what the command prints."""
+"""Third-party programs on a view, or on the output of the command."""
 
 import pytest
 
