@@ -1,4 +1,4 @@
-"""What a user sees in a mounted view: names, types, bytes, attributes, inode numbers, the mount itself."""
+"""A mounted view as users see it: names, types, bytes, attributes, inode numbers, the mount itself."""
 
 import os
 import socket
@@ -14,7 +14,7 @@ from tests.support.trees import Link, Tree, folders, grow
 from tests.support.users import needs_root, run
 
 EXAMPLE = (folders("h", *"2345"), folders("l", *"01234"))
-"""The worked example: what high and low have."""
+"""The folders of the worked example: high and low."""
 
 FLAC: Tree = {
     b"Mira Lund": {
@@ -36,12 +36,12 @@ MP3: Tree = {
 
 
 def two(place: Path, high: Tree, low: Tree) -> tuple[Path, Path]:
-    """The two sources of most tests."""
+    """Make the two sources of most tests."""
     return grow(place / "high", high), grow(place / "low", low)
 
 
 def predicted(prefer: str, high: Path, low: Path, depth: int) -> dict[bytes, Predicted]:
-    """What the view of these must be."""
+    """The model of a view of these sources."""
     ranked = [os.fsencode(high), os.fsencode(low)]
     return predict(ranked if prefer == "high" else ranked[::-1], depth)
 
@@ -54,7 +54,7 @@ def test_the_worked_example_takes_each_folder_from_the_preferred_source(place: P
 
 
 @pytest.mark.parametrize("prefer", ["high", "low"])
-def test_an_album_that_both_formats_have_shows_one_of_them_whole(place: Path, prefer: str) -> None:
+def test_an_album_in_both_formats_is_shown_whole_from_one(place: Path, prefer: str) -> None:
     sources = two(place, FLAC, MP3)
     with mounted(place / "view", *sources, prefer=prefer, depth=2) as view:
         seen = walk(view.where)
@@ -73,7 +73,7 @@ def test_both_views_have_the_same_names_down_to_the_depth(place: Path) -> None:
         assert upper[0] == upper[1] != set()
 
 
-def test_a_directory_beats_a_file_of_the_same_name_in_whichever_source(place: Path) -> None:
+def test_a_directory_beats_a_file_of_the_same_name_in_any_source(place: Path) -> None:
     high, low = two(place, {b"x": b"a file", b"y": {b"in": b"high"}}, {b"x": {b"in": b"low"}, b"y": b"a file"})
     for prefer in ("high", "low"):
         with mounted(place / f"view-{prefer}", high, low, prefer=prefer) as view:
@@ -81,14 +81,14 @@ def test_a_directory_beats_a_file_of_the_same_name_in_whichever_source(place: Pa
             assert (view.mountpoint / "y/in").read_text() == "high"
 
 
-def test_three_sources_are_asked_in_the_order_given_and_in_the_reverse(place: Path) -> None:
+def test_three_sources_are_preferred_in_the_given_order_or_its_reverse(place: Path) -> None:
     a, b, c = (grow(place / name, folders(name, *has)) for name, has in (("a", "1"), ("b", "12"), ("c", "123")))
     for prefer, whose in (("high", ["a1", "b2", "c3"]), ("low", ["c1", "c2", "c3"])):
         with mounted(place / f"view-{prefer}", a, b, c, prefer=prefer) as view:
             assert [(view.mountpoint / name / "track").read_text() for name in "123"] == whose
 
 
-def test_links_are_left_out_down_to_the_depth_and_shown_below_it(place: Path) -> None:
+def test_symlinks_are_hidden_down_to_the_depth_and_shown_below_it(place: Path) -> None:
     high, low = two(
         place,
         {b"artist": {b"album": {b"track": b"h", b"way": Link(b"track")}, b"link": Link(b"album")}, b"top": Link(b"/")},
@@ -102,7 +102,7 @@ def test_links_are_left_out_down_to_the_depth_and_shown_below_it(place: Path) ->
         assert (view.mountpoint / "artist/album/way").read_text() == "h"
 
 
-def test_a_merged_directory_shows_the_newest_times_and_never_a_wrong_link_count(place: Path) -> None:
+def test_a_merged_directory_shows_the_newest_times_and_a_link_count_of_one(place: Path) -> None:
     high, low = two(place, {b"both": {b"a": {}, b"b": {}}}, {b"both": {b"c": {}}})
     os.chmod(high / "both", 0o751)
     os.chmod(low / "both", 0o700)
@@ -116,7 +116,7 @@ def test_a_merged_directory_shows_the_newest_times_and_never_a_wrong_link_count(
         assert (shown.st_nlink, os.stat(view.mountpoint).st_nlink) == (1, 1)
 
 
-def test_everything_else_has_the_attributes_of_its_winner(place: Path) -> None:
+def test_all_but_merged_directories_have_the_attributes_of_their_winners(place: Path) -> None:
     high, low = two(place, FLAC, MP3)
     os.link(high / "Mira Lund/Harbour/cover.jpg", high / "Mira Lund/Lighthouse/again.jpg")
     os.chmod(high / "Mira Lund/Harbour", 0o2750)
@@ -131,7 +131,7 @@ def test_everything_else_has_the_attributes_of_its_winner(place: Path) -> None:
 
 
 @needs_root
-def test_owners_are_those_of_the_winner_and_of_the_first_that_has_a_merged_directory(place: Path) -> None:
+def test_owners_are_the_winners_or_for_a_merged_directory_the_first_sources(place: Path) -> None:
     high, low = two(place, FLAC, MP3)
     for number, path in enumerate([high / "Mira Lund", high / "Mira Lund/Harbour", low / "Mira Lund"]):
         os.chown(path, 1000 + number, 2000 + number)
@@ -147,7 +147,7 @@ def _numbers(top: Path) -> dict[bytes, int]:
     return {path: os.lstat(os.fsencode(top) + b"/" + path).st_ino for path in walk(os.fsencode(top))}
 
 
-def test_inode_numbers_are_our_own_and_the_same_after_a_remount(place: Path) -> None:
+def test_inode_numbers_use_64_bits_and_are_stable_across_a_remount(place: Path) -> None:
     sources = two(place, FLAC, {**MP3, **folders("many ", *map(str, range(300)))})
     with mounted(place / "view", *sources, depth=2) as view:
         first = _numbers(view.mountpoint)
@@ -156,11 +156,11 @@ def test_inode_numbers_are_our_own_and_the_same_after_a_remount(place: Path) -> 
         assert _numbers(view.mountpoint) == first
     assert min(first.values()) > 1
     assert max(first.values()) > 1 << 60, "all 64 bits are used"
-    assert len({number & 0xFFFFFFFF for number in first.values()}) == len(first), "the low half tells them apart too"
+    assert len({number & 0xFFFFFFFF for number in first.values()}) == len(first), "the low 32 bits are unique too"
     assert listed == {name: first[name] for name in listed}
 
 
-def test_listings_are_in_byte_order_whatever_the_names(place: Path) -> None:
+def test_listings_are_in_byte_order(place: Path) -> None:
     names = [
         b"a",
         b"B",
@@ -182,7 +182,7 @@ def test_listings_are_in_byte_order_whatever_the_names(place: Path) -> None:
         assert os.listdir(view.where + b"/deep") == sorted(names)
 
 
-def test_the_mount_is_read_only_and_of_our_type_and_lets_the_kernel_check_permissions(place: Path) -> None:
+def test_the_mount_has_its_type_and_the_options_ro_nosuid_nodev_and_default_permissions(place: Path) -> None:
     with mounted(place / "view", *two(place, *EXAMPLE), options=("-o", "rw,dev,suid")) as view:
         found = view_at(view.where)
         assert found is not None
@@ -191,7 +191,7 @@ def test_the_mount_is_read_only_and_of_our_type_and_lets_the_kernel_check_permis
         assert "default_permissions" in found.superblock
 
 
-def test_statfs_sums_the_filesystems_below_and_has_nothing_free(place: Path) -> None:
+def test_statfs_sums_the_filesystems_of_the_sources_and_reports_no_free_space(place: Path) -> None:
     with mounted(place / "view", *two(place, *EXAMPLE)) as view:
         shown, below = os.statvfs(view.mountpoint), os.statvfs(place)
         assert shown.f_flag & os.ST_RDONLY
@@ -201,7 +201,7 @@ def test_statfs_sums_the_filesystems_below_and_has_nothing_free(place: Path) -> 
 
 
 @needs_root
-def test_statfs_counts_two_filesystems_and_leaves_none_out(place: Path) -> None:
+def test_statfs_counts_each_of_two_filesystems(place: Path) -> None:
     sources = []
     for name, size in (("high", 8), ("low", 16)):
         (place / name).mkdir()
@@ -218,7 +218,7 @@ def _special(where: Path) -> None:
         listener.bind(str(where / "socket"))
 
 
-def test_fifos_and_sockets_show_their_type_and_nobody_opens_them(place: Path) -> None:
+def test_fifos_and_sockets_show_their_type_and_connect_is_refused(place: Path) -> None:
     high, low = two(place, {b"album": {}}, {b"album": {}})
     _special(high)
     _special(high / "album")
@@ -231,7 +231,7 @@ def test_fifos_and_sockets_show_their_type_and_nobody_opens_them(place: Path) ->
 
 
 @needs_root
-def test_devices_show_their_type_and_number_and_cannot_be_used(place: Path) -> None:
+def test_devices_show_their_type_and_number_and_cannot_be_opened(place: Path) -> None:
     high, low = two(place, {b"album": {}}, {b"album": {}})
     for above in (high, high / "album"):
         os.mknod(above / "zero", stat.S_IFCHR | 0o666, os.makedev(1, 5))
