@@ -25,7 +25,7 @@ from tests.support.watched import HOURLY
 
 pytestmark = [pytest.mark.mount(seconds=150), needs_root]
 
-TOLD = 10.0
+NOTICED = 10.0
 """Seconds from a change in a source until a program has acted on it."""
 
 
@@ -57,22 +57,22 @@ def test_mpd_updates_its_database_by_itself(place: Path) -> None:
         albums = ("New", "Edited", "Taken", "Gone")
         for album in albums:
             song(low / f"Ann/{album}/1.mp3", "new")
-        poll(lambda: all(has(mpd, f"Ann/{album}/1.mp3") for album in albums), "new albums", TOLD)
+        poll(lambda: all(has(mpd, f"Ann/{album}/1.mp3") for album in albums), "new albums", NOTICED)
 
         song(low / "Ann/New/2.mp3", "second")
         song(place / "edited.mp3", "edited")
         (low / "Ann/Edited/1.mp3").write_bytes((place / "edited.mp3").read_bytes())
         song(high / "Ann/Taken/1.flac", "flac")
         shutil.rmtree(low / "Ann/Gone")
-        poll(lambda: has(mpd, "Ann/New/2.mp3"), "a new track", TOLD)
-        poll(lambda: title(mpd, "Ann/Edited/1.mp3") == "edited", "the tags of an edited track", TOLD)
-        poll(lambda: has(mpd, "Ann/Taken/1.flac") and not has(mpd, "Ann/Taken/1.mp3"), "a takeover", TOLD)
-        poll(lambda: not any(path.startswith("Ann/Gone/") for path in mpd.songs()), "an album removed", TOLD)
+        poll(lambda: has(mpd, "Ann/New/2.mp3"), "a new track", NOTICED)
+        poll(lambda: title(mpd, "Ann/Edited/1.mp3") == "edited", "the tags of an edited track", NOTICED)
+        poll(lambda: has(mpd, "Ann/Taken/1.flac") and not has(mpd, "Ann/Taken/1.mp3"), "a takeover", NOTICED)
+        poll(lambda: not any(path.startswith("Ann/Gone/") for path in mpd.songs()), "an album removed", NOTICED)
 
         (low / "Ann/New/2.mp3").unlink()
         shutil.move(high / "Ann/Taken", place / "away")
-        poll(lambda: not has(mpd, "Ann/New/2.mp3"), "a track removed", TOLD)
-        poll(lambda: has(mpd, "Ann/Taken/1.mp3") and not has(mpd, "Ann/Taken/1.flac"), "a fallback", TOLD)
+        poll(lambda: not has(mpd, "Ann/New/2.mp3"), "a track removed", NOTICED)
+        poll(lambda: has(mpd, "Ann/Taken/1.mp3") and not has(mpd, "Ann/Taken/1.flac"), "a fallback", NOTICED)
 
 
 def test_minidlna_lists_added_and_removed_tracks_by_itself(place: Path) -> None:
@@ -88,9 +88,9 @@ def test_minidlna_lists_added_and_removed_tracks_by_itself(place: Path) -> None:
             "a new album",
         )
         songs(low / "Ann/Low/2.mp3")
-        poll(lambda: f"{artist}/Low/2.mp3" in server.files(), "a new track", 2 * TOLD)
+        poll(lambda: f"{artist}/Low/2.mp3" in server.files(), "a new track", 2 * NOTICED)
         (low / "Ann/Low/2.mp3").unlink()
-        poll(lambda: f"{artist}/Low/2.mp3" not in server.files(), "a track removed", 2 * TOLD)
+        poll(lambda: f"{artist}/Low/2.mp3" not in server.files(), "a track removed", 2 * NOTICED)
 
 
 @contextlib.contextmanager
@@ -116,7 +116,7 @@ def repeat_until_notified(change: Callable[[], object], condition: Callable[[], 
         change()
         return condition()
 
-    poll(has_noticed, what, 2 * TOLD)
+    poll(has_noticed, what, 2 * NOTICED)
 
 
 def test_samba_notifies_its_clients(place: Path) -> None:
@@ -161,22 +161,22 @@ def test_watching_libraries_report_each_change(place: Path, script: str, new: st
         viewed(place) as (_, low, view),
         printing(place, sys.executable, "-c", script, view.mountpoint) as output,
     ):
-        poll(lambda: "ready" in output(), "watching", TOLD)
+        poll(lambda: "ready" in output(), "watching", NOTICED)
 
         def says(kind: str, name: str) -> bool:
             return any(kind in line and name in line for line in output().replace("(", "\n").splitlines())
 
         (low / "Ann/Low/9.mp3").write_bytes(b"new")
-        poll(lambda: says(new, "Ann/Low/9.mp3"), "a new track", TOLD)
+        poll(lambda: says(new, "Ann/Low/9.mp3"), "a new track", NOTICED)
         with open(low / "Ann/Low/9.mp3", "r+b") as file:
             file.write(b"edit")
-        poll(lambda: says(edited, "Ann/Low/9.mp3"), "an edit", TOLD)
+        poll(lambda: says(edited, "Ann/Low/9.mp3"), "an edit", NOTICED)
         (low / "Ann/New").mkdir()
-        poll(lambda: says(new, "Ann/New"), "a new album", TOLD)
+        poll(lambda: says(new, "Ann/New"), "a new album", NOTICED)
         (low / "Ann/New/1.mp3").write_bytes(b"new")
-        poll(lambda: says(new, "Ann/New/1.mp3"), "a track in it", TOLD)
+        poll(lambda: says(new, "Ann/New/1.mp3"), "a track in it", NOTICED)
         (low / "Ann/Low/9.mp3").unlink()
-        poll(lambda: says(gone, "Ann/Low/9.mp3"), "a track removed", TOLD)
+        poll(lambda: says(gone, "Ann/Low/9.mp3"), "a track removed", NOTICED)
 
 
 def test_entr_runs_its_command_after_an_edit(place: Path) -> None:
@@ -197,8 +197,8 @@ def test_a_watcher_with_the_mask_of_dotnet_gets_its_events(place: Path) -> None:
     with viewed(place) as (_, low, view):
         mask = "move,create,delete,modify,close_write,attrib"
         with printing(place, need("inotifywait"), "-m", "-r", "-e", mask, view.mountpoint) as output:
-            poll(lambda: "Watches established" in output(), "watching", TOLD)
+            poll(lambda: "Watches established" in output(), "watching", NOTICED)
             (low / "Ann/New").mkdir()
-            poll(lambda: "MOVED_TO,ISDIR New" in output(), "a new album", TOLD)
+            poll(lambda: "MOVED_TO,ISDIR New" in output(), "a new album", NOTICED)
             (low / "Ann/Low/9.mp3").write_bytes(b"new")
-            poll(lambda: "MOVED_TO 9.mp3" in output(), "a new track", TOLD)
+            poll(lambda: "MOVED_TO 9.mp3" in output(), "a new track", NOTICED)

@@ -66,7 +66,7 @@ def connected(view: View) -> Iterator[None]:
 def is_invalidating(pid: int) -> bool:
     """Whether a thread of the daemon is blocked in the kernel, invalidating a name."""
     for task in Path(f"/proc/{pid}/task").iterdir():
-        with suppress(FileNotFoundError, ProcessLookupError):  # a thread that ended meanwhile
+        with suppress(FileNotFoundError, ProcessLookupError):  # a thread that just ended
             if (task / "wchan").read_text() == "fuse_reverse_inval_entry":
                 return True
     return False

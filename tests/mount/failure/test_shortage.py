@@ -128,7 +128,7 @@ def test_without_threads_some_reads_fail_and_the_view_stays(place: Path, sources
     ):
         before = names(view)
         with (
-            readers([view.mountpoint / name / "track" for name in NAMES], place / "told") as reading,
+            readers([view.mountpoint / name / "track" for name in NAMES], place / "answers") as reading,
             without_threads(view),
         ):
             slow.hang()

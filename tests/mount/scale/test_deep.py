@@ -115,11 +115,11 @@ def test_recursive_programs_reach_the_bottom_and_remove_nothing(place: Path) -> 
 def test_two_hundred_levels_are_merged_and_kept_current(place: Path) -> None:
     high, low, names = grow(place / "high", {}), grow(place / "low", {}), [LONG] * MERGED
     with deep(high, MERGED + 50, LONG), deep(low, MERGED + 50, LONG):
-        for source, who in ((high, b"h"), (low, b"l")):
+        for source, mark in ((high, b"h"), (low, b"l")):
             for level in (1, MERGED - 1, MERGED, MERGED + 1):
                 with opened(source, *[LONG] * level) as fd:
-                    put(fd, "whose", who)
-                    put(fd, f"only {who.decode()}", who)
+                    put(fd, "whose", mark)
+                    put(fd, f"only {mark.decode()}", mark)
                     changed = os.fstat(fd).st_ctime
         poll(lambda: time.time() - changed > REST, "directories with trusted times")
         options = [REFRESH]

@@ -38,7 +38,7 @@ DIRECTORIES = {
 
 @contextmanager
 def exported(place: Path) -> Iterator[View]:
-    """A view of depth 2, with directories that are merged, folders, what is in them, and loose files."""
+    """A view of depth 2, with merged directories, folders with files, and loose files."""
     with mounted(place / "view", place / "high", place / "low", depth=2, options=("--refresh=1",)) as view:
         yield view
 

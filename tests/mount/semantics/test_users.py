@@ -23,13 +23,13 @@ MODES = (0o000, 0o400, 0o040, 0o004, 0o750, 0o711, 0o705, 0o777)
 OWNERS = ((0, 0), (NOBODY, DAEMON), (DAEMON, NOBODY))
 ACLS = ("", f"u:{NOBODY}:-", f"u:{WWW}:rwx", f"g:{DAEMON}:rx", f"u:{DAEMON}:rx,m::r", f"g:{WWW}:-,u:{NOBODY}:rx")
 
-_LOOK = 'for p; do { true < "$p"; } 2>/dev/null && echo yes || echo no; done'
+_PROBE = 'for p; do { true < "$p"; } 2>/dev/null && echo yes || echo no; done'
 
 
 def may(user: int, paths: Sequence[Path | str]) -> list[str]:
     """Whether the user may open each path for reading."""
-    who = (f"--reuid={user}", f"--regid={user}", "--clear-groups")
-    return output_of("setpriv", *who, "sh", "-c", _LOOK, "sh", *paths).decode().split()
+    identity = (f"--reuid={user}", f"--regid={user}", "--clear-groups")
+    return output_of("setpriv", *identity, "sh", "-c", _PROBE, "sh", *paths).decode().split()
 
 
 def protect(path: Path, mode: int, owner: tuple[int, int], acl: str) -> None:
