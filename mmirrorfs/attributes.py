@@ -1,4 +1,4 @@
-"""What stat(2) tells of a file, as a value of ours. No I/O, no clock, no FUSE."""
+"""The attributes of a file, as stat(2) returns them. No I/O, no clock, no FUSE."""
 
 import stat as _stat
 from typing import NamedTuple, NewType
@@ -12,7 +12,7 @@ LINK = Kind(_stat.S_IFLNK)
 
 
 class Attributes(NamedTuple):
-    """What stat(2) tells of one file, in the source's own numbers (dev and ino name it there, never in a view).
+    """The attributes of one file; dev and ino are the source's own, never those of a view.
 
     Times are integer nanoseconds since the epoch, ``size`` is in bytes, ``blocks`` in units of 512 bytes.
     """
@@ -33,24 +33,24 @@ class Attributes(NamedTuple):
     @property
     def kind(self) -> Kind:
         """The file type, without the permission bits."""
-        return self[0] & 0o170000  # type: ignore[return-value]  # asked for every entry: no calls
+        return self[0] & 0o170000  # type: ignore[return-value]  # called for every entry: no function calls
 
     @property
     def stamp(self) -> tuple[int, int, int, int]:
-        """(dev, ino, mtime, ctime): two equal stamps of a directory mean that its names did not change."""
+        """(dev, ino, mtime, ctime): while it is equal, the names of a directory did not change."""
         return (self.dev, self.ino, self.mtime_ns, self.ctime_ns)
 
     @property
     def is_known(self) -> bool:
-        """Whether a source gave these: of ``bare`` ones only the type is known. No filesystem has device number 0."""
+        """False for ``bare`` attributes: no filesystem has device number 0."""
         return self[10] != 0
 
     @property
     def may_change_elsewhere(self) -> bool:
-        """Whether it may change under a name that nobody watches: a file that has several."""
+        """Whether it may change through another, unwatched name: a file with several hard links."""
         return self[1] > 1 and self[0] & 0o170000 != DIR
 
 
 def bare(kind: int) -> Attributes:
-    """Attributes of which nothing but the type is known: to list a name by, never to be shown."""
+    """Attributes with only the type known: for listing a name, never to be shown."""
     return Attributes(kind & 0o170000, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)

@@ -1,4 +1,4 @@
-"""What differs between two looks at the same directory. Pure; any thread may call it."""
+"""The differences between two listings of the same directory. Pure; any thread may call this."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ from mmirrorfs.listing import Listing
 
 
 class Difference(NamedTuple):
-    """A name of a directory that came (``before`` is None), went (``after`` is None), or has other attributes."""
+    """A name that was created (``before`` is None), removed (``after`` is None), or has other attributes."""
 
     name: bytes
     before: Attributes | None
@@ -15,20 +15,20 @@ class Difference(NamedTuple):
 
 
 Told = tuple[Listing | None, list[Difference]]
-"""An earlier listing, and what differs from it."""
+"""An earlier listing, and the differences from it."""
 
 
 FEW = 1000
-"""Names that are found in a listing one by one."""
+"""Names up to which a listing is searched for each, instead of being unpacked."""
 
 
 def differences(old: Listing, new: Listing) -> list[Difference]:
-    """All of them, in byte order. Of 100,000 entries in 0.1 s: in a thread, if there may be so many."""
+    """All differences, in byte order. 100,000 entries take 0.1 s: use a thread if there may be so many."""
     return sorted(one for one in all_differences(old, new) if is_news(one.before, one.after))
 
 
 def all_differences(old: Listing, new: Listing) -> list[Difference]:
-    """With those that are no news, in any order. Holds the interpreter's lock for no longer than it has to."""
+    """Including those that ``is_news`` ignores, in any order. Holds the GIL for as short a time as possible."""
     if old.blob == new.blob:
         return []
     if old.classes == new.classes:
@@ -43,9 +43,7 @@ def all_differences(old: Listing, new: Listing) -> list[Difference]:
 
 
 def is_other_directory(before: Attributes | None, after: Attributes | None, stable: bool) -> bool:
-    """Whether a directory is not there any more, whatever has its name. Where inode numbers are not ``stable``, one is
-    what has its name.
-    """
+    """Whether a directory was removed or replaced. If inode numbers are not ``stable``, the name identifies it."""
     if before is None or before.kind != DIR:
         return False
     if after is None or after.kind != DIR:
@@ -54,9 +52,7 @@ def is_other_directory(before: Attributes | None, after: Attributes | None, stab
 
 
 def is_news(before: Attributes | None, after: Attributes | None) -> bool:
-    """Whether what is known of a name is another now: a read moves the access time, and what has no attributes to be
-    had tells no more than its type.
-    """
+    """Whether this is a change. Access times do not count, and of attributes that are not known only the type does."""
     if before is None or after is None:
         return before is not after
     if not before.is_known or not after.is_known:

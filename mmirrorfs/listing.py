@@ -1,10 +1,10 @@
-"""One directory of one source as a value: its stamp, its names in byte order, and a row of attributes for each.
+"""The listing of one directory of one source: its stamp, its names in byte order, and the attributes of each.
 
-Packed into one ``bytes``: some 49 bytes an entry and its name, so that a library can be known whole, and a process
-can send it as it is. Immutable: any thread may read one. No I/O, no clock, no FUSE.
+Packed into one ``bytes``, some 49 bytes per entry plus its name, so that a whole library fits in memory and a process
+can send it unchanged. Immutable, so any thread may read one. No I/O, no clock, no FUSE.
 
-The blob is, one after another: a head, the classes (what many entries share: mode, owner, device), a mark for every
-CHUNK names but the first (where they begin), the rows, the names, each with a zero byte before and after it.
+Layout of the blob: header; classes (fields that many entries share: mode, owner, device); an offset for every CHUNK
+names but the first; one row per entry; the names, separated and enclosed by zero bytes.
 """
 
 import struct
@@ -15,38 +15,39 @@ from operator import itemgetter
 from mmirrorfs.attributes import DIR, Attributes, Kind
 
 Listed = tuple[bytes, Attributes]
-"""A name in a directory, and what the source gave of it (``bare``, where that could not be had)."""
+"""A name and its attributes; ``bare`` ones where stat(2) failed."""
 Stamp = tuple[int, int, int, int]
-"""(dev, ino, mtime, ctime) of a directory, times in nanoseconds: the same stamp, the same names."""
+"""(dev, ino, mtime, ctime) of a directory, times in nanoseconds. While it does not change, the names do not."""
 
 AccessLists = Mapping[bytes, bytes]
-"""The access lists of one entry, by the names of the extended attributes that they are."""
+"""The ACLs of one entry, by name of the extended attribute."""
 Lists = Mapping[bytes, AccessLists | None]
-"""The access lists of the entries of a directory: None of those of which they are not known; who has none is not in."""
+"""The ACLs of the entries of a directory by name: None if unknown; entries without any are left out."""
 
 CHUNK = 64
-"""Names between two marks: so many are searched at once."""
+"""Names between two offsets, searched as one piece."""
 PARTS = 128
-"""In so many a large directory is sorted."""
+"""Number of parts in which a large directory is sorted."""
 
 _HEAD = struct.Struct("<QQQQIIB")
 _CLASS = struct.Struct("<IIIIIQQ")
 _MARK = struct.Struct("<I")
 _ROW = struct.Struct("<QQIQQQI")
 _LOW = (1 << 32) - 1
-"""What a row has of the number of blocks: hardly a file has more (2 TiB), so the rest is in its class."""
+"""The low bits of st_blocks, kept in the row (2 TiB); the rare rest is kept in the class."""
 _ZERO = 1 << 61
-"""What times are counted from, in nanoseconds before the epoch: in 64 bits they last from 1896 to 2481."""
+"""Origin of packed times, in nanoseconds before the epoch: 64 bits hold the years 1896 to 2481."""
 _LATEST = (1 << 64) - 1
 
 Place = tuple[int, int, int, int, int]
-"""Within a blob: the number of entries, and where classes, marks, rows and names begin."""
+"""Number of entries, and the offsets of classes, marks, rows and names in a blob."""
 
 
 def pack(stamp: Stamp, settled: bool, listed: Iterable[Listed]) -> bytes:
-    """A directory with these entries, in any order; ``settled`` says that no later change can have the same stamp.
+    """Pack the entries of a directory, given in any order.
 
-    Each entry is packed when it comes: of a million, as a generator gives them, only rows and names are held.
+    ``settled`` says that no later change can leave the stamp as it is. Entries are packed one by one, so that of a
+    generator's million only rows and names are held.
     """
     classes: dict[tuple[int, ...], int] = {}
     named = _sorted(_rows(listed, classes))
@@ -61,7 +62,7 @@ _by_name = itemgetter(0)
 
 
 def _sorted(named: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """By name. Many of them in parts: a sort holds the interpreter's lock, 0.1 s for 200,000 names."""
+    """Sort by name, large directories in parts: one sort holds the GIL, for 0.1 s with 200,000 names."""
     if len(named) <= PARTS * CHUNK:
         return sorted(named, key=_by_name)
     pivots = sorted(name for name, _ in named[:: len(named) // PARTS])
@@ -72,19 +73,19 @@ def _sorted(named: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
 
 
 def _rows(listed: Iterable[Listed], classes: dict[tuple[int, ...], int]) -> list[tuple[bytes, bytes]]:
-    """Names and rows; the loop in which a crawl spends its time."""
+    """Names and packed rows. The hot loop of a crawl."""
     rows: list[tuple[bytes, bytes]] = []
     pack, number, zero = _ROW.pack, classes.setdefault, _ZERO
     last, row = None, b""
     for name, attr in listed:
-        if attr is last:  # nothing is known of many
+        if attr is last:  # many entries share the same bare attributes
             rows.append((name, row))
             continue
         mode, nlink, uid, gid, rdev, size, blocks, atime, mtime, ctime, dev, ino = attr
         same = number((mode, nlink, uid, gid, blocks >> 32, rdev, dev), len(classes))
         try:
             row = pack(ino, size, blocks & _LOW, atime + zero, mtime + zero, ctime + zero, same)
-        except struct.error:  # times that do not fit: too rare to be looked for in each
+        except struct.error:  # a time is out of range
             row = pack(ino, size, blocks & _LOW, _time(atime), _time(mtime), _time(ctime), same)
         rows.append((name, row))
         last = attr
@@ -92,7 +93,7 @@ def _rows(listed: Iterable[Listed], classes: dict[tuple[int, ...], int]) -> list
 
 
 def _time(moment: int) -> int:
-    """A time in nanoseconds since the epoch as it is packed; what lies beyond is the first or the last there is."""
+    """Packed form of a time in nanoseconds since the epoch, clamped to what 64 bits hold."""
     return min(max(moment + _ZERO, 0), _LATEST)
 
 
@@ -104,12 +105,11 @@ def _marks(lengths: list[int]) -> Iterator[bytes]:
 
 
 class Listing:
-    """What is known of one directory: a packed ``blob``, and when it was true, in monotonic seconds.
+    """A cached listing: the packed ``blob``, and when it was valid, in monotonic seconds.
 
-    ``fetched_at`` is when all of it was read, ``proved`` when the names were: an unchanged stamp proves only names.
-    ``key`` is what the directory is called where its changes are reported, empty where they are not. ``lists`` are the
-    access lists of its entries, read then or later (``source.lists``); None where they are not known. They are the one
-    thing that may be put in later.
+    ``fetched_at`` is when all of it was read, ``proved`` when the names were last validated: an unchanged stamp
+    validates names only. ``key`` identifies the directory in change events, and is empty if it is not watched.
+    ``lists`` are the ACLs of the entries (``source.acl``), None if unknown; the only field that is set later.
     """
 
     __slots__ = ("blob", "fetched_at", "key", "lists", "proved")
@@ -125,21 +125,21 @@ class Listing:
 
     @property
     def stamp(self) -> Stamp:
-        """That of the directory when it was listed."""
+        """Stamp of the directory when it was listed."""
         dev, ino, mtime, ctime, *_ = _HEAD.unpack_from(self.blob)
         return dev, ino, mtime - _ZERO, ctime - _ZERO
 
     @property
     def settled(self) -> bool:
-        """Whether the stamp can be trusted: no later change can have the same one."""
+        """Whether the stamp validates: no later change can leave it as it is."""
         return bool(self.blob[_HEAD.size - 1])
 
     def stands(self, stamp: Stamp) -> bool:
-        """Whether a directory that has this stamp now has the same names."""
+        """Whether the names are still valid for a directory that has this stamp now."""
         return self.settled and self.stamp == stamp
 
     def still(self, proved: float) -> "Listing":
-        """The same, its names proved once more."""
+        """A copy with its names validated at ``proved``."""
         return Listing(self.blob, self.fetched_at, proved, self.key, self.lists)
 
     def __len__(self) -> int:
@@ -149,7 +149,7 @@ class Listing:
         return self._position(name, self._places()) is not None
 
     def get(self, name: bytes) -> Attributes | None:
-        """What the source gave of a name; None where it has none of that name. In a time that hardly grows."""
+        """Attributes of a name, None if there is no such name. O(log n)."""
         places = self._places()
         position = self._position(name, places)
         if position is None:
@@ -159,7 +159,7 @@ class Listing:
         return _attributes(_CLASS.unpack_from(self.blob, classes + same * _CLASS.size), *fields)
 
     def entries(self, start: int = 0, most: int | None = None) -> Iterator[Listed]:
-        """The names from position ``start`` on, in byte order, with what the source gave of them."""
+        """Iterate over (name, attributes) from position ``start``, in byte order."""
         count, classes, marks, rows, _ = self._places()
         end = count if most is None else min(count, start + most)
         if start >= end:
@@ -172,7 +172,7 @@ class Listing:
             yield name, _attributes(shared[same], ino, size, blocks, atime, mtime, ctime)
 
     def names(self, start: int = 0, end: int | None = None) -> list[bytes]:
-        """The names from position ``start`` to before ``end``, in byte order."""
+        """The names from position ``start`` up to ``end`` (exclusive), in byte order."""
         count, _, marks, _, names = self._places()
         end = count if end is None else min(end, count)
         if start >= end:
@@ -184,32 +184,32 @@ class Listing:
 
     @property
     def classes(self) -> bytes:
-        """What the rows have in common: rows of two listings can be compared where this is equal."""
+        """The packed classes. Rows of two listings are comparable if these are equal."""
         _, classes, marks, _, _ = self._places()
         return self.blob[classes:marks]
 
     def rows(self) -> Iterator[tuple[bytes, bytes]]:
-        """The names in byte order, with their attributes as they are packed."""
+        """Iterate over (name, packed row), in byte order."""
         _, _, _, rows, names = self._places()
         packed, size = self.blob[rows:names], _ROW.size
         return zip(self.names(), (packed[at : at + size] for at in range(0, len(packed), size)), strict=True)
 
     def folders_after(self, name: bytes, most: int) -> list[bytes]:
-        """The directories among ``most`` entries after one; from the first on after b"", none where it is not there."""
+        """Directories in ``most`` entries after ``name`` (b"": from the first); empty if there is no such name."""
         position = self._position(name, self._places()) if name else -1
         if position is None:
             return []
         return [name for name, attr in self.entries(position + 1, most) if attr.kind == DIR]
 
     def kinds(self) -> Iterator[tuple[bytes, Kind]]:
-        """The names in byte order, with their types."""
+        """Iterate over (name, file type), in byte order."""
         _, classes, marks, rows, names = self._places()
         shared = [Kind(mode & 0o170000) for mode, *_ in _CLASS.iter_unpack(self.blob[classes:marks])]
         for name, row in zip(self.names(), _ROW.iter_unpack(self.blob[rows:names]), strict=True):
             yield name, shared[row[6]]
 
     def identities(self) -> Iterator[tuple[bytes, Kind, int, int, int]]:
-        """The names in byte order, with type, device (0 where only the type is known), inode number and ctime."""
+        """Iterate over (name, type, device, inode number, ctime); the device is 0 if only the type is known."""
         _, classes, marks, rows, names = self._places()
         shared = [(Kind(mode & 0o170000), dev) for mode, *_, dev in _CLASS.iter_unpack(self.blob[classes:marks])]
         packed = _ROW.iter_unpack(self.blob[rows:names])
@@ -217,17 +217,17 @@ class Listing:
             yield name, *shared[same], ino, ctime - _ZERO
 
     def unknown(self) -> list[Listed]:
-        """The names of which nothing but the type was to be had."""
+        """Entries of which only the type is known."""
         _, classes, marks, _, _ = self._places()
         if all(dev for *_, dev in _CLASS.iter_unpack(self.blob[classes:marks])):
-            return []  # as nearly always
+            return []  # the usual case
         return [(name, attr) for name, attr in self.entries() if not attr.is_known]
 
     def directories(self) -> list[Listed]:
-        """The directories in it, in byte order, with what the source gave of them."""
+        """Entries that are directories, in byte order."""
         _, classes, marks, _, _ = self._places()
         if not any(mode & 0o170000 == DIR for mode, *_ in _CLASS.iter_unpack(self.blob[classes:marks])):
-            return []  # most have none
+            return []  # the usual case
         return [(name, attr) for name, attr in self.entries() if attr.kind == DIR]
 
     def _places(self) -> Place:
@@ -237,14 +237,14 @@ class Listing:
         return count, _HEAD.size, marks, rows, rows + count * _ROW.size
 
     def _mark(self, marks: int, names: int, chunk: int) -> int:
-        """Where in the blob the first name of a chunk begins."""
+        """Offset of the first name of a chunk."""
         return names + 1 + (_MARK.unpack_from(self.blob, marks + (chunk - 1) * _MARK.size)[0] if chunk else 0)
 
     def _position(self, name: bytes, places: Place) -> int | None:
         count, _, marks, _, names = places
         if not count or not name:
             return None
-        if count <= CHUNK:  # as nearly always
+        if count <= CHUNK:  # the usual case
             at = self.blob.find(b"\0%b\0" % name, names)
             return None if at < 0 else self.blob.count(b"\0", names, at)
         low, high = 0, (count - 1) // CHUNK
@@ -272,4 +272,4 @@ def _attributes(
 
 
 EMPTY = Listing(pack((0, 0, 0, 0), False, ()), -1e9)
-"""Of a directory that nothing is known of."""
+"""Stands for a directory that has not been listed."""

@@ -1,7 +1,7 @@
-"""The values that all layers speak in.
+"""The trees that a scan produces, and the index that they are merged into.
 
-Owns: names of things, nothing else. Knows no I/O, no clock, no FUSE. Everything here is immutable after it was
-made, so any thread may read it, and two trees may share what did not change: ``is`` means "nothing moved".
+No I/O, no clock, no FUSE. All values are immutable, so any thread may read them, and a new tree shares its unchanged
+parts with the old one: ``is`` means "nothing changed".
 """
 
 from collections.abc import Collection, Mapping
@@ -12,15 +12,14 @@ from mmirrorfs.attributes import DIR, Attributes, Kind, bare
 from mmirrorfs.listing import EMPTY, Listing
 
 Rank = NewType("Rank", int)
-"""A source's place in the order given on the command line: 0 is the highest."""
+"""A source's position on the command line: 0 is the highest."""
 
 
 class Evidence(NamedTuple):
-    """Whether a folder holds a file, as a search that began at ``fetched_at``, in monotonic seconds, has found.
+    """The result of a search for a file in a folder, begun at ``fetched_at``, in monotonic seconds.
 
-    ``file`` is None where it is empty; else the path in it of a file, where that has to be looked for again. ``keys``
-    are what the directories that were searched are called where changes are reported; one that is empty stands for
-    those whose changes are not.
+    ``file`` is None if the folder is empty, else the path of the file in it, if it has to be checked again. ``keys``
+    are the event keys of the directories that were searched; an empty key stands for those that are not watched.
     """
 
     file: bytes | None
@@ -30,11 +29,11 @@ class Evidence(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """An entry that the index does not look into: a folder at the depth, or anything that is no directory.
+    """An entry that the index does not descend into: a folder at the depth, or any non-directory.
 
-    ``source`` is the rank of the source that it comes from and ``name`` its name there when the view shows it
-    under another spelling. Leaves with neither name nor evidence are shared: a library has a handful of them.
-    ``evidence`` is there of folders, where it matters whether they hold a file; what is shown is the same by it.
+    ``source`` is the rank of its source and ``name`` its name there, if the view shows it under another spelling.
+    Leaves with neither name nor evidence are shared: a library has a handful of them. ``evidence`` is that of a folder
+    under ``--skip-empty``; it does not change what is shown.
     """
 
     source: Rank
@@ -44,19 +43,19 @@ class Leaf:
 
     @property
     def is_empty(self) -> bool:
-        """Whether it is a folder that is known to hold no file."""
+        """Whether it is a folder known to hold no file."""
         return self.evidence is not None and self.evidence.file is None
 
 
 @dataclass(slots=True, eq=False)
 class Directory:
-    """A directory of one source above the depth, as it was seen by a scan. Never changed once made.
+    """A directory of one source above the depth, as scanned. Immutable.
 
-    ``only_folders`` says that there is nothing in it but folders, none of which is known to be empty.
-    ``settled`` is false while a later change could still carry the same stamp (see ``source.scan``), and
-    ``since`` is the monotonic time, in seconds, at which this stamp was first seen. ``errno`` is the reason why
-    it could not be listed, or 0. ``listing`` has what the source gave of its leaves, ``bare`` attributes of the
-    directories in it that are scanned themselves. ``links`` are the names of the links that were left out.
+    ``only_folders`` means that all entries are folders, and none is known to be empty. ``settled`` is false while a
+    later change could still leave the same stamp (see ``source.scan``), ``since`` is the monotonic time, in seconds, at
+    which this stamp was first seen. ``errno`` is the reason why it could not be listed, or 0. ``listing`` has the
+    attributes of its leaves, and ``bare`` ones of its subdirectories, which are scanned themselves. ``links`` are the
+    names of symbolic links that were left out.
     """
 
     attr: Attributes
@@ -70,16 +69,16 @@ class Directory:
 
 
 EMPTY_DIRECTORY = Directory(bare(DIR), {})
-"""Of a source that nothing is known of."""
+"""The tree of a source that was never scanned."""
 
 
 @dataclass(slots=True, eq=False)
 class Merged:
-    """A directory of a view above the depth: the union of the directories of that name. Never changed once made.
+    """A directory of a view above the depth: the union of the paired directories. Immutable.
 
-    ``inputs`` are the sources' directories by rank, None where a source has none. ``names`` are its names in the
-    sources, by rank, when they are spelled differently. ``min_mtime_ns`` is the least mtime to show (0: none),
-    ``min_mtimes`` the same for the folders in it whose winner changed, in nanoseconds since the epoch.
+    ``inputs`` are the sources' directories by rank, None if a source has none. ``names`` are its names in the sources,
+    by rank, if they are spelled differently. ``min_mtime_ns`` is a lower bound of the mtime to show (0: none), in
+    nanoseconds since the epoch; ``min_mtimes`` the same for its folders whose winner changed.
     """
 
     inputs: tuple[Directory | None, ...]
@@ -90,15 +89,18 @@ class Merged:
 
 
 Names = Mapping[bytes, Collection[bytes]]
-"""Of directories, by path, the names in them that are to be looked at: all others are what they were. Of a directory
-that is not in it nothing is known, so all of its names are.
-"""
+"""The names that may have changed, by the path of their directory. In a directory that is missing, all of them may."""
 Entry = Directory | Leaf
 Child = Merged | Leaf
 Trees = tuple[Directory | None, ...]
-"""One scanned root a source, by rank; None for a source that counts as empty."""
+"""The scanned root of each source, by rank; None for a source that counts as empty."""
+
+
+def join(above: bytes, name: bytes) -> bytes:
+    """The path of a name in a directory; the root is b""."""
+    return above + b"/" + name if above else name
 
 
 def evidence_of(entry: Entry | None) -> Evidence | None:
-    """Whether what a source has under a name is known to hold a file, and how that is known; None of most."""
+    """The evidence of an entry; most have none."""
     return entry.evidence if isinstance(entry, Leaf) else None

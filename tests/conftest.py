@@ -1,47 +1,51 @@
-"""What holds for every test that mounts: where it happens, how long it may take, and that nothing is left of it.
+"""Fixtures and limits of all tests: the directory and the time limit of a test that mounts, and what it may leave.
 
-A test marked ``mount`` is skipped where FUSE cannot be used. It works in ``place``, and has LIMIT seconds, or
-``mount(seconds=N)``, even if it hangs in the kernel; what prepares it, and any other test, has ``timeout`` in
-pyproject.toml. Hypothesis finds the same examples every time where CI is set.
+A test marked ``mount`` works in ``place`` and may take LIMIT seconds, or ``mount(seconds=N)``, even if it hangs in the
+kernel. Fixtures, and tests without that mark, have the ``timeout`` of pyproject.toml. Where FUSE cannot be used, tests
+that mount are skipped. Where CI is set, hypothesis generates the same examples each time.
 """
 
 import contextlib
 import os
 import shutil
 import signal
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.support.kernel import abort_under, end_processes_of, processes_of, views_under
 from tests.support.limit import limit
 from tests.support.polling import holds
 
 LIMIT = 60.0
-"""Seconds that a test with a mount may take."""
+"""Default time limit of a test that mounts, in seconds."""
 
 ENDING = 5.0
-"""Seconds that a process may take to end after its view was unmounted, which umount(8) does not wait for."""
+"""Seconds that a process may take to exit after its view was unmounted: umount(8) does not wait for it."""
 
 
 def pytest_configure() -> None:
-    """Let SIGINT and SIGQUIT end what the tests start: a shell ignores both in what it starts with ``&``."""
+    """Restore SIGINT and SIGQUIT for the programs that tests start: a shell ignores both in background jobs."""
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if signal.getsignal(signal.SIGQUIT) == signal.SIG_IGN:
         signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
+# No deadline: a busy machine may take any time for an example.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
     settings.load_profile("ci")
 
 
-def _why_not() -> str | None:
-    """Why nothing can be mounted here; None where it can."""
+def _reason_to_skip() -> str | None:
+    """Why nothing can be mounted here, or None."""
     try:
         os.close(os.open("/dev/fuse", os.O_RDWR))
     except OSError as error:
@@ -52,18 +56,18 @@ def _why_not() -> str | None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip what mounts where nothing can be mounted, and say why."""
-    if item.get_closest_marker("mount") is not None and (reason := _why_not()) is not None:
+    """Skip tests that mount where nothing can be mounted."""
+    if item.get_closest_marker("mount") is not None and (reason := _reason_to_skip()) is not None:
         pytest.skip(reason)
 
 
 def _seconds(marker: pytest.Mark) -> float:
-    """How long a test with that mark may take."""
+    """The time limit that a ``mount`` mark sets."""
     return float(marker.kwargs.get("seconds", LIMIT))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave a test that mounts its time besides what it takes to prepare it."""
+    """Add the time for its fixtures to pytest-timeout's limit of each test that mounts."""
     for item in items:
         marker = item.get_closest_marker("mount")
         if marker is not None and item.get_closest_marker("timeout") is None:
@@ -72,7 +76,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture
 def place() -> Iterator[Path]:
-    """An empty directory that everybody may enter. Nothing may be mounted or running in it in the end."""
+    """An empty directory that everybody may enter. The test fails if it leaves a mount or a process in it."""
     with _empty_directory() as path:
         yield path
 
@@ -100,9 +104,22 @@ def _empty_directory() -> Iterator[Path]:
     assert not killed, f"the test left these processes: {killed}"
 
 
+@pytest.fixture
+def in_memory() -> Iterator[Path]:
+    """An empty directory on a tmpfs: 100,000 files are created and removed in a second there, on a disk in minutes."""
+    shared = Path("/dev/shm")
+    if not os.access(shared, os.W_OK):
+        pytest.skip(f"{shared} cannot be written to")
+    where = tempfile.mkdtemp(dir=shared)
+    try:
+        yield Path(where)
+    finally:
+        subprocess.run(["rm", "-rf", where], check=True)  # several times as fast as shutil.rmtree
+
+
 @pytest.fixture(autouse=True)
 def _limited(request: pytest.FixtureRequest) -> Iterator[None]:
-    """The time limit of a test that mounts; at its end the mounts that the test shares are aborted too."""
+    """The time limit of a test that mounts; when it is exceeded, shared mounts are aborted too."""
     marker = request.node.get_closest_marker("mount")
     if marker is None:
         yield

@@ -20,8 +20,8 @@ from mmirrorfs.mount.clone import why_not
 from mmirrorfs.source.beneath import PATH_ONLY, Support, open_beneath
 from mmirrorfs.source.capabilities import SYS_ADMIN, has
 from mmirrorfs.source.fanotify import FilesystemMarks
+from mmirrorfs.source.filesystems import unique_id
 from mmirrorfs.source.inotify import Watches, free_watches, limit
-from mmirrorfs.source.mountid import unique_id
 
 DEVICE = "/dev/fuse"
 FUSE_CONF = "/etc/fuse.conf"

@@ -1,1 +1,1 @@
-"""The product without I/O: merging, comparing, pairing names, numbering inodes. Pure: no I/O, no clock, no threads."""
+"""The merge, the difference of two indexes, the pairing of names, and inode numbers. Pure: no I/O, no clock."""

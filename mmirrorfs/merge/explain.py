@@ -1,7 +1,7 @@
-"""Why a view has at a path what it has: read off the index, and off what the index was merged from.
+"""Explains a path of a view: the winner, the rule by which it won, and what the other sources have there.
 
-What is shown, and from which source, is the index's own word, so an explanation cannot differ from the merge. What
-else the sources have at the same place is found by the pairing that the merge went by.
+The winner is read from the index, so an explanation cannot contradict the merge. The other sources' entries are found
+with the pairing that the merge used.
 
 Pure: no I/O, no clock. Any thread may call this; a directory of 100,000 names takes a second.
 """
@@ -16,31 +16,31 @@ from itertools import pairwise, takewhile
 
 from mmirrorfs.attributes import DIR, Kind
 from mmirrorfs.merge.index import Group, Pairing
-from mmirrorfs.tree import Child, Directory, Leaf, Merged, Rank
+from mmirrorfs.tree import Child, Directory, Leaf, Merged, Rank, join
 
 
 class Rule(Enum):
-    """By which rule something is shown."""
+    """The rule by which an entry is shown."""
 
     MERGED = "merged"
-    """A directory above the depth: all that are paired are shown as one."""
+    """A directory above the depth: the union of all paired directories."""
     ONLY = "only"
-    """No other source has anything there."""
+    """No other source has an entry there."""
     ORDER = "order"
     """The first source, in the view's order, that has it."""
     FILLED = "filled"
-    """The first source, in the view's order, that has it with a file in it: empty folders are skipped."""
+    """The first source, in the view's order, whose folder holds a file: empty folders are skipped."""
     DIRECTORY = "directory"
-    """A directory, which beats what is none in a source that comes before it."""
+    """A directory, which beats a non-directory of a more preferred source."""
     OTHER = "other"
-    """By none of these."""
+    """None of these."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What one source has at a place, under its own path. ``shown`` says that it is what the view has there.
+    """One source's entry at a place, by its path there. ``shown``: it is part of the view.
 
-    ``is_empty`` says that it is a folder that is known to hold no file, where that matters.
+    ``is_empty``: it is a folder that is known to hold no file (``--skip-empty``).
     """
 
     rank: Rank
@@ -52,9 +52,9 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The place in the index that a path leads to: ``path``, as far as the index has it, and the ``rest``.
+    """The deepest entry of the index on a path: ``path`` is its own path, ``rest`` the remainder.
 
-    ``claims`` are in the view's order. ``above`` is the merged directory that it is in, None for the root.
+    ``claims`` are in the view's order. ``above`` is the parent in the index, None for the root.
     """
 
     path: bytes
@@ -66,30 +66,30 @@ class Place:
 
     @property
     def shown(self) -> list[Claim]:
-        """What the view has there: one claim, but for a merged directory."""
+        """What the view has there: one claim, or all directories of a merged one."""
         return [claim for claim in self.claims if claim.shown]
 
     @property
     def hidden(self) -> list[Claim]:
-        """What it takes the place of."""
+        """What it hides."""
         return [claim for claim in self.claims if not claim.shown]
 
     @property
     def skipped(self) -> list[Claim]:
-        """What of that would have won, were it not empty."""
+        """What of that would have won if it were not empty."""
         return [claim for claim in takewhile(lambda claim: not claim.shown, self.claims) if claim.is_empty]
 
     def inside(self, claim: Claim) -> bytes:
-        """The path in a source that the rest leads to, from what that has at the place."""
-        return _joined(claim.path, self.rest) if self.rest else claim.path
+        """The path of the remainder in the source of a claim."""
+        return join(claim.path, self.rest) if self.rest else claim.path
 
     def path_in(self, rank: Rank) -> bytes | None:
-        """The path of a merged directory in a source; None where that has no such directory."""
+        """The path of a merged directory in a source; None if the source does not have it."""
         return next((claim.path for claim in self.shown if claim.rank == rank), None)
 
 
 def place_of(index: Merged, order: Sequence[Rank], pairing: Pairing, path: bytes) -> Place:
-    """The place that a path of the view leads to."""
+    """The place of a path of the view."""
     claims = tuple(Claim(rank, b"", DIR, True) for rank in order if index.inputs[rank] is not None)
     place = Place(b"", path, index, Rule.MERGED, claims, None)
     while place.rest and isinstance(place.found, Merged):
@@ -110,8 +110,8 @@ def _below(place: Place, above: Merged, order: Sequence[Rank], pairing: Pairing,
             kind = entry.kind if isinstance(entry, Leaf) else DIR
             shown = child.inputs[rank] is not None if isinstance(child, Merged) else child.source == rank
             is_empty = isinstance(entry, Leaf) and entry.is_empty
-            claims.append(Claim(rank, _joined(inside, own), kind, shown, is_empty))
-    return Place(_joined(place.path, name), rest, child, _rule(child, claims), tuple(claims), above)
+            claims.append(Claim(rank, join(inside, own), kind, shown, is_empty))
+    return Place(join(place.path, name), rest, child, _rule(child, claims), tuple(claims), above)
 
 
 def _rule(child: Child, claims: Sequence[Claim]) -> Rule:
@@ -130,7 +130,7 @@ def _rule(child: Child, claims: Sequence[Claim]) -> Rule:
 
 
 def in_view(index: Merged, pairing: Pairing, rank: Rank, own: bytes) -> bytes:
-    """The path in the view of what a source has under its ``own`` path: where it is shown, or would be."""
+    """The path in the view of a source's entry at its ``own`` path, whether it wins or not."""
     found: Child = index
     above, rest = b"", own
     while rest and isinstance(found, Merged) and found.inputs[rank] is not None:
@@ -138,12 +138,12 @@ def in_view(index: Merged, pairing: Pairing, rank: Rank, own: bytes) -> bytes:
         shown = next((one for one, *_ in _spelled(pairing(found.inputs, above), rank, name)), None)
         if shown is None:
             break
-        found, above, rest = found.children[shown], _joined(above, shown), below
-    return _joined(above, rest) if rest else above
+        found, above, rest = found.children[shown], join(above, shown), below
+    return join(above, rest) if rest else above
 
 
 def spellings(merged: Merged, path: bytes, pairing: Pairing, name: bytes) -> list[bytes]:
-    """The names in the view of what some source spells like that in the directory of that path, shown under another."""
+    """The names in the view of the entries that some source spells ``name``, in the directory at ``path``."""
     ranks = range(len(merged.inputs))
     return [shown for rank in ranks for shown, *_ in _spelled(pairing(merged.inputs, path), Rank(rank), name)]
 
@@ -155,44 +155,44 @@ def _spelled(groups: Iterable[Group], rank: Rank, name: bytes) -> Iterator[Group
 
 
 def names_of(group: Group) -> list[bytes | None]:
-    """How the sources spell what is paired, by rank; None where one does not have it."""
+    """The sources' spellings of a group, by rank; None if a source does not have it."""
     shown, found, own = group
     spelled = own or (None,) * len(found)
     return [(name or shown) if one is not None else None for name, one in zip(spelled, found, strict=True)]
 
 
-# What a person may have meant
+# Suggestions
 
 
 MOST = 3
-"""Names that are suggested at the most."""
+"""Maximum number of suggestions."""
 
 
 def nearest(name: bytes, names: Iterable[bytes]) -> list[bytes]:
-    """The names that are most like one that is not there, the best first."""
+    """The names most similar to a missing one, the best first."""
     by_text: dict[str, bytes] = {}
     for other in names:
         by_text.setdefault(_plain(other), other)
     wanted = _plain(name)
-    pairs = _pairs(wanted)
-    some = heapq.nlargest(COMPARED, by_text, key=lambda text: _likeness(pairs, _pairs(text)))
-    return [by_text[text] for text in difflib.get_close_matches(wanted, some, MOST)]
+    bigrams = _bigrams(wanted)
+    candidates = heapq.nlargest(COMPARED, by_text, key=lambda text: _similarity(bigrams, _bigrams(text)))
+    return [by_text[text] for text in difflib.get_close_matches(wanted, candidates, MOST)]
 
 
 COMPARED = 200
-"""Names that are compared thoroughly, which takes 50 us each: those that have most pairs of letters in common."""
+"""Names compared by difflib, 50 us each: those with the most bigrams in common."""
 
 
-def _pairs(text: str) -> set[str]:
+def _bigrams(text: str) -> set[str]:
     return set(map("".join, pairwise(f" {text} ")))
 
 
-def _likeness(one: set[str], other: set[str]) -> float:
+def _similarity(one: set[str], other: set[str]) -> float:
     return len(one & other) / (len(one) + len(other))
 
 
 def _plain(name: bytes) -> str:
-    """A name as people compare names: without case and diacritics."""
+    """A name without case and diacritics."""
     text = name.decode("utf-8", "surrogateescape").casefold()
     if text.isascii():
         return text
@@ -200,24 +200,20 @@ def _plain(name: bytes) -> str:
 
 
 def elsewhere(index: Merged, name: bytes) -> list[bytes]:
-    """Where else the index has something of that name."""
+    """Paths of the index with that name, at most MOST."""
     found: list[bytes] = []
     queue: list[tuple[bytes, Merged]] = [(b"", index)]
     for path, merged in queue:
         if name in merged.children:
-            found.append(_joined(path, name))
+            found.append(join(path, name))
             if len(found) == MOST:
                 break
-        queue += [(_joined(path, one), child) for one, child in merged.children.items() if isinstance(child, Merged)]
+        queue += [(join(path, one), child) for one, child in merged.children.items() if isinstance(child, Merged)]
     return found
 
 
 def unreadable(merged: Merged) -> Iterator[tuple[Rank, Directory]]:
-    """The sources' directories in a merged one that could not be listed: what is in them is not known."""
+    """The inputs of a merged directory that could not be listed."""
     for rank, directory in enumerate(merged.inputs):
         if directory is not None and directory.errno:
             yield Rank(rank), directory
-
-
-def _joined(above: bytes, name: bytes) -> bytes:
-    return above + b"/" + name if above else name

@@ -1,13 +1,13 @@
 """The merge: ranked trees in, one view out.
 
 Rule 1: a directory above the depth that any source has is a merged directory; its children are the union.
-Rule 2: a folder at the depth is taken whole from its winner, the first source in the view's order that has it; one
-that is known to be empty (``--skip-empty``) wins only where none that has it is anything else.
-Rule 3: anything else is taken from its winner too, but a directory beats a non-directory in whichever source.
-Rule 4: what a change brings always moves the shown times forward, for scanners go by them.
+Rule 2: a folder at the depth is taken whole from its winner, the first source in the view's order that has it. A folder
+that is known to be empty (``--skip-empty``) wins only if all of them are empty.
+Rule 3: any other entry is taken from its winner too, but a directory of any source beats a non-directory.
+Rule 4: a change always moves the shown times forward, because scanners compare them.
 
-Pure: no I/O, no clock (the time of a change is given). A tree says by its shape where the depth is: above it
-stand ``Directory`` values, from it on down ``Leaf`` values. Any thread may call this.
+Pure: no I/O, no clock (the time of a change is an argument). The shape of a tree tells the depth: ``Directory`` values
+above it, ``Leaf`` values at it. Any thread may call this.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,16 +19,16 @@ from mmirrorfs.attributes import DIR, Attributes
 from mmirrorfs.tree import Child, Directory, Entry, Leaf, Merged, Names, Rank, Trees
 
 Group = tuple[bytes, tuple[Entry | None, ...], tuple[bytes | None, ...] | None]
-"""A name of the view, what the sources have under it by rank, and their own spellings where these differ."""
+"""A name of the view, the sources' entries by rank, and their own spellings if these differ."""
 
 Pairing = Callable[[Trees, bytes], Iterable[Group]]
-"""Of the directories of one path of the view, and that path."""
+"""Groups the names of the directories at one path of the view, given these and the path."""
 
 EMPTY: Mapping[bytes, Child] = {}
 
 
 def exact(inputs: Trees, path: bytes = b"") -> Iterator[Group]:
-    """Pair names that are equal to the byte."""
+    """Pair names that are equal byte for byte."""
     names: dict[bytes, None] = {}
     for directory in inputs:
         if directory is not None:
@@ -51,11 +51,11 @@ def merge(
     names: tuple[bytes | None, ...] | None = None,
     only: Names | None = None,
 ) -> Merged:
-    """Merge the directories of one path; what did not change since ``before`` is ``before``'s own, shared.
+    """Merge the directories at one path; unchanged parts are shared with ``before``.
 
-    ``order`` lists the ranks from the most to the least preferred, ``now_ns`` is the time that a change is
-    shown to have happened at, in nanoseconds since the epoch. ``only``, if given, are names by directory: all others
-    have what they had in ``before``. Where names are paired exactly, it then takes the time of these.
+    ``order`` lists the ranks, the most preferred first. ``now_ns`` is the time to show for changes, in nanoseconds
+    since the epoch. ``only``, if given, are the names that may have changed, by directory: with exact pairing, the cost
+    is proportional to these.
     """
     if before is not None and all(map(is_, inputs, before.inputs)):
         return before
@@ -80,7 +80,7 @@ def merge(
 
 
 def _folders(inputs: Trees, order: Sequence[Rank]) -> Mapping[bytes, Child]:
-    """Rule 2 for directories with nothing but folders, none of them empty: a union of mappings, the winner's last."""
+    """Rule 2 for directories of non-empty folders only: a union of mappings, the winner's last."""
     present = [d.entries for d in (inputs[rank] for rank in reversed(order)) if d is not None]
     if len(present) == 1:
         return present[0]  # type: ignore[return-value]  # only_folders: the values are leaves
@@ -91,7 +91,7 @@ def _folders(inputs: Trees, order: Sequence[Rank]) -> Mapping[bytes, Child]:
 
 
 def _winner(found: Sequence[Entry | None], order: Sequence[Rank], names: tuple[bytes | None, ...] | None) -> Leaf:
-    """Rules 2 and 3, for a name that is no merged directory."""
+    """Rules 2 and 3, for a name that is not a merged directory."""
     ranked = [entry for entry in (found[rank] for rank in order) if isinstance(entry, Leaf)]
     folders = [leaf for leaf in ranked if leaf.kind == DIR]
     best = next((leaf for leaf in folders if not leaf.is_empty), (folders or ranked)[0])
@@ -99,7 +99,7 @@ def _winner(found: Sequence[Entry | None], order: Sequence[Rank], names: tuple[b
 
 
 def _timed(after: Merged, before: Merged | None, now_ns: int, only: Iterable[bytes] | None) -> Merged:
-    """Rule 4: the same directory, with the least times that it and its folders show."""
+    """Rule 4: the same directory, with lower bounds for the times of itself and its folders."""
     if before is None:
         return after
     differing = list(_differing(before, after, only))
@@ -118,7 +118,7 @@ def _is_folder(child: Child | None) -> bool:
 
 
 def times(merged: Merged) -> tuple[int, int]:
-    """The (mtime, ctime) that a merged directory shows: the newest over all the sources that have it."""
+    """The (mtime, ctime) of a merged directory: the newest of all its inputs."""
     present: list[Directory] = [d for d in merged.inputs if d is not None]
     least = [merged.min_mtime_ns] if merged.min_mtime_ns or not present else []
     return (
@@ -129,10 +129,10 @@ def times(merged: Merged) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One path of the view, relative to its root, that differs; None where one of the two does not have it.
+    """A path of the view that differs; ``before`` is None if it was created, ``after`` if it was removed.
 
-    Two ``Merged`` mean that the directory stayed and its own attributes moved. ``attributes`` are those before and
-    after, of what a single source tells of.
+    Two ``Merged`` mean that the directory's own attributes changed. ``attributes`` are those before and after, if the
+    change is one of a single source.
     """
 
     path: bytes
@@ -142,7 +142,7 @@ class Change:
 
 
 def changes(before: Merged, after: Merged, path: bytes = b"", only: Names | None = None) -> Iterator[Change]:
-    """Everything in which two indexes differ, a directory before what is in it; shared parts cost nothing.
+    """All differences between two indexes, a directory before its entries; shared parts cost nothing.
 
     ``only``: see ``merge``.
     """
@@ -161,7 +161,7 @@ def changes(before: Merged, after: Merged, path: bytes = b"", only: Names | None
 
 
 def left_behind(before: Merged, after: Merged) -> list[Merged]:
-    """The directories of one index that are not in the other; what is in one that went whole is not looked for."""
+    """The directories of an index that are not shared with another; removed subtrees are not searched."""
     found = [(before, after)] if before is not after else []
     for old, new in found:
         for name, child in old.children.items() if old.children is not new.children else ():
@@ -174,7 +174,7 @@ def left_behind(before: Merged, after: Merged) -> list[Merged]:
 def _differing(
     before: Merged, after: Merged, only: Iterable[bytes] | None = None
 ) -> Iterator[tuple[bytes, Child | None, Child | None]]:
-    """The names of one directory that came, went, or are now something else; a merged directory that stayed is not."""
+    """The names of one directory that were created, removed or replaced; not merged directories that stayed."""
     if only is None:
         only = chain(after.children, (name for name in before.children if name not in after.children))
     for name in only:
@@ -188,9 +188,9 @@ def _own_attributes(merged: Merged) -> tuple[object, ...]:
 
 
 def without(tree: Directory, paths: Iterable[bytes]) -> Directory:
-    """The tree of one source without what it has at some paths; the same tree where that is nothing.
+    """The tree of one source without some paths; the same tree if it has none of them.
 
-    The directories that it was in do not count as settled any more: they are listed anew by the next scan.
+    Their parents become unsettled, so that the next scan lists them again.
     """
     inside: dict[bytes, list[bytes]] = {}
     for path in paths:

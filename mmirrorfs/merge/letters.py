@@ -1,7 +1,7 @@
-"""Letters without what is a matter of spelling: compatibility forms, diacritics, typographic punctuation.
+"""Normalises letters: removes compatibility forms, diacritics and typographic punctuation.
 
-What makes another letter stays: the breve of Cyrillic short i, dakuten, nukta and the vowel signs of Indic scripts.
-Pure: text in, text out. Any thread may call this; what is found of a character is kept.
+A mark that makes a different letter is kept: the breve of Cyrillic short i, dakuten, nukta, Indic vowel signs.
+Pure: text in, text out. Any thread may call this; results are cached by character.
 """
 
 import re
@@ -13,7 +13,7 @@ _HEBREW = "\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7"
 _ARABIC = "\u0610-\u061a\u0640\u064b-\u0652\u0656-\u065f\u0670\u06d6-\u06dc\u06df-\u06e8\u06ea-\u06ed"
 _WITHOUT_WIDTH = "\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff"
 _DROPPED = re.compile(rf"[{_COMBINING}{_HEBREW}{_ARABIC}{_WITHOUT_WIDTH}]|(?<=\u0627)[\u0653-\u0655]")
-"""The last of them are hamza and madda of alef."""
+"""The last alternative is the hamza or madda of an alef."""
 
 _CYRILLIC = re.compile("[\u0400-\u052f]")
 _LETTERS = {
@@ -32,18 +32,18 @@ _LETTERS = {
     **dict.fromkeys("\u3011\u3015\u3017", "]"),
 }
 _PUNCTUATION = frozenset(("Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "Sk", "Zs", "Zl", "Zp", "Cc", "Cf", "Co"))
-"""Categories of Unicode: punctuation, blanks, and Co, where SMB and macOS put what a filesystem does not allow."""
+"""Unicode categories of punctuation and blanks; SMB and macOS map characters that a filesystem forbids into Co."""
 
 
 class _Table(dict[int, str]):
-    """What each character becomes, for ``str.translate``: found out when it is first met."""
+    """A table for ``str.translate``, filled on demand."""
 
-    def __init__(self, found: Callable[[str], str]) -> None:
+    def __init__(self, replacement: Callable[[str], str]) -> None:
         super().__init__()
-        self._found = found
+        self._replacement = replacement
 
     def __missing__(self, code: int) -> str:
-        found = self[code] = self._found(chr(code))
+        found = self[code] = self._replacement(chr(code))
         return found
 
 
@@ -64,12 +64,12 @@ _ASCII = "".join(_BLANK[code] if code < 128 else "?" for code in range(256)).enc
 
 
 def plain(text: str) -> str:
-    """A casefolded text in these letters, with typographic punctuation as ASCII has it."""
+    """A casefolded text with normalised letters and ASCII punctuation."""
     return text if text.isascii() else unicodedata.normalize("NFC", text.translate(_LETTER))
 
 
 def unpunctuated(text: str) -> str:
-    """A text with a blank in the place of all punctuation. Symbols (+ = $ and their like) stay."""
+    """A text with all punctuation replaced by blanks. Symbols (+ = $ and the like) are kept."""
     if text.isascii():
         return text.encode().translate(_ASCII).decode()
     return text.translate(_BLANK)

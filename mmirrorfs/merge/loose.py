@@ -1,12 +1,12 @@
-"""What is left of a name when all that libraries spell differently is taken out of it: ``--match loose``.
+"""``--match loose``: the key of a name, without what libraries spell differently.
 
-Rule 1: a name is a base, an article and years. The base has what tells albums apart: letters, digits and symbols,
-without blanks, punctuation, case and diacritics, and without bracketed marks of format and source.
-Rule 2: an article or a year that one name has and another of the same base does not have keeps them apart only where
-there is a third: see ``joined``. Two articles, or two years, that differ keep names apart.
-Rule 3: where nothing but punctuation is left, punctuation counts.
+Rule 1: a key is a base, an article and years. The base is the letters, digits and symbols, without blanks, punctuation,
+case, diacritics, and bracketed tags of format and source.
+Rule 2: names of one base with different articles, or years, are different. A missing article or year matches the only
+one that there is of that base in all sources: see ``joined``.
+Rule 3: a name of punctuation only is compared by its punctuation.
 
-docs/matching.md says it with examples. Pure: no I/O, no clock.
+docs/matching.md has examples. Pure: no I/O, no clock.
 """
 
 import re
@@ -18,7 +18,7 @@ from mmirrorfs.merge.letters import plain, unpunctuated
 
 
 class Title(NamedTuple):
-    """The key of a name that has an article or years; that of one without is its base, a text."""
+    """The key of a name with an article or years. Without both, the key is the base itself, a string."""
 
     base: str
     article: str
@@ -28,8 +28,8 @@ class Title(NamedTuple):
 LooseKey = str | Title
 
 _RATE = r"(?:(?:44|88|176|352)(?:[.,]\d)?|48|96|192|384)"
-_MARK = re.compile(
-    r"(?:(?>"  # atomic, for else a hostile name could be taken apart in too many ways
+_TAG = re.compile(
+    r"(?:(?>"  # atomic: no backtracking on a hostile name
     rf"(?:16|20|24|32)(?:[ -]?bits?|b)?[ /x-]{_RATE}(?: ?k(?:hz)?)?|(?:16|20|24|32)[ -]?bits?|{_RATE} ?khz"
     r"|\d{2,3} ?k(?:bps|bits?|b)?(?:/s)?|128|160|192|224|256|320|v[02]|q\d"
     r"|flac|mp[23]|m4a|aac|alac|ogg|vorbis|opus|wave?|aiff?|ape|wv|wavpack|wma|mqa|shn|tta|tak|mpc|musepack|pcm|iso"
@@ -39,7 +39,7 @@ _MARK = re.compile(
     r")(?:[ ,;/+|@.-]+|$))+"
 )
 _DISC = re.compile(r"(?:cd|lp|tape|cassette)[ .-]*\d+(?! ?[kb/x-]|[\d.])")
-"""What looks like a mark and counts discs: "CD 16"."""
+"""Looks like a tag, but is the number of a disc: "CD 16"."""
 
 _YEAR = r"(?:1[5-9]|20)\d\d"
 _DATED = re.compile(_YEAR)
@@ -52,7 +52,7 @@ _ARTICLE_LAST = re.compile(rf"(.*[^\s,]) ?, ?(the|an?|{_MOVED}) ?(?=$|[\[({{<]|-
 _ARTICLE_FIRST = re.compile(r"(the|an|a(?= [^\W_]{3})) (?=.*[^\W_])(?!(?:the|an?)$)(.*)")
 
 _ALONE = re.compile(r"([!?]+|\( ?\))(?= ?[\[({<]| )")
-"""Punctuation that is the name, in front of more: "!!! (Live)" is not "(Live)"."""
+"""Leading punctuation that is the name itself: "!!! (Live)" is not "(Live)"."""
 _BETWEEN = re.compile(r"(?<=[^\W_]) ?\+ ?(?=[^\W_])")
 _SHARP = re.compile(r"(?<![^\W_])([a-g])#")
 _THOUSANDS = re.compile(r"(?<=\d)[,.'](?=\d\d\d(?!\d))")
@@ -61,18 +61,18 @@ _BLANK = re.compile(r"(?<!\d) | (?!\d)")
 
 
 def loose(text: str) -> LooseKey:
-    """The key of a name, given without differences of case (``str.casefold``) and of Unicode normal form (NFC)."""
+    """The key of a name that was casefolded and normalised to NFC."""
     return _key(_parts(text)[0])
 
 
 def parsed(text: str) -> tuple[Title, tuple[str, ...]]:
-    """The key of a name, given as for ``loose``, with all of its parts, and the words of its base."""
+    """The full key of such a name, and the words of its base."""
     title, words = _parts(text)
     return title, tuple(words.split())
 
 
 def _parts(text: str) -> tuple[Title, str]:
-    name, years = _without_marks(" ".join(plain(text).replace("_", " ").split()))
+    name, years = _without_tags(" ".join(plain(text).replace("_", " ").split()))
     if dated := _YEAR_DASH.match(name):
         name = name[dated.end() :]
         years.add(dated[1])
@@ -95,14 +95,14 @@ def _parts(text: str) -> tuple[Title, str]:
     return Title(base, article, " ".join(sorted(years))), name
 
 
-def _without_marks(name: str) -> tuple[str, set[str]]:
-    """A name without the years and the marks of format and source in brackets, and those years."""
+def _without_tags(name: str) -> tuple[str, set[str]]:
+    """A name without bracketed years and tags of format and source, and those years."""
     years: set[str] = set()
     if not ("[" in name or "(" in name or "{" in name or "<" in name):
         return name, years
 
     def drop(match: re.Match[str]) -> str:
-        year = _year_or_mark(match[1])
+        year = _year_or_tag(match[1])
         if year:
             years.add(year)
         return match[0] if year is None else " "
@@ -115,16 +115,16 @@ def _without_marks(name: str) -> tuple[str, set[str]]:
 
 
 @lru_cache(4096)
-def _year_or_mark(inner: str) -> str | None:
-    """The year that stands in brackets; nothing for a mark of format or source, None for anything else."""
+def _year_or_tag(inner: str) -> str | None:
+    """A bracketed year; "" for a tag of format or source, None for anything else."""
     inner = inner.strip()
     if _DATED.fullmatch(inner):
         return inner
-    return "" if _MARK.fullmatch(inner) and not _DISC.match(inner) else None
+    return "" if _TAG.fullmatch(inner) and not _DISC.match(inner) else None
 
 
 def _words(name: str) -> str:
-    """The words of a name, with the symbols that count, and a blank between them."""
+    """The words and symbols of a name, separated by blanks."""
     if name.replace(" ", "").isalnum():
         return name
     if "#" in name:
@@ -134,24 +134,24 @@ def _words(name: str) -> str:
 
 
 def joined(present: Sequence[Iterable[object]]) -> Mapping[object, object]:
-    """Which keys of the names in one directory are to be taken for which, given those of each source.
+    """Which keys of one directory to replace by which, given the keys of each source.
 
-    A missing article, or year, is taken for the only one that there is of that base in all the sources, unless one
-    source has both. A bare year at an end of the name is taken for the year, where another name has it as such.
+    A missing article or year is replaced by the only one of that base in all sources, unless one source has both names.
+    A bare year at an end of a name is taken for the year of release if another name has it as such.
     """
-    everything = set().union(*present)
-    titles = {key for key in everything if isinstance(key, Title)}
+    keys_of_all = set().union(*present)
+    titles = {key for key in keys_of_all if isinstance(key, Title)}
     dated = [title for title in titles if title.years]
-    taken: dict[object, object] = {}
-    if 0 < len(dated) < len(everything):
-        taken.update((bare, title) for title in dated if (bare := _bare(title)) in everything)
+    replaced: dict[object, object] = {}
+    if 0 < len(dated) < len(keys_of_all):
+        replaced.update((bare, title) for title in dated if (bare := _bare(title)) in keys_of_all)
     first: dict[object, Title] = {}
     several = {title.base for title in titles if first.setdefault(title.base, title) is not title}
-    several.update(title.base for base, title in first.items() if base in everything)
+    several.update(title.base for base, title in first.items() if base in keys_of_all)
     found: dict[str, list[set[Title]]] = {base: [set() for _ in present] for base in several}
     for rank, keys in enumerate(present if several else ()):
         for key in keys:
-            title = _title(taken.get(key, key))
+            title = _title(replaced.get(key, key))
             if title is not None and title.base in several:
                 found[title.base][rank].add(title)
     for variants in found.values():
@@ -160,12 +160,12 @@ def joined(present: Sequence[Iterable[object]]) -> Mapping[object, object]:
         for title in set().union(*variants):
             full = Title(title.base, title.article or article, title.years or years)
             if full != title:
-                taken[_key(title)] = full
-    return {key: taken.get(other, other) for key, other in taken.items()}
+                replaced[_key(title)] = full
+    return {key: replaced.get(other, other) for key, other in replaced.items()}
 
 
 def _bare(title: Title) -> LooseKey:
-    """The key of the same name with the year as a part of it."""
+    """The key of the same name with the year as part of the base."""
     between = " " if title.base[-1].isdigit() else ""
     return _key(Title(f"{title.base}{between}{title.years}", title.article, ""))
 
@@ -182,6 +182,6 @@ def _key(title: Title) -> LooseKey:
 
 
 def _only(values: list[set[str]]) -> str:
-    """The only value that is not empty, where no source has it beside an empty one; else an empty one."""
+    """The only non-empty value, if no source has both it and an empty one; otherwise ""."""
     filled = set().union(*values) - {""}
     return filled.pop() if len(filled) == 1 and not any("" in some and len(some) > 1 for some in values) else ""

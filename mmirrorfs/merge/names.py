@@ -1,11 +1,11 @@
-"""Pairing names that are almost the same: by Unicode normal form, by case, loosely, without what does not count.
+"""Pairing of names: ``--match`` (exact, nfc, casefold, loose) and ``--ignore``.
 
-Rule 1: the name shown is the highest-ranked source's spelling, whole, whatever the view prefers.
-Rule 2: nothing is ever hidden. Where two names of one source fall together, one is paired (the one spelled as the
-shown name, else the first in byte order), and the others stay visible under their own spelling.
-Rule 3: a name that is no UTF-8, or of which nothing would be left, is matched exactly.
+Rule 1: the spelling shown is that of the highest-ranked source, independent of the view's order.
+Rule 2: no name is hidden. If several names of one source have the same key, one is paired (the one equal to the name
+shown, else the first in byte order), and the others are shown under their own names.
+Rule 3: a name that is not UTF-8, or that ``--ignore`` would make empty, is matched exactly.
 
-Pure: no I/O, no clock. The result of a name is kept, so a quiet merge does not pay for it again.
+Pure: no I/O, no clock. Keys are cached.
 """
 
 import re
@@ -21,13 +21,13 @@ from mmirrorfs.tree import Entry, Trees
 
 MATCHES = ("exact", "nfc", "casefold", "loose")
 KEPT = 1 << 18
-"""Keys of names that are kept, some 150 bytes each."""
+"""Cached keys, some 150 bytes each."""
 
 
 def pairing(match: str, ignore: Sequence[re.Pattern[str]], rules: Sequence[Rule] = ()) -> Pairing:
-    """How names are paired: ``match`` is one of MATCHES, ``ignore`` what does not count in a name.
+    """The pairing for ``match``, one of MATCHES; ``ignore`` is removed from names before they are compared.
 
-    Raises ValueError where the rules contradict each other.
+    Raises ValueError if the rules contradict each other.
     """
     if match == "exact" and not ignore and not rules:
         return exact
@@ -35,16 +35,16 @@ def pairing(match: str, ignore: Sequence[re.Pattern[str]], rules: Sequence[Rule]
 
 
 def matchings(match: str, ignore: Sequence[re.Pattern[str]], rules: Sequence[Rule] = ()) -> Matchings:
-    """What ``pairing`` goes by. Raises ValueError where the rules contradict each other."""
+    """The keys and rules of a pairing. Raises ValueError if the rules contradict each other."""
     stricter = MATCHES[MATCHES.index(match) :: -1]
     return Matchings([lru_cache(KEPT)(key_of(match, ignore)), *[key_of(other, ()) for other in stricter]], rules)
 
 
 def key_of(match: str, ignore: Sequence[re.Pattern[str]]) -> Key:
-    """The key of a name under ``match`` and ``ignore``: a text, or the name itself where it matches exactly only.
+    """The key function of ``match`` and ``ignore``. A key is a string, or the name itself if it is matched exactly.
 
-    Under "loose" it may be a ``loose.Title``; which of these are one depends on all names in the directory, and
-    ``keyed`` says it.
+    With "loose" it may be a ``loose.Title``. Whether two of these are the same depends on all names of the directory:
+    see ``keyed``.
     """
 
     def key(name: bytes) -> object:
@@ -70,9 +70,9 @@ def _folded(text: str, match: str) -> object:
 
 
 def _groups(matchings: Matchings, inputs: Trees, path: bytes) -> Iterator[Group]:
-    """The names of several directories, paired; in no particular order."""
+    """The paired names of several directories, in no particular order."""
     spellings = keyed(inputs, matchings.at(path))
-    strays: dict[bytes, list[Entry | None]] = {}
+    unpaired: dict[bytes, list[Entry | None]] = {}
     for common in dict.fromkeys(one for spelling in spellings for one in spelling):
         candidates = [spelling.get(common, []) for spelling in spellings]
         shown = next(names[0] for names in candidates if names)
@@ -82,23 +82,23 @@ def _groups(matchings: Matchings, inputs: Trees, path: bytes) -> Iterator[Group]
         for rank, names in enumerate(candidates):
             for name in names:
                 if name != own[rank]:
-                    strays.setdefault(name, [None] * len(inputs))[rank] = _entry(inputs, rank, name)
-    for name, entries in strays.items():
+                    unpaired.setdefault(name, [None] * len(inputs))[rank] = _entry(inputs, rank, name)
+    for name, entries in unpaired.items():
         yield name, tuple(entries), None
 
 
 def keyed(inputs: Trees, matching: Matching) -> list[dict[object, list[bytes]]]:
-    """The names of each directory by what pairs them with those of the others, the first of one key first."""
+    """The names of each directory by their final key; names of one key are sorted."""
     spellings = [_by_key(directory.entries if directory is not None else (), matching.key) for directory in inputs]
-    taken = joined(spellings)
+    replaced = joined(spellings)
     if matching.same:
-        taken = one_for_each([*taken.items(), *matching.same.items()])
-    if taken:
+        replaced = one_for_each([*replaced.items(), *matching.same.items()])
+    if replaced:
         for rank, spelling in enumerate(spellings):
-            again: dict[object, list[bytes]] = {}
+            final: dict[object, list[bytes]] = {}
             for own, names in spelling.items():
-                again.setdefault(taken.get(own, own), []).extend(names)
-            spellings[rank] = again
+                final.setdefault(replaced.get(own, own), []).extend(names)
+            spellings[rank] = final
     return spellings
 
 
@@ -115,7 +115,7 @@ def _entry(inputs: Trees, rank: int, name: bytes | None) -> Entry | None:
 
 
 def collisions(inputs: Trees, matching: Matching) -> Iterator[tuple[int, bytes, bytes]]:
-    """(rank, name paired or first, name that stays beside it) where names of one source fall together."""
+    """(rank, name that is paired or first, other name) for names of one source that have the same key."""
     for rank, spelling in enumerate(keyed(inputs, matching)):
         for names in spelling.values():
             for other in names[1:]:
@@ -123,9 +123,9 @@ def collisions(inputs: Trees, matching: Matching) -> Iterator[tuple[int, bytes, 
 
 
 LONGEST = 200
-"""Characters of a pattern."""
+"""Maximum length of a pattern, in characters."""
 MOST_WAYS = 1 << 18
-"""In which a pattern may match from one character of a name on: two repeats, and 16 alternatives beside them."""
+"""Maximum number of ways in which a pattern may match at one position: two repeats and 16 alternatives."""
 
 _LITERAL = re.compile(r"\\[^1-9]|\[\^?\]?(?:\\.|[^\]\\])*\]", re.DOTALL)
 _REFUSED = (
@@ -138,16 +138,16 @@ _INNERMOST = re.compile(r"\((?:\?:|\?i)?([^()]*)\)")
 
 
 def compiled(pattern: str) -> re.Pattern[str]:
-    """A pattern for ``ignore``. Raises ValueError for one that is wrong, or may take for ever on some name.
+    """A pattern for ``ignore``. Raises ValueError if it is malformed, or may backtrack for too long on some name.
 
-    A name has 255 bytes at most, so that a repeat matches in 128 ways on the average, a "?" in 2, and alternatives in
-    as many as there are; all of it in no more than their product, as no group is repeated. That makes at most
-    255 * MOST_WAYS steps, about a second.
+    In a name of at most 255 bytes a repeat matches in 128 ways on average, a "?" in 2, and alternatives in as many as
+    there are. As no group is repeated, a pattern matches in at most the product of these: 255 * MOST_WAYS steps, about
+    a second.
     """
     if len(pattern) > LONGEST:
         raise ValueError(f"it has more than {LONGEST} characters")
     try:
-        with warnings.catch_warnings(action="ignore", category=FutureWarning):  # of "[[", which may nest one day
+        with warnings.catch_warnings(action="ignore", category=FutureWarning):  # "[[" may become a nested set
             made = re.compile(pattern)
     except (re.error, OverflowError, RecursionError) as error:
         raise ValueError(str(error)) from None
@@ -163,7 +163,7 @@ def compiled(pattern: str) -> re.Pattern[str]:
 
 
 def _ways(bare: str) -> int:
-    """In how many ways a pattern without escapes and classes may match from one character of a name on."""
+    """In how many ways a pattern without escapes and classes may match at one position."""
     ways = 1
     while inner := _INNERMOST.search(bare):
         ways *= _ways(inner[1])

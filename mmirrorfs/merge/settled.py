@@ -1,9 +1,9 @@
-"""Pairs settled by hand, on top of any match: names that are the same, and names that are to stay apart.
+"""The rules of a configuration file, on top of any ``--match``: [[same]] pairs names, [[apart]] separates them.
 
-Rule 1: what is settled holds in the directory that it names, in any spelling that pairs with it, else in all of them.
-Rule 2: names that are the same pair, and with each of them all that the match pairs with it.
-Rule 3: names that are to stay apart are compared by the loosest match by which they differ, and so is what the match
-would pair with them.
+Rule 1: a rule applies to the directory that it gives, in any spelling that pairs with it, otherwise to all directories.
+Rule 2: the names of a [[same]] are paired, and everything that the match pairs with any of them.
+Rule 3: the names of an [[apart]], and everything that the match would pair with them, are compared by the loosest match
+that distinguishes them.
 
 Pure: no I/O, no clock.
 """
@@ -17,12 +17,12 @@ from mmirrorfs.text import printable
 from mmirrorfs.tree import Merged
 
 Key = Callable[[bytes], object]
-"""What two names must have in common to be paired."""
+"""The key function of a match: names of equal keys are paired."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Names that are the same, or apart, in one directory of the view, or in all (None). ``label`` is for messages."""
+    """One [[same]] or [[apart]], for one directory of the view or for all (None). ``label`` is for messages."""
 
     label: str
     is_same: bool
@@ -31,7 +31,7 @@ class Rule:
 
 
 class Matching(NamedTuple):
-    """How the names in one directory are paired: by which key, which keys count as others, and the rules that hold."""
+    """How the names of one directory are paired: the key function, replaced keys, and the rules that apply."""
 
     key: Key
     same: Mapping[object, object] = {}
@@ -39,40 +39,40 @@ class Matching(NamedTuple):
 
 
 class _Apart(NamedTuple):
-    """The key of a name that is to stay apart: its key by one of the matches."""
+    """The key of a name of an [[apart]]: its key by one of the matches."""
 
     level: int
     key: object
 
 
 class Matchings:
-    """All rules. ``keys`` are those of the match and of all that are stricter, the loosest first, "exact" last.
+    """All rules. ``keys`` are the key functions of the match and of all stricter ones, the loosest first.
 
-    Raises ValueError where rules have a name in common, or contradict each other.
+    Raises ValueError if rules have a name in common, or contradict each other.
     """
 
     def __init__(self, keys: Sequence[Key], rules: Iterable[Rule] = ()) -> None:
         self._keys = keys
-        self._there: dict[tuple[object, ...], list[tuple[tuple[object, ...], Rule]]] = {}
+        self._scoped: dict[tuple[object, ...], list[tuple[tuple[object, ...], Rule]]] = {}
         self._everywhere = self._with([rule for rule in rules if rule.where is None])
         scoped = [(rule.where, rule) for rule in rules if rule.where is not None]
         for where, rule in scoped:
             place = self._place(where)
-            self._there.setdefault(_bases(place), []).append((place, rule))
+            self._scoped.setdefault(_bases(place), []).append((place, rule))
         _check(self._everywhere)
         for where in {where for where, _ in scoped}:
             _check(self.at(where))
 
     def at(self, path: bytes) -> Matching:
-        """How names are paired in the directory of that path in the view."""
-        if not self._there:
+        """How names are paired in the directory at a path of the view."""
+        if not self._scoped:
             return self._everywhere
         place = self._place(path)
-        there = [rule for other, rule in self._there.get(_bases(place), ()) if all(map(_may_be_one, place, other))]
-        return self._with([*self._everywhere.rules, *there]) if there else self._everywhere
+        local = [rule for other, rule in self._scoped.get(_bases(place), ()) if all(map(_may_be_one, place, other))]
+        return self._with([*self._everywhere.rules, *local]) if local else self._everywhere
 
     def unknown(self, index: Merged) -> Iterator[tuple[Rule, bytes]]:
-        """Each name of a rule that no source has where the rule holds."""
+        """Each name of a rule that no source has where the rule applies."""
         found: set[tuple[Rule, bytes]] = set()
         everywhere = _wanted(self._everywhere)
         queue = [(b"", index)]
@@ -84,8 +84,8 @@ class Matchings:
                     found.update(wanted.get(matching.key(name), ()))
             above = path + b"/" if path else b""
             queue += [(above + name, child) for name, child in merged.children.items() if isinstance(child, Merged)]
-        there = [rule for some in self._there.values() for _, rule in some]
-        for rule in (*self._everywhere.rules, *there):
+        scoped = [rule for some in self._scoped.values() for _, rule in some]
+        for rule in (*self._everywhere.rules, *scoped):
             yield from ((rule, name) for name in rule.names if (rule, name) not in found)
 
     def _place(self, path: bytes) -> tuple[object, ...]:
@@ -96,7 +96,7 @@ class Matchings:
         levels: dict[int, set[object]] = {}
         for rule in rules:
             if not rule.is_same:
-                level, keys = self._telling_apart(rule.names)
+                level, keys = self._distinguishing(rule.names)
                 levels.setdefault(level, set()).update(keys)
         stricter_first = [(level, self._keys[level], levels[level]) for level in sorted(levels, reverse=True)]
 
@@ -109,13 +109,13 @@ class Matchings:
         used = key if levels else self._keys[0]
         return Matching(used, one_for_each(map(used, rule.names) for rule in rules if rule.is_same), tuple(rules))
 
-    def _telling_apart(self, names: tuple[bytes, ...]) -> tuple[int, set[object]]:
+    def _distinguishing(self, names: tuple[bytes, ...]) -> tuple[int, set[object]]:
         found = ((level, set(map(key, names))) for level, key in enumerate(self._keys))
         return next((level, keys) for level, keys in found if len(keys) == len(names))
 
 
 def one_for_each(groups: Iterable[Iterable[object]]) -> Mapping[object, object]:
-    """For each of some keys that are the same the one that all of these are taken for."""
+    """For each key the representative of its group; groups with a common key are united."""
     together: dict[object, dict[object, None]] = {}
     for group in groups:
         keys = dict.fromkeys(key for own in group for key in together.get(own, (own,)))
@@ -128,7 +128,7 @@ def _bases(place: tuple[object, ...]) -> tuple[object, ...]:
 
 
 def _may_be_one(one: object, other: object) -> bool:
-    """Whether two keys of one base may be those of one directory: an article or a year may be missing."""
+    """Whether two keys of one base may be the same directory: an article or a year may be missing."""
     if not isinstance(one, Title) or not isinstance(other, Title):
         return True
     return all(a == b or not a or not b for a, b in zip(one, other, strict=True))

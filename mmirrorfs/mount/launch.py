@@ -23,7 +23,7 @@ from mmirrorfs.mount.mounting import MountFailed, serve
 from mmirrorfs.mount.session import Plan
 from mmirrorfs.mount.systemd import notify
 from mmirrorfs.mount.tuning import raise_file_limit
-from mmirrorfs.source.descriptors import close_others
+from mmirrorfs.source.process import close_others
 from mmirrorfs.text import printable
 
 log = logging.getLogger(__name__)

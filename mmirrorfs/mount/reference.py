@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from mmirrorfs.mount.table import fuse_descriptors, view_at
-from mmirrorfs.source.mountid import unique_id
+from mmirrorfs.source.filesystems import unique_id
 
 DEAD = frozenset((errno.ENOTCONN, errno.ECONNABORTED))
 """What a mount says that nobody serves any more. One that is only silent is not dead."""

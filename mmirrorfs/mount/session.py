@@ -45,7 +45,7 @@ from mmirrorfs.source.access import Access
 from mmirrorfs.source.crawl import Plan as CrawlPlan
 from mmirrorfs.source.crawler import Crawl, Progress
 from mmirrorfs.source.known import Known
-from mmirrorfs.source.pace import NoThread, beside, threaded
+from mmirrorfs.source.pace import NoThread, spawn, threaded
 from mmirrorfs.source.source import Source
 from mmirrorfs.source.walks import Revision
 from mmirrorfs.text import fields, printable
@@ -213,7 +213,7 @@ class Session:
     def _crawl(self, plan: CrawlPlan | None, source: Source, known: Known) -> Crawl | None:
         if plan is None:
             return None
-        learn = Access(known, source.reader.walls).learn
+        learn = Access(known, source.reader.wall_clock).learn
         return Crawl(plan, source.name, known.offer, learn, source.watch.learn, lambda: self.operations.served)
 
     def _is_crawling(self) -> bool:
@@ -267,7 +267,7 @@ class Session:
             listener.scanned(revised)
             if source.watch.descriptors:  # else it may be about to be watched: ``_follow`` knows
                 self._reports[source.rank].log()
-        beside(self._tell_systemd)
+        spawn(self._tell_systemd)
 
     async def _count(self, call: Callable[[], T]) -> T:
         """Call what goes through all folders: in a thread, or here where there is none to be had."""

@@ -12,8 +12,8 @@ import select
 import signal
 from collections.abc import Callable
 
-from mmirrorfs.source.descriptors import close_others
 from mmirrorfs.source.filesystems import VIEW_TYPE, Mount, mount_at
+from mmirrorfs.source.process import close_others
 
 _PR_SET_PDEATHSIG = 1
 _LINKS = 40

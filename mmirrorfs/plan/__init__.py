@@ -1,1 +1,1 @@
-"""What ``--simulate`` tells: who would win what, what needs a person's decision, and what would pair it. Pure."""
+"""What ``--simulate`` reports: the winners, near misses and what would pair them, and remarks. Pure."""

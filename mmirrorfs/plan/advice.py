@@ -1,7 +1,4 @@
-"""Ways to pair names, and how a person has them: in the words of a command line, in the lines of a configuration file.
-
-Pure: no I/O, no clock.
-"""
+"""Ways to pair names, as options of a command line or as lines of a configuration file. Pure: no I/O, no clock."""
 
 import shlex
 from collections.abc import Iterable, Sequence
@@ -14,7 +11,7 @@ from mmirrorfs.merge.settled import Matchings, Rule
 
 
 class Match(NamedTuple):
-    """How names are paired: ``--match``, ``--ignore`` and what is settled by hand."""
+    """A way to pair names: ``--match``, ``--ignore``, and the rules of the configuration file."""
 
     name: str
     ignores: tuple[str, ...] = ()
@@ -22,12 +19,12 @@ class Match(NamedTuple):
 
     @property
     def pairing(self) -> Pairing:
-        """How it pairs names. Raises ValueError where the rules contradict each other."""
+        """Its pairing. Raises ValueError if the rules contradict each other."""
         return _pairing(self)
 
     @property
     def matchings(self) -> Matchings:
-        """What that goes by."""
+        """The keys and rules of the pairing."""
         return _matchings(self)
 
     def with_ignores(self, patterns: Iterable[str]) -> "Match":
@@ -35,15 +32,15 @@ class Match(NamedTuple):
         return self._replace(ignores=tuple(dict.fromkeys((*self.ignores, *patterns))))
 
     def with_match(self, name: str) -> "Match":
-        """The same with another ``--match``, where that pairs more."""
+        """The same with another ``--match``, if that pairs more."""
         return self._replace(name=max(self.name, name, key=MATCHES.index))
 
     def beside(self, other: "Match") -> "Match":
-        """The same with what another has."""
+        """The same with the match and the patterns of another."""
         return self.with_match(other.name).with_ignores(other.ignores)
 
     def advice(self, now: "Match") -> str:
-        """The words that make it this one, where it is ``now``; all patterns, for a command line replaces a file's."""
+        """The options that change ``now`` to this; all patterns, because a command line replaces those of a file."""
         words = ["--match", self.name] if self.name != now.name else []
         if self.ignores != now.ignores:
             words += [word for pattern in self.ignores for word in ("--ignore", pattern)]
@@ -61,7 +58,7 @@ def _matchings(match: Match) -> Matchings:
 
 
 class ByHand(NamedTuple):
-    """A rule that is to be written into a configuration file, and those that it takes the place of."""
+    """A rule to write into a configuration file, and those that it replaces."""
 
     rule: Rule
     replaced: tuple[Rule, ...] = ()
@@ -69,8 +66,8 @@ class ByHand(NamedTuple):
     @property
     def advice(self) -> str:
         """The lines to write."""
-        said = ", ".join(rule.label for rule in self.replaced)
-        lines = [f"[[same]]  # in place of {said}" if said else "[[same]]"]
+        labels = ", ".join(rule.label for rule in self.replaced)
+        lines = [f"[[same]]  # in place of {labels}" if labels else "[[same]]"]
         lines.append(f"names = [{', '.join(quoted(name.decode()) for name in self.rule.names)}]")
         if self.rule.where is not None:
             lines.append(f"in = {quoted(self.rule.where.decode() or '/')}")
@@ -78,21 +75,21 @@ class ByHand(NamedTuple):
 
 
 def by_hand(place: bytes, names: Sequence[bytes], now: Match) -> ByHand:
-    """The rule that names are one; everywhere, where the place is no UTF-8.
+    """The rule that pairs names in a directory, or everywhere if the path of that is not UTF-8.
 
-    A name may be in one rule alone: one that has any of them already grows.
+    A name may be in one rule only, so existing rules that have any of the names are extended.
     """
-    there = now.matchings.at(place).rules if now.rules else ()
-    replaced = tuple(rule for rule in there if rule.is_same and not set(names).isdisjoint(rule.names))
+    existing = now.matchings.at(place).rules if now.rules else ()
+    replaced = tuple(rule for rule in existing if rule.is_same and not set(names).isdisjoint(rule.names))
     where: bytes | None = place if place.decode(errors="ignore").encode() == place else None
     if replaced:
         where = replaced[0].where
-    together = dict.fromkeys(name for some in (names, *[rule.names for rule in replaced]) for name in some)
-    return ByHand(Rule("", True, tuple(together), where), replaced)
+    united = dict.fromkeys(name for some in (names, *[rule.names for rule in replaced]) for name in some)
+    return ByHand(Rule("", True, tuple(united), where), replaced)
 
 
 def quoted(text: str) -> str:
-    """A text in the quotes of TOML, in printable characters."""
+    """A text as a TOML string, in printable characters."""
     return '"' + "".join(_QUOTED.get(char) or (char if char.isprintable() else _numbered(char)) for char in text) + '"'
 
 

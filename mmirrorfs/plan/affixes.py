@@ -1,9 +1,9 @@
-"""What stands before or behind a name and does not belong to it, and the patterns of ``--ignore`` that take it away.
+"""Affixes of names (prefixes and suffixes that are not part of a title), and the ``--ignore`` patterns for them.
 
-Rule 1: a pattern is printable, whatever the name is, and stands for one text at one end of a name.
-Rule 2: no number is an affix to be ignored.
-Rule 3: an affix that no rule knows as a mark counts as one only where many names have it, and where it tells nothing
-apart: no number, no numeral, no word for an edition, nothing that one source has names with and without.
+Rule 1: a pattern is printable, whatever the name, and matches one text at one end of a name.
+Rule 2: a number is never ignored.
+Rule 3: an affix that ``loose`` does not know as a tag is recognised only if many names have it, and if it does not
+distinguish albums: no number, no numeral, no word for an edition, and no source has names both with and without it.
 
 Pure: no I/O, no clock.
 """
@@ -17,7 +17,7 @@ from mmirrorfs.plan.alike import folded_of
 
 
 class Cut(NamedTuple):
-    """A name without an affix: what is left, folded; the affix; and whether it stands in front."""
+    """A name split into the stem, folded, and an affix; ``in_front``: a prefix."""
 
     stem: str
     affix: str = ""
@@ -25,12 +25,12 @@ class Cut(NamedTuple):
 
     @property
     def pattern(self) -> str:
-        """The regular expression that takes the affix away."""
+        """The regular expression that removes the affix."""
         return f"^{escaped(self.affix)}" if self.in_front else f"{escaped(self.affix)}$"
 
     @property
     def kind(self) -> str:
-        """What it is, in words."""
+        """A description for the user."""
         return f"the {'prefix' if self.in_front else 'suffix'} '{self.affix}'"
 
 
@@ -39,11 +39,11 @@ _DASH = r"\s[-\u2013\u2014~|]\s"
 _SUFFIX = re.compile(rf"{_BRACKETED}$|\s+$|(?:{_DASH}|_)(?!.*(?:{_DASH}|_|[\])}}>]\s*$|\s$)).+$", re.DOTALL)
 _PREFIX = re.compile(rf"{_BRACKETED}|\s+|(?:(?!{_DASH}|_).)+(?:{_DASH}|_)", re.DOTALL)
 _NESTED = 3
-"""How many affixes of a name may be one."""
+"""Maximum number of brackets, or parts, in one affix."""
 
 
 def cuts(text: str) -> Iterator[Cut]:
-    """All ways to see a name, the whole first."""
+    """All ways to split a name, the whole name first."""
     yield Cut(folded_of(text))
     left = text
     for _ in range(_NESTED):
@@ -62,7 +62,7 @@ def cuts(text: str) -> Iterator[Cut]:
 
 
 def common(texts: Sequence[str]) -> list[Cut]:
-    """The affixes but for which some names are the same, the least there are; none where there are no such."""
+    """The shortest affixes without which some names are the same; [] if there are none."""
     options = [{cut.stem: cut for cut in reversed(list(cuts(text)))} for text in texts]
     stems = set(options[0]).intersection(*options[1:])
     if not stems:
@@ -72,7 +72,7 @@ def common(texts: Sequence[str]) -> list[Cut]:
 
 
 def escaped(text: str) -> str:
-    """A regular expression for just this text, in printable characters."""
+    """A regular expression for exactly this text, in printable characters."""
     return "".join(_SPECIAL.get(char) or (char if char.isprintable() else _numbered(char)) for char in text)
 
 
@@ -85,7 +85,7 @@ def _numbered(char: str) -> str:
 
 
 def can_be_ignored(cut: Cut) -> bool:
-    """Whether ``--ignore`` takes the pattern, and it is about more than a year or another number."""
+    """Whether ``--ignore`` accepts the pattern, and the affix is not just a year or another number."""
     if re.search(r"\d", cut.affix) and not re.search(r"[^\W\d_]", cut.affix):
         return False
     try:
@@ -96,17 +96,17 @@ def can_be_ignored(cut: Cut) -> bool:
 
 
 LEAST = 3
-"""How many names must have an affix that no rule knows."""
+"""Minimum number of names that have an unknown affix."""
 
 
 def tells_apart(affix: str) -> bool:
-    """Whether an affix may be the one thing by which two albums differ."""
+    """Whether an affix may distinguish two albums."""
     parts = re.findall(r"[^\W_]+", folded_of(affix))
-    return not parts or any(part in _TELLING or part.isdecimal() or _NUMERAL.fullmatch(part) for part in parts)
+    return not parts or any(part in _DISTINCTIVE or part.isdecimal() or _NUMERAL.fullmatch(part) for part in parts)
 
 
 _NUMERAL = re.compile(r"[ivx]+|\w*(?:st|nd|rd|th)(?<=\d\w\w)")
-_TELLING_WORDS = """
+_DISTINCTIVE_WORDS = """
 deluxe edition editions édition edición edição remaster remastered remasterd remasterizado reissue expanded
 anniversary bonus special limited collector collectors version versions versión legacy super ultimate definitive
 live unplugged acoustic demo demos session sessions remix remixes remixed mix mixes mixed mixtape instrumental
@@ -119,4 +119,4 @@ quartet quintet sextet orchestra choir ensemble symphony white black blue green 
 six seven eight nine ten first second third fourth fifth i ii iii uk us usa ca au new old young vol1 vol2 major
 minor flat sharp north south east west a b c d e f g day night
 """
-_TELLING = frozenset(_TELLING_WORDS.split())
+_DISTINCTIVE = frozenset(_DISTINCTIVE_WORDS.split())

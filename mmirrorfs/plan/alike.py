@@ -1,15 +1,16 @@
-"""Whether two names that no rule pairs probably mean the same: by their words, and how these are spelled.
+"""The similarity of two names that ``loose`` does not pair: by their words, and the spelling of these.
 
-Rule 1: words that differ are long, few and nearly the same; all others are on both sides. So what tells albums apart
-(numbers, numerals, Blue and Green) keeps them apart, for it is a word that the other does not have.
-Rule 2: years that differ keep names apart, and so do two articles.
+Rule 1: the words that differ are long, few and spelled nearly the same; both names have all others. So words that
+distinguish albums (numbers, numerals, Blue and Green) keep names apart.
+Rule 2: names with different years, or different articles, are different.
 
-Pure: no I/O, no clock. Goes by rapidfuzz where it is installed, by difflib else, which is slower.
+Pure: no I/O, no clock. Uses rapidfuzz if it is installed, otherwise difflib, which is slower.
 """
 
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
@@ -17,11 +18,11 @@ from mmirrorfs.merge.letters import plain
 from mmirrorfs.merge.loose import Title, loose, parsed
 
 Ratio = Callable[[str, str], float]
-"""How much of two texts is the same, from 0 to 1: twice the letters in common, in order, by those of both."""
+"""The similarity of two texts, from 0 to 1: twice the length of the common subsequence by the sum of their lengths."""
 
 
 def slow_ratio(one: str, other: str) -> float:
-    """The ratio by the standard library; as the order of the two moves it a little, it is a fixed one."""
+    """The ratio by difflib. It depends on the order of the two, so they are sorted."""
     first, second = sorted((one, other))
     return float(SequenceMatcher(None, first, second, autojunk=False).ratio())
 
@@ -36,7 +37,7 @@ else:
 
 @dataclass(frozen=True, slots=True)
 class Spelling:
-    """A name as it is compared: base, article and years of its loose key, and its words as they are ``read``."""
+    """A name as it is compared: its loose key, its words, and the same expanded (``read``)."""
 
     base: str
     article: str
@@ -46,22 +47,29 @@ class Spelling:
 
 
 def spelled(text: str) -> Spelling:
-    """A name as it is compared."""
+    """The spelling of a name."""
     folded = folded_of(text)
     key, words = parsed(folded)
-    said = _LETTERLIKE.sub(lambda sign: _READ_AS[sign[0]], folded)
-    read = tuple(_read(words if said == folded else parsed(said)[1]))
+    letters = _LETTERLIKE.sub(lambda sign: _READ_AS[sign[0]], folded)
+    read = tuple(_read(words if letters == folded else parsed(letters)[1]))
     return Spelling(key.base, key.article, key.years, words, read)
 
 
 def base_of(text: str) -> str:
-    """The base of a name's loose key."""
+    """The base of the loose key of a name."""
     key = loose(folded_of(text))
     return key.base if isinstance(key, Title) else key
 
 
+def text_of(name: bytes) -> str | None:
+    """A name as text; None if it is not UTF-8."""
+    with suppress(UnicodeDecodeError):
+        return name.decode()
+    return None
+
+
 def folded_of(text: str) -> str:
-    """A text without differences of case and Unicode form."""
+    """A text casefolded and normalised to NFC."""
     if text.isascii():
         return text.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
@@ -83,7 +91,7 @@ _VALUES = {numeral: str(value) for value, numeral in enumerate(_NUMERALS.split()
 
 
 def _read(parts: Sequence[str]) -> Iterable[str]:
-    """Words as they are read: abbreviations in full, numerals as numbers."""
+    """Words with abbreviations in full and numerals as numbers."""
     for position, word in enumerate(parts):
         if word in _AND and 0 < position < len(parts) - 1:
             yield "and"
@@ -99,16 +107,13 @@ def _read(parts: Sequence[str]) -> Iterable[str]:
 _SMALL_WORDS = "the a an and of in on to for de la le les el los der die das und"
 _SMALL = frozenset(_SMALL_WORDS.split())
 SHORTEST, SHORTEST_ALONE = 5, 6
-"""Letters of a word that may be spelled in two ways, beside others and as the only one of a name."""
+"""Minimum letters of a word with two spellings, in a name of several words and of one."""
 LEAST = 0.85
-"""The ratio of two spellings of a word."""
+"""Minimum ratio of two spellings of a word."""
 
 
 def likeness(one: Spelling, other: Spelling, ratio: Ratio = ratio) -> tuple[float, str] | None:
-    """How alike two names are that ``loose`` does not pair, up to 1, and by what they differ; None for unlike ones.
-
-    Their loose bases differ, or their years or articles do.
-    """
+    """The similarity, up to 1, of two names that ``loose`` does not pair, and by what they differ; None if unlike."""
     if one.base == other.base or _conflict(one.years, other.years) or _conflict(one.article, other.article):
         return None
     left = [word for word in one.read if word not in other.read]
@@ -129,7 +134,7 @@ def likeness(one: Spelling, other: Spelling, ratio: Ratio = ratio) -> tuple[floa
 
 
 def _same_words(one: Spelling, other: Spelling) -> tuple[float, str] | None:
-    """For names that differ by no word: by the order, by how they are written, by small words that they have too."""
+    """The same for names of the same words: they differ by order, by abbreviations, or by repeated small words."""
     if one.words == other.words:
         return None
     if sorted(one.read) != sorted(other.read):
@@ -142,7 +147,7 @@ def _same_words(one: Spelling, other: Spelling) -> tuple[float, str] | None:
 
 
 def _outweighs(one: Spelling, other: Spelling, small: Sequence[str]) -> bool:
-    """Whether what two names have in common is more than the small words by which they differ."""
+    """Whether the common words outweigh the small words by which two names differ."""
     common = [word for word in one.read if word in other.read]
     in_front = len(small) == 1 and (one.read[0] == small[0] or other.read[0] == small[0])
     return len(common) > 1 or (in_front and len("".join(common)) >= SHORTEST_ALONE)
@@ -160,7 +165,7 @@ _TRANSCRIBED = re.compile(r"(?<=[aou])e|(?<=d)j")
 
 
 def _transcribed(word: str) -> str:
-    """A word without the letters that stand for an umlaut, and for the stroke of a d."""
+    """A word without the letters that transcribe an umlaut, or the stroke of a d."""
     return _TRANSCRIBED.sub("", word)
 
 
@@ -169,24 +174,24 @@ def _conflict(one: str, other: str) -> bool:
 
 
 def differences(one: str, other: str) -> tuple[str, ...]:
-    """By what two names differ that ``loose`` pairs, in a few words each: without any of these they still differ."""
+    """By what two names that ``loose`` pairs differ, in a few words each."""
     first, second = (unicodedata.normalize("NFC", text) for text in (one, other))
     if first == second:
         return ("Unicode form",)
     if folded_of(first) == folded_of(second):
         return ("case",)
-    found = [what for what in _BLIND if _seen(first, what) != _seen(second, what)]
-    if _seen(first, "") != _seen(second, ""):
+    found = [what for what in _NORMALISED if _except(first, what) != _except(second, what)]
+    if _except(first, "") != _except(second, ""):
         return ("spelling",)
     blanks = any(" ".join(text.split()) != text for text in (first, second)) and "punctuation or blanks" not in found
     return (*found, "blanks") if blanks else tuple(found) or ("spelling",)
 
 
-def _seen(text: str, but: str) -> str:
-    """A text without all that may differ, but for one of these."""
-    for what, blind in _BLIND.items():
-        if what != but:
-            text = " ".join(blind(text).split()).strip("- ")
+def _except(text: str, kept: str) -> str:
+    """A text normalised in every respect except one."""
+    for what, normalised in _NORMALISED.items():
+        if what != kept:
+            text = " ".join(normalised(text).split()).strip("- ")
     return text
 
 
@@ -194,7 +199,7 @@ def _unaccented(text: str) -> str:
     return "".join(char for char in unicodedata.normalize("NFD", text) if not unicodedata.combining(char))
 
 
-_BLIND: dict[str, Callable[[str], str]] = {
+_NORMALISED: dict[str, Callable[[str], str]] = {
     "case": str.casefold,
     "accents or letter forms": lambda text: plain(text) if text == text.casefold() else _unaccented(text),
     "'and' or '&'": lambda text: re.sub("[&+]", " and ", text),
@@ -206,7 +211,7 @@ _BLIND: dict[str, Callable[[str], str]] = {
 
 
 def related(one: Spelling, other: Spelling, ratio: Ratio = ratio) -> bool:
-    """Whether two artists of whom one album is the same are one by their names: part of each other, or half alike."""
+    """Whether the names of two artists with a common album are related: one contains the other, or they are similar."""
     first, second = set(one.read), set(other.read)
     if first and second and (first <= second or second <= first):
         return True

@@ -1,4 +1,4 @@
-"""What is compared to find near misses: directories that not all sources have, by the directory they are in. Pure."""
+"""The candidates for near misses: directories that some sources lack, level by level. Pure."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -8,17 +8,17 @@ from typing import TypeVar
 from mmirrorfs.merge.index import Pairing
 from mmirrorfs.merge.settled import Rule
 from mmirrorfs.plan.advice import Match
-from mmirrorfs.plan.alike import base_of, differences
-from mmirrorfs.plan.rows import Places, Ranks, is_directory, joined
-from mmirrorfs.tree import Directory, Rank, Trees
+from mmirrorfs.plan.alike import base_of, differences, text_of
+from mmirrorfs.plan.rows import Places, Ranks, is_directory
+from mmirrorfs.tree import Directory, Rank, Trees, join
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Place:
-    """A directory of the view, and the directories that it is in the sources.
+    """A directory of the view, with its paths and directories in the sources.
 
-    Where it is some only because of a near miss, ``once`` says which, and ``under`` is the match that pairs them; None
-    for one that only the configuration file can have.
+    If it exists only once a near miss is paired, ``once`` names that, and ``under`` is the match that pairs it; None if
+    only the configuration file can.
     """
 
     path: bytes
@@ -30,9 +30,9 @@ class Place:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
-    """A directory that not all sources have: its name in the view, its paths in them, and what it is in each.
+    """A directory that some sources lack: its name in the view, its paths and its directories in the sources.
 
-    ``apart`` are the rules by which it is to stay apart from others.
+    ``apart`` are the [[apart]] rules that have its name.
     """
 
     name: bytes
@@ -48,21 +48,21 @@ class Candidate:
 
     @property
     def titles(self) -> frozenset[str]:
-        """The directories in it, as ``loose`` compares them without years and articles."""
+        """The loose bases of its entries."""
         names = {name for directory in self.directories if directory is not None for name in directory.entries}
-        return frozenset(base_of(text) for name in names if (text := _text(name)) is not None)
+        return frozenset(base_of(text) for name in names if (text := text_of(name)) is not None)
 
     def may_be(self, other: "Candidate") -> bool:
-        """Whether no source has both, and nobody has said that they are two."""
+        """Whether no source has both, and no rule keeps them apart."""
         both = any(one is not None and two is not None for one, two in zip(self.places, other.places, strict=True))
         return not both and self.apart.isdisjoint(other.apart)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cluster:
-    """Candidates that are held for one, the highest source's first; by what they differ, in a few words each.
+    """Candidates that are probably the same, the highest source's first; ``differs`` has a few words for each reason.
 
-    ``common`` is how many directories in them have the same name.
+    ``common`` is the number of entries that they have in common.
     """
 
     place: Place
@@ -72,7 +72,7 @@ class Cluster:
 
     @property
     def reason(self) -> str:
-        """Why they are held for one."""
+        """Why they are probably the same."""
         common = f"have {self.common} folder{'s' if self.common > 1 else ''} in common" if self.common else ""
         differ = f"differ by {', '.join(self.differs)}" if self.differs else ""
         once = f", once {self.place.once} are one" if self.place.once else ""
@@ -86,7 +86,7 @@ def cluster(place: Place, members: Iterable[Candidate], differs: tuple[str, ...]
 
 @dataclass(slots=True, eq=False)
 class Level:
-    """A place, its candidates, and the groups of directories that are paired there already."""
+    """A place, its candidates, and the directories that are already paired there."""
 
     place: Place
     candidates: list[Candidate]
@@ -94,36 +94,29 @@ class Level:
 
 
 def level(place: Place, now: Match) -> Level:
-    """Look through a place, where names are paired as they are now."""
+    """The candidates of a place; ``now`` is how names are paired."""
     present = sum(directory is not None for directory in place.inputs)
     found = Level(place, [], [])
     apart = _apart(place, now)
     for name, entries, own in now.pairing(place.inputs, place.path):
         own = own or (name,) * len(entries)
         places = tuple(
-            joined(above, spelling or name) if entry is not None and above is not None and is_directory(entry) else None
+            join(above, spelling or name) if entry is not None and above is not None and is_directory(entry) else None
             for above, spelling, entry in zip(place.places, own, entries, strict=True)
         )
         directories = tuple([entry if isinstance(entry, Directory) else None for entry in entries])
         have = len(places) - places.count(None)
-        if 0 < have < present and (text := _text(name)) is not None:
+        if 0 < have < present and (text := text_of(name)) is not None:
             found.candidates.append(Candidate(name, text, places, directories, apart(name)))
         if sum(directory is not None for directory in directories) > 1:
-            found.paired.append(Place(joined(place.path, name), places, directories, place.once, place.under))
-    if not _meet({candidate.have for candidate in found.candidates}):
+            found.paired.append(Place(join(place.path, name), places, directories, place.once, place.under))
+    if not _any_disjoint({candidate.have for candidate in found.candidates}):
         found.candidates = []
     return found
 
 
-def _text(name: bytes) -> str | None:
-    try:
-        return name.decode()
-    except UnicodeDecodeError:
-        return None
-
-
 def _apart(place: Place, now: Match) -> Callable[[bytes], frozenset[Rule]]:
-    """The rules by which a name is to stay apart from others there."""
+    """The [[apart]] rules that a name is in, at a place."""
     if not now.rules:
         return lambda name: frozenset()
     key, _, rules = now.matchings.at(place.path)
@@ -131,8 +124,8 @@ def _apart(place: Place, now: Match) -> Callable[[bytes], frozenset[Rule]]:
     return lambda name: frozenset(rule for rule, keys in named if key(name) in keys)
 
 
-def _meet(having: Iterable[Ranks]) -> bool:
-    """Whether any two of them have no source in common."""
+def _any_disjoint(having: Iterable[Ranks]) -> bool:
+    """Whether any two have no source in common."""
     return any(set(one).isdisjoint(other) for one, other in combinations(having, 2))
 
 
@@ -146,7 +139,7 @@ def paired_by(level: Level, loosely: Pairing) -> Iterator[Cluster]:
         members: dict[Candidate, None] = {}
         for rank, (entry, spelling) in enumerate(zip(entries, spelled_as, strict=True)):
             above = level.place.places[rank]
-            one = own.get((rank, joined(above, spelling or name))) if entry is not None and above is not None else None
+            one = own.get((rank, join(above, spelling or name))) if entry is not None and above is not None else None
             if one is not None:
                 members[one] = None
         apart = [one for one in members if all(one.may_be(other) for other in members if other is not one)]
@@ -156,14 +149,14 @@ def paired_by(level: Level, loosely: Pairing) -> Iterator[Cluster]:
 
 
 def beneath(clusters: Iterable[tuple[Cluster, Match | None]], levels: Iterable[Level]) -> Iterator[Place]:
-    """Where to look next: in what is paired, and in near misses as if they were, by the match that pairs them."""
+    """The next level: inside paired directories, and inside near misses as if they were paired."""
     taken: set[bytes] = set()
     for found, match in clusters:
-        taken.update(joined(found.place.path, member.name) for member in found.members)
+        taken.update(join(found.place.path, member.name) for member in found.members)
         directories = _united([member.directories for member in found.members])
         if sum(directory is not None for directory in directories) > 1:
             once = " and ".join(f"'{member.text}'" for member in found.members)
-            path = joined(found.place.path, found.members[0].name)
+            path = join(found.place.path, found.members[0].name)
             yield Place(path, _united([member.places for member in found.members]), directories, once, match)
     for one in levels:
         yield from (place for place in one.paired if place.path not in taken)
@@ -173,5 +166,5 @@ T = TypeVar("T")
 
 
 def _united(values: Iterable[tuple[T | None, ...]]) -> tuple[T | None, ...]:
-    """Of some tuples that have nothing in the same position what any has in each."""
+    """For each position the first value that is not None."""
     return tuple([next((value for value in column if value is not None), None) for column in zip(*values, strict=True)])

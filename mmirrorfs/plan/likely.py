@@ -1,7 +1,7 @@
-"""Which candidates are probably one though no match pairs them: by affix, by spelling, by what is in them.
+"""Candidates that are probably the same though no match pairs them: by affix, by spelling, by common entries.
 
-Only names that have something rare in common are compared (``_blocks``), so 100,000 names in one directory take
-seconds. Pure: no I/O, no clock.
+Only names with something rare in common are compared (``_blocks``), so 100,000 names in one directory take seconds.
+Pure: no I/O, no clock.
 """
 
 from collections import Counter, defaultdict
@@ -14,25 +14,25 @@ from mmirrorfs.plan.alike import Ratio, Spelling, likeness, related, spelled
 from mmirrorfs.plan.candidates import Candidate, Cluster, Place, cluster
 
 FEW = 50
-"""Candidates of which each is compared with each."""
+"""Number of candidates up to which all pairs are compared."""
 RARE = 16
-"""How many candidates have what is rare."""
+"""Maximum number of candidates that share a rare feature."""
 _COMMON_WORDS = """
 greatesthits bestof thebestof live unplugged ep demo demos singles remixes collection thecollection
 anthology gold essential theessential bsides rarities christmas untitled compilation compilations
 soundtrack misc other various albums mp3 flac singlesandeps
 """
 _COMMON = frozenset(_COMMON_WORDS.split())
-"""What many artists have, as ``loose`` has it."""
+"""Loose bases of titles that many artists have."""
 
 Stems = tuple[tuple[int, Cut], tuple[int, Cut]]
-"""Two candidates of a place, by their positions, that are the same where they are cut like this."""
+"""Two candidates of a place, by position, whose stems are the same when cut like this."""
 Marks = set[tuple[str, bool]]
-"""Affixes, and whether they stand in front."""
+"""Affixes, and whether they are prefixes."""
 
 
 class Link(NamedTuple):
-    """Two candidates of a place, by their positions, that may be one: how likely, and why (``Cluster``)."""
+    """Two candidates of a place, by position, that may be the same: a score, and the reason (``Cluster``)."""
 
     score: float
     one: int
@@ -42,7 +42,7 @@ class Link(NamedTuple):
 
 
 def likely(level: Iterable[tuple[Place, Sequence[Candidate]]], ratio: Ratio) -> Iterator[Cluster]:
-    """The candidates of some places that are probably one."""
+    """The candidates of some places that are probably the same."""
     several = [(place, names, list(_same_stems(names))) for place, names in level if len(names) > 1]
     marks = _marks([(names, stems) for _, names, stems in several])
     for place, names, stems in several:
@@ -50,7 +50,7 @@ def likely(level: Iterable[tuple[Place, Sequence[Candidate]]], ratio: Ratio) -> 
 
 
 def _clusters(place: Place, names: Sequence[Candidate], links: Iterable[Link]) -> Iterator[Cluster]:
-    """The likeliest first; a name that is taken can only be joined by those of other sources."""
+    """Unite links, the best first; a cluster has at most one candidate of each source."""
     groups: dict[int, list[int]] = {}
     reasons: dict[int, Link] = {}
     for link in sorted(links, key=lambda link: (-link.score, link.one, link.other)):
@@ -66,18 +66,18 @@ def _clusters(place: Place, names: Sequence[Candidate], links: Iterable[Link]) -
 
 
 def _marks(level: Iterable[tuple[Sequence[Candidate], Sequence[Stems]]]) -> Marks:
-    """The affixes that many names have without being told apart by them (``affixes``)."""
-    together: Counter[tuple[str, bool]] = Counter()
+    """Unknown affixes that many names have, and that do not distinguish albums (rule 3 of ``affixes``)."""
+    united: Counter[tuple[str, bool]] = Counter()
     apart: Counter[tuple[str, bool]] = Counter()
     for names, stems in level:
         for (one, cut), (other, second) in stems:
             affixes = {(each.affix, each.in_front) for each in (cut, second) if each.affix}
-            (together if names[one].may_be(names[other]) else apart).update(affixes)
-    return {mark for mark, n in together.items() if n >= LEAST and apart[mark] * 10 <= n and not tells_apart(mark[0])}
+            (united if names[one].may_be(names[other]) else apart).update(affixes)
+    return {mark for mark, n in united.items() if n >= LEAST and apart[mark] * 10 <= n and not tells_apart(mark[0])}
 
 
 def _same_stems(names: Sequence[Candidate]) -> Iterator[Stems]:
-    """Pairs of candidates, by position, that are equal but for an affix, and how each is cut."""
+    """Pairs of candidates that differ only by affixes."""
     stems: dict[str, list[tuple[int, Cut]]] = defaultdict(list)
     for position, candidate in enumerate(names):
         for cut in cuts(candidate.text):
@@ -95,7 +95,7 @@ def _by_affix(names: Sequence[Candidate], stems: Iterable[Stems], marks: Marks) 
 
 
 def _by_name(place: Place, names: Sequence[Candidate], ratio: Ratio) -> Iterator[Link]:
-    """Names that are alike, or that are related and have something in them in common."""
+    """Names that are similar, or that are related and have entries in common."""
     titles = [candidate.titles for candidate in names]
     shared = _shared(titles)
     above = spelled(place.path.rpartition(b"/")[2].decode(errors="replace")).read if place.path else ()
@@ -120,7 +120,7 @@ def _years_differ(one: Spelling, other: Spelling) -> bool:
 
 
 def _without(read: tuple[str, ...], above: tuple[str, ...]) -> tuple[str, ...]:
-    """The words of a name without those of the directory that it is in, in front of it or behind it."""
+    """The words of a name without those of its directory, as a prefix or a suffix."""
     count = len(above)
     if not count or len(read) <= count:
         return read
@@ -131,7 +131,7 @@ def _without(read: tuple[str, ...], above: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _shared(titles: Sequence[frozenset[str]]) -> dict[tuple[int, int], int]:
-    """How many directories two candidates have in common, of those that few have."""
+    """The number of rare entries that two candidates have in common."""
     having: dict[str, list[int]] = defaultdict(list)
     for position, found in enumerate(titles):
         for title in found:
@@ -144,10 +144,9 @@ def _shared(titles: Sequence[frozenset[str]]) -> dict[tuple[int, int], int]:
 
 
 def _blocks(spellings: Sequence[Spelling], rests: Sequence[tuple[str, ...]]) -> Iterator[tuple[int, int]]:
-    """The pairs, by position, that are worth a closer look: of a few all, else those with something rare in common.
+    """The pairs, by position, to compare: all of a few candidates, otherwise those with something rare in common.
 
-    Names that differ by one letter have the same first or second half. Those of several words have one of them in
-    common that few have, or all.
+    Names that differ by one letter share their first or second half; those of several words share a rare word, or all.
     """
     if len(spellings) <= FEW:
         yield from combinations(range(len(spellings)), 2)

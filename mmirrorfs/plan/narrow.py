@@ -1,4 +1,4 @@
-"""A part of a plan: what is in several sources or in one alone, near misses, or conflicts. Pure."""
+"""Filters a plan: what is in several sources or in one only, near misses, or conflicts. Pure."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -7,13 +7,13 @@ from mmirrorfs.plan.rows import Plan, Row
 from mmirrorfs.tree import Rank
 
 PARTS = ("both", "near", "conflicts")
-"""What a plan can be narrowed to, besides what is only in the source of a name."""
+"""The filters, besides the name of a source."""
 
 
 def narrowed(plan: Plan, only: str) -> Plan:
-    """The rows of one of PARTS, or of what is only in the source called ``only``, each below what it is in.
+    """The rows of one of PARTS, or of what is only in the source called ``only``, with their parents.
 
-    Near misses and remarks are kept where they are about that; what could not be read always is.
+    Near misses and remarks are kept if they belong to the part; unreadable directories always are.
     """
     unread = [remark for remark in plan.remarks if remark.about == "unreadable"]
     if only == "conflicts":
@@ -33,18 +33,18 @@ def narrowed(plan: Plan, only: str) -> Plan:
 
 
 def near_places(plan: Plan) -> set[tuple[int, bytes | None]]:
-    """The paths of all near misses, with the ranks of the sources that have them."""
+    """The ranks and paths of all near misses."""
     return {
         place for near in plan.near for places in near.places for place in enumerate(places) if place[1] is not None
     }
 
 
 def _kept(rows: Iterable[Row], wanted: Callable[[Row], bool]) -> tuple[Row, ...]:
-    return tuple(_with_what_they_are_in(rows, wanted))
+    return tuple(_with_parents(rows, wanted))
 
 
-def _with_what_they_are_in(rows: Iterable[Row], wanted: Callable[[Row], bool]) -> Iterator[Row]:
-    """The rows that are wanted and, before these, the directories that they are in."""
+def _with_parents(rows: Iterable[Row], wanted: Callable[[Row], bool]) -> Iterator[Row]:
+    """The wanted rows, each after the rows of its parents."""
     above: list[Row] = []
     for row in rows:
         while above and not row.path.startswith(above[-1].path + b"/"):

@@ -1,11 +1,11 @@
-"""Near misses: directories of different sources that are not paired, and probably are the same.
+"""Near misses: directories of different sources that are not paired, but probably are the same.
 
-Level by level: what the loosest match would pair, and what is probably one all the same (``likely``). What is in them
-is compared too, though nothing has paired them yet. Each is given the least advice that works (``trials``).
+They are found level by level: those that the loosest match would pair, then those that are similar (``likely``). The
+next level includes the entries of near misses. Each gets the least advice that works (``trials``).
 
-Rule 1: each name is in one near miss at most, and no source has two names of one.
-Rule 2: a name that is no UTF-8 is compared with none.
-Rule 3: what is advised was tried on these very sources; what nothing pairs is no near miss.
+Rule 1: a name is in one near miss at most, which has one name of each source at most.
+Rule 2: names that are not UTF-8 are not compared.
+Rule 3: advice was tried on these very sources. If nothing pairs the names, they are no near miss.
 
 Pure: no I/O, no clock.
 """
@@ -24,19 +24,19 @@ from mmirrorfs.tree import Trees
 
 
 def near_misses(trees: Trees, now: Match, ratio: Ratio = ratio) -> tuple[list[Near], list[Group]]:
-    """All of them, sorted by directory and names, and what many have in common; ``now`` is how names are paired."""
+    """All near misses, sorted by directory and names, and groups of them; ``now`` is how names are paired."""
     loosely, adviser = now.with_match(MATCHES[-1]).pairing, Adviser(trees, now)
     places = [Place(b"", (b"",) * len(trees), trees)]
     found: list[Advised] = []
     while places:
-        looked = [level(place, now) for place in places]
-        clusters = [cluster for one in looked for cluster in paired_by(one, loosely)]
+        levels = [level(place, now) for place in places]
+        clusters = [cluster for one in levels for cluster in paired_by(one, loosely)]
         taken = {member for cluster in clusters for member in cluster.members}
-        left = [(one.place, [name for name in one.candidates if name not in taken]) for one in looked]
+        left = [(one.place, [name for name in one.candidates if name not in taken]) for one in levels]
         clusters += likely(left, ratio)
         advised = adviser.advised(clusters)
         found += advised
-        places = list(beneath([(one.cluster, one.match) for one in advised], looked))
+        places = list(beneath([(one.cluster, one.match) for one in advised], levels))
     found.sort(key=lambda one: (one.cluster.place.path, [member.name for member in one.cluster.members]))
     return [_near(one, now) for one in found], list(_groups(found, now))
 
@@ -55,7 +55,7 @@ def _near(advised: Advised, now: Match) -> Near:
 
 
 def _groups(found: Iterable[Advised], now: Match) -> Iterator[Group]:
-    """What many have in common that a command line pairs, the most frequent first."""
+    """Near misses that one command line pairs, the largest group first."""
     groups: dict[Match, list[Advised]] = defaultdict(list)
     for one in found:
         if one.hand is None:
@@ -66,7 +66,7 @@ def _groups(found: Iterable[Advised], now: Match) -> Iterator[Group]:
 
 
 def _text(match: Match, some: Sequence[Advised], now: Match) -> str:
-    """By what they differ: the affixes that the advice is about, else what is the most frequent."""
+    """By what a group differs: the affixes that the advice ignores, otherwise the most frequent reasons."""
     kinds = Counter(kind for one in some for kind in one.cluster.differs)
     affixes = {cut.kind: None for one in some for cut in one.cuts if cut.pattern in match.ignores}
     words = [*affixes, *(["case"] if affixes and match.name != now.name else [])]

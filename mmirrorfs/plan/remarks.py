@@ -1,21 +1,18 @@
-"""What needs a person's eye in a plan: what cannot be read, what is left out, what does not fit together. Pure."""
+"""The remarks of a plan: unreadable directories, links, conflicts, collisions and incomplete winners. Pure."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
 from mmirrorfs.merge.index import Pairing, exact
 from mmirrorfs.merge.names import collisions
 from mmirrorfs.merge.settled import Matching, Matchings
-from mmirrorfs.plan.rows import Remark, Row, is_directory, joined
-from mmirrorfs.tree import Directory, Entry, Trees
+from mmirrorfs.plan.rows import Remark, Row, is_directory
+from mmirrorfs.tree import Directory, Entry, Trees, join
 
 EXACT = Matchings([bytes])
 
 
 def remarks(trees: Trees, names: Sequence[str], pairing: Pairing = exact, matchings: Matchings = EXACT) -> list[Remark]:
-    """The remarks on some sources; ``names`` are theirs, by rank, ``matchings`` what the pairing goes by.
-
-    Sorted by path.
-    """
+    """The remarks on some sources, sorted by path; ``names`` are the sources', ``matchings`` those of the pairing."""
     found: list[Remark] = []
     queue: list[tuple[bytes, Trees]] = [(b"", trees)]
     for path, inputs in queue:
@@ -23,10 +20,10 @@ def remarks(trees: Trees, names: Sequence[str], pairing: Pairing = exact, matchi
         found += _collisions(path, inputs, names, matchings.at(path))
         for name, entries, _ in pairing(inputs, path):
             if len({is_directory(entry) for entry in entries if entry is not None}) == 2:
-                found.append(Remark("conflict", joined(path, name), _conflict(entries, names)))
+                found.append(Remark("conflict", join(path, name), _conflict(entries, names)))
             directories = tuple(entry if isinstance(entry, Directory) else None for entry in entries)
             if any(directories):
-                queue.append((joined(path, name), directories))
+                queue.append((join(path, name), directories))
     return sorted(found, key=lambda remark: (remark.path, remark.about))
 
 
@@ -35,13 +32,13 @@ def _in_directory(path: bytes, inputs: Trees, names: Sequence[str]) -> Iterator[
         if directory is not None and directory.errno:
             yield Remark("unreadable", path, f"cannot be listed in {names[rank]}")
         for name in directory.links if directory is not None else ():
-            yield Remark("link", joined(path, name), f"symbolic link in {names[rank]}, left out")
+            yield Remark("link", join(path, name), f"symbolic link in {names[rank]}, left out")
 
 
 def _collisions(path: bytes, inputs: Trees, names: Sequence[str], matching: Matching) -> Iterator[Remark]:
     for rank, first, other in collisions(inputs, matching):
         text = f"falls together with {first.decode(errors='replace')!r} in {names[rank]}: both are shown"
-        yield Remark("collision", joined(path, other), text)
+        yield Remark("collision", join(path, other), text)
 
 
 def _conflict(entries: Sequence[Entry | None], names: Sequence[str]) -> str:
@@ -52,7 +49,7 @@ def _conflict(entries: Sequence[Entry | None], names: Sequence[str]) -> str:
 
 
 def incomplete(rows: Iterable[Row], names: Sequence[str]) -> Iterator[Remark]:
-    """Folders that win with no file, or with less than half of those that another source's has."""
+    """Folders that win with no file, or with less than half as many as another source's."""
     for row in rows:
         if row.high is None or row.low is None or not row.files:
             continue

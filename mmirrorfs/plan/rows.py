@@ -1,4 +1,4 @@
-"""Who would win what: the merge told as rows instead of an index, and the values that a plan is made of. Pure."""
+"""The merge as rows, and the values that a plan consists of. Pure."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -6,19 +6,19 @@ from dataclasses import dataclass
 
 from mmirrorfs.attributes import DIR
 from mmirrorfs.merge.index import Pairing, exact, merge
-from mmirrorfs.tree import Directory, Entry, Leaf, Merged, Rank, Trees
+from mmirrorfs.tree import Directory, Entry, Leaf, Merged, Rank, Trees, join
 
 Ranks = tuple[Rank, ...]
 Places = tuple[bytes | None, ...]
-"""A path in each source, by rank; None where a source does not have it."""
+"""A path in each source, by rank; None if a source does not have it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One entry of the views. A merged directory has no winner.
+    """One entry of the views, with its winners by order; a merged directory has none.
 
-    ``places`` has only sources that have what is shown: not one whose file a directory takes the place of. ``files``
-    are the numbers of files in a folder by rank, None where they were not counted.
+    ``places`` leaves out sources whose file is hidden by a directory. ``files`` are the numbers of files in a folder,
+    by rank, None if they were not counted.
     """
 
     path: bytes
@@ -35,13 +35,13 @@ class Row:
 
     @property
     def is_folder(self) -> bool:
-        """Whether it is a directory that is taken whole."""
+        """Whether it is a folder at the depth."""
         return self.kind == DIR and self.high is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """What a person should look at: a keyword, the path in the view, and what about it in words."""
+    """Something to check: a keyword, the path in the view, and a description."""
 
     about: str
     path: bytes
@@ -50,11 +50,10 @@ class Remark:
 
 @dataclass(frozen=True, slots=True)
 class Near:
-    """Names in one directory of the view, ``place``, that are not paired and probably mean the same.
+    """Names in one directory of the view, ``place``, that are not paired but probably are the same.
 
     ``names`` come with the sources that have them, and ``places`` are their paths there. ``rule`` is what pairs them:
-    nfc, casefold, loose, ignore or same, and ``advice`` says it in the words of the command line, or of the
-    configuration file for "same".
+    nfc, casefold, loose, ignore or same, and ``advice`` the options, or for "same" the lines of the configuration file.
     """
 
     place: bytes
@@ -67,7 +66,7 @@ class Near:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Near misses that have the reason, and the advice, in common."""
+    """Near misses with the same reason and advice."""
 
     count: int
     text: str
@@ -76,7 +75,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All that ``--simulate`` has to say; ``sources`` are the sources' names by rank."""
+    """Everything that ``--simulate`` reports; ``sources`` are the names of the sources, by rank."""
 
     sources: tuple[str, ...]
     depth: int
@@ -90,7 +89,7 @@ class Plan:
 
 
 def rows(trees: Trees, pairing: Pairing = exact) -> Iterator[Row]:
-    """All entries down to the depth, each directory followed by what is in it, in byte order."""
+    """All entries down to the depth, each directory followed by its entries, in byte order."""
     ranks = [Rank(rank) for rank in range(len(trees))]
     yield from _rows(
         merge(trees, ranks, pairing), merge(trees, ranks[::-1], pairing), b"", (b"",) * len(trees), pairing
@@ -102,7 +101,7 @@ def _rows(high: Merged, low: Merged, path: bytes, places: Places, pairing: Pairi
     for name in sorted(high.children):
         best, last = high.children[name], low.children[name]
         entries, own = found[name]
-        shown = joined(path, name)
+        shown = join(path, name)
         if isinstance(best, Merged) and isinstance(last, Merged):
             below = _places(places, name, entries, own, True)
             yield Row(shown, DIR, below, None, None)
@@ -115,40 +114,35 @@ def _rows(high: Merged, low: Merged, path: bytes, places: Places, pairing: Pairi
 def _places(
     above: Places, name: bytes, entries: Sequence[Entry | None], own: Places | None, directories: bool
 ) -> Places:
-    """The paths of what is shown, in the sources that have it: directories, where it is one."""
+    """The paths in the sources; with ``directories``, only of directories."""
     return tuple(
-        joined(place, (own[rank] if own is not None else None) or name)
+        join(place, (own[rank] if own is not None else None) or name)
         if place is not None and entry is not None and (is_directory(entry) or not directories)
         else None
         for rank, (place, entry) in enumerate(zip(above, entries, strict=True))
     )
 
 
-def joined(above: bytes, name: bytes) -> bytes:
-    """The path of a name in a directory; that of the root is empty."""
-    return above + b"/" + name if above else name
-
-
 def is_directory(entry: Entry) -> bool:
-    """Whether it is a directory, above the depth or at it."""
+    """Whether it is a directory, above or at the depth."""
     return isinstance(entry, Directory) or entry.kind == DIR
 
 
 def totals(plan: Iterable[Row], names: Sequence[str]) -> dict[str, int]:
-    """How many folders there are, how many are in more than one source, and how many only in each."""
+    """The number of folders, of those in more than one source, and of those in each source only."""
     counter = Counter(row.have for row in plan if row.is_folder)
     counts = {"folders": counter.total(), "in both": sum(n for have, n in counter.items() if len(have) > 1)}
     return counts | {f"only in {name}": counter[(Rank(rank),)] for rank, name in enumerate(names)}
 
 
 def in_several(trees: Trees, pairing: Pairing) -> int:
-    """How many folders are in more than one source, where names are paired like that."""
+    """The number of folders that are in more than one source under a pairing."""
     count, queue = 0, [(b"", trees)]
     for path, inputs in queue:
         for name, entries, _ in pairing(inputs, path):
             directories = tuple(entry if isinstance(entry, Directory) else None for entry in entries)
             if any(directories):
-                queue.append((joined(path, name), directories))
+                queue.append((join(path, name), directories))
             else:
                 count += sum(entry is not None and is_directory(entry) for entry in entries) > 1
     return count

@@ -1,6 +1,6 @@
-"""What would pair near misses, tried on the very sources: the least that works, for a command line or by hand. Pure.
+"""Finds the least that pairs near misses, by trying it on these very sources: options, or a rule of the configuration.
 
-A match is tried from the root down: what it pairs above decides what comes together below.
+A match is tried from the root down, because what it pairs above decides which entries meet below. Pure.
 """
 
 from collections import Counter, defaultdict
@@ -13,15 +13,15 @@ from mmirrorfs.merge.settled import Rule
 from mmirrorfs.plan.advice import ByHand, Match, by_hand
 from mmirrorfs.plan.affixes import Cut, can_be_ignored, common
 from mmirrorfs.plan.candidates import Cluster
-from mmirrorfs.plan.rows import Places, joined
-from mmirrorfs.tree import Directory, Trees
+from mmirrorfs.plan.rows import Places
+from mmirrorfs.tree import Directory, Trees, join
 
 MOST_PATTERNS, MOST_TRIALS = 32, 16
-"""How many affixes are tried as patterns at a level, and how many matches: each is a pairing of all that is there."""
+"""Maximum number of patterns, and of matches, tried at a level: each trial pairs the whole level."""
 
 
 class Advised(NamedTuple):
-    """A cluster, the affixes of its names, and the match that pairs it; by hand where no command line does."""
+    """A cluster, the affixes of its names, and the match that pairs it; ``hand`` if only a rule does."""
 
     cluster: Cluster
     cuts: tuple[Cut, ...]
@@ -30,15 +30,15 @@ class Advised(NamedTuple):
 
 
 class Trial:
-    """One way to pair names on one set of sources. Remembers what it was asked for."""
+    """One way to pair names, on one set of sources. Caches the groups."""
 
     def __init__(self, match: Match, trees: Trees) -> None:
         self._pairing = match.pairing
         self._trees = trees
-        self._known: dict[tuple[bytes, tuple[int, ...]], dict[tuple[int, bytes], Group]] = {}
+        self._cached: dict[tuple[bytes, tuple[int, ...]], dict[tuple[int, bytes], Group]] = {}
 
     def pairs(self, spellings: Sequence[Places]) -> bool:
-        """Whether directories, each given by its paths in the sources that have it, are one by it."""
+        """Whether it pairs directories, each given by its paths in the sources."""
         paths = [(rank, path.split(b"/")) for places in spellings for rank, path in enumerate(places) if path]
         shown, inputs = b"", self._trees
         for parts in zip(*[path for _, path in paths], strict=True):
@@ -46,25 +46,25 @@ class Trial:
             found = [groups.get((rank, part)) for (rank, _), part in zip(paths, parts, strict=True)]
             if found[0] is None or any(other is not found[0] for other in found):
                 return False
-            shown = joined(shown, found[0][0])
+            shown = join(shown, found[0][0])
             inputs = tuple([entry if isinstance(entry, Directory) else None for entry in found[0][1]])
         return True
 
     def _groups(self, path: bytes, inputs: Trees) -> dict[tuple[int, bytes], Group]:
-        """What each name of each source is paired to."""
+        """The group of each name of each source."""
         key = path, tuple(map(id, inputs))
-        if key not in self._known:
-            self._known[key] = {
+        if key not in self._cached:
+            self._cached[key] = {
                 (rank, (group[2][rank] if group[2] is not None else None) or group[0]): group
                 for group in self._pairing(inputs, path)
                 for rank, entry in enumerate(group[1])
                 if entry is not None
             }
-        return self._known[key]
+        return self._cached[key]
 
 
 class Adviser:
-    """Finds the advice for near misses, level by level: what was advised by hand above holds below."""
+    """Finds advice for near misses, level by level: rules advised above apply below."""
 
     def __init__(self, trees: Trees, now: Match) -> None:
         self._trees = trees
@@ -72,7 +72,7 @@ class Adviser:
         self._rules = now.rules
 
     def advised(self, clusters: Sequence[Cluster]) -> list[Advised]:
-        """The clusters of a level that can be paired, each with the least that does it."""
+        """The clusters of a level that can be paired, each with the least that pairs it."""
         cuts = [_affixes(cluster) for cluster in clusters]
         counts = Counter(cut.pattern for some in cuts for cut in some)
         tried = {pattern: counts[pattern] > 1 for pattern, _ in counts.most_common(MOST_PATTERNS)}
@@ -96,7 +96,7 @@ class Adviser:
         return {cluster for cluster in clusters if trial.pairs([member.places for member in cluster.members])}
 
     def _by_hand(self, clusters: Sequence[Cluster]) -> Iterator[Advised]:
-        """What a rule for just these names pairs; such a rule is tried together with all others."""
+        """The clusters that a [[same]] of their names pairs; all such rules are tried together."""
         under: dict[Match, dict[Cluster, ByHand]] = defaultdict(dict)
         for cluster in clusters:
             hand = by_hand(cluster.place.path, [member.name for member in cluster.members], self._now)
@@ -109,7 +109,7 @@ class Adviser:
 
 
 def _consistent(match: Match, rules: tuple[Rule, ...], hands: Sequence[ByHand]) -> tuple[Rule, ...]:
-    """The rules with as many more as do not contradict each other: all of them, but where names are very odd."""
+    """The rules, and as many more as do not contradict them: all, except for very odd names."""
     replaced = {rule for hand in hands for rule in hand.replaced}
     more = (*[rule for rule in rules if rule not in replaced], *[hand.rule for hand in hands])
     try:
@@ -126,7 +126,7 @@ def _affixes(cluster: Cluster) -> tuple[Cut, ...]:
 
 
 def _matches(cluster: Cluster, cuts: Sequence[Cut], now: Match, tried: dict[str, bool]) -> Iterator[Match]:
-    """What may pair a cluster, from the least to the most. ``tried`` says of patterns whether they are frequent."""
+    """The matches that may pair a cluster, the least first. ``tried``: whether a pattern is frequent."""
     patterns = [cut.pattern for cut in cuts]
     matches = [now.with_match(name) for name in MATCHES[MATCHES.index(now.name) :]]
     affixed = [match.with_ignores(patterns) for match in matches] if patterns and tried.keys() >= {*patterns} else []

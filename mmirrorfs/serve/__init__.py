@@ -1,1 +1,1 @@
-"""Between the view and the kernel: requests translated, the index kept current, the kernel told of changes."""
+"""Between the view and the kernel: translates requests, keeps the index current, publishes changes."""

@@ -1,7 +1,7 @@
-"""What is done in a view, for its watchers to see, where something changed in it. Pure; any thread may call this.
+"""The calls that make inotify events on the mount for a change in the view. Pure; any thread may call this.
 
-inotify(7) shows what is done through the mount, and nothing else. So each change is done there once more, by calls that
-change nothing: what they look like is what a watcher of a plain directory would be told, as far as that can be had.
+inotify(7) reports only what is done through the mount. So each change is replayed there, by calls that change nothing
+and cause the events that a watcher of a plain directory would get, as far as that is possible.
 """
 
 from collections.abc import Iterator
@@ -14,22 +14,22 @@ from mmirrorfs.tree import Child, Merged
 
 
 class Step(Enum):
-    """One kind of call, and the events that it makes."""
+    """A kind of call, and the events that it causes."""
 
     ARRIVE = auto()
-    """A rename out of a hidden directory, over what had the name: MOVED_TO. CREATE alone is ignored by many."""
+    """rename(2) out of a hidden directory, over what had the name: MOVED_TO. Many programs ignore CREATE alone."""
     DEPART = auto()
     """unlink(2) or rmdir(2): DELETE."""
     EDIT = auto()
-    """A file is opened for writing, given a time, and closed: MODIFY and CLOSE_WRITE. Nothing is cut, or written."""
+    """open(2) for writing, futimens(3), close(2): MODIFY and CLOSE_WRITE. Nothing is truncated or written."""
     TOUCH = auto()
     """utimensat(2): ATTRIB."""
 
 
 class Act(NamedTuple):
-    """A step to be taken at a path of the view: ``kind`` is the type of what departs, or of what is there.
+    """A step at a path of the view. ``kind`` is the file type there, before the step for DEPART, else after it.
 
-    ``above`` is the inode number of the directory that it is in.
+    ``above`` is the inode number of the parent.
     """
 
     step: Step
@@ -39,15 +39,15 @@ class Act(NamedTuple):
 
 
 def acts(change: Change) -> Iterator[Act]:
-    """What is to be done for one change in a view, in order; without inode numbers.
+    """The steps for one change in a view, in order; ``above`` is left 0.
 
-    Times of a directory move with what is in it, and that is told by itself.
+    None for the times of a directory: they move with its entries, which have changes of their own.
     """
     path, before, after = change.path, _kind(change.before), _kind(change.after)
     if change.attributes is not None and None not in change.attributes:
-        yield from _moved(path, *change.attributes)  # type: ignore[arg-type]  # both are there
+        yield from _acts_of_attributes(path, *change.attributes)  # type: ignore[arg-type]  # both are there
     elif isinstance(change.before, Merged) and isinstance(change.after, Merged):
-        if _owned(change.before) != _owned(change.after):
+        if _permissions_of(change.before) != _permissions_of(change.after):
             yield Act(Step.TOUCH, path, DIR)
     else:
         if before is not None and (after is None or DIR in (before, after)):
@@ -56,7 +56,7 @@ def acts(change: Change) -> Iterator[Act]:
             yield Act(Step.ARRIVE, path, after)
 
 
-def _moved(path: bytes, before: Attributes, after: Attributes) -> Iterator[Act]:
+def _acts_of_attributes(path: bytes, before: Attributes, after: Attributes) -> Iterator[Act]:
     kind = after.kind
     if before.kind != kind or (before.dev, before.ino) != (after.dev, after.ino):
         if DIR in (before.kind, kind):
@@ -64,7 +64,7 @@ def _moved(path: bytes, before: Attributes, after: Attributes) -> Iterator[Act]:
         yield Act(Step.ARRIVE, path, kind)
     elif kind == FILE and (before.size, before.mtime_ns) != (after.size, after.mtime_ns):
         yield Act(Step.EDIT, path, kind)
-    elif kind != DIR or _rights(before) != _rights(after):
+    elif kind != DIR or _permissions(before) != _permissions(after):
         yield Act(Step.TOUCH, path, kind)
 
 
@@ -74,9 +74,9 @@ def _kind(child: Child | None) -> Kind | None:
     return DIR if isinstance(child, Merged) else child.kind
 
 
-def _rights(attr: Attributes) -> tuple[int, int, int]:
+def _permissions(attr: Attributes) -> tuple[int, int, int]:
     return attr.mode, attr.uid, attr.gid
 
 
-def _owned(merged: Merged) -> list[tuple[int, int, int] | None]:
-    return [_rights(found.attr) if found is not None else None for found in merged.inputs]
+def _permissions_of(merged: Merged) -> list[tuple[int, int, int] | None]:
+    return [_permissions(found.attr) if found is not None else None for found in merged.inputs]

@@ -1,7 +1,8 @@
-"""The changes in the view as lines of the log, and the last one for ``--status``.
+"""Logs the changes in a view, and keeps the last one for ``--status``.
 
-Changes in one directory that come within GATHER seconds and are alike are one line, with their number: an album has
-many tracks. Event loop's thread only.
+Invariant: more than FEW similar changes in one directory within GATHER seconds are one line, with their number.
+
+Event loop's thread only.
 """
 
 import logging
@@ -20,13 +21,13 @@ from mmirrorfs.tree import Child, Leaf, Merged
 log = logging.getLogger(__name__)
 
 GATHER = 1.0
-"""Seconds for which changes are gathered before they are said."""
+"""Seconds for which changes are collected before they are logged."""
 FEW = 3
-"""Changes that are alike that are still said one by one."""
+"""Similar changes that are logged one by one, at the most."""
 
 
-class _Alike(NamedTuple):
-    """What changes have in common that are one line: what happened, in which directory, to what of which sources."""
+class _Group(NamedTuple):
+    """The key by which changes are grouped: what happened, in which directory, to which type from which sources."""
 
     what: str
     above: bytes
@@ -36,59 +37,59 @@ class _Alike(NamedTuple):
 
 
 class Changelog:
-    """The changes in one view. ``count`` is how many there were since it was mounted."""
+    """The changes in one view; ``count`` of them since it was mounted."""
 
     def __init__(self, sources: Sequence[Source]) -> None:
         self._sources = sources
-        self._waiting: dict[_Alike, list[bytes]] = {}
-        self._something = trio.Event()
+        self._pending: dict[_Group, list[bytes]] = {}
+        self._wake = trio.Event()
         self.count = 0
         self.last: dict[str, Any] | None = None
         """The last one: ``change``, ``path`` in the view, and ``when``, in seconds since the epoch."""
 
     def changed(self, changes: Sequence[Change]) -> None:
-        """Take note of some, in order."""
-        told = [change for change in changes if not is_directory_that_stayed(change)]
-        self.count += len(told)
-        if told:
-            self.last = {"change": _what(told[-1]), **json_path(told[-1].path), "when": time.time()}
-        if told and log.isEnabledFor(logging.INFO):
-            for change in told:
-                self._waiting.setdefault(self._alike(change), []).append(change.path)
-            self._something.set()
+        """Add changes, in order."""
+        listed = [change for change in changes if not is_directory_that_stayed(change)]
+        self.count += len(listed)
+        if listed:
+            self.last = {"change": _what(listed[-1]), **json_path(listed[-1].path), "when": time.time()}
+        if listed and log.isEnabledFor(logging.INFO):
+            for change in listed:
+                self._pending.setdefault(self._group(change), []).append(change.path)
+            self._wake.set()
 
     async def run(self) -> None:
-        """Say what has changed. Until cancelled."""
+        """Log the changes. Until cancelled."""
         try:
             while True:
-                await self._something.wait()
+                await self._wake.wait()
                 await trio.sleep(GATHER)
-                self._something = trio.Event()
-                self._say()
+                self._wake = trio.Event()
+                self._flush()
         finally:
-            self._say()
+            self._flush()
 
-    def _say(self) -> None:
-        waiting, self._waiting = self._waiting, {}
-        for alike, paths in waiting.items():
-            source = alike.after or alike.before
+    def _flush(self) -> None:
+        pending, self._pending = self._pending, {}
+        for group, paths in pending.items():
+            source = group.after or group.before
             if len(paths) > FEW:
-                where = printable(alike.above) or "/"
-                about = fields(alike.what, source=source, path=where, count=len(paths))
-                log.info("%s: %d %s in %s", alike.what, len(paths), _of(alike, True), where, extra=about)
+                where = printable(group.above) or "/"
+                extra = fields(group.what, source=source, path=where, count=len(paths))
+                log.info("%s: %d %s in %s", group.what, len(paths), _described(group, True), where, extra=extra)
                 continue
             for shown in map(printable, paths):
-                about = fields(alike.what, source=source, path=shown, count=1)
-                log.info("%s: %s, %s", alike.what, shown, _of(alike, False), extra=about)
+                extra = fields(group.what, source=source, path=shown, count=1)
+                log.info("%s: %s, %s", group.what, shown, _described(group, False), extra=extra)
 
-    def _alike(self, change: Change) -> _Alike:
+    def _group(self, change: Change) -> _Group:
         child = change.after if change.after is not None else change.before
         kind = "directory" if isinstance(child, Merged) or (child is not None and child.kind == DIR) else "file"
         before, after = self._names(change.before), self._names(change.after)
-        return _Alike(_what(change), change.path.rpartition(b"/")[0], kind, before, after)
+        return _Group(_what(change), change.path.rpartition(b"/")[0], kind, before, after)
 
     def _names(self, child: Child | None) -> str:
-        """The sources that it comes from."""
+        """The names of the sources that it comes from."""
         if child is None:
             return ""
         if isinstance(child, Leaf):
@@ -97,16 +98,16 @@ class Changelog:
         return ", ".join(source.name for source, directory in both if directory is not None)
 
 
-def _of(alike: _Alike, several: bool) -> str:
-    """What it is, and of which source."""
-    kind = ({"directory": "directories", "file": "files"}[alike.kind]) if several else f"a {alike.kind}"
-    if alike.what == "changed" and alike.before != alike.after:
-        return f"{kind} of {alike.after} now, not of {alike.before}"
-    return f"{kind} of {alike.after or alike.before}"
+def _described(group: _Group, several: bool) -> str:
+    """Its type and source, as log text."""
+    kind = ({"directory": "directories", "file": "files"}[group.kind]) if several else f"a {group.kind}"
+    if group.what == "changed" and group.before != group.after:
+        return f"{kind} of {group.after} now, not of {group.before}"
+    return f"{kind} of {group.after or group.before}"
 
 
 def is_directory_that_stayed(change: Change) -> bool:
-    """Whether a directory has other attributes and nothing else: what changed in it is a change by itself."""
+    """Whether only the attributes of a directory changed: its entries have changes of their own."""
     if isinstance(change.before, Merged) and isinstance(change.after, Merged):
         return True
     before, after = change.attributes or (None, None)

@@ -2,17 +2,16 @@
 
 An answer has ``path``, ``view`` (the mountpoint) and ``state``:
 
-- "shown", or "hidden": another source's is shown in its place, or in the place of the folder that it is in;
-- "excluded" (--exclude) or "link" (one is left out down to the depth, and never walked through);
+- "shown", or "hidden": another source's entry is shown in its place, or in that of its folder;
+- "excluded" (--exclude) or "link" (down to the depth links are left out, and never followed);
 - "unseen": a source has it, and was not scanned since; "lost": a lost source had it, and counts as empty;
-- "unknown" where that cannot be told now, "absent" where no source has it, or had it when it was seen last.
+- "unknown" if that cannot be found out now; "absent" if no source has it, or had it when it was last seen.
 
-``at`` is what the view has there, or as far on the way as it has anything: ``role``, ``rule`` and ``sources`` say what
-that is and why. ``hides`` is what else the sources have at the path, ``skips`` what of what is there would have won,
-were it not empty. ``notes`` has what there is to say besides, each
-by what it is ``about``: see ``serve.probe``. Paths are in the form of ``text.json_path``.
+``at`` is that path in the view, or its nearest ancestor there; ``role``, ``rule`` and ``sources`` say what that is and
+why. ``hides`` is what else the sources have at the path; ``skips`` what would have won, but is empty. ``notes`` are
+remarks, each with the subject ``about``: see ``serve.probe``. Paths are in the form of ``text.json_path``.
 
-Event loop's thread only.
+Event loop's thread only, except where noted.
 """
 
 from collections.abc import Callable, Sequence
@@ -46,28 +45,28 @@ from mmirrorfs.view.view import View
 
 Values = dict[str, Any]
 
-_WORTH = ("excluded", "link", "lost", "unseen", "unknown", "absent")
-"""Of several sources' answers the one that is told."""
-THINKING = 4.0
-"""Seconds for which similar names are looked for: among 100,000 in one directory it takes three or four."""
+_PRECEDENCE = ("excluded", "link", "lost", "unseen", "unknown", "absent")
+"""The states in order of precedence, if several sources give different ones."""
+SEARCH_TIME = 4.0
+"""Seconds for the search of similar names: among 100,000 in one directory it takes three or four."""
 
 
 @dataclass(slots=True)
-class _Asked:
-    """A question: a path, and where that is in the view, or, if ``rank`` is given, in that source."""
+class _Query:
+    """A query: an absolute path, and ``own``, its path in the view or, with ``rank``, in that source."""
 
     path: bytes
     own: bytes
     rank: Rank | None = None
 
     def is_of(self, claim: Claim) -> bool:
-        """Whether it is about what a source has there, in the source's own spelling."""
+        """Whether it is about this claim, in the source's own spelling."""
         return (self.rank, self.own) == (claim.rank, claim.path)
 
 
 @dataclass(slots=True)
 class _Answer:
-    """What was found out so far; ``at`` and ``role`` where they are not those of the place."""
+    """The answer so far."""
 
     state: str
     shown: list[Claim]
@@ -77,12 +76,12 @@ class _Answer:
     notes: list[Values] = field(default_factory=list)
 
     def note(self, notes: Sequence[Values]) -> None:
-        """Say something besides, once."""
+        """Add notes, without duplicates."""
         self.notes += [note for note in notes if note not in self.notes]
 
 
 class Explainer:
-    """Answers questions about one view, which is mounted on ``mountpoint``."""
+    """Answers queries about one view, which is mounted on ``mountpoint``."""
 
     def __init__(
         self,
@@ -98,43 +97,43 @@ class Explainer:
         self._probe = Probe(view, refresher, progress, choices)
 
     async def explain(self, paths: Sequence[bytes]) -> Values | None:
-        """The answer for the first of some absolute paths that is in the view or in a source; None where none is."""
-        asked = next(filter(None, map(self._asked, paths)), None)
-        return await self._explained(asked) if asked is not None else None
+        """The answer for the first of some absolute paths that is in the view or in a source; None if none is."""
+        query = next(filter(None, map(self._query, paths)), None)
+        return await self._answer(query) if query is not None else None
 
     async def outline(self, source_path: bytes) -> Values:
-        """The answer for a path of the view that everybody may have who may reach it: without notes."""
-        return {**await self._explained(_Asked(join(self._mountpoint, source_path), source_path)), "notes": []}
+        """The answer for a path of the view, without notes: for anybody who can reach the path."""
+        return {**await self._answer(_Query(join(self._mountpoint, source_path), source_path)), "notes": []}
 
-    def _asked(self, path: bytes) -> _Asked | None:
+    def _query(self, path: bytes) -> _Query | None:
         source_path = _inside(path, self._mountpoint)
         if source_path is not None:
-            return _Asked(path, source_path)
+            return _Query(path, source_path)
         roots = {(root, source.rank) for source in self._view.sources for root in (source.root, source.path)}
         for root, rank in sorted(roots, reverse=True):  # the innermost first
             own = _inside(path, root)
             if own is not None:
-                return _Asked(path, own, rank)
+                return _Query(path, own, rank)
         return None
 
-    async def _explained(self, asked: _Asked) -> Values:
-        place, spelled = await threaded(partial(self._place, asked))
+    async def _answer(self, query: _Query) -> Values:
+        place, spelled = await threaded(partial(self._place, query))
         if place.rest and isinstance(place.found, Merged):
-            answer = await self._missing(asked, place, place.found)
+            answer = await self._answer_missing(query, place, place.found)
         elif place.rest and isinstance(place.found, Leaf):
-            answer = await self._inside_leaf(asked, place, place.found)
+            answer = await self._answer_inside(query, place, place.found)
         else:
-            answer = await self._at(asked, place)
+            answer = await self._answer_indexed(query, place)
         if spelled is not None:
             answer.note([{"about": "spelled", **self._in_view(spelled)}])
-        return self._values(asked, place, answer)
+        return self._values(query, place, answer)
 
-    def _place(self, asked: _Asked) -> tuple[Place, bytes | None]:
-        """The place, and the path under which it is shown if some source spells it as it was asked for. In a thread."""
+    def _place(self, query: _Query) -> tuple[Place, bytes | None]:
+        """The place, and where it is shown if the query has the spelling of a source. Any thread may call this."""
         index, order, pairing = self._view.inodes.index, self._view.inodes.order, self._view.pairing
-        if asked.rank is not None:
-            return place_of(index, order, pairing, in_view(index, pairing, asked.rank, asked.own)), None
-        place, spelled = place_of(index, order, pairing, asked.own), None
+        if query.rank is not None:
+            return place_of(index, order, pairing, in_view(index, pairing, query.rank, query.own)), None
+        place, spelled = place_of(index, order, pairing, query.own), None
         while isinstance(place.found, Merged) and place.rest:
             name, _, rest = place.rest.partition(b"/")
             found = spellings(place.found, place.path, pairing, name)
@@ -144,14 +143,14 @@ class Explainer:
             place = place_of(index, order, pairing, spelled)
         return place, spelled
 
-    def _values(self, asked: _Asked, place: Place, answer: _Answer) -> Values:
-        ranks = {claim.rank for claim in place.claims} | ({asked.rank} if asked.rank is not None else set())
+    def _values(self, query: _Query, place: Place, answer: _Answer) -> Values:
+        ranks = {claim.rank for claim in place.claims} | ({query.rank} if query.rank is not None else set())
         if answer.state in ("unknown", "lost", "absent"):
             ranks |= {source.rank for source in self._view.sources}
         for rank in sorted(ranks):
             answer.note(self._probe.health(rank))
         return {
-            **json_path(asked.path),
+            **json_path(query.path),
             "view": json_path(self._mountpoint),
             "state": answer.state,
             "at": self._in_view(answer.at),
@@ -166,8 +165,8 @@ class Explainer:
     def _in_view(self, path: bytes) -> dict[str, str]:
         return json_path(join(self._mountpoint, path) if path else self._mountpoint)
 
-    def _placed(self, rank: Rank, own: bytes) -> bytes | None:
-        """Where in the view something is that a source has, or what hides it, if the index has it. In a thread."""
+    def _shown_at(self, rank: Rank, own: bytes) -> bytes | None:
+        """The path in the view of an entry of a source, or of what hides it, if indexed. Any thread may call this."""
         index, order, pairing = self._view.inodes.index, self._view.inodes.order, self._view.pairing
         path = in_view(index, pairing, rank, own)
         place = place_of(index, order, pairing, path)
@@ -175,10 +174,10 @@ class Explainer:
             return None
         return path if (rank, own) in [(claim.rank, place.inside(claim)) for claim in place.claims] else None
 
-    # What the index has
+    # Paths in the index
 
-    async def _at(self, asked: _Asked, place: Place) -> _Answer:
-        """The index has something there."""
+    async def _answer_indexed(self, query: _Query, place: Place) -> _Answer:
+        """Answer for a path that is in the index."""
         found = place.found
         role = "merged" if isinstance(found, Merged) else "folder" if found.kind == DIR else "loose"
         answer = _Answer("shown", place.shown, place.hidden, role, place.path)
@@ -188,16 +187,16 @@ class Explainer:
             answer.note(await self._probe.listed(place.shown[0].rank, place.shown[0].path))
         else:
             answer.note(self._probe.opened(place.shown[0].rank, place.shown[0].path))
-        if asked.rank is not None and not any(map(asked.is_of, place.shown)):
+        if query.rank is not None and not any(map(query.is_of, place.shown)):
             answer.state = "hidden"
-            if not any(map(asked.is_of, place.claims)):
-                answer.state = self._taken(answer, asked.rank, await self._probe.find(asked.rank, asked.own))
+            if not any(map(query.is_of, place.claims)):
+                answer.state = self._state_of(answer, query.rank, await self._probe.find(query.rank, query.own))
         elif place.above is not None:
             await self._note_namesakes(answer, place, place.above)
         return answer
 
-    async def _inside_leaf(self, asked: _Asked, place: Place, leaf: Leaf) -> _Answer:
-        """What is in a folder is its winner's. In anything else there is nothing."""
+    async def _answer_inside(self, query: _Query, place: Place, leaf: Leaf) -> _Answer:
+        """Answer for a path in a leaf: its winner's if it is a folder; else there is nothing."""
         (winner,), folders = place.shown, [claim for claim in place.hidden if claim.kind == DIR]
         answer = _Answer("", place.shown, [], "folder" if leaf.kind == DIR else "loose", place.path)
         if leaf.kind != DIR:
@@ -209,20 +208,20 @@ class Explainer:
             answer.shown, answer.hides, answer.role = [inside], folders, "inside"
             answer.at = join(place.path, place.rest)
             answer.note(self._probe.opened(winner.rank, own))
-        if asked.rank is None or asked.is_of(inside):
-            answer.state = "shown" if found.state == "there" else self._taken(answer, winner.rank, found)
-            if asked.rank is None and answer.state in ("absent", "unknown"):
-                answer.hides = await self._having(folders, place)
+        if query.rank is None or query.is_of(inside):
+            answer.state = "shown" if found.state == "there" else self._state_of(answer, winner.rank, found)
+            if query.rank is None and answer.state in ("absent", "unknown"):
+                answer.hides = await self._claims_with(folders, place)
                 answer.state = "hidden" if answer.hides and answer.state == "absent" else answer.state
         else:
-            other = await self._probe.find(asked.rank, asked.own)
-            answer.state = "hidden" if other.state == "there" else self._taken(answer, asked.rank, other)
+            other = await self._probe.find(query.rank, query.own)
+            answer.state = "hidden" if other.state == "there" else self._state_of(answer, query.rank, other)
         if answer.state in ("absent", "unknown"):
             self._suggest_inside(answer, winner, place)
         return answer
 
-    async def _having(self, folders: list[Claim], place: Place) -> list[Claim]:
-        """What of other sources' folders has it."""
+    async def _claims_with(self, folders: list[Claim], place: Place) -> list[Claim]:
+        """The claims of those of other sources' folders that have it."""
         found = []
         for claim in folders:
             path = place.inside(claim)
@@ -230,34 +229,34 @@ class Explainer:
                 found.append(Claim(claim.rank, path, claim.kind, False))
         return found
 
-    # What it does not have
+    # Paths that are not in the index
 
-    async def _missing(self, asked: _Asked, place: Place, merged: Merged) -> _Answer:
-        """A merged directory does not have it."""
+    async def _answer_missing(self, query: _Query, place: Place, merged: Merged) -> _Answer:
+        """Answer for a path that a merged directory does not have."""
         answer = _Answer("", place.shown, [], "merged", place.path)
-        ranks = [source.rank for source in self._view.sources] if asked.rank is None else [asked.rank]
+        ranks = [source.rank for source in self._view.sources] if query.rank is None else [query.rank]
         states: list[str] = []
         for rank in ranks:
             above = place.path_in(rank)
-            path = asked.own if asked.rank is not None else join(above if above is not None else place.path, place.rest)
-            found = await self._probe.find(rank, path, above if asked.rank is None and above is not None else b"")
-            place_there = await threaded(partial(self._placed, rank, path)) if found.state == "there" else None
-            if place_there is not None:
-                answer.note([{"about": "spelled", **self._in_view(place_there)}])
+            path = query.own if query.rank is not None else join(above if above is not None else place.path, place.rest)
+            found = await self._probe.find(rank, path, above if query.rank is None and above is not None else b"")
+            shown_at = await threaded(partial(self._shown_at, rank, path)) if found.state == "there" else None
+            if shown_at is not None:
+                answer.note([{"about": "spelled", **self._in_view(shown_at)}])
                 continue
-            states.append(self._taken(answer, rank, found))
+            states.append(self._state_of(answer, rank, found))
             if found.there:
                 answer.hides.append(Claim(rank, path, DIR, False))
         self._note_unreadable(answer, merged)
-        answer.state = min(states, key=_WORTH.index, default="absent")
+        answer.state = min(states, key=_PRECEDENCE.index, default="absent")
         if answer.state == "absent" and any(note["about"] == "unreadable" for note in answer.notes):
             answer.state = "unknown"
         if answer.state in ("absent", "unknown"):
             await self._suggest(answer, place, merged)
         return answer
 
-    def _taken(self, answer: _Answer, rank: Rank, found: Finding) -> str:
-        """Take what a source said that does not win, or that the index does not have: as a state."""
+    def _state_of(self, answer: _Answer, rank: Rank, found: Finding) -> str:
+        """The state by a source that does not win, or whose entry is not in the index; adds its notes."""
         answer.note(found.notes)
         if found.state != "there":
             return found.state
@@ -266,7 +265,7 @@ class Explainer:
         answer.note([{"about": "unseen", **self._probe.place(rank, b""), "scanned": self._probe.scanned(rank)}])
         return "unseen"
 
-    # What there is to say besides
+    # Notes
 
     def _note_unreadable(self, answer: _Answer, merged: Merged) -> None:
         for rank, directory in unreadable(merged):
@@ -276,7 +275,7 @@ class Explainer:
     async def _note_namesakes(self, answer: _Answer, place: Place, above: Merged) -> None:
         above_path, _, name = place.path.rpartition(b"/")
         found: list[Namesake] = []
-        with trio.move_on_after(THINKING):
+        with trio.move_on_after(SEARCH_TIME):
             found = await threaded(partial(namesakes, above.inputs, above_path, name, self._match))
         answer.note(
             [
@@ -293,13 +292,13 @@ class Explainer:
 
     async def _suggest(self, answer: _Answer, place: Place, merged: Merged) -> None:
         name, _, rest = place.rest.partition(b"/")
-        with trio.move_on_after(THINKING):
+        with trio.move_on_after(SEARCH_TIME):
             self._note_paths(answer, "nearest", place.path, await threaded(partial(nearest, name, merged.children)))
         if not rest:
             self._note_paths(answer, "elsewhere", b"", elsewhere(self._view.inodes.index, name))
 
     def _suggest_inside(self, answer: _Answer, winner: Claim, place: Place) -> None:
-        """By what is known of the folder, or of what is in it, down to the first name that is not there."""
+        """Suggest names near the first one of the path that is not in the cached listings."""
         known, own, path = self._view.known[winner.rank], winner.path, place.path
         for name in place.rest.split(b"/"):
             listing = known.listing(own)
@@ -316,7 +315,7 @@ class Explainer:
 
 
 def _inside(path: bytes, directory: bytes) -> bytes | None:
-    """The path relative to a directory; None where it is not in there."""
+    """The path relative to a directory; None if it is not in there."""
     if path == directory:
         return b""
     prefix = directory.rstrip(b"/") + b"/"

@@ -1,8 +1,7 @@
-"""What each request handler is wrapped in, once: nothing but FUSEError comes out of one.
+"""Decorator for request handlers: turns every exception into FUSEError, and counts.
 
-The one place where an OSError becomes a FUSEError. Anything else that came out of a handler would end the mount, so it
-is logged and becomes EIO. ENOSYS never passes from a source: the kernel would not ask for that operation again as long
-as the mount lives.
+This is the one place where an OSError becomes a FUSEError. Any other exception would end the mount; it is logged and
+becomes EIO. An ENOSYS from a source is translated: the kernel would never send that operation again.
 """
 
 import errno
@@ -24,13 +23,14 @@ H = TypeVar("H", bound="Guarded")
 
 
 KINDS: list[str] = []
-"""The names of all handlers that are guarded: kinds of requests are numbered by them."""
+"""Names of all guarded handlers; their index is the number of the request kind."""
 
 
 class Guarded(pyfuse3.Operations):
-    """Request handlers. ``ending`` is set when stuck requests are given up: all get EIO then.
+    """Base of the request handlers.
 
-    So does each that takes longer than ``timeout`` seconds (0: none does).
+    Once ``ending`` is set, stuck requests are given up and all get EIO. A request that takes longer than ``timeout``
+    seconds gets EIO as well (0: no limit).
     """
 
     def __init__(self, timeout: float) -> None:
@@ -43,20 +43,18 @@ class Guarded(pyfuse3.Operations):
 
     @property
     def served(self) -> int:
-        """Requests so far."""
+        """Number of requests so far."""
         return sum(self._requests)
 
     def counts(self) -> dict[str, dict[str, Any]]:
-        """``requests`` so far, by the names of their handlers, and those of them that were answered with an error, by
-        name and error ("EIO").
-        """
+        """``requests`` so far by handler name, and ``errors`` by handler name and error name ("EIO")."""
         errors: dict[str, dict[str, int]] = {}
         for (kind, code), count in self._errors.items():
             errors.setdefault(KINDS[kind], {})[errno.errorcode.get(code, str(code))] = count
         return {"requests": dict(zip(KINDS, self._requests, strict=True)), "errors": errors}
 
     def _failed(self, kind: int, code: int) -> FUSEError:
-        """The error to raise."""
+        """Count an error, and return it."""
         self._errors[kind, code] += 1
         return FUSEError(code)
 
@@ -66,19 +64,19 @@ _OTHERWISE = {
     errno.ENOTCONN: errno.EIO,
     errno.ECONNABORTED: errno.EIO,
 }
-"""What does not pass from a source: the last two would say that this mount is dead, when a source's is."""
+"""Translation of errors from sources. The last two would say that this mount is dead, and not the source's."""
 
 
 def guarded(
     handler: Callable[Concatenate[H, P], Coroutine[Any, Any, R]],
 ) -> Callable[Concatenate[H, P], Coroutine[Any, Any, R]]:
-    """Count; let nothing but FUSEError out of a handler, and the cancellation of a mount that is not ending."""
+    """Wrap a handler: only FUSEError gets out, and Cancelled unless the mount is ending."""
     kind = len(KINDS)
     KINDS.append(handler.__name__)
 
     @functools.wraps(handler)
     async def wrapped(self: H, *args: P.args, **kwargs: P.kwargs) -> R:
-        """The handler; raises FUSEError, or Cancelled where the mount is not ending."""
+        """Call the handler. Raises FUSEError, or Cancelled unless the mount is ending."""
         self._requests[kind] += 1
         if self.ending:
             raise self._failed(kind, errno.EIO)
@@ -96,7 +94,7 @@ def guarded(
             self._errors[kind, error.errno] += 1
             raise
         except trio.Cancelled:
-            if self.ending:  # a reader stuck in a hung source gets an answer before the mount goes
+            if self.ending:  # readers stuck in a hung source get a reply before the unmount
                 raise self._failed(kind, errno.EIO) from None
             raise
         except Exception:

@@ -1,15 +1,15 @@
-"""``--on-change``: a command of the user's, run after the view has changed.
+"""``--on-change``: runs a command of the user's after the view has changed.
 
-Rule 1: never two at once. What changes while it runs is told to the next run.
-Rule 2: it gets one JSON object a line on its standard input: ``{"change": "added", "path": "Artist/Album", "type":
-"directory"}``, where change is added, removed or changed, path is in the view, in the form of ``text.json_path``, and
-type that of what is there, or was. A directory in which something changed is not told of, what changed in it is.
-Rule 3: whatever it does, the mount goes on: a failure is logged.
-Rule 4: it ends with the view, and so does all that it started and left running: SIGTERM to its process group, SIGKILL
-GRACE seconds later, also where the daemon was killed. Only what made itself a process group of its own stays. The
-daemon never waits for it: a command that is stuck in the view is freed only when the view has gone.
+Invariant 1: one run at a time; changes during a run go to the next one.
+Invariant 2: a run gets one JSON object a line on standard input: ``{"change": "added", "path": "Artist/Album", "type":
+"directory"}``. ``change`` is added, removed or changed; ``path`` is in the view, in the form of ``text.json_path``;
+``type`` is that of what is there, or was. A directory is left out if only its entries changed.
+Invariant 3: a failure of the command is logged, and never ends the mount.
+Invariant 4: when the view ends, its processes get SIGTERM as a process group, and SIGKILL after GRACE seconds, also if
+the daemon was killed. One that made a process group of its own stays. The daemon never waits for the command: one that
+is blocked in the view is released when the view is gone.
 
-Runs as a task on the event loop.
+One task on the event loop.
 """
 
 import json
@@ -32,41 +32,41 @@ GRACE = 1
 """Seconds between SIGTERM and SIGKILL."""
 
 _TYPES: dict[int, str] = {DIR: "directory", FILE: "file", LINK: "symlink"}
-_KEEPER = f"trap '' HUP INT QUIT TERM; read -r _; kill -TERM 0; sleep {GRACE}; kill -KILL 0"
-"""The leader of the commands' process group, a shell: waits for the end of the pipe that the daemon holds open.
+_LEADER = f"trap '' HUP INT QUIT TERM; read -r _; kill -TERM 0; sleep {GRACE}; kill -KILL 0"
+"""The leader of the process group, a shell: waits for EOF on a pipe whose other end the daemon holds.
 
-As long as it lives no stranger can get the number of the group.
+While it lives the group's number cannot be reused.
 """
 
 
 class Hook:
-    """Runs ``command`` with the shell; it finds the view's mountpoint in MMIRRORFS_MOUNTPOINT."""
+    """Runs ``command`` with the shell, with the mountpoint in the environment as MMIRRORFS_MOUNTPOINT."""
 
     def __init__(self, command: str, mountpoint: bytes) -> None:
         self._command = command
         self._environment = {**os.environ, "MMIRRORFS_MOUNTPOINT": os.fsdecode(mountpoint)}
-        self._waiting: dict[bytes, Change] = {}
-        self._something = trio.Event()
+        self._pending: dict[bytes, Change] = {}
+        self._wake = trio.Event()
         self._group = _Group()
 
     def changed(self, changes: Iterable[Change]) -> None:
-        """Tell of changes; a path that changed twice is told as one change."""
+        """Queue changes for the next run; two of one path become one."""
         for change in changes:
             if not is_directory_that_stayed(change):
-                earlier = self._waiting.get(change.path)
+                earlier = self._pending.get(change.path)
                 before = earlier.before if earlier is not None else change.before
-                self._waiting[change.path] = Change(change.path, before, change.after, change.attributes)
-        if self._waiting:
-            self._something.set()
+                self._pending[change.path] = Change(change.path, before, change.after, change.attributes)
+        if self._pending:
+            self._wake.set()
 
     async def run(self) -> None:
-        """Run the command each time that something changed. Until cancelled."""
+        """Run the command after changes. Until cancelled."""
         try:
             while True:
-                await self._something.wait()
-                self._something = trio.Event()
-                changes, self._waiting = self._waiting, {}
-                lines = b"".join(line(change) for change in changes.values() if _is_news(change))
+                await self._wake.wait()
+                self._wake = trio.Event()
+                changes, self._pending = self._pending, {}
+                lines = b"".join(line(change) for change in changes.values() if _has_changed(change))
                 if lines:
                     await self._run_once(lines)
         finally:
@@ -88,7 +88,7 @@ class Hook:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_feed, process, lines)
             code = await process.wait()
-            nursery.cancel_scope.cancel()  # what it left running may hold its standard input, and never read it
+            nursery.cancel_scope.cancel()  # a background process may hold its standard input, and never read it
         if code:
             log.warning("--on-change: the command ended with %d", code)
 
@@ -99,38 +99,38 @@ async def _feed(process: trio.Process, lines: bytes) -> None:
         async with process.stdin:
             await process.stdin.send_all(lines)
     except trio.BrokenResourceError:
-        return  # it need not read them
+        return  # the command need not read its input
 
 
 class _Group:
     """The process group of all runs of the command."""
 
     def __init__(self) -> None:
-        self._keeper: trio.Process | None = None
-        self._held = -1
+        self._leader: trio.Process | None = None
+        self._pipe = -1
 
     async def number(self) -> int:
-        """Its number; it is made when it is first wanted. Raises OSError."""
-        if self._keeper is None or self._keeper.poll() is not None:
+        """Its number; makes the group if there is none. Raises OSError."""
+        if self._leader is None or self._leader.poll() is not None:
             self.end()
-            readable, self._held = os.pipe()
+            read_end, self._pipe = os.pipe()
             try:
-                self._keeper = await trio.lowlevel.open_process(
-                    ["/bin/sh", "-c", _KEEPER, "mmirrorfs-on-change"],
-                    stdin=readable,
+                self._leader = await trio.lowlevel.open_process(
+                    ["/bin/sh", "-c", _LEADER, "mmirrorfs-on-change"],
+                    stdin=read_end,
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
                     process_group=0,
                 )
             finally:
-                os.close(readable)
-        return self._keeper.pid
+                os.close(read_end)
+        return self._leader.pid
 
     def end(self) -> None:
-        """Have all that is in it ended. Does not wait for it."""
-        held, self._held = self._held, -1
-        if held >= 0:
-            os.close(held)
+        """Close the pipe, which ends all processes of the group. Does not wait for them."""
+        pipe, self._pipe = self._pipe, -1
+        if pipe >= 0:
+            os.close(pipe)
 
 
 def line(change: Change) -> bytes:
@@ -140,8 +140,8 @@ def line(change: Change) -> bytes:
     return json.dumps({"change": kind, **json_path(change.path), "type": what}).encode() + b"\n"
 
 
-def _is_news(change: Change) -> bool:
-    """Whether a path is another than when the command was told last, all in all."""
+def _has_changed(change: Change) -> bool:
+    """Whether a path differs at all from what the last run was given."""
     if change.before is None and change.after is None:
         return False
     return change.before is not change.after or change.attributes is not None

@@ -1,8 +1,8 @@
-"""How views are, for Prometheus: its text format, version 0.0.4. Pure: made of what ``serve.status`` says.
+"""Prometheus metrics, in its text format 0.0.4, made of what ``serve.status`` gives. Pure.
 
-Rule 1: a family stands once, with all its samples; what a view of an earlier version does not say is left out.
-Rule 2: names are shown as in ``--status`` (``text.printable``): no two are alike, and none harms a terminal.
-Rule 3: a view that gives no answer has ``mmirrorfs_up`` 0, and nothing else.
+Invariant 1: each family occurs once, with all its samples; values that a view of an earlier version lacks are left out.
+Invariant 2: names are shown as in ``--status`` (``text.printable``), so that no two are alike and all are printable.
+Invariant 3: a view that does not answer has ``mmirrorfs_up`` 0, and no other sample.
 """
 
 import os
@@ -15,10 +15,10 @@ from mmirrorfs.text import path_of, printable
 Values = dict[str, Any]
 Labels = Mapping[str, str]
 Sample = tuple[Labels, float | None]
-"""None is left out."""
+"""Labels and value; one whose value is None is left out."""
 
 CRAWLS = ("off", "crawling", "done", "full", "lost", "failed")
-"""The states of reading ahead."""
+"""The states of a crawl."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +30,11 @@ class _Family:
 
 
 MALFORMED = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
-"""What is raised where a view does not say what ``serve.status`` says: some other program may serve it."""
+"""What malformed values raise: another program may serve the view."""
 
 
 def exposition(views: Sequence[tuple[bytes, Values | None]]) -> str:
-    """The text of all these views: where each is, and what it says of itself; None where it gives no answer.
+    """The metrics of views, given as (mountpoint, values of ``serve.status``), or None for one that does not answer.
 
     Raises MALFORMED.
     """
@@ -66,7 +66,7 @@ def _labels(labels: Labels) -> str:
 
 
 def _escaped(value: str) -> str:
-    """Of what is printable; a newline, which would be escaped too, is not."""
+    """For printable text, which has no newline to escape."""
     return value.replace("\\", "\\\\").replace('"', '\\"')
 
 
@@ -81,24 +81,24 @@ def _of_view(name: str, kind: str, text: str, value: Callable[[Values], float | 
 def _of_sources(name: str, kind: str, text: str, value: Callable[[Values], float | None]) -> _Family:
     def samples(state: Values) -> Iterator[Sample]:
         for source in state["sources"]:
-            yield _named(source), value(source)
+            yield _name_label(source), value(source)
 
     return _Family(f"source_{name}", kind, text, samples)
 
 
-def _named(source: Values) -> Labels:
+def _name_label(source: Values) -> Labels:
     return {"source": source["name"]}
 
 
-def _about_sources(state: Values) -> Iterator[Sample]:
+def _infos(state: Values) -> Iterator[Sample]:
     for source in state["sources"]:
-        yield {**_named(source), "path": os.fsdecode(path_of(source)), "watch": source["watch"]["how"]}, 1
+        yield {**_name_label(source), "path": os.fsdecode(path_of(source)), "watch": source["watch"]["how"]}, 1
 
 
 def _crawls(state: Values) -> Iterator[Sample]:
     for source in state["sources"]:
         for one in CRAWLS:
-            yield {**_named(source), "state": one}, source["crawl"]["state"] == one
+            yield {**_name_label(source), "state": one}, source["crawl"]["state"] == one
 
 
 def _requests(state: Values) -> Iterator[Sample]:
@@ -107,7 +107,7 @@ def _requests(state: Values) -> Iterator[Sample]:
 
 
 def _errors(state: Values) -> Iterator[Sample]:
-    """Of I/O errors there are always some, or 0: Prometheus sees no increase in what begins with 1."""
+    """EIO always has a sample, 0 at first: Prometheus sees no increase in a counter that begins at 1."""
     for name in state.get("requests", {}):
         for error, count in {"EIO": 0, **state["errors"].get(name, {})}.items():
             yield {"operation": name, "error": error}, count
@@ -153,7 +153,7 @@ FAMILIES = (
     _Family(
         "source_info", "gauge",
         "Where a source is, and how its changes are found: fanotify, inotify, mixed or polled; always 1.",
-        _about_sources,
+        _infos,
     ),
     _of_sources(
         "up", "gauge", "Whether the source is there and answers.",
@@ -201,4 +201,4 @@ FAMILIES = (
         lambda source: source.get("waiting", {}).get("longest"),
     ),
 )  # fmt: skip
-"""Everything that is told."""
+"""All metrics."""

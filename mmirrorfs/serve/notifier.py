@@ -1,8 +1,11 @@
-"""Telling the kernel what it should not believe any longer.
+"""Invalidates what the kernel has cached: entries, attributes and pages.
 
-Threads and queues that the event loop never waits for: an invalidation waits in the kernel for requests that are
-pending in the same directory, and on the loop's own thread that is a deadlock which not even SIGKILL ends. Each way has
-a thread of its own, so that one that is stuck holds up no other, and these are daemons: they do not keep the process.
+Invariant 1: the event loop never makes these calls, nor waits for them. An invalidation blocks in the kernel behind
+requests that are pending in the same directory: on the loop's thread that is a deadlock which not even SIGKILL ends.
+Invariant 2: each queue has a thread of its own, so that one that is blocked delays no other. They are daemon threads,
+which do not keep the process alive.
+
+Any thread may call this.
 """
 
 import errno
@@ -20,88 +23,90 @@ from pyfuse3 import FileNameT, InodeT
 log = logging.getLogger(__name__)
 
 _Message = tuple[InodeT, bytes | None, bool] | Callable[[], None]
-"""(inode, None, attributes only) or (directory, name, unused); or what is to be done once all before it is told."""
-
+"""(inode, None, attributes only), or (directory, name, unused), or a call to make once all before it is done."""
 
 _EPOCH = struct.pack("=IiQ", 16, 8, 0)
-"""struct fuse_out_header (linux/fuse.h): its length, FUSE_NOTIFY_INC_EPOCH in place of an error, no request."""
+"""struct fuse_out_header (linux/fuse.h): length, FUSE_NOTIFY_INC_EPOCH as the error, no request."""
+_NOT_CACHED = frozenset((errno.ENOENT, errno.ENOTDIR, errno.EBADF))
+"""The kernel has no such inode or entry."""
 
 
 class Notifier:
-    """What the kernel is to be told, over ``ways`` of which each is in order. ``device`` gives the descriptor by which
-    the mount is served.
+    """The invalidations of one mount, in a number of queues, each of which is in order.
+
+    ``device`` gives the descriptor of /dev/fuse that the mount is served by.
     """
 
-    def __init__(self, ways: int = 1, device: Callable[[], int] = lambda: -1) -> None:
+    def __init__(self, queues: int = 1, device: Callable[[], int] = lambda: -1) -> None:
         self._device = device
-        self._ways = [_Way() for _ in range(ways)]
+        self._queues = [_Queue() for _ in range(queues)]
 
     def start(self) -> None:
         """Start the threads; not before the process has gone to the background, as threads do not survive a fork."""
-        for way in self._ways:
-            way.start()
+        for one in self._queues:
+            one.start()
 
     def stop(self, seconds: float) -> bool:
-        """End each thread after the call that it is in; False where one is still in it after ``seconds``.
+        """Stop each thread after its current call; returns False if one is in it still after ``seconds``.
 
         libfuse's session must then not be freed.
         """
-        for way in self._ways:
-            way.end()
+        for one in self._queues:
+            one.request_stop()
         until = time.monotonic() + seconds
-        over = [way.is_over(max(0.0, until - time.monotonic())) for way in self._ways]
-        return all(over)
+        stopped = [one.join(max(0.0, until - time.monotonic())) for one in self._queues]
+        return all(stopped)
 
     def everything(self) -> bool:
-        """Whatever the kernel has of names may be another by now: it asks for each again. Nobody waits for that.
+        """Invalidate all entries: the kernel looks each up anew. Never blocks.
 
-        FUSE_NOTIFY_INC_EPOCH, since Linux 6.16; before that nothing happens, and False is returned.
+        Needs FUSE_NOTIFY_INC_EPOCH, since Linux 6.16; without it nothing happens, and False is returned.
         """
         try:
             return os.write(self._device(), _EPOCH) == len(_EPOCH)
         except OSError:
             return False
 
-    def name(self, directory: int, name: bytes, way: int = 0) -> None:
-        """A name came, went, or means something else now."""
-        self._ways[way].put((InodeT(directory), name, False))
+    def name(self, directory: int, name: bytes, queue: int = 0) -> None:
+        """Invalidate an entry: a name was added, removed, or leads to something else."""
+        self._queues[queue].put((InodeT(directory), name, False))
 
-    def attributes(self, ino: int, way: int = 0) -> None:
-        """The attributes of an inode moved."""
-        self._ways[way].put((InodeT(ino), None, True))
+    def attributes(self, ino: int, queue: int = 0) -> None:
+        """Invalidate the attributes of an inode."""
+        self._queues[queue].put((InodeT(ino), None, True))
 
-    def contents(self, ino: int, way: int = 0) -> None:
-        """The contents of a file moved: its cached pages are worth nothing."""
-        self._ways[way].put((InodeT(ino), None, False))
+    def contents(self, ino: int, queue: int = 0) -> None:
+        """Invalidate the attributes and cached pages of a file."""
+        self._queues[queue].put((InodeT(ino), None, False))
 
-    def then(self, way: int, call: Callable[[], None]) -> None:
-        """Have this called, in the way's thread, once the kernel was told of all before."""
-        self._ways[way].put(call)
+    def then(self, queue: int, call: Callable[[], None]) -> None:
+        """Call this in the queue's thread, after all invalidations before it."""
+        self._queues[queue].put(call)
 
 
-class _Way:
-    """A queue, and a thread that works it off."""
+class _Queue:
+    """One queue and its thread."""
 
     def __init__(self) -> None:
-        self._queue: SimpleQueue[_Message | None] = SimpleQueue()
+        self._messages: SimpleQueue[_Message | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="notifier", daemon=True)
-        self._ending = False
+        self._stopping = False
         self.start = self._thread.start
-        self.put = self._queue.put
+        self.put = self._messages.put
 
-    def end(self) -> None:
-        """End it after the call that it is in."""
-        self._ending = True
-        self._queue.put(None)
+    def request_stop(self) -> None:
+        """Stop after the current call. Does not wait."""
+        self._stopping = True
+        self._messages.put(None)
 
-    def is_over(self, seconds: float) -> bool:
-        """Whether it has ended, within so long."""
+    def join(self, seconds: float) -> bool:
+        """Join the thread, for so long at the most; returns whether it has stopped."""
         if self._thread.ident is not None:
             self._thread.join(seconds)
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        while (message := self._queue.get()) is not None and not self._ending:
+        while (message := self._messages.get()) is not None and not self._stopping:
             if callable(message):
                 message()
                 continue
@@ -112,9 +117,5 @@ class _Way:
                 else:
                     pyfuse3.invalidate_entry(ino, FileNameT(name))
             except OSError as error:
-                if error.errno not in (
-                    errno.ENOENT,
-                    errno.ENOTDIR,
-                    errno.EBADF,
-                ):  # what the kernel does not know
+                if error.errno not in _NOT_CACHED:
                     log.debug("invalidation of inode %d: %s", ino, error)

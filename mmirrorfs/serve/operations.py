@@ -1,4 +1,4 @@
-"""The FUSE protocol, translated. Decides nothing."""
+"""FUSE request handlers: translate between pyfuse3 and ``View``. They make no decisions."""
 
 import errno
 import logging
@@ -57,18 +57,18 @@ class Operations(Writes):
         self._xattrs = Xattrs(view, labels)
 
     def counts(self) -> dict[str, Any]:
-        """What was asked so far, see ``Guarded.counts``; ``opened`` files, and ``bytes_read``."""
+        """Request counters (``Guarded.counts``), files ``opened`` and ``bytes_read`` so far."""
         return {**super().counts(), "opened": self._view.files.opened, "bytes_read": self._bytes_read}
 
-    def _told(self, node: Node) -> EntryAttributes:
-        """The reply that is written now."""
+    def _reply(self, node: Node) -> EntryAttributes:
+        """The reply with a node's attributes, recorded as what the kernel was last given."""
         attr, when = self._view.answer(node)
         self._view.pages.replied(node, attr, when)
         return self._filled(EntryAttributes(), node.ino, attr, self._view.freshness.timeout(when))
 
     @staticmethod
     def _filled(entry: EntryAttributes, ino: int, attr: Attributes, timeout: float) -> EntryAttributes:
-        """Done for each entry of a listing: unpacked at once, for it costs as much as a stat."""
+        """Fill in a reply. Unpacking the tuple at once halves the cost, which counts for listings."""
         mode, nlink, uid, gid, rdev, size, blocks, atime_ns, mtime_ns, ctime_ns, _, _ = attr
         entry.entry_timeout = entry.attr_timeout = timeout
         entry.st_ino = InodeT(ino)
@@ -85,7 +85,7 @@ class Operations(Writes):
         return entry
 
     async def _lookup(self, parent: int, name: bytes) -> Node:
-        """A dot is how the kernel asks for an NFS handle: its inode may have been forgotten, or be of a past mount."""
+        """Look up a name. NFS handles are looked up as ".": the inode may be forgotten, or of an earlier mount."""
         if name in (b".", b"..") and self._view.inodes.held.get(parent) is None:
             found = await self._resolver.find(parent)
             if found is None:
@@ -95,10 +95,10 @@ class Operations(Writes):
 
     @guarded
     async def lookup(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> EntryAttributes:
-        """Answer a name, absent ones with inode 0: the kernel then remembers the absence for the entry timeout."""
-        seen = self.stage.lookup(ctx.pid, parent_inode, name)
-        if seen is not None:
-            return self._filled(EntryAttributes(), seen.ino, seen.attr, 0.0)
+        """Look up a name. A missing one is answered with inode 0, which the kernel caches for the entry timeout."""
+        staged = self.stage.lookup(ctx.pid, parent_inode, name)
+        if staged is not None:
+            return self._filled(EntryAttributes(), staged.ino, staged.attr, 0.0)
         try:
             node = await self._lookup(parent_inode, name)
         except FileNotFoundError as error:
@@ -108,10 +108,10 @@ class Operations(Writes):
             absent.entry_timeout = absent.attr_timeout = self._view.freshness.timeout(when)
             return absent
         self._view.inodes.held.count(node)
-        return self._told(node)
+        return self._reply(node)
 
     async def forget(self, inode_list: Sequence[tuple[InodeT, int]]) -> None:
-        """Take references back. Nobody waits for an answer, and an exception of any kind would end the mount."""
+        """Drop lookup counts. There is no reply, and any exception would end the mount."""
         try:
             for ino, nlookup in inode_list:
                 self._view.inodes.held.forget(ino, nlookup)
@@ -120,11 +120,11 @@ class Operations(Writes):
 
     @guarded
     async def getattr(self, inode: InodeT, ctx: RequestContext) -> EntryAttributes:
-        """Answer stat(2)."""
-        seen = self.stage.getattr(ctx.pid, inode)
-        if seen is not None:
-            return self._filled(EntryAttributes(), seen.ino, seen.attr, 0.0)
-        return self._told(await self._view.getattr(inode))
+        """Attributes of an inode."""
+        staged = self.stage.getattr(ctx.pid, inode)
+        if staged is not None:
+            return self._filled(EntryAttributes(), staged.ino, staged.attr, 0.0)
+        return self._reply(await self._view.getattr(inode))
 
     @guarded
     async def setattr(
@@ -135,59 +135,59 @@ class Operations(Writes):
         fh: FileHandleT | None,
         ctx: RequestContext,
     ) -> EntryAttributes:
-        """Change nothing, for an announcer, and say what is so; EROFS for everybody else.
+        """Change nothing and return the attributes, for an announcer; EROFS for everybody else.
 
-        For no time: this reply alone overrides an invalidation that came after it was written.
+        With timeout 0: of all replies only this one overrides an invalidation that was sent after it was written.
         """
         self.stage.check_node(ctx.pid, inode, Step.EDIT, Step.TOUCH)
-        found = self._told(await self._view.getattr(inode))
+        found = self._reply(await self._view.getattr(inode))
         found.attr_timeout = 0
         return found
 
     @guarded
     async def readlink(self, inode: InodeT, ctx: RequestContext) -> FileNameT:
-        """Answer readlink(2)."""
+        """Target of a symbolic link."""
         return FileNameT(await self._view.readlink(inode))
 
     @guarded
     async def open(self, inode: InodeT, flags: FlagT, ctx: RequestContext) -> FileInfo:
-        """Open for reading. What the kernel has cached is dropped when it is not true any more."""
+        """Open for reading. Pages that the kernel has cached are kept only if the file has not changed."""
         if flags & os.O_ACCMODE != os.O_RDONLY:
             self.stage.check_node(ctx.pid, inode, Step.EDIT)
             return FileInfo(fh=FileHandleT(HANDLE), keep_cache=True)
         handle, unchanged = await self._view.open(inode)
-        if not unchanged:  # seen never to block with attr_only, also while requests on the inode are pending
+        if not unchanged:  # with attr_only this does not block, even with requests on the inode pending
             pyfuse3.invalidate_inode(inode, attr_only=True)
         self._view.pages.opened(inode)
         return FileInfo(fh=FileHandleT(handle), keep_cache=unchanged)
 
     @guarded
     async def read(self, fh: FileHandleT, off: int, size: int) -> Any:  # noqa: ANN401  # any buffer will do
-        """Answer read(2): the buffer is copied out before anything else runs."""
-        data = await self._view.files.read(fh, off, size)
+        """Read. The buffer is copied into the reply before any other task runs."""
+        data = await self._view.read(fh, off, size)
         self._bytes_read += len(data)
         return data
 
     @guarded
     async def flush(self, fh: FileHandleT) -> None:
-        """Nothing to flush: said once, the kernel saves this request at every close from then on."""
+        """Nothing to flush: after one ENOSYS the kernel no longer sends this request."""
         raise FUSEError(errno.ENOSYS)
 
     @guarded
     async def release(self, fh: FileHandleT) -> None:
-        """The last descriptor of an open file was closed."""
+        """Close a file handle."""
         self._view.files.release(fh)
 
     @guarded
     async def opendir(self, inode: InodeT, ctx: RequestContext) -> FileHandleT:
-        """Take the listing of a directory."""
+        """Open a directory and take a snapshot of its listing."""
         return FileHandleT(await self._directories.open(inode))
 
     @guarded
     async def readdir(self, fh: FileHandleT, start_id: int, token: pyfuse3.ReaddirToken) -> None:
-        """Hand over entries from ``start_id`` on, until the buffer is full; each one is counted as a lookup."""
+        """READDIRPLUS from offset ``start_id`` until the buffer is full; each entry counts as a lookup."""
         entries = await self._directories.entries(fh, start_id)
-        view, entry, told = self._view, EntryAttributes(), list[Node]()
+        view, entry, listed = self._view, EntryAttributes(), list[Node]()
         last, timeout = None, 0.0
         for position, (name, node, attr, when) in enumerate(entries, start_id + 1):
             if attr is None:
@@ -197,17 +197,17 @@ class Operations(Writes):
             if not pyfuse3.readdir_reply(token, name, self._filled(entry, node.ino, attr, timeout), position):
                 break
             view.pages.replied(node, attr, when)
-            told.append(node)
-        view.inodes.held.count_all(told)
+            listed.append(node)
+        view.inodes.held.count_all(listed)
 
     @guarded
     async def releasedir(self, fh: FileHandleT) -> None:
-        """The last descriptor of an open directory was closed."""
+        """Close a directory handle."""
         self._directories.release(fh)
 
     @guarded
     async def statfs(self, ctx: RequestContext) -> pyfuse3.StatvfsData:
-        """Answer statvfs(2)."""
+        """Filesystem statistics."""
         data = pyfuse3.StatvfsData()
         for name, value in (await self._xattrs.statfs()).items():
             setattr(data, name, value)
@@ -215,10 +215,10 @@ class Operations(Writes):
 
     @guarded
     async def getxattr(self, inode: InodeT, name: pyfuse3.XAttrNameT, ctx: RequestContext) -> bytes:
-        """Answer getxattr(2)."""
+        """Value of an extended attribute."""
         return await self._xattrs.getxattr(inode, name)
 
     @guarded
     async def listxattr(self, inode: InodeT, ctx: RequestContext) -> Sequence[pyfuse3.XAttrNameT]:
-        """Answer listxattr(2)."""
+        """Names of the extended attributes."""
         return [pyfuse3.XAttrNameT(name) for name in await self._xattrs.listxattr(inode, ctx.uid)]

@@ -1,7 +1,7 @@
-"""What one source has at a path, and if nothing, why: for those who ask (``serve.explain``).
+"""Queries what one source has at a path, and if nothing, why: for ``serve.explain``.
 
-Rule 1: the source itself is asked, for PATIENCE seconds. Where it does not answer, what was last known does.
-Rule 2: what was never known is "unknown", and never "absent".
+Invariant 1: the source itself is queried, for PATIENCE seconds; after that, cached data is the fallback.
+Invariant 2: what was never cached is "unknown", never "absent".
 
 Event loop's thread only. Notes are values for JSON, with paths in the form of ``text.json_path``, and times in seconds
 since the epoch.
@@ -29,20 +29,20 @@ from mmirrorfs.view.view import View
 Values = dict[str, Any]
 
 PATIENCE = 1.0
-"""Seconds that a source has to answer."""
+"""Seconds for which a source is waited for."""
 
 
 class Choices(NamedTuple):
-    """What a view was told about names: the shell patterns that leave them out, and the match."""
+    """The settings of a view about names: ``--exclude`` and ``--match``."""
 
     excludes: tuple[str, ...] = ()
     match: Match = Match("exact")
 
 
 class Finding(NamedTuple):
-    """What a source has: "there", "absent", "excluded", "link" (which is left out, or on the way), or "unknown".
+    """What a source has: "there", "absent", "excluded", "link" (left out, or an ancestor of the path), or "unknown".
 
-    ``there`` says whether something has that name, also where it is left out.
+    ``there``: whether the name exists, also if it is left out.
     """
 
     state: str
@@ -51,7 +51,7 @@ class Finding(NamedTuple):
 
 
 class Probe:
-    """Asks the sources of one view. ``progress`` says how far the crawl of a source is."""
+    """Queries the sources of one view. ``progress`` gives that of the crawl of a source."""
 
     def __init__(
         self, view: View, refresher: Refresher, progress: Callable[[Source], Progress], choices: Choices
@@ -67,38 +67,38 @@ class Probe:
         return {"name": source.name, **json_path(join(source.root, path) if path else source.root)}
 
     def health(self, rank: Rank) -> list[Values]:
-        """What there is to say of a source that is lost or hangs."""
+        """The note on a source that is lost or hangs; else none."""
         source = self._view.sources[rank]
         if source.lost is not None:
-            since = self._refresher.lost_since[rank]
+            since = self._refresher.presences[rank].lost_since
             return [{"about": "lost", **self.place(rank, b""), "why": source.lost, "since": since}]
         if source.pace.hung:
             return [{"about": "hung", **self.place(rank, b""), "seconds": round(max(source.pace.waits(), default=0.0))}]
         return []
 
     async def find(self, rank: Rank, path: bytes, known: bytes = b"") -> Finding:
-        """What a source has at a path, of which the beginning up to ``known`` is in the index."""
-        source, store = self._view.sources[rank], self._view.known[rank]
+        """What a source has at a path, whose ancestor ``known`` is in the index."""
+        source, cache = self._view.sources[rank], self._view.known[rank]
         for directory, name in _steps(path, known):
             here = join(directory, name)
             if source.reader.excluded(name):
-                there = isinstance(await self._answer(rank, here), Attributes)
+                there = isinstance(await self._query(rank, here), Attributes)
                 by = os.fsencode(excluding(self._choices.excludes, name) or "")
                 note = {"about": "excluded", "name": json_path(name)["path"], "by": json_path(by)["path"]}
                 return Finding("excluded", [note], there)
-            above = directory_at(store.tree, directory)
+            above = directory_at(cache.tree, directory)
             if above is not None and name in above.links:
                 return Finding("link", [await self._link(rank, here, left_out=True)], True)
-            entry = store.entry(directory, name)
+            entry = cache.entry(directory, name)
             if here != path and entry is not None and entry.attr is not None and entry.attr.kind == LINK:
                 return Finding("link", [await self._link(rank, here, left_out=False)])
-        found = await self._answer(rank, path)
+        found = await self._query(rank, path)
         if isinstance(found, Attributes):
             return Finding("there", [], True)
         return Finding("absent", []) if found is None else Finding("unknown", self._why(rank, path, found))
 
     async def listed(self, rank: Rank, path: bytes) -> list[Values]:
-        """What there is to say of a folder: it is read, for that, if what is known of it is too old."""
+        """The note on a folder that cannot be listed; else none. Fetches it if the cache is too old."""
         error: OSError = TimeoutError()
         with trio.move_on_after(PATIENCE):
             try:
@@ -111,28 +111,28 @@ class Probe:
         return self._why(rank, join(path, b"?"), error)
 
     def opened(self, rank: Rank, path: bytes) -> list[Values]:
-        """What there is to say of a file: the error that whoever read it last has had."""
+        """The note on a file whose last read failed; else none."""
         failure = self._view.sources[rank].failures.get(path)
         return [self.unreadable(rank, path, failure.errno, failure.since)] if failure is not None else []
 
     def unreadable(self, rank: Rank, path: bytes, code: int, since: float) -> Values:
-        """That something cannot be read."""
+        """The note that something cannot be read; ``code`` is an errno."""
         return {"about": "unreadable", **self.place(rank, path), "error": os.strerror(code), "since": since}
 
     def scanned(self, rank: Rank) -> float:
-        """When a source was last scanned."""
-        return self._refresher.looks[rank]
+        """When a source was last scanned, in seconds since the epoch."""
+        return self._refresher.loops[rank].scanned_at
 
     def when(self, moment: float) -> float:
-        """A time of the monotonic clock, in seconds since the epoch."""
+        """Convert a monotonic time to seconds since the epoch."""
         return time.time() - (self._view.freshness.clock() - moment)
 
-    async def _answer(self, rank: Rank, path: bytes) -> Attributes | OSError | None:
-        """The source's own answer: None for "not there"; the error where there is none, and nothing is known."""
+    async def _query(self, rank: Rank, path: bytes) -> Attributes | OSError | None:
+        """The attributes, None if absent; the error if the source has not answered and nothing is cached."""
         directory, _, name = path.rpartition(b"/")
         try:
             with trio.fail_after(PATIENCE):
-                return await self._asked(rank, directory, name)
+                return await self._stat(rank, directory, name)
         except trio.TooSlowError:
             error: OSError = TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
         except OSError as raised:
@@ -143,17 +143,17 @@ class Probe:
         last, listing = known.entry(directory, name), known.listings.peek(directory)
         if last is not None or listing is None:
             return last.attr if last is not None else error
-        return listing.get(name)  # a name may be known, and no attributes of it
+        return listing.get(name)  # a name may be cached without its attributes
 
-    async def _asked(self, rank: Rank, directory: bytes, name: bytes) -> Attributes | None:
-        """Above the depth the index is the scan's: it is asked what no scan has seen yet."""
+    async def _stat(self, rank: Rank, directory: bytes, name: bytes) -> Attributes | None:
+        """Query the source: directly above the depth, where the cache is the last scan's, else through the cache."""
         source, path = self._view.sources[rank], join(directory, name)
         if directory in self._view.known[rank].listings.above or source.reader.excluded(name):
             return await source.within(PATIENCE, source.reader.stat, path)
         return (await self._view.fetch[rank].entry(directory, name)).attr
 
     def _why(self, rank: Rank, path: bytes, error: OSError) -> list[Values]:
-        """Why it cannot be told whether something is there."""
+        """The notes on why it is unknown whether something is there."""
         directory = path.rpartition(b"/")[0]
         notes: list[Values] = []
         if isinstance(error, TimeoutError) and not self._view.sources[rank].pace.hung:
@@ -179,7 +179,7 @@ class Probe:
 
 
 def _steps(path: bytes, known: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Each directory on the way to a path with the next name in it, from ``known`` on."""
+    """Each ancestor of a path from ``known`` on, with the next name in it."""
     directory = known
     for name in path[len(known) :].strip(b"/").split(b"/"):
         yield directory, name

@@ -1,15 +1,15 @@
-"""What changed in the view, for all who hold something of it: the kernel's caches, watchers, and ``--on-change``.
+"""Publishes the changes in the view: to the kernel's caches, to inotify watchers, and to ``--on-change`` and the log.
 
-Rule 1: it is told after what is known has changed, in order: who asks because of it gets the new answer. Watchers are
-told when the kernel has been.
-Rule 2: the kernel is told of what it holds alone, by a way for each source and one for merged directories: an
-invalidation waits for a request that is pending in the same directory, and that may wait for a source that hangs.
+Invariant 1: a change is published in order, after the caches have it: a request that it causes gets the new answer.
+Watchers get it after the kernel.
+Invariant 2: only inodes that the kernel holds are invalidated, through one queue for each source and one for merged
+directories: an invalidation blocks behind a request that is pending in the same directory, perhaps on a hung source.
 
 Event loop's thread only.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import chain
 from typing import Protocol
@@ -22,183 +22,183 @@ from mmirrorfs.merge.index import Change
 from mmirrorfs.merge.inodes import ROOT, number
 from mmirrorfs.merge.shown import seen
 from mmirrorfs.serve.acts import Act, acts
-from mmirrorfs.source.pace import beside
+from mmirrorfs.source.pace import spawn
 from mmirrorfs.source.walks import join
 from mmirrorfs.tree import Merged, Rank
 from mmirrorfs.view.nodes import FileNode, MergedNode, contents
 from mmirrorfs.view.state import State
 
 MANY = 1000
-"""Inodes that the kernel is told of at once."""
+"""Inodes that are invalidated between two checkpoints."""
 PIECE = 256
-"""Changes that are told of between two turns of others."""
+"""Changes that are published between two checkpoints."""
 MERGED = 0
-"""The way for merged directories; that of a source is its rank and one more."""
+"""The queue for merged directories; that of a source is its rank + 1."""
 
 
 class Kernel(Protocol):
-    """Whom the changes are told to, over one of several ways that do not wait for each other."""
+    """The kernel's caches, through queues that do not wait for each other: ``serve.notifier``."""
 
-    def name(self, directory: int, name: bytes, way: int) -> None: ...
-    def attributes(self, ino: int, way: int) -> None: ...
-    def contents(self, ino: int, way: int) -> None: ...
+    def name(self, directory: int, name: bytes, queue: int, /) -> None: ...
+    def attributes(self, ino: int, queue: int, /) -> None: ...
+    def contents(self, ino: int, queue: int, /) -> None: ...
     def everything(self) -> bool: ...
-    def then(self, way: int, call: Callable[[], None]) -> None: ...
+    def then(self, queue: int, call: Callable[[], None], /) -> None: ...
 
 
 class Watchers(Protocol):
-    """Who watch the view, and are told over the same ways. ``silent`` says why they are not, "" where they are."""
+    """The inotify watchers, through as many queues: ``serve.announce``. ``silent`` is why they get no events, or ""."""
 
     silent: str
 
-    def put(self, way: int, acts: Iterable[Act]) -> None: ...
+    def put(self, queue: int, acts: Iterable[Act], /) -> None: ...
 
 
-def _nothing(changes: Sequence[Change]) -> None:
-    """For those who do not want to hear of it."""
+def ignore(*_: object) -> None:
+    """A callback for those who want none."""
 
 
 class Publish:
-    """Tells of the changes in one view. ``changed`` hears of all of them; ``watchers`` of those where they can be."""
+    """The changes in one view. ``changed`` gets all; ``watchers`` those in directories that the kernel holds."""
 
     def __init__(
         self,
         state: State,
         kernel: Kernel,
-        changed: Callable[[list[Change]], None] = _nothing,
+        changed: Callable[[list[Change]], None] = ignore,
         watchers: Watchers | None = None,
     ) -> None:
         self._state = state
         self._kernel = kernel
         self._changed = changed
         self._watchers = watchers
-        self._swapped = deque[Change]()
-        self._many = trio.Event()
+        self._unpublished = deque[Change]()
+        self._wake = trio.Event()
 
     async def run(self) -> None:
-        """Tell of what changes in the sources. Until cancelled."""
+        """Publish the changes in the sources. Until cancelled."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._notice_tightness)
-            nursery.start_soon(self._tell_many)
+            nursery.start_soon(self._watch_room)
+            nursery.start_soon(self._publish_rest)
             async for rank, directory, differences in self._state.changes:
                 for start in range(0, len(differences), PIECE):
-                    self._source(rank, directory, differences[start : start + PIECE])
+                    self._publish_source(rank, directory, differences[start : start + PIECE])
                     await trio.lowlevel.checkpoint()
 
-    async def _notice_tightness(self) -> None:
-        """Of what was forgotten for want of room no change is told: the kernel may not keep it for long."""
+    async def _watch_room(self) -> None:
+        """Shorten the kernel's timeouts once the cache has evicted: changes of what is not cached are not noticed."""
         await self._state.room.tight.wait()
         self._state.freshness.is_tight = True
         self.everything()
 
     def index(self, changes: list[Change]) -> None:
-        """The index was swapped. A few changes are told at once, of many PIECE at a time, while others have a turn."""
-        self._swapped.extend(changes)
-        if len(self._swapped) <= PIECE:
-            self._tell_some()
+        """Publish a swap of the index: up to PIECE changes at once, more of them in pieces with checkpoints between."""
+        self._unpublished.extend(changes)
+        if len(self._unpublished) <= PIECE:
+            self._publish_piece()
         else:
-            self._many.set()
+            self._wake.set()
 
-    async def _tell_many(self) -> None:
+    async def _publish_rest(self) -> None:
         while True:
-            await self._many.wait()
-            self._many = trio.Event()
-            while self._swapped:
-                self._tell_some()
+            await self._wake.wait()
+            self._wake = trio.Event()
+            while self._unpublished:
+                self._publish_piece()
                 await trio.lowlevel.checkpoint()
 
-    def _tell_some(self) -> None:
-        changes = [self._swapped.popleft() for _ in range(min(PIECE, len(self._swapped)))]
+    def _publish_piece(self) -> None:
+        changes = [self._unpublished.popleft() for _ in range(min(PIECE, len(self._unpublished)))]
         for change in changes:
             above, _, name = change.path.rpartition(b"/")
             if isinstance(change.before, Merged) and isinstance(change.after, Merged):
-                self._attributes(_merged(change.path), MERGED)
+                self._invalidate_attributes(_merged_ino(change.path), MERGED)
             else:
-                self._name(_merged(above), name, MERGED)
+                self._invalidate_entry(_merged_ino(above), name, MERGED)
         if changes:
             self._changed(changes)
-            places = (_merged(change.path.rpartition(b"/")[0]) for change in changes)
-            self._announce(MERGED, map(self._acts, changes, places))
+            parents = (_merged_ino(change.path.rpartition(b"/")[0]) for change in changes)
+            self._announce(MERGED, map(self._acts, changes, parents))
 
     def contents(self, node: FileNode) -> None:
-        """The contents of a file changed in a way that the kernel cannot see from its attributes."""
-        self._kernel.contents(node.ino, _way(node.source.rank))
+        """Drop the pages of a file whose contents changed without a change in what the kernel compares."""
+        self._kernel.contents(node.ino, _queue_of(node.source.rank))
 
     def everything(self) -> None:
-        """All that the kernel has may be another by now."""
+        """Invalidate all that the kernel has cached."""
         self._kernel.everything()
-        beside(self._everything)
+        spawn(self._invalidate_all)
 
-    async def _everything(self) -> None:
-        """Each name in a merged directory goes with all that is below it; what is open has attributes left."""
+    async def _invalidate_all(self) -> None:
+        """The entry of each name in a merged directory, with all below it; and attributes, for what is open."""
         for count, node in enumerate(self._state.inodes.held):
-            way = _way(node.source.rank) if isinstance(node, FileNode) else MERGED
-            self._kernel.attributes(node.ino, way)
+            queue = _queue_of(node.source.rank) if isinstance(node, FileNode) else MERGED
+            self._kernel.attributes(node.ino, queue)
             if isinstance(node, MergedNode) or (isinstance(node, FileNode) and node.indexed):
                 above, _, name = node.path.rpartition(b"/")
                 if name:
-                    self._name(_merged(above), name, MERGED)
+                    self._invalidate_entry(_merged_ino(above), name, MERGED)
             if count % MANY == 0:
                 await trio.lowlevel.checkpoint()
 
-    def _source(self, rank: Rank, directory: bytes, differences: list[Difference]) -> None:
-        """Tell of what a change in a source changes in the view."""
-        root, way = self._state.sources[rank].root, _way(rank)
+    def _publish_source(self, rank: Rank, directory: bytes, differences: list[Difference]) -> None:
+        """Publish what changes in a source change in the view."""
+        root, queue = self._state.sources[rank].root, _queue_of(rank)
         changes = list(seen(self._state.inodes.index, rank, directory, differences))
         if not changes:
             return
         for name, before, after in differences:
-            if _is_other(before, after):
-                self._name(number(root, directory, DIR), name, way)
+            if _is_replaced(before, after):
+                self._invalidate_entry(number(root, directory, DIR), name, queue)
             if before is None or after is None or before.kind != after.kind:
                 continue
             ino = number(root, join(directory, name), after.kind)
             if after.kind == FILE and contents(before) != contents(after):
-                self._contents(ino, way)
+                self._invalidate_contents(ino, queue)
             else:
-                self._attributes(ino, way)
-        place = changes[0].path.rpartition(b"/")[0]
-        is_merged = isinstance(self._state.inodes.find(place), Merged)
-        above = _merged(place) if is_merged else number(root, directory, DIR)
+                self._invalidate_attributes(ino, queue)
+        parent = changes[0].path.rpartition(b"/")[0]
+        is_merged = isinstance(self._state.inodes.find(parent), Merged)
+        above = _merged_ino(parent) if is_merged else number(root, directory, DIR)
         self._changed(changes)
-        self._announce(way, (self._acts(change, above) for change in changes))
+        self._announce(queue, (self._acts(change, above) for change in changes))
 
-    def _announce(self, way: int, found: Iterable[Iterable[Act]]) -> None:
-        if self._watchers is not None and not self._watchers.silent and (told := list(chain.from_iterable(found))):
-            self._kernel.then(way, partial(self._watchers.put, way, told))
+    def _announce(self, queue: int, acts_of: Iterable[Iterable[Act]]) -> None:
+        if self._watchers is not None and not self._watchers.silent and (steps := list(chain.from_iterable(acts_of))):
+            self._kernel.then(queue, partial(self._watchers.put, queue, steps))
 
     def _acts(self, change: Change, above: int) -> Iterator[Act]:
-        """What watchers are told, where the kernel holds the directory: a watch pins it."""
+        """The steps for watchers; none if the kernel does not hold the parent, as a watch pins it."""
         if self._is_held(above):
             for act in acts(change):
                 yield act._replace(above=above)
 
-    def _name(self, directory: int, name: bytes, way: int) -> None:
+    def _invalidate_entry(self, directory: int, name: bytes, queue: int) -> None:
         if self._is_held(directory):
-            self._kernel.name(directory, name, way)
+            self._kernel.name(directory, name, queue)
 
-    def _attributes(self, ino: int, way: int) -> None:
+    def _invalidate_attributes(self, ino: int, queue: int) -> None:
         if self._is_held(ino):
-            self._kernel.attributes(ino, way)
+            self._kernel.attributes(ino, queue)
 
-    def _contents(self, ino: int, way: int) -> None:
+    def _invalidate_contents(self, ino: int, queue: int) -> None:
         if self._is_held(ino):
-            self._kernel.contents(ino, way)
+            self._kernel.contents(ino, queue)
 
     def _is_held(self, ino: int) -> bool:
         return self._state.inodes.held.get(ino) is not None
 
 
-def _merged(path: bytes) -> int:
+def _merged_ino(path: bytes) -> int:
     return number(b"", path, DIR) if path else ROOT
 
 
-def _way(rank: Rank) -> int:
+def _queue_of(rank: Rank) -> int:
     return rank + 1
 
 
-def _is_other(before: Attributes | None, after: Attributes | None) -> bool:
-    """Whether a name has something else by now: the kernel has to look it up again."""
+def _is_replaced(before: Attributes | None, after: Attributes | None) -> bool:
+    """Whether a name leads to another inode, so that its entry is invalid."""
     if before is None or after is None:
         return True
     return (before.kind, before.dev, before.ino) != (after.kind, after.dev, after.ino)

@@ -1,4 +1,4 @@
-"""How a view is, in a form for monitoring."""
+"""The state of a view for monitoring: ``--status``, the metrics, ``systemctl status``."""
 
 import os
 import time
@@ -21,7 +21,7 @@ from mmirrorfs.view.directories import Directories
 from mmirrorfs.view.view import View
 
 STARTED = time.time()
-"""When this process began, or soon after."""
+"""When this module was imported: about the start of the process."""
 
 
 def status(
@@ -32,10 +32,10 @@ def status(
     watches: Sequence[Watched],
     counts: "Counts",
 ) -> dict[str, Any]:
-    """Sources and which of them are lost or hang, folders, winners by source, the last look and how long it took.
+    """The state of the view and of each source, as values for JSON. Event loop's thread only.
 
-    ``empty`` is how many folders of a source hold no file, None where that does not matter. Times are in seconds since
-    the epoch, ``took`` and ``longest`` in seconds.
+    ``empty`` is the number of a source's folders without a file, None without ``--skip-empty``; ``wins`` that of the
+    folders that it shows. Times are in seconds since the epoch, ``took`` (the last scan) and ``longest`` in seconds.
     """
     return {
         "version": __version__,
@@ -46,14 +46,14 @@ def status(
                 "name": source.name,
                 **json_path(source.path),
                 "lost": source.lost,
-                "lost_since": refresher.lost_since[source.rank],
+                "lost_since": refresher.presences[source.rank].lost_since,
                 "hangs": source.pace.hung,
                 "waiting": _waiting(source),
                 "wins": counts.wins[source.rank],
                 "folders": counts.folders[source.rank],
                 "empty": counts.empty[source.rank] if source.skip_empty else None,
                 "entries": known.used,
-                "looked": refresher.looks[source.rank],
+                "looked": refresher.loops[source.rank].scanned_at,
                 "crawl": asdict(crawl),
                 "watch": watch._asdict(),
             }
@@ -61,8 +61,8 @@ def status(
         ],
         "order": [view.sources[rank].name for rank in view.inodes.order],
         "folders": counts.wins.total(),
-        "last_refresh": max(refresher.looks),
-        "took": round(refresher.last_took, 6),
+        "last_refresh": refresher.last.scanned_at,
+        "took": round(refresher.last.took, 6),
         "inodes": len(view.inodes.held),
         "open_files": len(view.files),
         "open_directories": len(directories),
@@ -71,7 +71,7 @@ def status(
 
 
 def _waiting(source: Source) -> dict[str, float]:
-    """What waits for a source: how many calls, how many of them are stuck, and the longest wait."""
+    """The calls that wait for a source, how many of them for more than HUNG seconds, and the longest wait."""
     waits = source.pace.waits()
     stuck = sum(wait > HUNG for wait in waits)
     return {"calls": len(waits), "stuck": stuck, "longest": round(max(waits, default=0.0), 3)}
@@ -79,7 +79,7 @@ def _waiting(source: Source) -> dict[str, float]:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Folders by source: how many it wins, how many it has, and how many of these are known to hold no file."""
+    """Folders by source: how many it shows, how many it has, and how many of these are known to hold no file."""
 
     wins: Counter[int]
     folders: list[int]
@@ -87,7 +87,7 @@ class Counts:
 
 
 def counted(index: Merged, trees: Sequence[Directory]) -> Counts:
-    """Goes through all of them: in a thread."""
+    """Count the folders of a view. Walks all trees: any thread may call this."""
     folders, empty = [], []
     for tree in trees:
         kinds = Counter(
@@ -102,14 +102,14 @@ def counted(index: Merged, trees: Sequence[Directory]) -> Counts:
 
 
 def summary(view: View, refresher: Refresher) -> str:
-    """The same in one line, for ``systemctl status``."""
+    """The state in one line, for ``systemctl status``. Walks the index: any thread may call this."""
     sources = ", ".join(source.name + (" (LOST)" if source.lost else "") for source in view.sources)
-    when = time.strftime("%H:%M:%S", time.localtime(max(refresher.looks)))
+    when = time.strftime("%H:%M:%S", time.localtime(refresher.last.scanned_at))
     return f"{folders_by_source(view.inodes.index).total()} folders from {sources}; last looked at {when}"
 
 
 def folders_by_source(index: Merged) -> Counter[int]:
-    """How many folders each source wins, by rank."""
+    """How many folders each source shows, by rank."""
     winners: Counter[int] = Counter()
     queue = [index]
     for merged in queue:

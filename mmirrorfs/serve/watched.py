@@ -1,6 +1,6 @@
-"""How a source is watched, and why so, in words: for ``--status``, ``user.mmirrorfs.status`` and the log.
+"""Describes how a source is watched, and why: for ``--status``, ``user.mmirrorfs.status`` and the log.
 
-Knows the sources' watches and nothing of requests. Event loop's thread only; reads the mount table.
+Knows nothing of requests. Reads the mount table. Event loop's thread only.
 """
 
 import logging
@@ -23,14 +23,14 @@ _SHORT = (
 
 
 class Watched(NamedTuple):
-    """``how`` is "fanotify", "inotify", "polled", or "mixed"; ``why`` is "" where nothing better could be had."""
+    """``how`` is "fanotify", "inotify", "polled" or "mixed"; ``why`` it is not better, or ""."""
 
     how: str
     why: str
 
 
 def watched(source: Source, wanted: bool, begun: bool) -> Watched:
-    """How a source is watched now. ``wanted`` is what ``--watch`` says, ``begun`` whether its reports are believed."""
+    """How a source is watched now. ``wanted``: by ``--watch``; ``begun``: its events are being read without a gap."""
     ways = _distinct(source.watch.ways)
     if not wanted:
         return Watched("polled", OFF)
@@ -55,13 +55,13 @@ def _cannot(why: str) -> str:
 
 
 def _distinct(ways: Sequence[Way]) -> list[Way]:
-    """Without what differs in nothing that is shown: the subvolumes of a btrfs filesystem, say."""
+    """Without duplicates: the subvolumes of a btrfs filesystem, for instance."""
     kinds = {(way.how, way.why, way.short) for way in ways}
     return list(ways[:1]) if len(kinds) == 1 else list({way[:3] + way[4:]: way for way in ways}.values())
 
 
 def _each(ways: Sequence[Way]) -> str:
-    """One phrase for each filesystem, with the mount that it was seen on where there are several."""
+    """One phrase for each filesystem, with its mountpoint if there are several."""
     if len(ways) == 1:
         return _phrase(ways[0])
     places = {mount.id: mount.where for mount in mounts()}
@@ -74,27 +74,27 @@ def _phrase(way: Way) -> str:
 
 
 class WatchReport:
-    """Says how one source is watched. ``wanted`` is what ``--watch`` says."""
+    """Reports how one source is watched. ``wanted``: by ``--watch``."""
 
     def __init__(self, source: Source, trust: Trust, wanted: bool) -> None:
         self._source = source
         self._trust = trust
         self._wanted = wanted
-        self._is_said = self._is_short_said = False
+        self._is_logged = self._has_warned = False
 
     def now(self) -> Watched:
         """How it is watched now."""
         return watched(self._source, self._wanted, self._trust.is_begun)
 
     def log(self) -> None:
-        """One line, once, as soon as a scan has found it out; a warning, once, where the inotify watches run short."""
+        """Log it once, as soon as a scan has found it out; warn once if the inotify watches run short."""
         watch = self._source.watch
-        if not self._is_said and (watch.ways or not watch.descriptors):
-            self._is_said = True
+        if not self._is_logged and (watch.ways or not watch.descriptors):
+            self._is_logged = True
             log.info("source %s%s", self._source.name, _sentence(self.now()))
         short = next((way for way in watch.ways if way.short), None)
-        if short is not None and not self._is_short_said:
-            self._is_short_said = True
+        if short is not None and not self._has_warned:
+            self._has_warned = True
             log.warning(_SHORT, self._source.name, short.why.rpartition("; ")[2])
 
 

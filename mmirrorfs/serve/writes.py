@@ -1,7 +1,7 @@
-"""What would change the view: EROFS, but for the steps by which an announcer does what was done already.
+"""Handlers of requests that write: EROFS, except for the steps of announcers, which change nothing.
 
-The kernel itself refuses all of these on the visible mount. They get here through the announcers' private mount, and
-where an administrator has mounted the view read-write.
+The kernel refuses all of these on the visible mount. They arrive through the announcers' private mount, or if an
+administrator has mounted the view read-write.
 """
 
 import errno
@@ -25,7 +25,7 @@ from mmirrorfs.serve.stage import Stage
 
 
 class Writes(Guarded):
-    """The handlers of requests that write; none of them changes anything."""
+    """The handlers of requests that write. All raise FUSEError only."""
 
     def __init__(self, timeout: float, stage: Stage) -> None:
         super().__init__(timeout)
@@ -41,63 +41,63 @@ class Writes(Guarded):
         flags: FlagT,
         ctx: RequestContext,
     ) -> None:
-        """What arrives comes out of the hidden directory."""
+        """Succeed for an announcer's rename out of the hidden directory."""
         self.stage.check_rename(ctx.pid, parent_inode_old, name_old, parent_inode_new, name_new)
 
     @guarded
     async def unlink(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> None:
-        """What departs is gone already."""
+        """Succeed for an announcer: the file is gone already."""
         self.stage.check_name(ctx.pid, Step.DEPART, parent_inode, name)
 
     @guarded
     async def rmdir(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> None:
-        """The same for a directory."""
+        """Succeed for an announcer: the directory is gone already."""
         self.stage.check_name(ctx.pid, Step.DEPART, parent_inode, name)
 
     @guarded
     async def mkdir(self, parent_inode: InodeT, name: FileNameT, mode: ModeT, ctx: RequestContext) -> EntryAttributes:
-        """Never."""
+        """Refuse."""
         raise FUSEError(errno.EROFS)
 
     @guarded
     async def mknod(
         self, parent_inode: InodeT, name: FileNameT, mode: ModeT, rdev: int, ctx: RequestContext
     ) -> EntryAttributes:
-        """Never."""
+        """Refuse."""
         raise FUSEError(errno.EROFS)
 
     @guarded
     async def create(
         self, parent_inode: InodeT, name: FileNameT, mode: ModeT, flags: FlagT, ctx: RequestContext
     ) -> tuple[FileInfo, EntryAttributes]:
-        """Never."""
+        """Refuse."""
         raise FUSEError(errno.EROFS)
 
     @guarded
     async def symlink(
         self, parent_inode: InodeT, name: FileNameT, target: FileNameT, ctx: RequestContext
     ) -> EntryAttributes:
-        """Never."""
+        """Refuse."""
         raise FUSEError(errno.EROFS)
 
     @guarded
     async def link(
         self, inode: InodeT, new_parent_inode: InodeT, new_name: FileNameT, ctx: RequestContext
     ) -> EntryAttributes:
-        """Never."""
+        """Refuse."""
         raise FUSEError(errno.EROFS)
 
     @guarded
     async def write(self, fh: FileHandleT, off: int, buf: bytes) -> int:
-        """Never: an announcer writes nothing either."""
+        """Refuse; announcers do not write either."""
         raise FUSEError(errno.EROFS)
 
     @guarded
     async def setxattr(self, inode: InodeT, name: XAttrNameT, value: bytes, ctx: RequestContext) -> None:
-        """Never."""
+        """Refuse."""
         raise FUSEError(errno.EROFS)
 
     @guarded
     async def removexattr(self, inode: InodeT, name: XAttrNameT, ctx: RequestContext) -> None:
-        """Never."""
+        """Refuse."""
         raise FUSEError(errno.EROFS)

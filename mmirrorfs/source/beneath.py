@@ -1,8 +1,10 @@
-"""Opening what lies beneath a directory, without ever being led out of it.
+"""Opening paths beneath a root, without ever leaving it: openat2(2), or a walk where the kernel lacks it.
 
-Owns the openat2(2) system call and the walk that stands in for it where it is missing. A path is opened in one
-step with RESOLVE_NO_SYMLINKS: no component is a link, the root's own included, and none is ``..``, so nothing
-outside can be reached, not even when a folder is swapped for a link at the same moment. Any thread may call this.
+Rule 1: a path is resolved by one call with RESOLVE_NO_SYMLINKS. No component may be a link, those of the root included,
+and none is ``..``; so nothing outside can be reached, not even if a directory is replaced by a link at that moment.
+Rule 2: with ``cached`` a call never blocks.
+
+Any thread may call it. Raises OSError.
 """
 
 import ctypes
@@ -13,18 +15,18 @@ from typing import Final
 
 AT_FDCWD: Final = -100
 _SYS_OPENAT2: Final = 437
-"""The same on every architecture: system calls newer than 424 are numbered alike."""
+"""The same on every architecture, as all system calls from 424 on."""
 _RESOLVE_NO_MAGICLINKS: Final = 0x02
 _RESOLVE_NO_SYMLINKS: Final = 0x04
 _RESOLVE_CACHED: Final = 0x20
 _SAFE: Final = _RESOLVE_NO_SYMLINKS | _RESOLVE_NO_MAGICLINKS
 _STEP: Final = 4000
-"""Bytes of a path handed over at once; the kernel takes 4095 (PATH_MAX)."""
+"""Bytes of a path for one call; the kernel takes 4095 (PATH_MAX)."""
 
 PATH_ONLY: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
 CONTENT: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | os.O_NOFOLLOW
-"""O_NONBLOCK: a FIFO that was slipped in after the lookup must not make the open wait for its other end."""
+"""O_NONBLOCK: if a FIFO took the place of the file, the open must not wait for its other end."""
 
 
 class _OpenHow(ctypes.Structure):
@@ -40,13 +42,13 @@ def _syscall(library: type[ctypes.CDLL]) -> "ctypes._NamedFuncPointer":
 
 _call = _syscall(ctypes.CDLL)
 _call_cached = _syscall(ctypes.PyDLL)
-"""RESOLVE_CACHED never waits, so the interpreter lock is kept: giving it away costs more than the call."""
+"""RESOLVE_CACHED never blocks, so the interpreter's lock is kept: releasing it costs more than the call."""
 
 _hows: dict[tuple[int, bool], tuple[_OpenHow, int]] = {}
 
 
 class Support:
-    """What this kernel and sandbox allow; found out by trying, once."""
+    """What this kernel and sandbox support; detected by the first calls."""
 
     openat2 = True
     cached = True
@@ -55,9 +57,8 @@ class Support:
 def open_beneath(root: bytes, path: bytes, flags: int, cached: bool = False) -> int:
     """Open ``path`` below ``root`` (absolute, free of links) and return the descriptor.
 
-    Raises OSError: ELOOP where a component is a link, or ENOTDIR where ``flags`` ask for a directory there; with
-    ``cached`` BlockingIOError where the answer is not in memory and would have to be waited for, or where this kernel
-    cannot tell (before 5.12).
+    Raises OSError: ELOOP if a component is a link, or ENOTDIR with O_DIRECTORY; with ``cached`` BlockingIOError on a
+    miss of the kernel's caches, and always before Linux 5.12.
     """
     if cached and not (Support.openat2 and Support.cached):
         raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN), path)
@@ -106,7 +107,7 @@ def _how(flags: int, cached: bool) -> tuple[_OpenHow, int]:
 
 
 def _is_missing() -> bool:
-    """Whether openat2 itself fails, as under an old kernel (ENOSYS) or a seccomp filter (EPERM)."""
+    """Whether openat2 itself fails: old kernel (ENOSYS) or seccomp filter (EPERM)."""
     how = _OpenHow(PATH_ONLY, 0, 0)
     fd: int = _call(_SYS_OPENAT2, AT_FDCWD, b"/", ctypes.addressof(how), 24)
     if fd >= 0:
@@ -115,7 +116,7 @@ def _is_missing() -> bool:
 
 
 def _in_steps(whole: bytes, flags: int) -> int:
-    """Open a path longer than the kernel takes at once, from directory to directory."""
+    """Open a path that is too long for one call, in several."""
     fd = AT_FDCWD
     try:
         while len(whole) > _STEP:
@@ -131,7 +132,7 @@ def _in_steps(whole: bytes, flags: int) -> int:
 
 
 def _walk(root: bytes, path: bytes, flags: int, directory: int = AT_FDCWD) -> int:
-    """The same without openat2: every component by itself, none of them a link."""
+    """The same without openat2: component by component, none of them a link."""
     fd = os.open(root, PATH_ONLY | os.O_DIRECTORY, dir_fd=directory)
     try:
         *above, last = path.split(b"/") if path else [b"."]
@@ -145,7 +146,7 @@ def _walk(root: bytes, path: bytes, flags: int, directory: int = AT_FDCWD) -> in
 
 
 def _step(directory: int, name: bytes) -> int:
-    """One directory further. O_DIRECTORY on a link says ENOTDIR; a link in the way is ELOOP, as openat2 says."""
+    """Open one directory. O_DIRECTORY on a link gives ENOTDIR; this gives ELOOP, as openat2 does."""
     try:
         return os.open(name, PATH_ONLY | os.O_DIRECTORY, dir_fd=directory)
     except NotADirectoryError:

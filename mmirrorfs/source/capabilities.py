@@ -1,7 +1,7 @@
-"""Capabilities of this thread and of those that it starts (capabilities(7)): how they are given up, for good.
+"""Dropping capabilities (capabilities(7)) of this thread and of those that it starts, for good.
 
-Which of them are needed, and for what, is said by ``mount.privileges``. Call it before threads start: each thread has
-capabilities, a bounding set and the no_new_privs bit of its own.
+``mount.privileges`` lists which are needed, and for what. Call it before threads are started: each thread has its own
+capabilities, bounding set and no_new_privs bit. Raises OSError.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ from enum import IntEnum
 
 
 class Capability(IntEnum):
-    """Those that anything here needs, by their numbers (linux/capability.h)."""
+    """The capabilities in use, by their numbers (linux/capability.h)."""
 
     DAC_OVERRIDE = 1
     DAC_READ_SEARCH = 2
@@ -48,12 +48,12 @@ def _set(data: "ctypes.Array[_Data]") -> None:
 
 
 def _bits(capabilities: Collection[Capability]) -> int:
-    """A mask of the first 32."""
+    """The mask of the first 32."""
     return sum(1 << one for one in capabilities)
 
 
 def has(*wanted: Capability) -> bool:
-    """Whether this thread may use all of these."""
+    """Whether all of these are permitted in this thread."""
     with contextlib.suppress(OSError):
         permitted = _got()[0].permitted
         return all(permitted >> one & 1 for one in wanted)
@@ -61,9 +61,9 @@ def has(*wanted: Capability) -> bool:
 
 
 def keep(effective: Collection[Capability], raisable: Collection[Capability] = ()) -> None:
-    """Give up all but ``effective``, and ``raisable``, which have no effect until a thread raises them.
+    """Drop all but ``effective``, and ``raisable``, which are permitted and not effective until a thread raises them.
 
-    What is not had is not missed. The inheritable set becomes empty, and with it the ambient one. Raises OSError.
+    Those that the thread lacks are ignored. The inheritable set becomes empty, and with it the ambient one.
     """
     data = _got()
     data[0].permitted &= _bits(effective) | _bits(raisable)
@@ -74,10 +74,7 @@ def keep(effective: Collection[Capability], raisable: Collection[Capability] = (
 
 
 def bound(kept: Collection[Capability]) -> None:
-    """Let no program that is started from here on have any other. Before ``keep``: needs CAP_SETPCAP.
-
-    Raises OSError: EPERM without it.
-    """
+    """Drop all others from the bounding set, before ``keep``. Raises OSError: EPERM without CAP_SETPCAP."""
     number = 0
     while (held := _libc.prctl(_PR_CAPBSET_READ, number, 0, 0, 0)) >= 0:
         if held and number not in kept and _libc.prctl(_PR_CAPBSET_DROP, number, 0, 0, 0):
@@ -86,21 +83,21 @@ def bound(kept: Collection[Capability]) -> None:
 
 
 def no_new_privileges() -> None:
-    """Let no program that is started from here on gain anything by being set-user-id, or by root's starting it."""
+    """Set no_new_privs: set-user-id programs started from here on gain nothing."""
     _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 
 def confine(effective: Collection[Capability], raisable: Collection[Capability] = ()) -> None:
-    """``keep``, and let no program that is started from here on have any other. Raises OSError."""
+    """``keep``, and let no program started from here on gain any other."""
     no_new_privileges()
-    with contextlib.suppress(PermissionError):  # for want of CAP_SETPCAP: nothing can be gained all the same
+    with contextlib.suppress(PermissionError):  # no CAP_SETPCAP: no_new_privs is enough
         bound((*effective, *raisable))
     keep(effective, raisable)
 
 
 @contextlib.contextmanager
 def raised(*wanted: Capability) -> Iterator[None]:
-    """Have those of these that it may use in effect in this thread meanwhile. Raises OSError."""
+    """Make those that are permitted effective in this thread, inside the block."""
     before, now = _got(), _got()
     now[0].effective |= _bits(wanted) & now[0].permitted
     _set(now)

@@ -1,9 +1,11 @@
-"""A child process that is started from the event loop while the daemon has files of a source open that hangs.
+"""A child process that can be started from the event loop while files of a hung source are open.
 
-Rule 1: whoever starts it never waits for a source. What it does not inherit is closed when it begins to run another
-program, and a FUSE filesystem is asked when one of its files is closed: in the child that may take for ever.
-posix_spawn(3) goes on before that (Linux lets go of the memory first, seen on 6.18), ``subprocess`` waits for it.
-Rule 2: it is never waited for without a bound: one that hangs cannot be killed.
+Rule 1: the start never waits for a source. At exec(2) the child closes the descriptors that it does not inherit, and
+close(2) on a hung FUSE filesystem may block for ever. posix_spawn(3) returns before that (Linux releases the memory
+first, seen on 6.18); ``subprocess`` waits for it.
+Rule 2: each wait has a timeout: a child that hangs in such a call cannot be killed.
+
+Only the thread that started a child may call its methods.
 """
 
 import os
@@ -14,13 +16,13 @@ import time
 from collections.abc import Mapping, Sequence
 
 _STEP = 0.005
-"""Seconds between two looks at whether it is gone."""
+"""Seconds between two polls."""
 
 
 class Child:
-    """A process with nothing but /dev/null for its streams, and the descriptors ``inherited``. Raises OSError.
+    """A Python process, leader of its own session, with /dev/null as its streams, and ``inherited`` descriptors.
 
-    It is the leader of a session of its own.
+    Raises OSError.
     """
 
     def __init__(
@@ -37,7 +39,7 @@ class Child:
         self.returncode: int | None = None
 
     def poll(self) -> int | None:
-        """How it ended, as ``subprocess`` has it: the exit code, or a signal's number, negative; None while it runs."""
+        """The exit code, or the negated number of a signal, as in ``subprocess``; None while it runs."""
         if self.returncode is None:
             try:
                 pid, status = os.waitpid(self.pid, os.WNOHANG)
@@ -48,12 +50,12 @@ class Child:
         return self.returncode
 
     def kill(self) -> None:
-        """End it, if it runs still."""
+        """Send SIGKILL, if it is running."""
         if self.poll() is None:
             os.kill(self.pid, signal.SIGKILL)
 
     def wait(self, seconds: float) -> int:
-        """Blocking: how it ended. Raises subprocess.TimeoutExpired."""
+        """Blocking: ``poll`` after its exit. Raises subprocess.TimeoutExpired."""
         until = time.monotonic() + seconds
         while (code := self.poll()) is None:
             if time.monotonic() > until:

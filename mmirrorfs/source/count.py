@@ -1,6 +1,6 @@
-"""How many files a folder holds: what is no directory, at any level in it, as the view would show it.
+"""Counting the files in a folder: everything that is not a directory, at any level, as a view would show it.
 
-Blocking: in a thread that may wait for the source. Raises OSError where not all of it could be listed.
+Blocking: not on the event loop. Raises OSError if a directory could not be listed.
 """
 
 import os
@@ -11,15 +11,15 @@ from mmirrorfs.source.reader import CODEC, Reader
 from mmirrorfs.source.walks import join
 
 MOST = 10_000
-"""Files that are counted in a folder; there may be more."""
+"""Files that are counted in a folder at most."""
 
 
 class Elsewhere(OSError):
-    """A part of a local source lies on a filesystem that is not local, and may hang."""
+    """Part of a local source is on a filesystem that is not local, and may hang."""
 
 
 def count_files(reader: Reader, folder: bytes, is_local: Callable[[bytes], bool]) -> int:
-    """The number of files in a folder, up to MOST; each directory in it counts once, by (dev, ino)."""
+    """The number of files in a folder, up to MOST; each (dev, ino) is counted once."""
     count, seen, waiting = 0, set[tuple[int, int]](), [folder]
     local = is_local(b"")
     for path in waiting:
@@ -42,7 +42,7 @@ def count_files(reader: Reader, folder: bytes, is_local: Callable[[bytes], bool]
 
 
 def _listed(reader: Reader, path: bytes, fd: int) -> tuple[int, list[bytes]]:
-    """The number of files in an open directory, and the paths of the directories."""
+    """The number of files in an open directory, and the paths of its subdirectories."""
     files, below = 0, list[bytes]()
     with os.scandir(fd) as listing:
         for entry in listing:

@@ -1,20 +1,19 @@
-"""The crawl of one source: a process that lists every directory from the depth on, once, and sends each as it is.
+"""The child process that crawls one source: lists each directory from the depth on, once, and sends the listings.
 
-Rule 1: it takes what nobody else wants: it has the idle scheduling class (sched(7)), and by that the idle I/O class
-(ioprio_set(2): derived where none was set; seen on Linux 6.18). A hung disk hangs nothing but this process.
+Rule 1: it uses idle resources only: the idle scheduling class (sched(7)), from which the kernel derives the idle I/O
+class (ioprio_set(2); seen on Linux 6.18). A hung disk hangs this process and nothing else.
 Rule 2: it never outlives the mount: it ends with its parent (PR_SET_PDEATHSIG), and when the socket is closed.
-Rule 3: a failure proves nothing: of a directory that cannot be read nothing is sent, and nothing at all once the
-root does not stand any more.
-Rule 4: what takes time and is nearly always "none", the access lists (acl(5)), comes after all listings, in a second
-pass that nobody waits for.
-Rule 5: it ends, whatever happens in the source meanwhile: within a folder no directory is listed twice, by
-(dev, ino), and the folders are counted before the first is crawled.
+Rule 3: a failed call proves nothing: an unreadable directory is not sent, and nothing is once the root is not valid.
+Rule 4: access lists (acl(5)), which take time and are nearly always "none", are sent in a second pass, after all
+listings.
+Rule 5: it terminates even if the source changes meanwhile: within a folder no (dev, ino) is listed twice, and the list
+of folders is made before the first is crawled.
 
-The order is that of inode numbers, folder by folder, each whole before the next. Symbolic links count as the reader
-has them. Frames go over a stream socket: HEADER, a path relative to the root, and a packed ``Listing``; or LISTS added
-to a path's length, and a ``Read`` as it is encoded; or CONTROL in place of a path's length, and JSON (``Word``).
-``python -m mmirrorfs.source.crawl DESCRIPTOR`` gets its ``Plan`` over the same socket. Its start is part of the cost of
-each mount: no trio, click or pyfuse3 in here.
+Folders are crawled in the order of inode numbers, each whole before the next. Symbolic links are treated as by
+``Reader``. A stream socket carries frames: HEADER, a path relative to the root, and a packed ``Listing``; or with LISTS
+added to the path length an encoded ``Read``; or with CONTROL as the path length JSON (``Word``).
+``python -m mmirrorfs.source.crawl DESCRIPTOR`` receives its ``Plan`` over that socket. Each mount waits for it to
+start, so it imports no trio, click or pyfuse3.
 """
 
 import _thread
@@ -29,38 +28,37 @@ from typing import NamedTuple, TypedDict
 
 from mmirrorfs.attributes import DIR, FILE
 from mmirrorfs.listing import AccessLists, Listing
+from mmirrorfs.source.acl import NONE, OWN, Asker, Read
 from mmirrorfs.source.capabilities import Capability, confine
 from mmirrorfs.source.exclude import excluded_by
-from mmirrorfs.source.filesystems import LOCAL, VIEW_TYPE, mounts
-from mmirrorfs.source.links import mount_id
-from mmirrorfs.source.lists import NONE, OWN, Asker, Read
-from mmirrorfs.source.look import look
+from mmirrorfs.source.filesystems import LOCAL, VIEW_TYPE, mount_id, mounts
+from mmirrorfs.source.list_directory import list_directory
 from mmirrorfs.source.marker import Marker, Report, Unmarked
+from mmirrorfs.source.process import become_helper
 from mmirrorfs.source.reader import Reader
-from mmirrorfs.source.settle import settle
 
 HEADER = struct.Struct("<dIII")
-"""When the directory was listed, in seconds of CLOCK_MONOTONIC; bytes of its path, of its key, and of what follows."""
+"""Time of the listing in seconds of CLOCK_MONOTONIC; then the lengths of path, event key and payload, in bytes."""
 CONTROL = 0xFFFFFFFF
 LISTS = 0x80000000
-"""Added to the bytes of a path: access lists follow."""
+"""Added to the length of a path: the payload has access lists."""
 LENGTH = struct.Struct("<I")
 BATCH = 1 << 16
-"""Bytes that are sent at once: a system call for each directory would wake the other side as often."""
+"""Bytes that are sent at once: one write a directory would wake the parent as often."""
 INTERVAL = 0.5
-"""Seconds after which what was found is sent, with how far the crawl is."""
+"""Seconds after which all is sent that is buffered, with the progress."""
 
 
 Identity = tuple[int, int]
 
 
 class Plan(NamedTuple):
-    """What a crawl needs to know. ``root`` is absolute and free of links, ``excludes`` are shell patterns.
+    """The parameters of a crawl. ``root`` is absolute and free of links, ``excludes`` are shell patterns.
 
-    ``everywhere`` takes directories on network and FUSE filesystems too. ``identity`` is the (dev, ino) of the root;
-    where it is None, whatever is there when the crawl begins is the root. ``fanotify`` and ``inotify`` are descriptors
-    that the child inherits, to mark what it lists with (``source.marker``), and ``budget`` is its part of the watches.
-    It keeps the ``capabilities``, and no other.
+    ``everywhere`` includes directories on network and FUSE filesystems. ``identity`` is the (dev, ino) of the root;
+    None: of whatever is there at the start. ``fanotify`` and ``inotify`` are inherited descriptors to mark directories
+    with (``source.marker``), ``budget`` is the number of inotify watches that may be added. The child keeps these
+    ``capabilities`` and no others.
     """
 
     root: bytes
@@ -76,20 +74,20 @@ class Plan(NamedTuple):
 
     @property
     def inherited(self) -> tuple[int, ...]:
-        """The descriptors."""
+        """The descriptors that the child inherits."""
         return tuple(fd for fd in (self.fanotify, self.inotify) if fd is not None)
 
     def encoded(self) -> bytes:
-        """As it goes over the socket."""
+        """As a frame of the socket."""
         text = json.dumps([os.fsdecode(self.root), *self[1:]]).encode()
         return LENGTH.pack(len(text)) + text
 
 
 class Word(TypedDict, total=False):
-    """A control frame: how far it is (folders that are done, of how many); in the last one how it ``ended``, and why.
+    """A control frame: ``folders`` done ``of`` how many, the ``watch`` report of the marker; finally how it ``ended``.
 
-    ``watch`` is what its marker reports. Ends are "done" (and once more, when all access lists were sent), "lost" (the
-    root does not stand any more), and "failed" (an error of ours).
+    Ends are "done" (sent again after all access lists), "lost" (the root is not valid any more), and "failed" (an
+    internal error, which ``why`` has).
     """
 
     folders: int
@@ -100,11 +98,11 @@ class Word(TypedDict, total=False):
 
 
 class Lost(Exception):
-    """The root is gone, or another directory is in its place."""
+    """The root is gone, or was replaced by another directory."""
 
 
 class _Inner(NamedTuple):
-    """A directory to be crawled, as the one that it lies in has it. Sorted as they lie on the disk."""
+    """A directory to be crawled, with the inode from the listing of its parent. Sorts in the order of the disk."""
 
     dev: int
     ino: int
@@ -112,44 +110,44 @@ class _Inner(NamedTuple):
 
 
 class Sender:
-    """The child's end of the socket. Blocks while the other side does not read; raises BrokenPipeError when it left."""
+    """The child's end of the socket. Blocks while the parent does not read; raises BrokenPipeError if it closed it."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
-        self._waiting: list[bytes] = []
+        self._buffered: list[bytes] = []
         self._size = 0
 
     def directory(self, path: bytes, listing: Listing) -> None:
-        """Send one directory, with others."""
+        """Buffer the listing of one directory."""
         key = listing.key
         self._add(HEADER.pack(listing.fetched_at, len(path), len(key), len(listing.blob)), path, key, listing.blob)
 
     def lists(self, read: Read) -> None:
-        """Send the access lists in a directory, with others."""
+        """Buffer the access lists of one directory."""
         text = read.encoded()
         self._add(HEADER.pack(read.when, len(read.path) + LISTS, 0, len(text)), read.path, text)
 
     def control(self, word: Word) -> None:
-        """Send a word, and all that was to be sent before."""
+        """Send all that is buffered, and a control frame."""
         text = json.dumps(word).encode()
         self._add(HEADER.pack(0, CONTROL, 0, len(text)), text)
         self._flush()
 
     def _add(self, *parts: bytes) -> None:
-        self._waiting += parts
+        self._buffered += parts
         self._size += sum(map(len, parts))
         if self._size >= BATCH:
             self._flush()
 
     def _flush(self) -> None:
-        left = memoryview(b"".join(self._waiting))
-        self._waiting, self._size = [], 0
+        left = memoryview(b"".join(self._buffered))
+        self._buffered, self._size = [], 0
         while left:
             left = left[os.write(self._fd, left) :]
 
 
 class Walk:
-    """One pass through a source."""
+    """One crawl of a source."""
 
     def __init__(self, plan: Plan, sender: Sender) -> None:
         self._plan = plan
@@ -159,11 +157,11 @@ class Walk:
         self._reader.mark = self._marker.mark
         self._identity = plan.identity
         self._folders = self._of = self._above = 0
-        self._told = 0.0
+        self._last_word = 0.0
         self._paths: list[bytes] = []
 
     def run(self) -> None:
-        """Crawl all of it, but for access lists. Raises Lost."""
+        """The first pass: all listings. Raises Lost."""
         if self._identity is None:
             self._identity = self._root()
         folders = self._at_depth()
@@ -174,7 +172,7 @@ class Walk:
         self._check_root()
 
     def word(self) -> Word:
-        """How far it is."""
+        """The progress."""
         return Word(folders=self._folders, of=self._of, watch=self._marker.report)
 
     def _at_depth(self) -> list[_Inner]:
@@ -186,24 +184,24 @@ class Walk:
         return level
 
     def run_again(self) -> None:
-        """Send the access lists in all directories that the first pass found. Raises Lost."""
+        """The second pass: the access lists in all directories of the first one. Raises Lost."""
         for number, path in enumerate(self._paths):
             read = None
             with contextlib.suppress(OSError):
                 read = self._lists(path, number < self._above)
             self._check_root()
             if read is not None:
-                with contextlib.suppress(struct.error):  # times that do not fit: they are asked for, then
+                with contextlib.suppress(struct.error):  # times out of range: a fetch will read them
                     self._sender.lists(read)
 
     def _lists(self, path: bytes, above: bool) -> Read:
-        """The access lists in one directory, with its own if it is one ``above`` the depth."""
+        """The access lists of the entries of a directory, and its own if it is ``above`` the depth."""
         now = time.monotonic()
         fd = self._reader.open_directory(path)
         try:
             st, lists = os.fstat(fd), dict[bytes, AccessLists | None]()
             ask = Asker(self._reader, path, fd, None if self._plan.everywhere else st.st_dev, where="")
-            os.fchdir(fd)  # the shortest way to each
+            os.fchdir(fd)  # the shortest path to each entry
             with os.scandir(fd) as entries:
                 for entry in entries:
                     found = self._list(ask, entry, st.st_dev)
@@ -213,7 +211,7 @@ class Walk:
                 lists[OWN] = ask(OWN, DIR, st.st_dev)
             return Read(path, now, (st.st_dev, st.st_ino, st.st_mtime_ns, st.st_ctime_ns), lists)
         finally:
-            os.chdir("/")  # it may be unmounted
+            os.chdir("/")  # so that the source can be unmounted
             os.close(fd)
 
     def _list(self, ask: Asker, entry: "os.DirEntry[str]", device: int) -> AccessLists | None:
@@ -221,15 +219,15 @@ class Walk:
         if not entry.is_file(follow_symlinks=False):
             if entry.is_symlink() and not self._plan.follow:
                 return NONE
-            kind = DIR  # or what is asked the same
+            kind = DIR  # or another type with the same attributes
             try:
-                device = entry.stat(follow_symlinks=False).st_dev  # another one may be mounted there
+                device = entry.stat(follow_symlinks=False).st_dev  # it may be a mountpoint
             except OSError:
                 return None
         return ask(os.fsencode(entry.name), kind, device)
 
     def _crawl(self, folder: _Inner) -> None:
-        """A folder and all that lies in it."""
+        """A folder and everything below it."""
         seen: set[Identity] = set()
         stack = [folder]
         while stack:
@@ -244,19 +242,19 @@ class Walk:
                 stack += reversed(self._inside(directory, listing))
 
     def _listed(self, directory: _Inner) -> Listing | None:
-        """What is in a directory now; None where that cannot be had. Raises Lost."""
+        """The listing of a directory; None if it cannot be read. Raises Lost."""
         try:
-            listing = look(self._reader, directory.path)
+            listing = list_directory(self._reader, directory.path)
         except OSError:
             listing = None
         self._check_root()
-        if time.monotonic() > self._told + INTERVAL:
-            self._told = time.monotonic()
+        if time.monotonic() > self._last_word + INTERVAL:
+            self._last_word = time.monotonic()
             self._sender.control(self.word())
         return listing
 
     def _inside(self, directory: _Inner, listing: Listing | None) -> list[_Inner]:
-        """The directories in a directory that are to be crawled, as they lie on the disk."""
+        """The subdirectories to be crawled, in the order of the disk."""
         if listing is None or not (found := listing.directories()):
             return []
         prefix, device = directory.path + b"/" if directory.path else b"", listing.stamp[0]
@@ -264,7 +262,7 @@ class Walk:
         return sorted(one for one in inner if one.dev == device or self._crosses(one.path))
 
     def _crosses(self, path: bytes) -> bool:
-        """Whether a directory on another filesystem than the one it lies in is crawled. A view never is."""
+        """Whether to crawl a directory on another filesystem than its parent. Never a view of ours."""
         try:
             fd = self._reader.open_directory(path)
         except OSError:
@@ -289,7 +287,7 @@ class Walk:
 
 
 def received(fd: int) -> Plan:
-    """The plan that the other side sends first."""
+    """The plan, which the parent sends first."""
     with open(fd, "rb", closefd=False, buffering=0) as file:
         size = LENGTH.unpack(_exactly(file.fileno(), LENGTH.size))[0]
         root, depth, excludes, follow, everywhere, identity, *watch = json.loads(_exactly(file.fileno(), size))
@@ -308,16 +306,16 @@ def _exactly(fd: int, size: int) -> bytes:
 
 
 def _end_with(fd: int) -> None:
-    """In a thread: end the process when the other side closes the socket, whatever it is doing."""
+    """In a thread: exit when the parent closes the socket, even if the main thread is blocked."""
     with contextlib.suppress(OSError):
         os.read(fd, 1)
     os._exit(0)
 
 
 def main(fd: int, *inherited: int) -> None:
-    """Crawl, and say how it ended. What else is open is somebody's who started the daemon."""
-    settle([2, fd, *inherited])
-    gc.disable()  # nothing here makes circles
+    """Receive the plan, crawl, and send how that ended."""
+    become_helper([2, fd, *inherited])
+    gc.disable()  # there are no reference cycles here
     plan = received(fd)
     with contextlib.suppress(OSError):
         confine(plan.capabilities)

@@ -1,12 +1,12 @@
-"""The daemon's side of a crawl: starts the child, hands on what it sends, starts another one when it died.
+"""The parent's side of a crawl: starts the child, passes on its frames, restarts it when it died.
 
-Rule 1: what the child sends never keeps the loop for longer than TURN between two checkpoints, and is not read faster
-than it is taken: the child waits.
-Rule 2: a child is killed and reaped when its crawl ends, and never waited for without a bound: one that hangs with its
-disk cannot be killed.
-Rule 3: a child that died is replaced after a pause, for as long as that brings anything new.
+Rule 1: receiving never occupies the loop for longer than TURN between two checkpoints. While frames are not taken the
+child blocks.
+Rule 2: a child is killed and reaped when its crawl ends. Each wait for it has a timeout: one in an uninterruptible
+call to a hung disk cannot be killed.
+Rule 3: a child that died is restarted with backoff, until DEATHS times in a row got no further.
 
-Belongs to the event loop's thread, which has to be the one that starts the child: PR_SET_PDEATHSIG is about threads.
+Event loop's thread only, which is also the one that starts the child: PR_SET_PDEATHSIG refers to the parent's thread.
 """
 
 import json
@@ -23,9 +23,9 @@ from signal import strsignal
 import trio
 
 from mmirrorfs.listing import Listing
+from mmirrorfs.source.acl import Read
 from mmirrorfs.source.child import Child
 from mmirrorfs.source.crawl import BATCH, CONTROL, HEADER, LISTS, Plan, Word
-from mmirrorfs.source.lists import Read
 from mmirrorfs.source.marker import Met
 from mmirrorfs.source.pace import threaded
 from mmirrorfs.text import fields
@@ -35,36 +35,35 @@ log = logging.getLogger(__name__)
 _FULL = "%s: there is more in its folders than --remember allows for; the rest is read when it is asked for"
 
 Offer = Callable[[bytes, Listing], bool]
-"""Called with a path and what is in that directory; returns whether there is room for more."""
+"""Called with a path and its listing; returns whether there is room for more."""
 Learn = Callable[[Read], None]
-"""Called with the access lists in a directory."""
+"""Called with the access lists of a directory."""
 Meet = Callable[[list[Met], int], None]
-"""Called with how filesystems that a crawl met are watched, and the watches that it made since it was last called."""
+"""Called with how the crawled filesystems are watched, and the number of inotify watches added since the last call."""
 
 TURN = 0.001
 """Seconds of work between two checkpoints."""
 ASIDE = 0.1
-"""Seconds between two turns while somebody is being answered. The child is kept waiting by that, and takes no processor
-from anybody either."""
+"""Seconds of pause between two turns while requests are served. It blocks the child, which then uses no CPU either."""
 FEW = 20
-"""Requests between two turns that are nothing to step aside for: somebody who asks how far the crawl is, say."""
+"""Requests between two turns that are too few for a pause: somebody who asks for the status, say."""
 GRACE = 1.0
-"""Seconds that a child is given to end, and to be ended."""
+"""Timeout in seconds for a child to exit, and to be killed."""
 DEATHS = 5
-"""Deaths in a row, none of which brought anything new, after which no other child is started."""
+"""Deaths in a row without any progress after which the crawl has failed."""
 SHORTEST = 1.0
 LONGEST = 60.0
-"""Seconds before another child is started: each time twice as many as the last time."""
+"""Limits of the backoff in seconds, which doubles with each restart."""
 LARGE = 1 << 20
-"""Bytes from which on a frame is put together in a thread: ``bytes.join`` gives the interpreter's lock away then."""
+"""Bytes from which on a frame is joined in a thread: ``bytes.join`` releases the interpreter's lock then."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a crawl is: ``folders`` at the depth are done, ``of`` how many; what has come in so far.
+    """Progress of a crawl: ``folders`` at the depth are done, ``of`` how many; and what was received so far.
 
-    ``state`` is "off" (nothing is to be crawled), "crawling", "done" (access lists come after that), "full" (no room
-    for more), "lost" (the source was), or "failed".
+    ``state`` is "off" (nothing to crawl), "crawling", "done" (access lists may follow), "full" (no room for more),
+    "lost" (the source is), or "failed".
     """
 
     state: str = "off"
@@ -75,7 +74,7 @@ class Progress:
 
 
 class Crawl:
-    """The crawl of one source, which is called ``name`` in the log."""
+    """The crawl of one source, ``name`` in the log. ``served`` returns the number of requests served so far."""
 
     def __init__(
         self,
@@ -87,7 +86,7 @@ class Crawl:
         served: Callable[[], int] = lambda: 0,
     ) -> None:
         self._plan = plan
-        self._served_to = served
+        self._requests = served
         self._name = name
         self._offer = offer
         self._learn = learn
@@ -99,22 +98,22 @@ class Crawl:
 
     @property
     def progress(self) -> Progress:
-        """How far it is."""
+        """The progress."""
         return Progress(self._state, self._folders, self._of, self._directories, self._entries)
 
     @property
     def pid(self) -> int | None:
-        """The child's number, while there is one."""
+        """The process id of the child; None if there is none."""
         return None if self._child is None else self._child.pid
 
     def restart(self, plan: Plan | None = None) -> None:
-        """Begin anew, from wherever it is; with another plan, if given."""
+        """Start again from the beginning, with another plan if given."""
         self._plan = plan or self._plan
         self._again.set()
         self._scope.cancel()
 
     async def run(self) -> None:
-        """Crawl, and again whenever that is asked for. Until cancelled."""
+        """Crawl once, and again after each ``restart``. Until cancelled."""
         while True:
             self._again = trio.Event()
             started = time.monotonic()
@@ -129,12 +128,12 @@ class Crawl:
         log.info("source %s was read ahead (%s): %d directories, %d entries in %.1f s", *what, extra=about)
 
     async def _crawled(self) -> str:
-        """One crawl, with as many children as it takes; returns how it ended."""
+        """One crawl, with as many children as it takes; returns its final state."""
         most = barren = 0
         pause = SHORTEST
         while True:
             self._reset("crawling")
-            await trio.lowlevel.checkpoint()  # one that is cancelled may have no descriptors any more
+            await trio.lowlevel.checkpoint()  # after cancellation the inherited descriptors may be closed
             ended, why = await self._pass()
             if ended != "failed":
                 return ended
@@ -153,7 +152,7 @@ class Crawl:
         self._folders = self._of = self._directories = self._entries = 0
 
     async def _pass(self) -> tuple[str, str]:
-        """The life of one child: how its crawl ended, and why where it failed."""
+        """Run one child; returns how its crawl ended, and why if it failed."""
         try:
             ours, theirs = socket.socketpair()
             with ours:
@@ -165,7 +164,7 @@ class Crawl:
 
     async def _served(self, child: Child, ours: socket.socket) -> tuple[str, str]:
         try:
-            ended, why = await self._receive(Frames(trio.socket.from_stdlib_socket(ours), self._served_to))
+            ended, why = await self._receive(Frames(trio.socket.from_stdlib_socket(ours), self._requests))
             if not ended:
                 await _gone(child)
             return ended or "failed", why or _end_of(child)
@@ -176,9 +175,9 @@ class Crawl:
             self._child = None
 
     async def _receive(self, frames: "Frames") -> tuple[str, str]:
-        """Take what the child sends until it says that it ended, or there is no room; "" where it just ended.
+        """Pass on frames until the child says that it ended, or there is no room; "" if the socket was closed.
 
-        What it ends by after the listings, while it sends access lists, is nothing to speak of.
+        If the child dies after all listings, while it sends access lists, the crawl is "done".
         """
         made = 0
         try:
@@ -207,7 +206,7 @@ class Crawl:
 
 
 class Frames:
-    """What comes over a socket, frame by frame. ``served`` counts the requests that were answered to anybody so far."""
+    """Reads frames from a socket, and yields to requests; ``served`` returns the number of requests served so far."""
 
     def __init__(self, stream: trio.socket.SocketType, served: Callable[[], int] = lambda: 0) -> None:
         self._stream = stream
@@ -218,15 +217,15 @@ class Frames:
         self._turn = time.monotonic()
 
     async def send(self, whole: bytes) -> None:
-        """Send all of it."""
+        """Send all bytes."""
         left = memoryview(whole)
         while left:
             left = left[await self._stream.send(left) :]
 
     async def next(self) -> tuple[bytes, Listing] | Read | Word:
-        """The next directory, access lists or word. Raises EOFError where there is none."""
+        """The next listing with its path, access lists, or control frame. Raises EOFError."""
         if time.monotonic() > self._turn + TURN:
-            await self._step_aside()
+            await self._yield()
         fetched_at, path, key, size = HEADER.unpack(await self._take(HEADER.size))
         if path == CONTROL:
             word: Word = json.loads(await self._take(size))
@@ -236,8 +235,8 @@ class Frames:
         where, called = await self._take(path), await self._take(key)
         return where, Listing(await self._take(size), fetched_at, key=called)
 
-    async def _step_aside(self) -> None:
-        """Let others have a turn, and all the time that they want."""
+    async def _yield(self) -> None:
+        """Checkpoint; sleep instead if requests were served since the last turn."""
         last, self._last = self._last, self._served()
         await (trio.sleep(ASIDE) if self._last > last + FEW else trio.lowlevel.checkpoint())
         self._turn = time.monotonic()
@@ -246,13 +245,13 @@ class Frames:
         if len(self._buffer) - self._at < size:
             await self._fill(size)
         start, self._at = self._at, self._at + size
-        fetched_at = self._buffer[start : self._at]
+        taken = self._buffer[start : self._at]
         if self._at == len(self._buffer):
-            self._buffer, self._at = b"", 0  # one that was large is not held any longer
-        return fetched_at
+            self._buffer, self._at = b"", 0  # free a large one
+        return taken
 
     async def _fill(self, size: int) -> None:
-        """Have at least ``size`` bytes in the buffer; exactly so many where they are more than come at once."""
+        """Have at least ``size`` bytes in the buffer; exactly as many if one recv does not give them."""
         pieces = [self._buffer[self._at :]]
         have = len(pieces[0])
         while have < size:
@@ -261,16 +260,15 @@ class Frames:
                 raise EOFError
             pieces.append(piece)
             have += len(piece)
-            await self._step_aside()
+            await self._yield()
         join = partial(b"".join, pieces)
         self._buffer, self._at = await threaded(join) if have >= LARGE else join(), 0
 
 
 def start(theirs: socket.socket, inherited: Sequence[int] = ()) -> Child:
-    """A child with its end of the socket, and the descriptors that it is to inherit. Raises OSError.
+    """Start a child with its end of the socket, and descriptors to inherit. Raises OSError.
 
-    It holds no directory and no stream of the daemon's open, and finds this package from anywhere. Nothing is forked,
-    so threads and the loop are no danger.
+    It keeps no directory and no stream of the parent open, and imports this package from wherever it is.
     """
     package = os.fsdecode(Path(__file__).parents[2])
     path = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
@@ -280,7 +278,7 @@ def start(theirs: socket.socket, inherited: Sequence[int] = ()) -> Child:
 
 
 async def _gone(child: Child) -> None:
-    """Wait until a child is gone, but not for long; reap it."""
+    """Wait for the exit of a child, for GRACE seconds; reap it."""
     with trio.move_on_after(GRACE, shield=True):
         while child.poll() is None:
             await trio.sleep(0.005)

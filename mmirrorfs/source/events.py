@@ -1,14 +1,16 @@
-"""What the kernel says of a change in a directory, whether by fanotify(7) or inotify(7): the same words for both.
+"""Events of the kernel about changes in directories, in one form for fanotify(7) and inotify(7).
 
-An event is a hint, never a fact: "look at this name again". It says what has happened at least once since it was last
-read; CREATE and DELETE in one mask have no order. The values are those of both kernel interfaces, which number alike.
+An event is a hint that a name has to be fetched again, never a fact. Its mask has everything that happened to the name
+since the last read; CREATE and DELETE in one mask have no order. Both interfaces use these values.
+
+Any thread may call it. Raises OSError.
 """
 
 import os
 from typing import Final, NamedTuple
 
 MODIFY: Final = 0x2
-"""A file was written to or truncated. Not by a writer through mmap(2): that is told by CLOSE_WRITE alone."""
+"""A file was written to or truncated. Writes through mmap(2) cause CLOSE_WRITE alone."""
 ATTRIB: Final = 0x4
 """Mode, owner, times, link count or extended attributes."""
 CLOSE_WRITE: Final = 0x8
@@ -18,29 +20,29 @@ MOVED_TO: Final = 0x80
 CREATE: Final = 0x100
 DELETE: Final = 0x200
 DELETE_SELF: Final = 0x400
-"""The directory itself, which has no name in the event, was removed."""
+"""The directory itself was removed; the event has no name."""
 MOVE_SELF: Final = 0x800
-"""The directory itself, which has no name in the event, has got another name or parent. Its key stays."""
+"""The directory itself was renamed; the event has no name. Its key stays."""
 UNMOUNT: Final = 0x2000
-"""The filesystem that the directory is on is gone. fanotify never says so."""
+"""The filesystem of the directory was unmounted. Never from fanotify."""
 OVERFLOW: Final = 0x4000
-"""Events were lost, of whatever directories. Without key and name, and returned whatever is wanted."""
+"""Events were lost, of any directories. Without key and name; returned whether or not wanted."""
 IGNORED: Final = 0x8000
-"""The key stands for nothing from now on: the directory was removed or unmounted. fanotify never says so."""
+"""The key is invalid from now on: the directory was removed or unmounted. Never from fanotify."""
 ONDIR: Final = 0x40000000
-"""What the event is about is a directory."""
+"""The event is about a directory."""
 
 CHANGES: Final = MODIFY | ATTRIB | CLOSE_WRITE | MOVED_FROM | MOVED_TO | CREATE | DELETE | DELETE_SELF | MOVE_SELF
-"""All that is asked for, of files and directories alike."""
+"""The events that are requested."""
 
 
 PIECE: Final = 1 << 16
 MOST: Final = 1 << 17
-"""Bytes that are read at once, and by one call of ``pending``."""
+"""Bytes read by one system call, and by one call of ``pending``."""
 
 
 class Event(NamedTuple):
-    """``name`` in the directory that ``key`` stands for; the directory itself where ``name`` is empty."""
+    """About ``name`` in the directory with that ``key``; about the directory itself if ``name`` is empty."""
 
     mask: int
     key: bytes
@@ -48,7 +50,7 @@ class Event(NamedTuple):
 
 
 def pending(descriptor: int) -> tuple[list[bytes], bool]:
-    """What there is to be read now, up to MOST bytes, and whether there may be more than that. Never waits."""
+    """Read up to MOST bytes without blocking; returns them, and whether there may be more."""
     found: list[bytes] = []
     left = MOST
     while left > 0:

@@ -1,15 +1,21 @@
-"""Which names of a source are left out. Pure."""
+"""Which names of a source are excluded. Pure."""
 
 import fnmatch
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
-from mmirrorfs.source.reader import Excluded, nothing_excluded
+Excluded = Callable[[bytes], bool]
+"""Whether a name is left out."""
+
+
+def nothing_excluded(name: bytes) -> bool:
+    """The default: every name is shown."""
+    return False
 
 
 def excluded_by(globs: Iterable[str]) -> Excluded:
-    """Whether a name matches any of the shell patterns, to the byte."""
+    """A predicate: whether a name matches any of the shell patterns, byte by byte."""
     whole = b"|".join(os.fsencode(fnmatch.translate(glob)) for glob in globs)
     if not whole:
         return nothing_excluded

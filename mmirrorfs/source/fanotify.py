@@ -1,32 +1,31 @@
-"""One fanotify(7) group: what happens in whole filesystems, as directory and name (Linux 5.9, CAP_SYS_ADMIN).
+"""One fanotify(7) group: events of whole filesystems, as directory and name (Linux 5.9, CAP_SYS_ADMIN).
 
-Rule 1: nothing is ever opened for an event, nor is a handle resolved: keys are compared with those of ``handles``.
-Rule 2: nothing waits: ``events`` takes what is there, and no more than MOST bytes of it (some 1,300 events, 3 ms).
-Rule 3: the queue is bounded (fs.fanotify.max_queued_events, 16384): a reader that is stopped costs a few MB, and then
-gets one OVERFLOW in the place of all that was lost.
-Rule 4: a process that inherited ``descriptor`` marks for the same group; who reads an event takes it away.
+Rule 1: no file is opened for an event, and no handle is resolved: keys are compared with those of ``handles``.
+Rule 2: ``events`` never blocks, and reads MOST bytes at most (some 1,300 events, 3 ms).
+Rule 3: the queue is bounded (fs.fanotify.max_queued_events, 16384): a stopped reader costs a few MB, and then gets one
+OVERFLOW in place of all lost events.
+Rule 4: a process that inherited ``descriptor`` marks for the same group; reading an event removes it for all.
 
-A mark is one of the superblock. So it reports what is done through every mount of it, bind mounts, other mount
-namespaces and lazily unmounted ones included, and through an overlayfs whose upper layer it is (with names of
-overlayfs's own, "#1f", beside). It holds no unmounting up. With the superblock it goes without a word: there is no
-event, and the same disk mounted again has no mark, under the same keys. Marking twice is marking once.
+A mark is on the superblock. It reports changes through all its mounts, including bind mounts, other mount namespaces
+and lazily unmounted ones, and through an overlayfs with that upper layer (plus names internal to overlayfs, "#1f"). It
+does not prevent unmounting. It vanishes with the superblock, without an event; the same disk mounted again has the same
+keys and no mark. Marking is idempotent.
 
-What is reported (Linux 6.18; on ext4, xfs, btrfs and its subvolumes, tmpfs; the tests have a table):
-- Everything in a directory under the directory's key with its name, ONDIR for directories.
-- ATTRIB, MOVE_SELF and DELETE_SELF of a directory under its own key without a name (the kernel's "."), and nothing
-  under its name in the directory that it lies in. The root's own are no exception. DELETE_SELF comes when its last
-  descriptor is closed, and may come before the DELETE or after it.
-- A renamed directory keeps its key; nothing is said of what lies below it.
-- A file with hard links under the one name that was used; nothing under the others.
-- Writing through mmap(2): CLOSE_WRITE when descriptor and mapping are both gone, nothing before. Opening for writing
+Events (Linux 6.18; on ext4, xfs, btrfs and its subvolumes, tmpfs; the tests have a table):
+- A change in a directory has the key of the directory and the name, with ONDIR for directories.
+- ATTRIB, MOVE_SELF and DELETE_SELF of a directory, the root too, have its own key and no name (the kernel's "."); there
+  is none with its name in its parent. DELETE_SELF comes when its last descriptor is closed, before or after DELETE.
+- A renamed directory keeps its key; there are no events for what is below it.
+- A file with hard links: only for the name that was used.
+- Writing through mmap(2): CLOSE_WRITE when descriptor and mapping are both closed, nothing before. Opening for writing
   and closing: CLOSE_WRITE alone.
-- Nothing of a file that was opened by its handle while the kernel knew no name of it: that is how knfsd writes to
-  what nobody here has looked up lately. (It would be with FAN_REPORT_FID, under the file's own handle alone.)
-- Everything that was done under one name by one process since the last read, in any order, may be one event.
+- None for a file opened by handle while the kernel has no dentry of it: knfsd writes that way to files that nobody
+  looked up lately. (FAN_REPORT_FID would report those, with the handle of the file alone.)
+- Everything that one process did to one name since the last read, in any order, may be one event.
 
-Reading 50 ms after the first event lets the kernel merge: of 50,000 writes a second elsewhere on the filesystem the
-reader then uses 0.2 % of a core where they go to one file, 5.5 % where they go round 10,000, and 13 % when it reads
-at once; each write takes 1.5 us longer, which is MODIFY alone.
+Reading 50 ms after the first event lets the kernel merge. With 50,000 writes a second elsewhere on the filesystem the
+reader then uses 0.2 % of a core if they go to one file, 5.5 % if they go to 10,000, and 13 % if it reads at once; each
+write takes 1.5 us longer, which is due to MODIFY.
 
 Any thread may mark; one reads. All raise OSError.
 """
@@ -56,7 +55,7 @@ _KEY: Final = 28
 _HANDLE: Final = 44
 """Where the handle begins in an event."""
 _PADDING: Final = bytes(_HEAD.size)
-"""Behind the last event: an overflow has no info record, and is shorter than what is unpacked."""
+"""After the last event: an overflow has no info record, and is shorter than what is unpacked."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _fanotify_mark = _libc.fanotify_mark
@@ -64,7 +63,7 @@ _fanotify_mark.argtypes = (ctypes.c_int, ctypes.c_uint, ctypes.c_uint64, ctypes.
 
 
 class FilesystemMarks:
-    """A group of one's own, or that of ``descriptor``, which is non-blocking and close-on-exec.
+    """A new group, or that of ``descriptor``, which is non-blocking and close-on-exec.
 
     Raises OSError: EPERM for a plain user before Linux 5.13 (later, marking does), ENOSYS, EINVAL before 5.9, EMFILE.
     """
@@ -72,28 +71,28 @@ class FilesystemMarks:
     def __init__(self, descriptor: int | None = None) -> None:
         self.descriptor = _group() if descriptor is None else descriptor
         self.more = False
-        """Whether the last ``events`` stopped at MOST bytes, before it had all that was there."""
+        """Whether the last ``events`` stopped at MOST bytes; there may be more."""
 
     def close(self) -> None:
-        """Give it back; with the last descriptor of it all marks go."""
+        """Close the descriptor; closing the last one of a group removes its marks."""
         os.close(self.descriptor)
 
     def mark(self, fd: int) -> None:
         """Mark the filesystem of an open directory.
 
-        Raises OSError: EPERM for a plain user, EXDEV on a btrfs subvolume (its top volume marks all of them),
-        EOPNOTSUPP and ENODEV where there are no file handles (overlayfs without nfs_export=on), ENOSPC.
+        Raises OSError: EPERM for a plain user, EXDEV on a btrfs subvolume (a mark of its top volume covers them),
+        EOPNOTSUPP and ENODEV without file handles (overlayfs without nfs_export=on), ENOSPC.
         """
         self._change(_FAN_MARK_ADD, fd)
 
     def unmark(self, fd: int) -> None:
-        """Take the mark away. Raises OSError: ENOENT where there is none."""
+        """Remove the mark. Raises OSError: ENOENT if there is none."""
         self._change(_FAN_MARK_REMOVE, fd)
 
     def events(self, wanted: Container[bytes], keys: set[bytes] | None = None) -> list[Event]:
-        """What is there now of the directories ``wanted``, in the kernel's order, and OVERFLOW; never waits.
+        """The queued events of ``wanted`` directories in the kernel's order, and OVERFLOW. Never blocks.
 
-        ``keys`` gets those of all that something was reported of.
+        The keys of all events are added to ``keys``.
         """
         found: list[Event] = []
         pieces, self.more = pending(self.descriptor)
@@ -114,7 +113,7 @@ def _group() -> int:
 
 
 def _take(data: bytes, wanted: Container[bytes], found: list[Event], keys: set[bytes]) -> None:
-    """The loop that everything on the filesystem goes through, wanted or not."""
+    """The loop over all events of the filesystem, wanted or not."""
     at, end = 0, len(data)
     data += _PADDING
     head, note = _HEAD.unpack_from, keys.add

@@ -1,29 +1,36 @@
-"""What kind of filesystem lies under a path, from /proc/self/mountinfo (proc(5)).
+"""The mount table (/proc/self/mountinfo, proc(5)): which paths are on local filesystems, ids of mounts, changes.
 
-Any thread may call this; nothing here touches the path itself, so a dead or hung mount is no danger.
+Nothing here accesses a path itself, so a dead or hung mount blocks nothing. Any thread may call it.
 """
 
+import contextlib
+import ctypes
 import os
 import re
 import select
+import struct
 from dataclasses import dataclass
 
 LOCAL = frozenset(
     b"bcachefs btrfs cramfs erofs exfat ext2 ext3 ext4 f2fs fat hfs hfsplus iso9660 jfs minix msdos nilfs2 ntfs3 "
     b"overlay ramfs reiserfs rootfs squashfs tmpfs udf ufs vfat xfs zfs".split()
 )
-"""Types that answer from this machine's own disk or memory; all others are asked in threads only."""
+"""Types that need neither a network nor another process. Calls on all others run in threads only."""
 
 STABLE = LOCAL | {b"fuse.glusterfs"}
-"""Types whose inode numbers are a directory's own for as long as it is there, so that one that was renamed is known by
-them; others give out numbers anew, or make them from paths."""
+"""Types whose inode numbers identify a directory for as long as it exists, even when renamed; others reassign numbers,
+or derive them from paths."""
 
 VIEW_TYPE = b"fuse.mmirrorfs"
+
+_AT_EMPTY_PATH, _AT_STATX_DONT_SYNC = 0x1000, 0x4000
+_STATX_MNT_ID_UNIQUE = 0x4000
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """One line of mountinfo: where, of what type, from what (all bytes, unescaped), and the mount's own number."""
+    """One line of mountinfo: mount id, device number, mountpoint, type, and source (bytes are unescaped)."""
 
     id: int
     device: str
@@ -33,7 +40,7 @@ class Mount:
 
 
 def mounts() -> list[Mount]:
-    """All mounts of this namespace, later ones over earlier ones."""
+    """All mounts of this namespace; later ones cover earlier ones."""
     with open("/proc/self/mountinfo", "rb") as file:
         return [_parsed(line) for line in file]
 
@@ -46,8 +53,27 @@ def _parsed(line: bytes) -> Mount:
 
 
 def unescaped(text: bytes) -> bytes:
-    """A field of mountinfo or fstab as it is meant."""
+    """A field of mountinfo or fstab without its octal escapes."""
     return re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), text)
+
+
+def mount_id(fd: int) -> int:
+    """The number of the mount that a descriptor is on. Sends no request to the filesystem."""
+    with open(f"/proc/self/fdinfo/{fd}") as info:
+        return next(int(line.split()[1]) for line in info if line.startswith("mnt_id"))
+
+
+def unique_id(fd: int) -> int:
+    """The number of that mount that no other one ever gets (statx(2), STATX_MNT_ID_UNIQUE, Linux 6.8); 0 where the
+    kernel or the C library has none. Sends no request to the filesystem.
+    """
+    answer = ctypes.create_string_buffer(256)
+    with contextlib.suppress(AttributeError):
+        flags = _AT_EMPTY_PATH | _AT_STATX_DONT_SYNC
+        if _libc.statx(fd, b"", flags, _STATX_MNT_ID_UNIQUE, answer) == 0:
+            (mask,) = struct.unpack_from("=I", answer)
+            return int(struct.unpack_from("=Q", answer, 0x90)[0]) if mask & _STATX_MNT_ID_UNIQUE else 0
+    return 0
 
 
 def mount_at(path: bytes) -> Mount | None:
@@ -65,28 +91,22 @@ def mount_under(path: bytes) -> Mount | None:
     return best
 
 
-def is_local(path: bytes) -> bool:
-    """Whether ``path`` lies on a filesystem that needs neither a network nor another process to answer."""
-    mount = mount_under(path)
-    return mount is not None and mount.type in LOCAL
-
-
 class Locality:
-    """Which parts of the tree under ``root`` lie on local filesystems: others may be mounted inside.
+    """Which parts of the tree under ``root`` are on local filesystems: others may be mounted inside.
 
-    As of the last ``update``, to be called when the mount table changes (``table_changes``).
+    As of the last ``update``, to be called when the mount table changes (``TableChanges``).
     """
 
     def __init__(self, root: bytes) -> None:
         self._root = root
         self.whole = self.stable = False
-        """Whether the root's own filesystem is local, and whether its inode numbers are stable."""
+        """Whether the filesystem of the root is local, and whether its inode numbers are stable."""
         self._inside: dict[bytes, bool] = {}
         self._mounts: list[Mount] = []
         self.update()
 
     def update(self) -> bool:
-        """Read the mount table again; returns whether another mount holds the root, or others lie inside."""
+        """Read the mount table; returns whether the mounts of the root and inside it changed."""
         prefix = self._root.rstrip(b"/") + b"/"
         holding, inside = mount_under(self._root), [mount for mount in mounts() if mount.where.startswith(prefix)]
         self.whole = holding is not None and holding.type in LOCAL
@@ -97,11 +117,11 @@ class Locality:
 
     @property
     def inside(self) -> list[bytes]:
-        """Where other filesystems are mounted, relative to the root."""
+        """The mountpoints inside, relative to the root."""
         return list(self._inside)
 
     def of(self, path: bytes) -> bool:
-        """Whether ``path``, relative to the root, lies on a local filesystem."""
+        """Whether ``path``, relative to the root, is on a local filesystem."""
         if not self._inside:
             return self.whole
         while path:
@@ -113,10 +133,10 @@ class Locality:
 
 
 class TableChanges:
-    """Tells when a mount is made or taken away in this namespace: ``descriptor`` becomes readable, once a change.
+    """Changes of the mount table of this namespace: ``descriptor`` becomes readable once for each.
 
-    mountinfo itself is always readable and has EPOLLPRI besides (proc(5)), so it is watched by an epoll for that.
-    Asking takes the news away: the descriptor is for one waiter.
+    mountinfo is always readable, and has EPOLLPRI after a change (proc(5)), so an epoll waits for that. Polling resets
+    it: the descriptor is for one waiter.
     """
 
     def __init__(self) -> None:
@@ -126,13 +146,13 @@ class TableChanges:
         self.descriptor = self._epoll.fileno()
 
     def close(self) -> None:
-        """Give the descriptors back."""
+        """Close the descriptors."""
         self._epoll.close()
         self._table.close()
 
 
 def parents(path: bytes) -> list[bytes]:
-    """The directories above an absolute path, the nearest first."""
+    """The ancestors of an absolute path, the nearest first."""
     above = []
     while path != b"/":
         path = os.path.dirname(path)

@@ -1,12 +1,12 @@
-"""How it comes to be known that a folder of one source holds a file, or none any more (``--skip-empty``).
+"""Which folders of one source have to be searched again for files (``--skip-empty``).
 
-A folder is searched again when something is reported of a directory by whose listing that was found, or once a period
-where its changes are not reported. Event loop's thread only; no I/O.
+A folder is searched again after an event in a directory that its evidence depends on, or once a period if one of these
+is not watched. Event loop's thread only; no I/O.
 """
 
 from collections.abc import Iterable, Mapping
 
-from mmirrorfs.source.keys import Keys
+from mmirrorfs.source.listings import Keys
 from mmirrorfs.source.trust import Trust
 from mmirrorfs.source.walks import join
 from mmirrorfs.tree import Directory, Entry, Evidence, Leaf, evidence_of
@@ -15,7 +15,7 @@ _NOTHING: Mapping[bytes, Entry] = {}
 
 
 class Folders:
-    """The folders of one source of which there is evidence. ``polled`` are those whose changes are not reported."""
+    """The folders of one source with evidence, by the event keys in it. ``polled`` are those that are not watched."""
 
     def __init__(self, trust: Trust) -> None:
         self._trust = trust
@@ -24,8 +24,9 @@ class Folders:
         self.polled: set[bytes] = set()
 
     def update(self, path: bytes, old: Directory | None, new: Directory | None, names: Iterable[bytes]) -> list[bytes]:
-        """A directory above the depth was looked at, in which only these names may lead to others by now. Returns the
-        folders in it that held no file and do so now.
+        """Note the new evidence in a scanned directory above the depth; only these ``names`` may have changed.
+
+        Returns the folders in it that held no file and do so now.
         """
         before, after = (directory.entries if directory is not None else _NOTHING for directory in (old, new))
         filled = list[bytes]()
@@ -52,6 +53,6 @@ class Folders:
                 self._missed.add(folder)
 
     def missed(self) -> set[bytes]:
-        """Those of which something was reported before it was known that it is about them; only once."""
+        """The folders with an event that came before their evidence; each is returned once."""
         missed, self._missed = self._missed, set()
         return missed

@@ -1,29 +1,32 @@
-"""The one place that says whether what is known may still be told, and for how long the kernel may keep it. No I/O."""
+"""Maximum staleness (``--refresh``): what cached data may be replied, and how long the kernel may cache a reply.
+
+Times are monotonic seconds. No I/O; any thread may call it.
+"""
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 NEVER = -1e9
-"""A time before all others, in monotonic seconds."""
+"""A time before all others."""
 WATCHED = math.inf
-"""In place of a time: true until the source reports something else."""
+"""In place of a time: true until the source reports a change."""
 INDEXED = 1e18
-"""In place of a time: as the index has it, which is kept current by looking at the sources once a period."""
+"""In place of a time: as the index has it, which a scan of the sources renews once a period."""
 HOUR = 3600.0
-"""Seconds for which the kernel may keep what is watched: it is told of each change."""
+"""Seconds for which the kernel may cache what is watched: each change is invalidated."""
 COARSE = 2.5
-"""Seconds: a bit more than the coarsest clock among the filesystems (FAT, 2 s)."""
+"""Seconds: a bit more than the resolution of the coarsest timestamps (FAT, 2 s)."""
 
 
 @dataclass(slots=True)
 class Freshness:
-    """How the promise is divided, in seconds: what is kept here, what the kernel keeps, and how often is looked.
+    """The staleness budget in seconds: what the cache here gets, what the kernel's gets, and the period of scans.
 
-    ``period`` is None where only a signal starts a look. ``clock`` gives monotonic seconds; nothing of before
-    ``doubted`` is fresh. With ``is_tight`` not all that the kernel was told of can be known, so it is told of no change
-    in what was forgotten, and keeps nothing for longer than was promised. ``forgets`` says that it can be made to
-    forget the names that are not there, should reports be lost.
+    ``period`` is None if only a signal starts a scan. ``clock`` gives monotonic seconds; nothing from before
+    ``doubted`` is fresh. With ``is_tight`` entries that the kernel has may have been evicted here, so their changes are
+    not invalidated, and the kernel caches nothing for longer than the budget. ``forgets`` says that the kernel's
+    negative entries can be dropped if events are lost.
     """
 
     keep: float
@@ -36,26 +39,46 @@ class Freshness:
 
     @classmethod
     def promised(cls, seconds: float, clock: Callable[[], float]) -> "Freshness":
-        """What shows within ``seconds``: half the time to notice, a bit less than half in the kernel's cache."""
+        """Changes show within ``seconds``: half for noticing them, a bit less than half for the kernel's cache."""
         if seconds <= 0:
             return cls(0.5, 0.5, None, clock)
         return cls(0.45 * seconds, 0.45 * seconds, 0.5 * seconds, clock)
 
     def doubt(self) -> None:
-        """Somebody wants to see what is true now: what was known until now is too old."""
+        """Make everything stale that is cached until now."""
         self.doubted = self.clock()
 
     def is_fresh(self, when: float) -> bool:
-        """Whether what was true then, in monotonic seconds, may be told still."""
+        """Whether what was true at that time may be replied."""
         return self.clock() - when < self.keep and when > self.doubted
 
     def timeout(self, when: float) -> float:
-        """Seconds for which the kernel may keep what was true then: the rest of what was promised where it is polled.
+        """Seconds for which the kernel may cache what was true at that time: the rest of the budget if it is polled.
 
-        None for the last that is known and is too old: it stands in.
+        0 for a stale reply.
         """
         if when == WATCHED:
             return HOUR if not self.is_tight else self.kernel
         if when == INDEXED:
             return self.kernel
         return self.keep + self.kernel - (self.clock() - when) if self.is_fresh(when) else 0.0
+
+
+class WallClock:
+    """The time of day at a moment of the monotonic clock, or earlier: never later.
+
+    The monotonic clock stops while the machine sleeps, and the wall clock can be set. So the least difference ever seen
+    counts. Call ``update`` before reading anything that ``at`` is used for.
+    """
+
+    def __init__(self) -> None:
+        self._offset: int | None = None
+
+    def update(self, now: float, wall_ns: int) -> None:
+        """Both clocks were read: monotonic seconds, and nanoseconds since the epoch."""
+        offset = wall_ns - int(now * 1e9)
+        self._offset = offset if self._offset is None else min(self._offset, offset)
+
+    def at(self, when: float) -> int:
+        """Nanoseconds since the epoch at that monotonic time; 0 before the first ``update``."""
+        return int(when * 1e9) + self._offset if self._offset is not None else 0

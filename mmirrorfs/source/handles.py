@@ -1,11 +1,10 @@
-"""A name for an open directory that the kernel's events bear too: its file handle, name_to_handle_at(2).
+"""The event key of an open directory: fsid and file handle (name_to_handle_at(2)), as fanotify(7) events have them.
 
-Rule 1: a key is made of the bytes of a fanotify(7) event from ``fsid`` to the end of ``f_handle``: what comes in is
-compared as it is. Rule 2: a handle is never opened: what was deleted has none any more, and opening has hung others.
-Rule 3: a key says nothing of where the directory is and outlives its renaming; after its removal no other gets it
-(the handle holds the inode's generation).
+Rule 1: a key equals the bytes of an event from ``fsid`` to the end of ``f_handle``, so events are compared unparsed.
+Rule 2: a handle is never opened: that fails for a removed directory, and may hang.
+Rule 3: a key survives renaming, and is not reused after removal (the handle has the inode's generation).
 
-Any thread may call this. Nothing is read from the disk for a handle; ``fsid_of`` may (vfat counts its free clusters).
+Any thread may call it. A handle needs no disk access; ``fsid_of`` may (vfat counts its free clusters).
 """
 
 import ctypes
@@ -16,18 +15,18 @@ from typing import Final
 
 _AT_EMPTY_PATH: Final = 0x1000
 _AT_HANDLE_FID: Final = 0x200
-"""Linux 6.5: a handle to tell files apart by, which is what fanotify reports. Some filesystems have no other."""
+"""Linux 6.5: a handle that identifies a file only, which is what fanotify reports; some filesystems have no other."""
 _MAX_HANDLE_SZ: Final = 128
 _NONE: Final = (errno.EOPNOTSUPP, errno.EOVERFLOW)
 
 _fstatfs = ctypes.CDLL(None, use_errno=True).fstatfs
 _fstatfs.argtypes = (ctypes.c_int, ctypes.c_void_p)
 _LONGS: Final = 7
-"""What comes before f_fsid in struct statfs: numbers of the size of a long."""
+"""Fields before f_fsid in struct statfs, each of the size of a long."""
 _name_to_handle_at = ctypes.PyDLL(None, use_errno=True).name_to_handle_at
-"""Keeps the interpreter's lock: it is answered from memory, and giving the lock away would cost more than the call.
+"""Keeps the interpreter's lock: the call needs no disk, and releasing the lock costs more than it.
 
-Without argtypes, and so for arguments that are of the right type already: that saves a tenth of the time.
+Without argtypes, for arguments of the right type: that saves a tenth of the time.
 """
 _NOTHING: Final = ctypes.c_char_p(b"")
 
@@ -44,8 +43,8 @@ class _Handle(ctypes.Structure):
 _HEAD: Final = _Handle.handle.offset
 
 
-class _Room(threading.local):
-    """Of each thread: a handle, its bytes, and the addresses of it and of what follows it."""
+class _Buffer(threading.local):
+    """One a thread: a handle, its bytes, and the addresses of it and of the mount id."""
 
     def __init__(self) -> None:
         handle = _Handle()
@@ -54,19 +53,19 @@ class _Room(threading.local):
         self.parts = handle, memoryview(handle).cast("B"), ctypes.c_void_p(address), mount
 
 
-_room = _Room()
+_buffer = _Buffer()
 
 
 class Support:
-    """What this kernel takes; found out by trying, once."""
+    """What this kernel supports; detected by the first call."""
 
     flags = _AT_EMPTY_PATH | _AT_HANDLE_FID
 
 
 def fsid_of(fd: int) -> bytes:
-    """The 8 bytes that events have for the filesystem of an open file; of its subvolume on btrfs. Raises OSError.
+    """The 8 bytes that events have for the filesystem of an open file, on btrfs for its subvolume. Raises OSError.
 
-    Not os.fstatvfs: not every C library gives all of it there.
+    Not from os.fstatvfs: not every C library has all 8 there.
     """
     numbers = (ctypes.c_long * 32)()
     if _fstatfs(fd, ctypes.addressof(numbers)) != 0:
@@ -76,11 +75,11 @@ def fsid_of(fd: int) -> bytes:
 
 
 def handle_of(fd: int, fsid: bytes | None = None) -> bytes:
-    """The key of an open directory; b"" where its filesystem has none. Raises OSError (EBADF, EPERM of a sandbox).
+    """The key of an open directory; b"" if its filesystem has no handles. Raises OSError (EBADF, EPERM in a sandbox).
 
-    Whoever asks for many on one filesystem gives the ``fsid_of`` it: 2.5 us a key instead of 4.5 (Linux 6.18).
+    Pass the ``fsid_of`` its filesystem when there are many: 2.5 us a key instead of 4.5 (Linux 6.18).
     """
-    handle, whole, address, mount = _room.parts
+    handle, whole, address, mount = _buffer.parts
     handle.size = _MAX_HANDLE_SZ
     if _name_to_handle_at(fd, _NOTHING, address, mount, Support.flags) != 0:
         return _failed(fd, fsid, ctypes.get_errno())

@@ -1,20 +1,20 @@
-"""One inotify(7) instance: what happens in each of the directories that are added to it, as directory and name.
+"""One inotify(7) instance: events of single directories, as directory and name.
 
-For whom fanotify is not to be had: a plain user, a filesystem without file handles. A watch costs about 1 KiB of the
-kernel's memory, holds no unmounting up, and counts towards fs.inotify.max_user_watches of its user.
-Rule 1: a key is what the kernel calls the watch. A directory that is added again has the key that it had; one that
-was removed gives IGNORED, and its key never comes again.
-Rule 2: nothing waits: ``events`` takes what is there, and no more than MOST bytes of it.
-Rule 3: a process that inherited ``descriptor`` adds to the same instance, and the key that it gets is the one that
-the events have, whoever reads them (seen on Linux 6.18). One process reads: who reads an event takes it away.
+For use without fanotify: a plain user, a filesystem without file handles. A watch costs about 1 KiB of kernel memory,
+does not prevent unmounting, and counts towards fs.inotify.max_user_watches of its user.
+Rule 1: a key is the watch descriptor. Adding a directory again returns the same key. Removal of a directory causes
+IGNORED, and its key is not reused.
+Rule 2: ``events`` never blocks, and reads MOST bytes at most.
+Rule 3: a process that inherited ``descriptor`` adds to the same instance and gets the same keys that the events have
+(seen on Linux 6.18). One process reads: reading an event removes it for all.
 
-What is reported (on ext4, xfs, btrfs, tmpfs and overlayfs alike; the tests have a table) is what ``fanotify`` reports,
-but for this: a change of a directory's own attributes comes twice, under its name in the directory that it lies in
-and without a name as its own; a file that is deleted while it is open gives nothing more (IN_EXCL_UNLINK); UNMOUNT
-and IGNORED tell of the end of a watch. The queue holds fs.inotify.max_queued_events; then it gives OVERFLOW, once,
-and takes no more until it is read. Only the last event is compared before one is queued: a flood is hardly merged.
+Events (on ext4, xfs, btrfs, tmpfs and overlayfs alike; the tests have a table) are those of ``fanotify``, except: a
+change of a directory's own attributes causes two, with its name under its parent, and without a name under itself; a
+file deleted while open causes no more (IN_EXCL_UNLINK); UNMOUNT and IGNORED mark the end of a watch. The queue holds
+fs.inotify.max_queued_events, then one OVERFLOW, and no more until it is read. An event is merged with the last one at
+most, so a flood is hardly merged. ONDIR may be missing if there is no name.
 
-Any thread may add and remove; one reads. All raise OSError. ONDIR may be missing where there is no name.
+Any thread may add and remove; one reads. All raise OSError.
 """
 
 import contextlib
@@ -36,30 +36,30 @@ _HEAD: Final = struct.Struct("=iIII")
 """wd, mask, cookie and len of inotify_event."""
 _NAME: Final = _HEAD.size
 _PREFIX: Final = b"i"
-"""Of a key: no handle begins so, nor is so short."""
+"""Of keys: no handle begins with it and is as short."""
 _WD: Final = struct.Struct("=i")
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Watches:
-    """An instance of one's own, or that of ``descriptor``, which is non-blocking and close-on-exec.
+    """A new instance, or that of ``descriptor``, which is non-blocking and close-on-exec.
 
-    With a descriptor the watches that are there already are read through first: 0.2 s for 50,000. Raises OSError:
-    EMFILE at fs.inotify.max_user_instances.
+    For a descriptor the existing watches are counted first: 0.2 s for 50,000. Raises OSError: EMFILE at
+    fs.inotify.max_user_instances.
     """
 
     def __init__(self, descriptor: int | None = None) -> None:
         self.descriptor = _instance() if descriptor is None else descriptor
         self.made = 0
-        """Watches that were made through this object. Where others add to the same instance, rather too many."""
+        """Watches added through this object; too many if others add to the same instance."""
         self._lock = threading.Lock()
         self._newest = 0 if descriptor is None else _newest(descriptor)
         self.more = False
-        """Whether the last ``events`` stopped at MOST bytes, before it had all that was there."""
+        """Whether the last ``events`` stopped at MOST bytes; there may be more."""
 
     def close(self) -> None:
-        """Give it back; with the last descriptor of it all watches go."""
+        """Close the descriptor; closing the last one of an instance removes its watches."""
         os.close(self.descriptor)
 
     def add(self, fd: int) -> bytes:
@@ -70,19 +70,19 @@ class Watches:
         path = b"/proc/self/fd/%d" % fd
         wd = _checked(_libc.inotify_add_watch(self.descriptor, path, _MASK), path)
         with self._lock:
-            if wd > self._newest:  # numbers are given out in order, and again only after 2^31 of them
+            if wd > self._newest:  # numbers ascend, and are reused only after 2^31 of them
                 self._newest = wd
                 self.made += 1
         return _PREFIX + _WD.pack(wd)
 
     def remove(self, key: bytes) -> None:
-        """End the watch of that key; IGNORED follows. Raises OSError: EINVAL where there is none any more."""
+        """Remove the watch of that key; IGNORED follows. Raises OSError: EINVAL if there is none any more."""
         _checked(_libc.inotify_rm_watch(self.descriptor, *_WD.unpack(key[len(_PREFIX) :])), key)
 
     def events(self, wanted: Container[bytes], keys: set[bytes] | None = None) -> list[Event]:
-        """What is there now of the directories ``wanted``, in the kernel's order; never waits.
+        """The queued events of ``wanted`` directories in the kernel's order. Never blocks.
 
-        OVERFLOW, UNMOUNT and IGNORED come whether they are wanted or not. ``keys`` gets those of all.
+        OVERFLOW, UNMOUNT and IGNORED are always returned. The keys of all events are added to ``keys``.
         """
         found: list[Event] = []
         pieces, self.more = pending(self.descriptor)
@@ -107,7 +107,7 @@ def _instance() -> int:
 
 
 def _newest(descriptor: int) -> int:
-    """The highest number of a watch that an instance has."""
+    """The highest watch descriptor of an instance."""
     return max((int(line.split()[1][3:], 16) for line in _watches_in(f"/proc/self/fdinfo/{descriptor}")), default=0)
 
 
@@ -118,7 +118,7 @@ def _checked(found: int, about: bytes) -> int:
 
 
 def limit() -> int:
-    """How many watches each user may have (fs.inotify.max_user_watches); 0 where there is no inotify."""
+    """Watches that each user may have (fs.inotify.max_user_watches); 0 without inotify."""
     try:
         with open("/proc/sys/fs/inotify/max_user_watches") as file:
             return int(file.read())
@@ -127,15 +127,15 @@ def limit() -> int:
 
 
 def free_watches() -> tuple[int, int]:
-    """How many watches this user may have yet, and has in all.
+    """Watches that this user may still add, and the limit.
 
-    Reads of every process of the user what it watches: 0.2 s for 50,000 watches, so in a thread. An instance that
-    several processes share counts for each of them; one of another user namespace is not seen.
+    Reads the watches of all processes of the user: 0.2 s for 50,000, so in a thread. An instance shared by several
+    processes counts for each of them; those in other user namespaces are not seen.
     """
     own, most = os.geteuid(), limit()
     used = 0
     for process in filter(str.isdigit, os.listdir("/proc")):
-        with contextlib.suppress(OSError):  # it has ended, or may not be looked into
+        with contextlib.suppress(OSError):  # it has ended, or may not be read
             if os.stat(f"/proc/{process}").st_uid == own:
                 used += sum(1 for path in _instances_of(process) for _ in _watches_in(path))
     return max(0, most - used), most
@@ -149,6 +149,6 @@ def _instances_of(process: str) -> Iterator[str]:
 
 
 def _watches_in(path: str) -> Iterator[bytes]:
-    """A line of each watch (proc(5)): "inotify wd:1f ino:..."."""
+    """One line a watch (proc(5)): "inotify wd:1f ino:..."."""
     with open(path, "rb") as file:
         yield from (line for line in file if line.startswith(b"inotify wd:"))

@@ -1,9 +1,9 @@
-"""Proving what is in merged directories: folders at the depth, and loose files above it.
+"""Renewing the attributes of leaves of merged directories: folders at the depth, and files above it.
 
-Rule 1: nobody waits here, but for what was never known (``asked``). The kernel may hold the whole directory while one
-lookup in it is unanswered, so what was last known answers, and is proved meanwhile: at once where the answer is in
-memory, else in one of the source's threads.
-Rule 2: a source that says that something is gone is believed at once, and it is reported.
+Rule 1: no request waits, except for what was never cached (``wait``). The kernel may lock the whole directory during a
+lookup, so the stale entry is replied and renewed meanwhile: on the event loop if the inode is cached, else in a thread
+of the source.
+Rule 2: if the source says that a leaf is gone, that is believed and reported at once.
 
 Event loop's thread only.
 """
@@ -17,23 +17,24 @@ from mmirrorfs.attributes import Attributes, Kind
 from mmirrorfs.source.fetch import failure
 from mmirrorfs.source.freshness import Freshness
 from mmirrorfs.source.known import Known
-from mmirrorfs.source.pace import beside
+from mmirrorfs.source.pace import spawn
 from mmirrorfs.source.source import ABSENT, Source, SourceLost
 from mmirrorfs.source.walks import join
 
 
-class _Asking:
-    """Names of one directory that a thread is to be asked about, and when all of them were."""
+class _Pending:
+    """Names of one directory to be fetched by a thread; ``done`` is set when there are none left."""
 
     def __init__(self, wanted: dict[bytes, Kind]) -> None:
         self.wanted = wanted
-        self.over = trio.Event()
+        self.done = trio.Event()
 
 
 class Leaves:
-    """Asks one source for one view. ``report_lost`` is called when it turns out to be lost; ``report_missing`` with
-    paths at which nothing is any more, or something else than what was known to be there, with the types that this had
-    and when that was asked.
+    """Renews leaves of one source for one view.
+
+    ``report_lost`` is called when the source is found to be lost; ``report_missing`` with the paths that are gone or
+    have another type, their cached types, and the time of the request.
     """
 
     def __init__(
@@ -49,12 +50,12 @@ class Leaves:
         self._freshness = freshness
         self._report_lost = report_lost
         self._report_missing = report_missing
-        self._asking: dict[bytes, _Asking] = {}
+        self._pending: dict[bytes, _Pending] = {}
 
     def refresh(self, directory: bytes, wanted: dict[bytes, Kind]) -> set[bytes]:
-        """Have the leaves in a merged directory proved, of the types that they are known by; returns what is gone.
+        """Renew leaves of a merged directory, given with their cached types; returns those that are gone.
 
-        At once where the answer is in memory, else in one of the source's threads, while the last answers.
+        Those that the kernel has cached are renewed at once, the others in a thread of the source.
         """
         if self.source.lost is not None:
             self._report_lost(self.source)
@@ -62,60 +63,64 @@ class Leaves:
         answers = self._cached(directory, list(wanted))
         late = {name: wanted[name] for name, answer in answers.items() if isinstance(answer, BlockingIOError)}
         if late:
-            self._ask(directory, late)
+            self._fetch(directory, late)
         found = {name: answers[name] for name in answers.keys() - late.keys()}
-        return self._took(directory, wanted, found, self._freshness.clock())
+        return self._store(directory, wanted, found, self._freshness.clock())
 
     def _cached(self, directory: bytes, names: list[bytes]) -> dict[bytes, Attributes | OSError]:
-        """What is in memory of them."""
+        """Their attributes from the kernel's caches; BlockingIOError for a miss."""
         source = self.source
         try:
-            if len(names) == 1:  # half the system calls, and what a lookup needs
+            if len(names) == 1:  # half the system calls, for a lookup
                 return {names[0]: source.cached(source.reader.stat, join(directory, names[0]))}
             found = source.cached(source.stat_several, directory, names)
             return dict(zip(names, found, strict=True))
         except OSError as error:
             return dict.fromkeys(names, error)
 
-    def _took(
-        self, directory: bytes, wanted: dict[bytes, Kind], answers: Mapping[bytes, Attributes | OSError], asked: float
+    def _store(
+        self,
+        directory: bytes,
+        wanted: dict[bytes, Kind],
+        answers: Mapping[bytes, Attributes | OSError],
+        requested_at: float,
     ) -> set[bytes]:
-        """Take note of answers; returns what is gone, which is reported at once. An error of its own tells nothing."""
+        """Store answers; report and return what is gone. Other errors prove nothing."""
         now, gone = self._freshness.clock(), set[bytes]()
         for name, answer in answers.items():
             if isinstance(answer, Attributes) and answer.kind == wanted[name]:
-                self.known.amend(directory, name, answer, now, asked)
+                self.known.amend(directory, name, answer, now, requested_at)
             elif isinstance(answer, Attributes) or answer.errno in ABSENT:
                 gone.add(name)
         if gone:
-            self._report_missing(self.source, {join(directory, name): wanted[name] for name in gone}, asked)
+            self._report_missing(self.source, {join(directory, name): wanted[name] for name in gone}, requested_at)
         return gone
 
-    def _ask(self, directory: bytes, wanted: dict[bytes, Kind]) -> None:
-        """Have a thread ask about some names of a directory; one at a time, what comes meanwhile is asked next."""
-        waiting = self._asking.get(directory)
-        if waiting is not None:
-            waiting.wanted.update(wanted)
+    def _fetch(self, directory: bytes, wanted: dict[bytes, Kind]) -> None:
+        """Fetch names in a thread: one call a directory at a time, later names go into the next call."""
+        pending = self._pending.get(directory)
+        if pending is not None:
+            pending.wanted.update(wanted)
             return
-        self._asking[directory] = _Asking(wanted)
-        beside(self._ask_until_done, directory)
+        self._pending[directory] = _Pending(wanted)
+        spawn(self._fetch_all, directory)
 
-    async def _ask_until_done(self, directory: bytes) -> None:
-        asking = self._asking[directory]
+    async def _fetch_all(self, directory: bytes) -> None:
+        pending = self._pending[directory]
         try:
-            while wanted := asking.wanted:
-                asking.wanted = {}
-                asked = self._freshness.clock()
+            while wanted := pending.wanted:
+                pending.wanted = {}
+                requested_at = self._freshness.clock()
                 answers = await self._answers(directory, list(wanted))
-                self._took(directory, wanted, dict(zip(wanted, answers, strict=True)), asked)
+                self._store(directory, wanted, dict(zip(wanted, answers, strict=True)), requested_at)
         finally:
-            del self._asking[directory]
-            asking.over.set()
+            del self._pending[directory]
+            pending.done.set()
 
-    async def asked(self, directory: bytes) -> None:
-        """Until a thread has asked about all that was wanted of a directory: for as long as the source takes."""
-        if directory in self._asking:
-            await self._asking[directory].over.wait()
+    async def wait(self, directory: bytes) -> None:
+        """Wait until all pending names of a directory were fetched, without a timeout."""
+        if directory in self._pending:
+            await self._pending[directory].done.wait()
 
     async def _answers(self, directory: bytes, names: list[bytes]) -> Iterable[Attributes | OSError]:
         try:

@@ -1,12 +1,11 @@
-"""Following symbolic links, for those who asked for it, without ever walking into a view.
+"""Resolving symbolic links (``--follow-symlinks``), without ever entering a view.
 
-Rule 1: a link counts as what it points to, wherever that is.
-Rule 2: a link back to a directory that it lies in is no directory; nor is a dangling link, or one of more than
-DEEPEST links in a row.
-Rule 3: a link into a view of ours (but for one that the source itself lies in) is as good as dangling: a daemon that
-asks its own mount waits for itself. The mount is recognised before anything in it is touched.
+Rule 1: a link counts as its target, wherever that is.
+Rule 2: a link to a directory above itself, a dangling one, and one after DEEPEST others are not resolved.
+Rule 3: a link into a view of ours counts as dangling, unless the source itself is in that view: a daemon that calls its
+own mount deadlocks. The mount is recognised by its id before anything in it is accessed.
 
-Blocking: never called on the event loop, any thread will do. Raises OSError.
+Blocking: in any thread but the event loop's. Raises OSError.
 """
 
 import errno
@@ -17,16 +16,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from mmirrorfs.source.beneath import PATH_ONLY
-from mmirrorfs.source.filesystems import VIEW_TYPE, mounts
+from mmirrorfs.source.filesystems import VIEW_TYPE, mount_id, mounts
 
 DEEPEST = 40
-"""Links in a row, as in the kernel."""
+"""Links in one resolution, as in the kernel."""
 
 Identity = tuple[int, int]
 
 
 class _Walk:
-    """A walk from a root along a path; ``chain`` holds (dev, ino) of each directory of the path itself."""
+    """The resolution of a path from a root; ``chain`` has the (dev, ino) of each directory in the path itself."""
 
     def __init__(self, root: bytes) -> None:
         self.fd = os.open(root, PATH_ONLY | os.O_DIRECTORY)
@@ -38,7 +37,7 @@ class _Walk:
         os.close(self.fd)
 
     def step(self, name: bytes) -> None:
-        """Go on by one component of the path, through all the links that it stands for."""
+        """Resolve one component of the path, through all its links."""
         st = os.fstat(self.fd)
         self.chain.append((st.st_dev, st.st_ino))
         queue = deque([name])
@@ -61,7 +60,7 @@ class _Walk:
             queue.extendleft(reversed(target.split(b"/")))
 
     def loops(self) -> bool:
-        """Whether this is one of the directories that the path leads through."""
+        """Whether the current directory is in ``chain``."""
         st = os.fstat(self.fd)
         return stat.S_ISDIR(st.st_mode) and (st.st_dev, st.st_ino) in self.chain
 
@@ -76,15 +75,9 @@ class _Walk:
             raise OSError(errno.ELOOP, "leads into a view")
 
 
-def mount_id(fd: int) -> int:
-    """The number of the mount that a descriptor is on: asks the kernel, never the filesystem."""
-    with open(f"/proc/self/fdinfo/{fd}") as info:
-        return next(int(line.split()[1]) for line in info if line.startswith("mnt_id"))
-
-
 @contextmanager
 def following(root: bytes, path: bytes) -> Iterator[tuple[int, bool]]:
-    """An O_PATH descriptor of what ``path`` leads to, and whether that is a directory that the path lies in."""
+    """An O_PATH descriptor of the target of ``path``, and whether that is a directory above it."""
     walk = _Walk(root)
     try:
         loops = False
@@ -99,7 +92,7 @@ def following(root: bytes, path: bytes) -> Iterator[tuple[int, bool]]:
 
 
 def open_following(root: bytes, path: bytes, flags: int) -> int:
-    """Open what ``path`` leads to. ELOOP for a directory that the path lies in."""
+    """Open the target of ``path``. Raises OSError: ELOOP for a directory above it."""
     with following(root, path) as (fd, loops):
         if loops:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
@@ -107,7 +100,7 @@ def open_following(root: bytes, path: bytes, flags: int) -> int:
 
 
 def stat_following(root: bytes, path: bytes) -> os.stat_result | None:
-    """What ``path`` leads to; None where that is nothing, nothing that may be asked, or a loop."""
+    """The stat result of the target of ``path``; None if it is dangling, not permitted, or a loop."""
     try:
         with following(root, path) as (fd, loops):
             return None if loops else os.fstat(fd)

@@ -1,19 +1,17 @@
-"""How the changes of an open directory come to be known: by fanotify, by inotify, or not at all.
+"""Watching open directories: by a fanotify mark of their filesystem, by an inotify watch, or not at all (polled).
 
-Whoever lists a directory calls ``Marker.mark`` with it before, so that what changes during the listing is reported.
-Rule 1: each filesystem is decided upon by itself, when the first directory of it comes, by what the kernel answers:
-a mark of it all; else a watch of each directory within the budget; else it is polled. What is not local is polled:
-a mark may succeed there, but what others change is never reported.
-Rule 2: a mark goes with its filesystem, and what comes back has none. So nothing that was decided holds any longer
-when the mount table changes; the directory that is asked about was opened before the table is looked at, which
-leaves no gap.
-What was known by a mark that has gone is for the caller to doubt: a watch of the root (``Watches.add``), which is
-told of with UNMOUNT, says so for sure.
-Rule 3: no descriptor is kept of what is marked or watched: that would hold its unmounting up.
+``Marker.mark`` is called before a directory is listed, so that changes during the listing cause events.
+Rule 1: the first directory of a filesystem decides for all of it, by what the kernel supports: a mark of the whole;
+else a watch of each directory within the budget; else it is polled. Filesystems that are not local are polled: a mark
+may succeed there, but changes by other machines cause no events.
+Rule 2: a mark vanishes with its filesystem, and the same one mounted again has none. So all decisions are void when the
+mount table changes. The directory is opened before the table is checked, which leaves no gap. Cached data that relied
+on a vanished mark is for the caller to doubt: an inotify watch of the root (``Watches.add``) gives UNMOUNT.
+Rule 3: no descriptor of a marked or watched directory is kept: that would prevent unmounting.
 
-Any thread may call this, of any process that inherited the descriptors: keys are the same for all (a crawl marks for
-its parent, who reads the events). A call takes 7 us (9 us with inotify, 3 us where it is polled); the first one of a
-filesystem 0.3 ms, and what its disk takes where it is btrfs.
+Any thread of any process that inherited the descriptors may call it: the keys are the same (a crawl marks for its
+parent, which reads the events). A call takes 7 us (9 us with inotify, 3 us if polled); the first one of a filesystem
+0.3 ms, plus disk access on btrfs.
 """
 
 import errno
@@ -24,10 +22,9 @@ from collections.abc import Iterable
 from typing import Final, Literal, NamedTuple
 
 from mmirrorfs.source.fanotify import FilesystemMarks
-from mmirrorfs.source.filesystems import LOCAL, Mount, TableChanges, mounts
+from mmirrorfs.source.filesystems import LOCAL, Mount, TableChanges, mount_id, mounts
 from mmirrorfs.source.handles import fsid_of, handle_of
 from mmirrorfs.source.inotify import Watches, limit
-from mmirrorfs.source.links import mount_id
 from mmirrorfs.source.subvolumes import top_of
 
 How = Literal["fanotify", "inotify", "polled"]
@@ -42,14 +39,14 @@ _WHY: Final = {
     errno.ENODEV: "not possible on {type}",
     errno.ENOSPC: "fs.fanotify.max_user_marks is reached",
 }
-"""What a failed mark means. The btrfs one is that of the subvolume, whyever its top volume could not be had."""
+"""Why a mark failed. EXDEV on btrfs is that of the subvolume, whatever error its top volume gave."""
 
 
 class Way(NamedTuple):
-    """How a filesystem is watched, and in words ``why`` it is not watched better; "" where it cannot be.
+    """How a filesystem is watched, and in words ``why`` not by a better way; "" if there is none.
 
-    ``short`` is set where the inotify watches did not do for all of its directories: the rest is polled.
-    ``fsid`` is what the events have, with fanotify; ``mount`` the number of the mount it was seen on.
+    ``short``: there were too few inotify watches for all of its directories, the rest is polled. ``fsid`` is that of
+    fanotify events; ``mount`` the id of the mount on which it was seen.
     """
 
     how: How
@@ -60,13 +57,13 @@ class Way(NamedTuple):
 
 
 Met = tuple[int, How, str, bool, int]
-"""How a filesystem is watched, in a form that can be sent: st_dev, and a ``Way`` without the fsid."""
+"""A ``Way`` without the fsid, after its st_dev, in a form that can be sent."""
 Report = tuple[int, list[Met]]
-"""How many inotify watches a child has made, and what it has met."""
+"""The number of inotify watches that a child added, and its filesystems."""
 
 
 class Unmarked:
-    """In the place of a marker where nothing is reported."""
+    """A marker for a process without descriptors: everything is polled."""
 
     report: Report = (0, [])
 
@@ -76,9 +73,9 @@ class Unmarked:
 
 
 class Marker:
-    """Marks with the fanotify group and the inotify instance of those descriptors; both stay the caller's.
+    """Marks with a fanotify group and an inotify instance, both owned by the caller.
 
-    ``budget`` is how many inotify watches it may make.
+    ``budget`` is the number of inotify watches it may add.
     """
 
     def __init__(self, fanotify: int | None = None, inotify: int | None = None, budget: int = 0) -> None:
@@ -95,32 +92,32 @@ class Marker:
 
     @property
     def ways(self) -> dict[int, Way]:
-        """What was last decided for each filesystem (on btrfs: subvolume), by st_dev."""
+        """The last decision for each filesystem (on btrfs: subvolume), by st_dev."""
         with self._lock:
             return dict(self._ways)
 
     @property
     def budget(self) -> int:
-        """Watches that may yet be made. Where others make some with the same instance, rather too few."""
+        """Watches that may still be added; too few if others add to the same instance."""
         return self._allowed - self.made
 
     @property
     def made(self) -> int:
-        """Watches that were made through this object."""
+        """Watches added through this object."""
         return self._watches.made if self._watches is not None else 0
 
     def allow(self, more: int) -> None:
-        """Add to the budget: watches that have ended. Or take away from it: those that a child made."""
+        """Add the watches that ended to the budget; or subtract those of a child."""
         with self._lock:
             self._allowed += more
 
     @property
     def report(self) -> Report:
-        """What a parent has to ``learn``, and to take from its budget."""
+        """For a parent: the watches to subtract from its budget, and the filesystems to ``learn``."""
         return self.made, [(device, way.how, way.why, way.short, way.mount) for device, way in self.ways.items()]
 
     def learn(self, met: Iterable[Met]) -> None:
-        """What a child has decided of what was not met here, and where the watches did not do for it."""
+        """Adopt the decisions of a child: filesystems not seen here, and those with too few watches."""
         with self._lock:
             for device, how, why, short, mount in met:
                 own = self._ways.get(device)
@@ -128,13 +125,13 @@ class Marker:
                     self._ways[device] = Way(how, why, short, mount=mount)
 
     def close(self) -> None:
-        """Give back what is its own. What was marked stays so."""
+        """Close its own descriptors. Marks and watches stay."""
         self._changes.close()
 
     def mark(self, fd: int) -> bytes:
-        """The key that the events of an open directory have from now on; b"" where it is polled.
+        """Watch an open directory; returns the key of its events, b"" if it is polled.
 
-        Raises OSError only where that is no open directory.
+        Raises OSError only if that is no open directory.
         """
         device = os.fstat(fd).st_dev
         with self._lock:
@@ -149,7 +146,7 @@ class Marker:
         return self._watched(device, way, fd) if way.how == "inotify" else b""
 
     def _decided(self, device: int, fd: int, table: int) -> Way:
-        """Decide, without the lock: this may wait for a disk. What is true of ``fd`` may not be of what came since."""
+        """Decide, without the lock: this may access a disk. Void if the mount table changed meanwhile."""
         found = {mount.id: mount for mount in mounts()}
         way = self._way(fd, found.get(mount_id(fd)))
         with self._lock:
@@ -160,7 +157,7 @@ class Marker:
         return way
 
     def _way(self, fd: int, mount: Mount | None) -> Way:
-        if mount is None:  # unmounted lazily, or never in this namespace
+        if mount is None:  # lazily unmounted, or not in this namespace
             return Way("polled", "not in the mount table")
         if mount.type not in LOCAL:
             return Way("polled", f"{os.fsdecode(mount.type)} is not a local filesystem", mount=mount.id)
@@ -173,7 +170,7 @@ class Marker:
         return Way("inotify", f"fanotify: {reason}", mount=mount.id)
 
     def _marked(self, fd: int, mount: Mount) -> bytes:
-        """Mark the filesystem and return its fsid in the events. Raises OSError."""
+        """Mark the filesystem; returns the fsid of its events. Raises OSError."""
         if self._marks is None:
             raise OSError(errno.EPERM, os.strerror(errno.EPERM))
         if not handle_of(fd):
@@ -202,7 +199,7 @@ class Marker:
                 return self._watches.add(fd)
             except OSError as error:
                 if error.errno != errno.ENOSPC:
-                    return b""  # this directory alone: it may not be read
+                    return b""  # for this directory alone: no read permission
             self.allow(-self.budget)
         if not way.short:
             self._run_short(device, way)

@@ -1,15 +1,15 @@
-"""Where a blocking call on a source runs, and whether the source answers at all.
+"""The threads of one source for blocking calls, and whether the source hangs.
 
-Rule 1: the event loop never waits for a disk. What runs on it is asked of memory only: the call gets ``cached`` and
-raises BlockingIOError where that would not do. Everything else runs in a thread.
-Rule 2: each source has its own threads, so a hung one takes none away from the others.
-Rule 3: slow is not hung. A source hangs when it has been asked something for HUNG seconds and no call has returned in
-that time; it does not hang any longer when any call returns.
-Rule 4: what is known answers those who have waited for ``limit`` seconds, whatever the source does meanwhile.
-Rule 5: a descriptor is closed on the loop on a local filesystem only: closing a file of a FUSE filesystem asks it to
-flush, and not even SIGKILL ends the wait for that.
+Rule 1: the event loop never blocks on a disk. Calls on it pass ``cached`` and raise BlockingIOError on a cache miss;
+all others run in a thread.
+Rule 2: each source has its own threads, so a hung source takes none from the others.
+Rule 3: slow is not hung. A source hangs if calls are in progress and none has returned for HUNG seconds, until one
+returns.
+Rule 4: a request falls back to the cache after ``limit`` seconds, even if the source does not hang.
+Rule 5: a descriptor is closed on the loop on local filesystems only: close(2) on a FUSE filesystem waits for its flush,
+and not even SIGKILL ends that.
 
-Belongs to the event loop's thread; the calls themselves may run in any.
+Event loop's thread only, except ``answered``.
 """
 
 import errno
@@ -32,24 +32,24 @@ T = TypeVar("T")
 A = TypeVarTuple("A")
 
 HUNG = 5.0
-"""Seconds without any answer after which a source counts as hung."""
+"""Seconds without a response after which a source hangs."""
 PAUSE = 0.5
-"""Seconds between looks at whether a source hangs still that has to be waited for."""
+"""Seconds between checks of a hung source that a request has to wait for."""
 THREADS = 32
-"""Threads a source; the kernel has no use for more reads of one disk at once."""
+"""Threads a source; more concurrent reads of one disk gain nothing."""
 AGAIN = 1.0
-"""Seconds until a descriptor is closed that there was no thread for."""
+"""Seconds until the next attempt to close a descriptor if no thread could be started."""
 
 
 class NoThread(OSError):
-    """There is no thread to be had (setrlimit(2), cgroups(7)). Its errno is ENOMEM, which read(2) may give."""
+    """No thread could be started (setrlimit(2), cgroups(7)). errno is ENOMEM, which read(2) may give."""
 
     def __init__(self) -> None:
         super().__init__(errno.ENOMEM, os.strerror(errno.ENOMEM))
 
 
 async def threaded(call: Callable[[], T], limiter: trio.CapacityLimiter | None = None) -> T:
-    """Call it in a thread; a cancelled caller leaves the thread to itself. Raises NoThread."""
+    """Call it in a thread, which goes on if the caller is cancelled. Raises NoThread."""
     try:
         return await trio.to_thread.run_sync(call, limiter=limiter, abandon_on_cancel=True)
     except RuntimeError as error:
@@ -58,8 +58,8 @@ async def threaded(call: Callable[[], T], limiter: trio.CapacityLimiter | None =
         raise NoThread from None
 
 
-def beside(task: Callable[[*A], Awaitable[None]], *args: *A) -> None:
-    """Run a task that nobody waits for. What nobody foresaw in it is logged: trio would end the mount for it."""
+def spawn(task: Callable[[*A], Awaitable[None]], *args: *A) -> None:
+    """Start a background task. Logs unexpected exceptions, which would make trio end the mount."""
 
     async def guarded() -> None:
         try:
@@ -70,8 +70,8 @@ def beside(task: Callable[[*A], Awaitable[None]], *args: *A) -> None:
     trio.lowlevel.spawn_system_task(guarded)
 
 
-class _Turn(Generic[T]):
-    """A call that may be left to itself: who takes what it gives, its caller or ``late``, is settled under a lock."""
+class _Owned(Generic[T]):
+    """A call that may be abandoned; a lock decides whether its caller or ``late`` gets the result."""
 
     def __init__(self, call: Callable[[], T], late: Callable[[T | None], None]) -> None:
         self._call = call
@@ -96,35 +96,31 @@ class _Turn(Generic[T]):
         return given
 
     def abandon(self) -> None:
-        """Nobody waits for it any more."""
+        """The caller was cancelled."""
         with self._lock:
             self._abandoned = True
-            under_way = self._begun and not self._over
-        if not under_way:
+            is_running = self._begun and not self._over
+        if not is_running:
             self._late(self._given)
 
 
 class Pace:
-    """How one source, which is called ``name`` in the log, is asked, and how it answers."""
+    """The threads of one source, ``name`` in the log, and when it last responded."""
 
     def __init__(
-        self,
-        threads: int = THREADS,
-        clock: Callable[[], float] = perf_counter,
-        name: str = "",
-        limit: float = math.inf,
+        self, threads: int = THREADS, clock: Callable[[], float] = perf_counter, name: str = "", limit: float = math.inf
     ) -> None:
         self._limit = limit
         self._limiter = trio.CapacityLimiter(threads)
         self._clock = clock
-        self._under_way: dict[object, float] = {}
+        self._in_progress: dict[object, float] = {}
         self._answered = self._begun = 0.0
         self._name = name
-        self._told_hung = False
+        self._is_hung_logged = False
 
     @property
     def busy(self) -> bool:
-        """Whether a thread is asking the source, or waits for it still though nobody else does."""
+        """Whether a thread is in a call, even an abandoned one."""
         return self._limiter.borrowed_tokens > 0
 
     @property
@@ -133,27 +129,27 @@ class Pace:
         return self._clock()
 
     def pause(self, since: float) -> float:
-        """Seconds after which who has waited ``since`` then looks whether that ``is_enough``."""
+        """Seconds until a request that waits ``since`` then should check ``is_enough``."""
         left = since + self._limit - self._clock()
         return min(self.patience or PAUSE, left if left > 0 else PAUSE)
 
     def is_enough(self, since: float) -> bool:
-        """Whether who has waited since then is answered with what is known (rules 3 and 4)."""
+        """Whether a request that waits since then falls back to the cache (rules 3 and 4)."""
         return self.hung or self._clock() - since >= self._limit
 
     @property
     def rests(self) -> bool:
-        """Whether the source hangs, and was asked something not long ago: the next one would only wait behind that."""
+        """Whether the source hangs and a call was started less than HUNG seconds ago: another one would wait, too."""
         return self.hung and self._clock() - self._begun < HUNG
 
     @property
     def patience(self) -> float:
-        """Seconds for which an answer may still be waited for; 0 where the source hangs (rule 3)."""
-        if not self._under_way:
+        """Seconds until the source hangs; 0 if it does (rule 3)."""
+        if not self._in_progress:
             return HUNG
         left = max(0.0, self._answered + HUNG - self._clock())
-        if not left and not self._told_hung:
-            self._told_hung = True
+        if not left and not self._is_hung_logged:
+            self._is_hung_logged = True
             about = fields("hung", source=self._name)
             log.info("source %s has not answered for %.0f s", self._name, HUNG, extra=about)
         return left
@@ -164,53 +160,53 @@ class Pace:
         return not self.patience
 
     def waits(self) -> list[float]:
-        """For how many seconds each call that is under way has been waited for, the longest first."""
+        """How many seconds each call in progress has taken so far, the longest first."""
         now = self._clock()
-        return sorted((now - begun for begun in list(self._under_way.values())), reverse=True)
+        return sorted((now - begun for begun in list(self._in_progress.values())), reverse=True)
 
     def answered(self) -> None:
-        """The source has answered: for calls that ask it many things before they return. Any thread may call this."""
+        """Note a response, in calls that make many requests before they return. Any thread."""
         last, self._answered = self._answered, self._clock()
-        if self._told_hung:
-            self._told_hung = False
+        if self._is_hung_logged:
+            self._is_hung_logged = False
             waited = self._answered - last
             about = fields("answers", source=self._name, seconds=round(waited, 3))
             log.info("source %s answers again, after %.1f s", self._name, waited, extra=about)
 
     async def in_thread(self, call: Callable[[], T], limiter: trio.CapacityLimiter | None = None) -> T:
-        """Call it in one of the source's threads; a cancelled caller leaves the thread to itself."""
+        """Call it in a thread of the source, which goes on if the caller is cancelled."""
         return await threaded(partial(self._watched, call), limiter or self._limiter)
 
     async def owned(self, call: Callable[[], T], late: Callable[[T | None], None]) -> T:
-        """The same for what gives something that has to be given back: a cancelled caller does not get it, so ``late``
-        does, once: in any thread, with None where the call failed or was never begun.
+        """The same for a result that has to be released: if the caller is cancelled, ``late`` gets it, once, in any
+        thread; None if the call failed or never ran.
         """
-        turn = _Turn(call, late)
+        owned = _Owned(call, late)
         try:
-            return await self.in_thread(turn.run)
+            return await self.in_thread(owned.run)
         except trio.Cancelled:
-            turn.abandon()
+            owned.abandon()
             raise
 
     def _watched(self, call: Callable[[], T]) -> T:
-        """In the thread: take note of the call while it is under way."""
-        turn = object()
+        """In the thread: record the call while it is in progress."""
+        token = object()
         self._begun = self._clock()
-        if not self._under_way:
+        if not self._in_progress:
             self.answered()
-        self._under_way[turn] = self._clock()  # one step under the interpreter's lock, as a count would not be
+        self._in_progress[token] = self._clock()  # atomic under the interpreter's lock, unlike a counter
         try:
             return call()
         finally:
-            self._under_way.pop(turn, None)
+            self._in_progress.pop(token, None)
             self.answered()
 
     def close(self, fd: int, local: bool) -> None:
-        """Close a descriptor of the source (rule 5). Nobody waits for it. Never raises on any but a local one."""
+        """Close a descriptor of the source in the background, or at once if it is local (rule 5), which may raise."""
         if local:
             os.close(fd)
         else:
-            beside(self._close, fd)
+            spawn(self._close, fd)
 
     async def _close(self, fd: int) -> None:
         try:

@@ -1,10 +1,11 @@
-"""Reading one source: attributes, listings, contents, links, extended attributes.
+"""Every system call on files inside one source: attributes, directories, contents, links, extended attributes.
 
-Owns every system call on what lies in a source. Plain blocking functions that raise OSError: who may wait for
-them, and where, is decided above (``source.Source``). Paths are bytes relative to the root; the root is b"".
-What takes ``cached`` can be asked for what is in memory only, and raises BlockingIOError where that would not do: it
-opens with RESOLVE_CACHED and looks at what that gave, which never waits on a local filesystem. No descriptor outlives
-a call, but for the ones that the caller asked for. Any thread may call this.
+Rule 1: paths are bytes relative to the root, which is b"".
+Rule 2: functions block; with ``cached`` they never do on a local filesystem, and raise BlockingIOError on a cache miss:
+they open with RESOLVE_CACHED.
+Rule 3: no descriptor outlives a call, except those that are returned.
+
+Any thread may call it; ``source.Source`` decides which one. Raises OSError.
 """
 
 import errno
@@ -16,24 +17,22 @@ from collections.abc import Callable
 
 from mmirrorfs.attributes import DIR, FILE, LINK, Attributes, Kind, bare
 from mmirrorfs.source.beneath import CONTENT, DIRECTORY, PATH_ONLY, open_at, open_beneath
+from mmirrorfs.source.exclude import Excluded, nothing_excluded
+from mmirrorfs.source.freshness import WallClock
 from mmirrorfs.source.links import open_following, stat_following
-from mmirrorfs.source.walls import Walls
 from mmirrorfs.text import printable
 
 log = logging.getLogger(__name__)
-
-Excluded = Callable[[bytes], bool]
-"""Whether a name is left out."""
 
 CODEC = sys.getfilesystemencoding()
 
 
 class NotAFile(OSError):
-    """Something else is there by now."""
+    """Not a regular file."""
 
 
 def attributes(st: os.stat_result) -> Attributes:
-    """What the kernel told of a file, as a value of ours."""
+    """A stat result as our value."""
     fields = (
         st.st_mode,
         st.st_nlink,
@@ -48,11 +47,11 @@ def attributes(st: os.stat_result) -> Attributes:
         st.st_dev,
         st.st_ino,
     )
-    return tuple.__new__(Attributes, fields)  # the class's own way takes half as long again
+    return tuple.__new__(Attributes, fields)  # the constructor takes 50 % longer
 
 
 def names_in(path: bytes) -> list[bytes]:
-    """The names in a directory that is no part of a source yet; its access time stays, where that is allowed."""
+    """The names in a directory outside any source, without moving its access time where permitted."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOATIME)
     except PermissionError:
@@ -63,19 +62,13 @@ def names_in(path: bytes) -> list[bytes]:
         os.close(fd)
 
 
-def nothing_excluded(name: bytes) -> bool:
-    """The default: every name is shown."""
-    return False
-
-
 class Reader:
-    """One source's files. ``root`` is absolute and free of links.
+    """The files of one source. ``root`` is absolute and free of links.
 
-    With ``follow`` a link counts as what it points to (``source.links``). ``reshaped`` says that directories are not
-    shown with all that is in them, so that their number of links would be wrong. ``moves_atime`` is true once a file
-    was opened whose access time only its owner may keep from moving (O_NOATIME, open(2)). ``answered`` is called with
-    each of many answers that one call takes, ``mark`` with each open directory before it is listed: it returns what
-    that is called where its changes are reported, or nothing.
+    With ``follow`` links are resolved (``source.links``). ``reshaped``: directories are shown without some of their
+    entries or with others, so st_nlink would be wrong. ``moves_atime`` is set once a file was opened without O_NOATIME,
+    which only the owner may use (open(2)). ``answered`` is called for each response in a call that makes many requests.
+    ``mark`` is called with each open directory before it is listed, and returns its event key, b"" if it has none.
     """
 
     def __init__(
@@ -93,7 +86,7 @@ class Reader:
         self.follow = follow
         self.reshaped = follow or excluded is not nothing_excluded
         self.moves_atime = False
-        self.walls = Walls()
+        self.wall_clock = WallClock()
 
     def stat(self, path: bytes, cached: bool = False) -> Attributes:
         """The attributes of ``path``."""
@@ -105,7 +98,7 @@ class Reader:
         return self.shown_link(path, found, cached) if self.follow and _stat.S_ISLNK(found.mode) else found
 
     def stat_several(self, directory: bytes, names: list[bytes], cached: bool = False) -> list[Attributes | OSError]:
-        """For each of some names in one directory its attributes, or the error that asking for them gave."""
+        """The attributes of some names in one directory, or the error of each."""
         fd = self._open(directory, PATH_ONLY | os.O_DIRECTORY, cached)
         try:
             return [self.stat_at(fd, directory, name, cached) for name in names]
@@ -113,7 +106,7 @@ class Reader:
             os.close(fd)
 
     def stat_at(self, directory_fd: int, directory: bytes, name: bytes, cached: bool = False) -> Attributes | OSError:
-        """The attributes of a name in an open directory, whose path is ``directory``; or the error that asking gave."""
+        """The attributes of a name in an open directory, whose path is ``directory``; or the error."""
         self.answered()
         try:
             found = self.shown(self._stat_cached(directory_fd, name) if cached else _stat_of(directory_fd, name))
@@ -132,22 +125,21 @@ class Reader:
             os.close(fd)
 
     def shown(self, st: os.stat_result) -> Attributes:
-        """A file's attributes as a view shows them: a number of links that does not count what is shown becomes 1."""
+        """Attributes as a view shows them: with an st_nlink of 1 for a ``reshaped`` directory."""
         found = attributes(st)
         return found._replace(nlink=1) if self.reshaped and _stat.S_ISDIR(found.mode) else found
 
     def shown_link(self, path: bytes, own: Attributes, cached: bool = False) -> Attributes:
-        """A link's attributes where links are followed: of what it points to, its ``own`` where that is nothing."""
+        """The attributes of a link if links are followed: those of its target, its ``own`` if it is dangling."""
         if cached:
             raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
         target = stat_following(self.root, path)
         return own if target is None else self.shown(target)
 
     def attributes_of(self, directory: bytes, name: bytes, entry: "os.DirEntry[str]") -> Attributes | None:
-        """An entry's attributes; bare ones where they cannot be had.
+        """The attributes of an entry; bare ones if they cannot be read.
 
-        None when it went away meanwhile, and for what has none and is neither directory, file nor link: no type is
-        made up.
+        None if it was removed, or if its attributes cannot be read and it is neither directory, file nor link.
         """
         self.answered()
         try:
@@ -170,7 +162,7 @@ class Reader:
         return self._open_quietly(path, DIRECTORY, False)
 
     def open_content(self, path: bytes, cached: bool = False) -> tuple[int, Attributes]:
-        """A descriptor to read a regular file with, and its attributes; NotAFile for anything but a regular file."""
+        """A descriptor to read a regular file with, and its attributes. Raises NotAFile for any other type."""
         fd = self._open_quietly(path, CONTENT, cached)
         found = attributes(_fstat(fd))
         if _stat.S_ISREG(found.mode):
@@ -179,10 +171,7 @@ class Reader:
         raise NotAFile(errno.EIO, "not a regular file any more", path)
 
     def first_missing(self, path: bytes, kind: Kind) -> bytes | None:
-        """The shortest beginning of ``path`` that is no directory, or all of it where it is not of that ``kind``.
-
-        None where nothing is missing.
-        """
+        """The shortest prefix of ``path`` that is no directory, or ``path`` if not of that ``kind``; else None."""
         ends = [at for at, letter in enumerate(path) if letter == 0x2F] + [len(path)]
         for end in ends:
             try:
@@ -219,7 +208,7 @@ class Reader:
             os.close(fd)
 
     def statvfs(self) -> tuple[int, os.statvfs_result]:
-        """The filesystem under the root: its device number and its figures."""
+        """The filesystem of the root: its device number and its statistics."""
         fd = self._open(b"", PATH_ONLY | os.O_DIRECTORY, False)
         try:
             return os.fstat(fd).st_dev, os.fstatvfs(fd)
@@ -227,7 +216,7 @@ class Reader:
             os.close(fd)
 
     def _open_quietly(self, path: bytes, flags: int, cached: bool) -> int:
-        """Open to read, without moving the access time where we may."""
+        """Open for reading, with O_NOATIME where permitted."""
         try:
             return self._open(path, flags | os.O_NOATIME, cached)
         except PermissionError as error:
@@ -242,7 +231,7 @@ class Reader:
         return fd
 
     def _open(self, path: bytes, flags: int, cached: bool) -> int:
-        """Open without following; where links are followed and one is in the way, walk."""
+        """Open without following links; if links are to be followed and there is one, resolve it."""
         try:
             return open_beneath(self.root, path, flags, cached)
         except OSError as error:
@@ -253,7 +242,7 @@ class Reader:
         return self._open_following(path, flags)
 
     def _open_following(self, path: bytes, flags: int) -> int:
-        """A last link that leads nowhere is itself what is opened, where an O_PATH descriptor was asked for."""
+        """Open through links; a dangling last one itself, if ``flags`` have O_PATH."""
         try:
             return open_following(self.root, path, flags)
         except OSError:
@@ -279,7 +268,7 @@ def _stat_of(directory_fd: int, name: bytes) -> os.stat_result:
 
 
 def _fstat(fd: int) -> os.stat_result:
-    """fstat(2); where it fails, as it may on a network filesystem, the descriptor is closed."""
+    """fstat(2); closes the descriptor if it fails, as it may on a network filesystem."""
     try:
         return os.fstat(fd)
     except BaseException:
@@ -288,7 +277,7 @@ def _fstat(fd: int) -> os.stat_result:
 
 
 def _kind(entry: "os.DirEntry[str]") -> Kind | None:
-    """The type as the directory has it, which tells these three apart from all others, and no more."""
+    """The type that the directory entry has, if it is one of these three."""
     if entry.is_symlink():
         return LINK
     if entry.is_dir(follow_symlinks=False):

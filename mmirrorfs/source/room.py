@@ -1,4 +1,7 @@
-"""How much may be known. Event loop's thread only; no I/O."""
+"""The limit of cached entries of a view (``--remember``), and which source evicts first when it is exceeded.
+
+Event loop's thread only; no I/O.
+"""
 
 from typing import Protocol
 
@@ -6,29 +9,33 @@ import trio
 
 
 class Member(Protocol):
-    """What is known of one source: ``used`` is the room that it takes, in entries."""
+    """The cache of one source."""
 
-    used: int
+    @property
+    def used(self) -> int:
+        """The room that it takes, in entries."""
 
-    def drop(self, kept: bytes | None) -> bool:
-        """Forget what was not used for longest, but for one directory; returns whether there was anything else."""
+    def evict(self, kept: bytes | None) -> bool:
+        """Drop the least recently used entry, but not directory ``kept``; returns whether there was one."""
 
 
 class Room:
-    """How many entries may be known below the depth, of all sources of a view together."""
+    """The number of entries that all sources of a view together may cache below the depth."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.members: list[Member] = []
         self.tight = trio.Event()
-        """Set when something was forgotten for want of room."""
+        """Set when a directory was evicted."""
 
     @property
     def used(self) -> int:
-        """How many there are."""
+        """The number of cached entries."""
         return sum(member.used for member in self.members)
 
-    @property
-    def is_short(self) -> bool:
-        """Whether something has to go."""
-        return self.used > self.limit
+    def shrink(self, asking: Member, kept: bytes | None) -> None:
+        """Evict down to the limit, the fullest source first; directory ``kept`` of ``asking`` is in use and stays."""
+        while self.used > self.limit:
+            fullest = max(self.members, key=lambda member: member.used)
+            if not fullest.evict(kept if fullest is asking else None) and not asking.evict(kept):
+                break

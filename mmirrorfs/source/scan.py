@@ -1,17 +1,17 @@
-"""Scanning a source down to the depth, again and again, reading only what moved.
+"""Scanning a source down to the depth; a rescan reads only the directories that changed.
 
-With the names it takes the attributes of everything that is not itself scanned: nothing in a merged directory may
-wait for a source later, and nothing is ever made up. Access lists are taken by every scan but the first, which a mount
-waits for (they double its time): the crawl gives them.
+A scan takes names, and the attributes of everything that it does not descend into: a request in a merged directory must
+not wait for the source. Access lists are read by each scan but the first, which a mount waits for (they double its
+time): the crawl sends them.
 
-A directory on a local filesystem whose (dev, ino, mtime, ctime) did not move keeps its names, so a quiet look costs
-one stat a directory. On any other the times may stand whatever is in it (seen: rclone has those of its first look,
-mergerfs those of one branch), so it is listed anew. Clocks are coarse (FAT counts in 2 s, ext4 in ticks): a change
-right after the listing may leave the stamp as it is. So a stamp is trusted only when the listing was made COARSE
-seconds after the last change that it tells of, or after this stamp was first seen (that one survives clock jumps).
+A directory on a local filesystem with an unchanged stamp (dev, ino, mtime, ctime) keeps its names, so an idle rescan
+costs one stat a directory. On any other filesystem unchanged times prove nothing (seen: rclone shows those of its first
+listing, mergerfs those of one branch), so each directory is listed. Timestamps are coarse (FAT has 2 s, ext4 ticks): a
+change right after the listing may leave the stamp as it was. So a stamp is settled only if the listing was made COARSE
+seconds after the last change in it, or after this stamp was first seen (the latter survives clock jumps).
 
-Iterative, level by level, so that no depth of a tree is too deep for it. Runs in a thread of its own, with others to
-help it where the source is not local and slow (``source.several``); never called from the event loop.
+Iterative, level by level, so no tree is too deep. Runs in a thread of its own, with helpers if the source is slow and
+not local (``source.parallel``); never on the event loop.
 """
 
 import errno
@@ -23,12 +23,13 @@ from dataclasses import dataclass, field, replace
 
 from mmirrorfs.attributes import DIR, LINK, Attributes, Kind, bare
 from mmirrorfs.listing import Listed, Listing, pack
+from mmirrorfs.source.acl import Asker, of_entries
+from mmirrorfs.source.exclude import nothing_excluded
 from mmirrorfs.source.freshness import COARSE
 from mmirrorfs.source.links import stat_following
-from mmirrorfs.source.lists import Asker, of_entries
-from mmirrorfs.source.reader import CODEC, Reader, nothing_excluded
+from mmirrorfs.source.parallel import each
+from mmirrorfs.source.reader import CODEC, Reader
 from mmirrorfs.source.search import DENIED, GONE, Progress, Search
-from mmirrorfs.source.several import each
 from mmirrorfs.text import printable
 from mmirrorfs.tree import Directory, Entry, Leaf, Rank
 
@@ -37,8 +38,8 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class _Visit:
-    """One directory on its way through a scan. ``closed`` says that not even its attributes can be had, ``due`` that it
-    has to be looked at, ``moved`` that it has other names than it had.
+    """One directory during a scan. ``closed``: not even its attributes can be read. ``due``: it has to be checked.
+    ``changed``: its names changed.
     """
 
     path: bytes
@@ -47,13 +48,13 @@ class _Visit:
     found: Directory | None = None
     closed: bool = False
     due: bool = True
-    moved: bool = False
+    changed: bool = False
     below: "list[_Visit]" = field(default_factory=list)
 
 
 @dataclass(slots=True)
 class _Found:
-    """The names of one directory. One with followed links never settles: their targets leave no trace in it."""
+    """The names of one directory. With ``followed`` links it never settles: their targets do not move its stamp."""
 
     entries: dict[bytes, Entry] = field(default_factory=dict)
     listed: list[Listed] = field(default_factory=list)
@@ -80,38 +81,38 @@ class Scanner:
         self._depth = depth
         self._rank = rank
         self._leaves: dict[int, Leaf] = {}
-        self._checked: Callable[[], None] = lambda: None
+        self._check_root: Callable[[], None] = lambda: None
         self._only: Collection[bytes] | None = None
-        self._way: set[bytes] = set()
-        self._anew = self._asks = self._brief = False
+        self._above_only: set[bytes] = set()
+        self._anew = self._reads_lists = self._brief = False
 
     def scan(
         self,
         old: Directory | None,
-        checked: Callable[[], None],
+        check_root: Callable[[], None],
         progress: Progress | None = None,
         only: Collection[bytes] | None = None,
         anew: bool = False,
         brief: bool = False,
     ) -> Directory:
-        """The tree as it is now; ``old`` itself where nothing moved, and every part of it that did not.
+        """The tree as it is now; ``old`` itself if nothing changed, and every part of it that did not.
 
-        With ``only`` these directories are looked at, and what is in them, and these folders are searched
-        (``source.search``); with ``anew`` also those that did not move are listed: what is in them may have other
-        attributes. With ``brief`` directories come without them, which is a third of the work.
+        ``only`` limits the scan to these directories and what is new in them, and the search to these folders
+        (``source.search``). ``anew`` lists unchanged directories, too: attributes in them may have changed. A
+        ``brief`` scan leaves out the attributes of directories: a third of the work.
 
-        ``checked`` is asked before a failure inside the source is believed; it raises OSError where the
-        source's root is not there. Raises OSError where the root cannot be listed.
+        ``check_root`` is called before an error inside the source is believed; it raises OSError if the root is not
+        valid. Raises OSError if the root cannot be listed.
         """
-        self._checked, self._only, self._anew, self._brief = checked, only, anew, brief
-        self._asks = old is not None
+        self._check_root, self._only, self._anew, self._brief = check_root, only, anew, brief
+        self._reads_lists = old is not None
         if self._skip_empty:
-            self._search = Search(self._reader, self._is_local, checked, progress, only, anew)
-        self._way = {above for path in only or () for above in _ancestors(path)}
+            self._search = Search(self._reader, self._is_local, check_root, progress, only, anew)
+        self._above_only = {above for path in only or () for above in _ancestors(path)}
         root = _Visit(b"", b"", old, due=only is None or old is None or b"" in only)
         levels = [[root]]
         while levels[-1]:
-            self._look_at_all(levels[-1], len(levels), progress)
+            self._scan_level(levels[-1], len(levels), progress)
             levels.append([below for visit in levels[-1] for below in visit.below])
         for level in reversed(levels):
             for visit in level:
@@ -119,30 +120,30 @@ class Scanner:
         assert root.found is not None
         return root.found
 
-    def _look_at_all(self, visits: list[_Visit], level: int, progress: Progress | None) -> None:
-        """One after the other where the root is local, which never waits for long; several at once where that pays."""
+    def _scan_level(self, visits: list[_Visit], level: int, progress: Progress | None) -> None:
+        """One after the other on a local source; concurrently on a slow one."""
 
-        def look(visit: _Visit) -> None:
-            self._look(visit, level)
+        def scan(visit: _Visit) -> None:
+            self._scan(visit, level)
             if progress is not None and (self._search is None or visit.below):
                 progress(len(visit.found.entries) if visit.found else 0)
 
         if not self._is_local(b""):
-            return each(look, visits)
+            return each(scan, visits)
         for visit in visits:
-            look(visit)
+            scan(visit)
 
-    def _look(self, visit: _Visit, level: int) -> None:
-        """Find out what one directory holds: its old names where its stamp stands, a new listing otherwise."""
+    def _scan(self, visit: _Visit, level: int) -> None:
+        """One directory: its old names if its stamp is unchanged, else a new listing."""
         lowest = level >= self._depth
         try:
-            visit.found = (self._unmoved(visit) or self._listed(visit, lowest)) if visit.due else visit.old
+            visit.found = (self._unchanged(visit) or self._listed(visit, lowest)) if visit.due else visit.old
             if lowest and self._search is not None and visit.found is not None:
                 visit.found = self._search.searched(visit.path, visit.found, visit.old)
         except OSError as error:
-            self._checked()
+            self._check_root()
             if visit.old is not None and visit.path and error.errno not in GONE + DENIED:
-                visit.found = visit.old  # an I/O error is no news of what is in there
+                visit.found = visit.old  # an I/O error proves nothing
             elif not visit.path:
                 raise
             elif error.errno in GONE:
@@ -153,7 +154,7 @@ class Scanner:
         if not lowest:
             self._descend(visit)
 
-    def _unmoved(self, visit: _Visit) -> Directory | None:
+    def _unchanged(self, visit: _Visit) -> Directory | None:
         old = visit.old
         if old is None or not old.settled or old.errno or self._is_wanted(visit.path) or not self._is_local(visit.path):
             return None
@@ -169,9 +170,9 @@ class Scanner:
         return self._anew or (self._only is not None and path in self._only)
 
     def _listed(self, visit: _Visit, lowest: bool) -> Directory:
-        """A new listing; the stamp is taken first, so a change meanwhile is seen the next time."""
+        """A new listing; the stamp is read first, so a change during the call shows in the next scan."""
         old, now, wall = visit.old, time.monotonic(), time.time_ns()
-        self._reader.walls.see(now, wall)
+        self._reader.wall_clock.update(now, wall)
         fd = self._reader.open_directory(visit.path)
         try:
             key = self._reader.mark(fd)
@@ -179,14 +180,15 @@ class Scanner:
             found = self._entries(fd, visit.path, lowest)
             new = self._directory(visit, own, found, now, wall)
             new.listing.key = key if not found.followed else b""
-            ask = Asker(self._reader, visit.path, fd, own.dev) if self._asks and self._is_local(visit.path) else None
+            reads_lists = self._reads_lists and self._is_local(visit.path)
+            ask = Asker(self._reader, visit.path, fd, own.dev) if reads_lists else None
             new.listing.lists = of_entries(
-                new.listing, old.listing if old is not None else None, self._reader.walls, ask, True
+                new.listing, old.listing if old is not None else None, self._reader.wall_clock, ask, True
             )
         finally:
             os.close(fd)
-        visit.moved = old is None or not _equal(old, new)
-        if old is None or visit.moved:
+        visit.changed = old is None or not _equal(old, new)
+        if old is None or visit.changed:
             return new
         if new.listing.lists is None:
             new.listing.lists = old.listing.lists
@@ -208,8 +210,8 @@ class Scanner:
     def _entries(self, fd: int, path: bytes, lowest: bool) -> "_Found":
         """The names in one directory: the loop in which a scan spends its time.
 
-        Directories in the ``lowest`` ones are not scanned themselves, so their attributes are taken here. They may be
-        searched, and then come in the order of inode numbers, that of the disk.
+        Directories in a ``lowest`` one are not scanned themselves, so their attributes are read here. If they will be
+        searched, entries are taken in the order of inode numbers, that of the disk.
         """
         excluded, codec, folder = self._reader.excluded, CODEC, self._leaf(DIR)
         found = _Found()
@@ -224,16 +226,16 @@ class Scanner:
                     listed.append((name, unknown))
                     entries[name] = folder
                 elif entry.is_symlink():
-                    self._link(found, path + b"/" + name if path else name, name)
+                    self._add_link(found, path + b"/" + name if path else name, name)
                 else:
-                    self._take(found, path, name, entry, lowest)
+                    self._add(found, path, name, entry, lowest)
         return found
 
-    def _take(self, found: "_Found", path: bytes, name: bytes, entry: "os.DirEntry[str]", lowest: bool) -> None:
-        """Take an entry with its attributes, where they can be had, and the type that these tell.
+    def _add(self, found: "_Found", path: bytes, name: bytes, entry: "os.DirEntry[str]", lowest: bool) -> None:
+        """Add an entry with its attributes, if they can be read, and the type in them.
 
-        What took its place since it was listed moved the directory's stamp: a directory to be scanned itself, or a
-        link, is left to the next look.
+        If the entry was replaced since it was listed, the stamp of the directory changed: a directory to be scanned,
+        or a link, is left to the next scan.
         """
         attr = self._reader.attributes_of(path, name, entry)
         if attr is None or (attr.is_known and (attr.kind == LINK or (attr.kind == DIR and not lowest))):
@@ -242,8 +244,8 @@ class Scanner:
         found.entries[name] = self._leaf(attr.kind)
         found.only_folders = found.only_folders and attr.kind == DIR
 
-    def _link(self, found: "_Found", path: bytes, name: bytes) -> None:
-        """A link is left out, unless it is followed and leads to something that it does not lie in."""
+    def _add_link(self, found: "_Found", path: bytes, name: bytes) -> None:
+        """Leave a link out, unless it is followed and does not lead to a directory above itself."""
         found.only_folders = False
         if self._reader.follow:
             found.followed = True
@@ -262,28 +264,28 @@ class Scanner:
         return leaf
 
     def _descend(self, visit: _Visit) -> None:
-        """Queue the directories in it. While the scan runs, a Directory's sub-directories are leaves still."""
+        """Queue the directories in it. During the scan the subdirectories of a new Directory are leaves."""
         prefix = visit.path + b"/" if visit.path else b""
         only = self._only
-        is_due = visit.moved or only is None or visit.path in only
+        is_due = visit.changed or only is None or visit.path in only
         old = visit.old.entries if visit.old is not None else {}
         for name, entry in visit.found.entries.items() if visit.found else ():
             if entry.__class__ is Directory or entry.kind == DIR:  # type: ignore[union-attr]
                 last, path = old.get(name), prefix + name
                 due = is_due or not isinstance(last, Directory)
-                if due or path in self._way:
+                if due or path in self._above_only:
                     below = last if isinstance(last, Directory) else None
                     visit.below.append(_Visit(path, name, below, due=due or (only is not None and path in only)))
 
     def _share(self, visit: _Visit) -> None:
-        """Put the scanned sub-directories in their places; where none of them moved the old directory stands.
+        """Put the scanned subdirectories in place; keep the old Directory if none of them changed.
 
-        One of which nothing is to be known is a name and no more.
+        One that is ``closed`` remains a leaf.
         """
         found = visit.found
         if found is None or not visit.below:
             return
-        if found is visit.old and all(_is_unmoved(below, found.entries[below.name]) for below in visit.below):
+        if found is visit.old and all(_is_unchanged(below, found.entries[below.name]) for below in visit.below):
             return
         entries = dict(found.entries)
         for below in visit.below:
@@ -294,7 +296,7 @@ class Scanner:
         visit.found = replace(found, entries=entries, only_folders=False)
 
     def _unreadable(self, visit: _Visit, error: OSError) -> Directory | None:
-        """A directory that is there and cannot be listed; None where its attributes cannot be had either."""
+        """A directory that cannot be listed; None if its attributes cannot be read either."""
         try:
             own = self._reader.stat(visit.path)
         except OSError:
@@ -307,9 +309,9 @@ class Scanner:
 
 
 def _equal(old: Directory, new: Directory) -> bool:
-    """Whether a listing brought no other names. Sub-directories of the old one count as what the new one lists.
+    """Whether names, types and attributes are the same. Scanned subdirectories of ``old`` count as plain directories.
 
-    The access time is no news: listing a directory may move it.
+    Access times do not count: listing a directory may move them.
     """
     return (
         old.attr == new.attr._replace(atime_ns=old.attr.atime_ns)
@@ -319,19 +321,19 @@ def _equal(old: Directory, new: Directory) -> bool:
         and old.listing.blob == new.listing.blob
         and old.entries.keys() == new.entries.keys()
         and all(
-            (DIR if isinstance(entry, Directory) else entry.kind) == new.entries[name].kind  # type: ignore[union-attr]  # sub-directories of a new one are leaves still
+            (DIR if isinstance(entry, Directory) else entry.kind) == new.entries[name].kind  # type: ignore[union-attr]  # subdirectories of a new one are leaves
             for name, entry in old.entries.items()
         )
     )
 
 
-def _is_unmoved(below: _Visit, entry: Entry) -> bool:
-    """Whether a sub-directory is what the directory has under its name already."""
+def _is_unchanged(below: _Visit, entry: Entry) -> bool:
+    """Whether a subdirectory is the entry that the directory has already."""
     return isinstance(entry, Leaf) if below.closed else below.found is not None and below.found is entry
 
 
 def _ancestors(path: bytes) -> Iterator[bytes]:
-    """The path, and those of all directories that it lies in, but for the root."""
+    """The path and all directories above it, without the root."""
     while path:
         yield path
         path = path.rpartition(b"/")[0]

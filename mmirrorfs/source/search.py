@@ -1,14 +1,15 @@
-"""Whether the folders at the depth hold a file: what ``--skip-empty`` goes by.
+"""Searching folders at the depth for a file (``--skip-empty``).
 
-Rule 1: a file is what is no directory, at any level in the folder, as the view would show it. What is excluded is none.
-Rule 2: a folder is empty only if all that is in it could be listed. What may not be read counts as a file, and so does
-what is not on a local filesystem, where the directory that the folder is in is: one that hangs would hang the scan. Any
-other error is no news: what was found last stands.
-Rule 3: a search ends with the first file that it finds. Where changes are not reported that one is asked for the next
-time; what holds none is searched again.
-Rule 4: a directory has its changes reported from before it is listed on.
+Rule 1: a file is everything that is not a directory, at any level in the folder, as the view would show it; excluded
+names do not count.
+Rule 2: a folder is empty only if everything in it could be listed. A directory without permission counts as a file, and
+so does one on a filesystem that is not local inside a local directory: if it hung, it would hang the scan. Any other
+error proves nothing: the last result stays.
+Rule 3: a search ends at the first file. Without events the next scan checks that this file still exists; an empty
+folder is searched again.
+Rule 4: a directory is watched before it is listed.
 
-Blocking: in the thread of a scan. Raises OSError where the source is lost, and no other.
+Blocking: in the thread of a scan. Raises OSError if the source is lost, and no other.
 """
 
 import errno
@@ -24,42 +25,41 @@ from mmirrorfs.source.walks import join
 from mmirrorfs.tree import Directory, Evidence, Leaf
 
 Progress = Callable[[int], None]
-"""Called now and then with the number of directories and folders found since the last call."""
+"""Called with the number of directories and folders found since the last call."""
 
 GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 DENIED = (errno.EACCES, errno.EPERM)
 
 UNREPORTED = (b"",)
-"""In place of the keys of directories not all of whose changes are reported."""
+"""In place of the keys of directories that are not all watched."""
 
 
 class Search:
     """The searches of one scan.
 
-    With ``only`` these folders are searched, and those that are new; else all, with ``anew`` also where the file that
-    was found last is there still. ``checked`` is called before an error is believed: it raises OSError where the source
-    is lost.
+    ``only`` limits them to these folders and new ones. ``anew`` searches even if the file found last still exists.
+    ``check_root`` is called before an error is believed; it raises OSError if the source is lost.
     """
 
     def __init__(
         self,
         reader: Reader,
         is_local: Callable[[bytes], bool],
-        checked: Callable[[], None],
+        check_root: Callable[[], None],
         progress: Progress | None,
         only: Collection[bytes] | None,
         anew: bool,
     ) -> None:
         self._reader = reader
         self._is_local = is_local
-        self._checked = checked
+        self._check_root = check_root
         self._progress = progress
         self._started = time.monotonic()
         self._only = only
         self._anew = anew
 
     def searched(self, path: bytes, directory: Directory, old: Directory | None) -> Directory:
-        """A directory of folders, with evidence of whether they hold files; ``old`` is what it was."""
+        """A directory with evidence for each folder in it; ``old`` is its value in the last scan."""
         entries = dict(directory.entries)
         for name, entry in directory.entries.items():
             if isinstance(entry, Leaf) and entry.kind == DIR:
@@ -76,7 +76,7 @@ class Search:
         return replace(directory, entries=entries, only_folders=only_folders)
 
     def _again(self, path: bytes, name: bytes, last: Leaf, known: Evidence, old: Listing, new: Listing) -> Leaf:
-        """A folder that was searched before: the same value where nothing else is found."""
+        """A folder that was searched before; the same value if the result is the same."""
         folder = join(path, name)
         if self._anew:
             is_due = True
@@ -95,7 +95,7 @@ class Search:
             return False
 
     def _search(self, directory: bytes, folder: bytes, last: Evidence | None) -> Evidence:
-        """Search a folder, level by level; each directory in it once, by (dev, ino)."""
+        """Search a folder, level by level; each (dev, ino) in it once."""
         keys, seen = dict[bytes, bytes](), set[tuple[int, int]]()
         waiting = [b""]
         for inner in waiting:
@@ -105,9 +105,9 @@ class Search:
             try:
                 file = self._listed(path, inner, keys, seen, below)
             except OSError as error:
-                self._checked()
+                self._check_root()
                 if error.errno in GONE:
-                    continue  # what it is in has changed, then
+                    continue  # removed: its parent will cause an event
                 known = last if error.errno not in DENIED else None
                 return self._found(known.file if known is not None else b"", UNREPORTED)
             if file is not None:
@@ -119,12 +119,12 @@ class Search:
     def _found(self, file: bytes | None, keys: tuple[bytes, ...]) -> Evidence:
         if b"" in keys:
             return Evidence(file, UNREPORTED, self._started)
-        return Evidence(file and b"", keys, self._started)  # which one it was is of no use, then
+        return Evidence(file and b"", keys, self._started)  # with events the name of the file is not needed
 
     def _listed(
         self, path: bytes, inner: bytes, keys: dict[bytes, bytes], seen: set[tuple[int, int]], below: list[bytes]
     ) -> bytes | None:
-        """The first file in a directory; where there is none, the directories in it are added to ``below``."""
+        """The first file in a directory; if there is none, adds its subdirectories to ``below``."""
         reader = self._reader
         reader.answered()
         fd = reader.open_directory(path)
@@ -142,7 +142,7 @@ class Search:
                     if entry.is_dir(follow_symlinks=False):
                         below.append(name)
                     elif reader.follow and entry.is_symlink() and self._leads_to_directory(path, name, entry):
-                        keys[inner] = b""  # what it leads to may become another unseen
+                        keys[inner] = b""  # changes of the link target cause no event
                         below.append(name)
                     else:
                         return name
@@ -156,7 +156,7 @@ class Search:
 
 
 def _is_same(name: bytes, old: Listing, new: Listing) -> bool:
-    """Whether a name has the directory that it had."""
+    """Whether a name has the same directory in both listings."""
     if old is new:
         return True
     before, after = old.get(name), new.get(name)
@@ -166,7 +166,7 @@ def _is_same(name: bytes, old: Listing, new: Listing) -> bool:
 
 
 def _ancestors(inner: bytes) -> Iterator[bytes]:
-    """A path in a folder, and those of all directories that it lies in: the folder itself, b"", is the last."""
+    """A path in a folder and all directories above it; the folder itself, b"", is the last."""
     while inner:
         yield inner
         inner = inner.rpartition(b"/")[0]

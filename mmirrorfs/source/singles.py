@@ -1,6 +1,9 @@
-"""What was proved of single names since the directory that they are in was listed. Event loop's thread only; no I/O."""
+"""What was fetched of single names of one source: attributes since their directory was listed; xattrs, link targets.
 
-from collections.abc import Iterator, Mapping
+Event loop's thread only; no I/O.
+"""
+
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from mmirrorfs.attributes import Attributes, Kind
@@ -8,25 +11,31 @@ from mmirrorfs.difference import Difference, is_news
 from mmirrorfs.listing import Listing, pack
 
 WEIGHT = 5
-"""What a name that is known by itself takes, in entries of a listing: 600 bytes against 105, measured."""
+"""The room that a single name takes, in entries of a listing: 600 bytes against 105, measured."""
+
+Value = bytes | int
+"""An extended attribute or a link target; or the errno that says why there is none."""
 
 
 class Answer(NamedTuple):
-    """What is known of one name: its attributes, None where there is none of that name; and when that was true."""
+    """What is known of one name: its attributes, None if it is absent; and when that was true, in monotonic seconds."""
 
     attr: Attributes | None
     when: float
 
 
 class Singles:
-    """Single names of the directories of one source, and which of these directories have other names by that."""
+    """Attributes of single names. ``used`` is the room they take, in entries: none in ``free`` directories."""
 
-    def __init__(self) -> None:
+    def __init__(self, free: Container[bytes] = ()) -> None:
+        self.used = 0
+        self._free = free
         self._answers: dict[bytes, dict[bytes, Answer]] = {}
         self._unlike: set[bytes] = set()
+        """Directories whose names or types differ from their listing."""
 
     def of(self, directory: bytes) -> Mapping[bytes, Answer]:
-        """All of one directory."""
+        """All names of one directory."""
         return self._answers.get(directory, _NOTHING)
 
     def get(self, directory: bytes, name: bytes) -> Answer | None:
@@ -35,27 +44,30 @@ class Singles:
         return answers.get(name) if answers is not None else None
 
     def add(self, directory: bytes, name: bytes, answer: Answer, listing: Listing | None) -> None:
-        """One name was proved; ``listing`` is what is known of the directory."""
-        self._answers.setdefault(directory, {})[name] = answer
+        """Store one name; ``listing`` is that of the directory."""
+        answers = self._answers.setdefault(directory, {})
+        if name not in answers and directory not in self._free:
+            self.used += WEIGHT
+        answers[name] = answer
         if listing is not None and _kind(listing.get(name)) != _kind(answer.attr):
             self._unlike.add(directory)
 
-    def remove(self, directory: bytes, name: bytes) -> bool:
-        """Take one back; returns whether there was any."""
+    def remove(self, directory: bytes, name: bytes) -> None:
+        """Remove one name, if it is there."""
         answers = self._answers.get(directory)
-        return answers is not None and answers.pop(name, None) is not None
+        if answers is not None and answers.pop(name, None) is not None and directory not in self._free:
+            self.used -= WEIGHT
 
     def take(self, directory: bytes) -> Mapping[bytes, Answer]:
-        """Take all of one directory away, and return them."""
+        """Remove all names of one directory, and return them."""
         self._unlike.discard(directory)
-        return self._answers.pop(directory, _NOTHING)
-
-    def weight(self, directory: bytes) -> int:
-        """What those of one directory take, in entries of a listing."""
-        return WEIGHT * len(self.of(directory))
+        answers = self._answers.pop(directory, _NOTHING)
+        if directory not in self._free:
+            self.used -= WEIGHT * len(answers)
+        return answers
 
     def applied(self, directory: bytes, listing: Listing) -> Listing | None:
-        """The listing with the names that have come, gone or changed their type since; None where none has."""
+        """The listing with the names that were created, removed or changed in type since; None if none was."""
         if directory not in self._unlike:
             return None
         found = dict(listing.entries())
@@ -68,7 +80,7 @@ class Singles:
         return Listing(blob, listing.fetched_at, listing.proved, listing.key, lists)
 
     def differences(self, directory: bytes, listing: Listing, found: list[Difference]) -> list[Difference]:
-        """What a new listing tells that is not what was known: ``found`` is what the last one did not."""
+        """How a new listing differs from what is cached; ``found`` is how it differs from the old listing."""
         singles = self.of(directory)
         if not singles:
             return found
@@ -80,6 +92,36 @@ class Singles:
     def __iter__(self) -> Iterator[bytes]:
         """The directories."""
         return iter(self._answers)
+
+
+class Values:
+    """Values by path and name, each with the monotonic time of its request. ``used`` is how many there are."""
+
+    def __init__(self) -> None:
+        self.used = 0
+        self._of: dict[bytes, dict[bytes, tuple[Value, float]]] = {}
+
+    def get(self, path: bytes, name: bytes) -> tuple[Value, float] | None:
+        """An extended attribute, or under the name b"" a link target; and when it was requested."""
+        values = self._of.get(path)
+        return values.get(name) if values is not None else None
+
+    def note(self, path: bytes, name: bytes, value: Value, when: float) -> None:
+        """Store a value; its path becomes the most recently stored one."""
+        values = self._of.pop(path, {})
+        self._of[path] = {**values, name: (value, when)}
+        self.used += name not in values
+
+    def forget(self, paths: Iterable[bytes]) -> None:
+        """Remove the values of some paths."""
+        self.used -= sum(len(self._of.pop(path, ())) for path in paths)
+
+    def evict(self) -> bool:
+        """Remove the values of the path that was stored longest ago; returns whether there was one."""
+        oldest = next(iter(self._of), None)
+        if oldest is not None:
+            self.forget([oldest])
+        return oldest is not None
 
 
 _NOTHING: Mapping[bytes, Answer] = {}
@@ -95,23 +137,23 @@ def listed(listing: Listing | None, name: bytes) -> Answer | None:
     return Answer(attr, listing.fetched_at) if attr.is_known else None
 
 
-def is_news_of(listing: Listing | None, later: Answer | None, name: bytes, kind: Kind, asked: float) -> bool:
-    """Whether something is known of a name since ``asked``, or that it is of another ``kind``: from its directory's
-    listing, and from what was proved ``later`` of it alone.
+def is_news_of(listing: Listing | None, later: Answer | None, name: bytes, kind: Kind, requested_at: float) -> bool:
+    """Whether a name is known to exist since ``requested_at``, or with another ``kind``: by the listing of its
+    directory, or by the ``later`` answer about it alone.
     """
     if later is not None:
         found, when = later.attr, later.when
     else:
-        found, when = (listing.get(name), listing.fetched_at) if listing is not None else (None, asked)
-    return found is not None and (found.kind != kind or when > asked)
+        found, when = (listing.get(name), listing.fetched_at) if listing is not None else (None, requested_at)
+    return found is not None and (found.kind != kind or when > requested_at)
+
+
+def is_of_another(own: Answer | None, listing: Listing) -> bool:
+    """Whether a newer answer about the name of a directory says that it is not the listed one."""
+    if own is None or own.attr is None or not own.attr.is_known:
+        return False
+    return own.when > listing.fetched_at and (own.attr.dev, own.attr.ino) != listing.stamp[:2]
 
 
 def _kind(attr: Attributes | None) -> Kind | None:
     return attr.kind if attr is not None else None
-
-
-def is_of_another(own: Answer | None, listing: Listing) -> bool:
-    """Whether another directory has taken the place of the listed one since, by what is known of its name."""
-    if own is None or own.attr is None or not own.attr.is_known:
-        return False
-    return own.when > listing.fetched_at and (own.attr.dev, own.attr.ino) != listing.stamp[:2]

@@ -1,14 +1,14 @@
-"""One source: what it is called, whether it is there, how it is asked.
+"""One source: its identity, whether it is lost, and where calls on it run.
 
-Rule 1: a lost source is not an empty one. Lost means: its root is gone or cannot be read, fails with an I/O error, is
-a link now, or is another directory (device or inode number moved) that is not the source come back: it is empty, as
-an unplugged disk's mountpoint is, or lies on another filesystem and has nothing of what was known. What is excluded
-does not count. The same directory, now empty, was emptied.
-Rule 2: "not there" from inside a source is believed only after its root was seen to be there.
+Rule 1: a lost source is not an empty one. It is lost if its root is missing, unreadable, fails with an I/O error or is
+a symbolic link, or if another (dev, ino) is there that is not the source remounted: that directory is empty, as the
+mountpoint of an unplugged disk is, or is on another filesystem and has none of the known names. Excluded names do not
+count. The same (dev, ino), now empty, was emptied.
+Rule 2: ENOENT from inside a source is believed only after the root was found to be valid.
 Rule 3: no descriptor is held between calls, so an idle source can be unmounted.
-Rule 4: the root is resolved once, when the source is made; no link is followed on the way to it from then on.
+Rule 4: the root is resolved once, by the constructor; no link on the way to it is followed later.
 
-``check_root``, ``scan`` and the functions of ``reader`` may run in any thread; the rest belongs to the loop.
+``check_root``, ``scan`` and ``reader`` may be called in any thread; all else on the event loop. Raises OSError.
 """
 
 import errno
@@ -23,11 +23,11 @@ import trio
 
 from mmirrorfs.attributes import Attributes
 from mmirrorfs.source.beneath import DIRECTORY, PATH_ONLY, open_beneath
+from mmirrorfs.source.exclude import Excluded, nothing_excluded
 from mmirrorfs.source.failures import Failures
-from mmirrorfs.source.filesystems import Locality
-from mmirrorfs.source.mountid import unique_id
-from mmirrorfs.source.pace import Pace, beside
-from mmirrorfs.source.reader import Excluded, NotAFile, Reader, nothing_excluded
+from mmirrorfs.source.filesystems import Locality, unique_id
+from mmirrorfs.source.pace import Pace, spawn
+from mmirrorfs.source.reader import NotAFile, Reader
 from mmirrorfs.source.scan import Scanner
 from mmirrorfs.source.search import Progress
 from mmirrorfs.source.watch import Watch
@@ -37,20 +37,20 @@ T = TypeVar("T")
 A = TypeVarTuple("A")
 
 ABSENT = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ELOOP))
-"""Errors that a root which stands where it was leaves no doubt about."""
+"""Errors that are believed if the root is valid."""
 FAILING = frozenset((errno.EIO, errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.EREMOTEIO, errno.ENOTCONN)) | {
     *(errno.ESHUTDOWN, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH),
     *(errno.ECONNREFUSED, errno.ECONNRESET, errno.ECONNABORTED),
 }
-"""Errors that tell nothing of what was asked for: what was known of it is known still."""
+"""Errors that prove nothing about the path: its cache entries stay."""
 DOUBTFUL = ABSENT | FAILING | {errno.EACCES}
-"""Errors that a source gives when it is lost, and also when it is not."""
+"""Errors that a lost source gives, and a source that is present, too."""
 SHORTAGE = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM))
-"""Errors that tell of us and not of the source."""
+"""Errors about this process, not about the source."""
 
 
 class SourceLost(OSError):
-    """A source's root is not there. Its errno is EIO, which is what an open of one of its files gives."""
+    """The root of a source is not valid. errno is EIO, which an open of one of its files gives."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(errno.EIO, reason)
@@ -58,13 +58,13 @@ class SourceLost(OSError):
 
 
 class Source:
-    """A source tree. ``path`` is what the user gave, ``name`` what it is called in messages, ``rank`` its place,
-    ``depth`` the level at which its folders are.
+    """A source tree. ``path`` is as the user gave it, ``name`` is for messages, ``rank`` its place in the order of
+    sources, ``depth`` the level of its folders.
 
-    ``lost`` is the reason why the source counts as lost, or None. Only whoever refreshes clears it. ``brief`` says that
-    the first scan took names and types alone; it is cleared when all is known that is above the depth. ``locality``
-    says which parts of it are local; ``local``, if given, that all of it is or that nothing is. ``stable``: see Known.
-    With ``skip_empty`` its folders are searched for files (``source.search``).
+    ``lost`` is the reason why the source is lost, or None; only the refresher clears it. ``brief`` is set while only
+    names and types were scanned above the depth. ``local`` overrides what the mount table says: all of the source is
+    local, or nothing. ``stable``: see ``Cache``. With ``skip_empty`` a scan searches folders for files
+    (``source.search``).
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Source:
         skip_empty: bool = False,
         limit: float = math.inf,
     ) -> None:
-        """``limit`` is for ``pace``. Raises OSError where the root is missing or cannot be read."""
+        """``limit`` is that of ``Pace``. Raises OSError if the root is missing or unreadable."""
         self.rank = rank
         self.name = name
         self.depth = depth
@@ -94,14 +94,13 @@ class Source:
         self.failures = Failures(self.root)
         self.reader = Reader(self.root, excluded, follow, self._answered, self.watch.mark)
         self.lost: str | None = None
-        self.told_lost = False
         self.brief = False
         self._names: Container[bytes] = ()
-        self._given_up = set[tuple[object, ...]]()
+        self._timed_out = set[tuple[object, ...]]()
         with self._opened_root() as fd:
             self._identity = _identity(fd)
             self.mounts = self._unique_ids(fd)
-            """Of the mounts that the root is on and that are inside: others may have all their numbers."""
+            """Unique ids of the mount of the root and of those inside; a new mount may reuse all other numbers."""
         self._scanner = Scanner(self.reader, rank, depth, lambda path: self.is_local(path), skip_empty)
 
     @property
@@ -111,13 +110,13 @@ class Source:
 
     @property
     def identity(self) -> tuple[int, int]:
-        """(dev, ino) of the root, as it was last found to be the source's."""
+        """(dev, ino) of the root when it was last valid."""
         return self._identity
 
     def check_root(self) -> None:
-        """Raise SourceLost unless the root is there (rule 1); takes note of a root that came back elsewhere.
+        """Raise SourceLost unless the root is valid (rule 1); adopt the (dev, ino) of a source that was remounted.
 
-        OSError where that cannot be found out for want of descriptors or memory.
+        Raises another OSError if this process lacks descriptors or memory (SHORTAGE).
         """
         try:
             with self._opened_root() as fd:
@@ -125,7 +124,7 @@ class Source:
                 self.mounts = self._unique_ids(fd)
                 identity = _identity(fd)
                 if identity != self._identity:
-                    self._check_stranger(os.listdir(fd), identity)
+                    self._check_replacement(os.listdir(fd), identity)
         except SourceLost:
             raise
         except OSError as error:
@@ -143,12 +142,12 @@ class Source:
                 os.close(fd)
         return tuple(found)
 
-    def stands(self) -> bool:
-        """Whether memory says that the root is there, and that it is the source's. Never waits."""
-        return self.lost is None and self.local and self._stands_cached()
+    def is_present(self) -> bool:
+        """Whether the root is valid according to the kernel's caches. Never blocks."""
+        return self.lost is None and self.local and self._is_valid_cached()
 
-    def _check_stranger(self, names: list[str], identity: tuple[int, int]) -> None:
-        """Raise SourceLost unless another directory, in the place of the root, is the source come back."""
+    def _check_replacement(self, names: list[str], identity: tuple[int, int]) -> None:
+        """Raise SourceLost unless another directory in the place of the root is the source, remounted."""
         shown = [name for name in map(os.fsencode, names) if not self.reader.excluded(name)]
         if not shown:
             raise SourceLost("an empty directory is in its place")
@@ -157,7 +156,7 @@ class Source:
 
     @contextmanager
     def _opened_root(self) -> Iterator[int]:
-        """The root, open; ELOOP or ENOTDIR where a link is in its place, or on the way to it."""
+        """The root, open. Raises OSError: ELOOP or ENOTDIR for a link in its place, or on the way to it."""
         fd = open_beneath(self.root, b"", DIRECTORY)
         try:
             yield fd
@@ -172,27 +171,27 @@ class Source:
         anew: bool = False,
         brief: bool = False,
     ) -> Directory:
-        """The tree down to the depth, sharing with ``old`` what did not move (see ``Scanner.scan``). Blocking.
+        """The tree down to the depth, sharing unchanged parts with ``old`` (see ``Scanner.scan``). Blocking.
 
-        Raises SourceLost, and OSError where ``old`` is as much as is known, for want of descriptors or memory.
+        Raises SourceLost; with ``old`` another OSError if this process lacks descriptors or memory (SHORTAGE).
         """
         self.check_root()
         try:
-            found = self._scanner.scan(old, self.check_root, partial(self._heard, progress), only, anew, brief)
+            found = self._scanner.scan(old, self.check_root, partial(self._note_progress, progress), only, anew, brief)
         except OSError as error:
             if old is not None and error.errno in SHORTAGE:
                 raise
             self.check_root()
             raise SourceLost(_reason(error)) from error
         is_other = (found.attr.dev, found.attr.ino) != self._identity
-        if is_other or not self._stands():  # it was unplugged just before the scan, or meanwhile
+        if is_other or not self._is_valid():  # it was unplugged just before the scan, or during it
             self.check_root()
         self._names = found.entries
         self.brief = self.brief or brief
         return found
 
-    def _heard(self, progress: Progress | None, found: int) -> None:
-        """A scan asks many things: each answer shows that the source does not hang."""
+    def _note_progress(self, progress: Progress | None, found: int) -> None:
+        """A scan makes many requests: each response shows that the source does not hang."""
         self._answered()
         if progress is not None:
             progress(found)
@@ -201,10 +200,10 @@ class Source:
         self.pace.answered()
 
     def cached(self, call: Callable[[bytes, *A, bool], T], path: bytes, *args: *A) -> T:
-        """Ask for what is in memory, here on the event loop: ``call(path, *args, cached=True)``. Never waits.
+        """Call ``call(path, *args, cached=True)`` on the event loop, for what the kernel has cached. Never blocks.
 
-        Raises BlockingIOError where ``path`` is not in memory, not on a local filesystem, or the error that it gave
-        needs a look at the root (rule 2); any other OSError may be believed.
+        Raises BlockingIOError if ``path`` is not cached, not on a local filesystem, or gave an error that the root has
+        to be checked for (rule 2); any other OSError may be believed.
         """
         self._raise_if_lost()
         if not self.is_local(path):
@@ -212,34 +211,35 @@ class Source:
         try:
             return call(path, *args, True)
         except OSError as error:
-            if error.errno not in DOUBTFUL or (error.errno in ABSENT and self._stands_cached()):
+            if error.errno not in DOUBTFUL or (error.errno in ABSENT and self._is_valid_cached()):
                 raise
             raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN), path) from None
 
     async def run(self, call: Callable[[*A], T], *args: *A) -> T:
-        """Ask the source in a thread, for as long as it takes. Raises OSError; SourceLost where it is lost."""
+        """Call it in a thread of the source, without a timeout. Raises OSError; SourceLost if the source is lost."""
         self._raise_if_lost()
         try:
-            return await self.pace.in_thread(partial(self._asked, call, *args))
+            return await self.pace.in_thread(partial(self._checked, call, *args))
         except SourceLost as lost:
             self.lost = lost.reason
             raise
 
     def failed(self, path: bytes, error: OSError) -> None:
-        """Take note of what could not be read, if that tells of it and not of us, or of what is gone."""
+        """Record a path that could not be read, unless it is gone or the error is about this process."""
         if error.errno not in ABSENT | SHORTAGE and not isinstance(error, SourceLost | NotAFile):
             self.failures.note(path, error)
 
     async def open_content(self, path: bytes) -> tuple[int, Attributes]:
         """A descriptor to read a regular file with, and its attributes. Raises OSError as ``run``, and NotAFile.
 
-        From memory where that will do. What arrives when nobody waits for it any more is closed.
+        On the event loop if the inode is cached, else in a thread. Closes the descriptor if the caller was cancelled
+        before it arrived.
         """
         try:
             try:
                 found = self.cached(self.reader.open_content, path)
             except BlockingIOError:
-                found = await self.pace.owned(partial(self._asked, self.reader.open_content, path), _close)
+                found = await self.pace.owned(partial(self._checked, self.reader.open_content, path), _close)
         except SourceLost as lost:
             self.lost = lost.reason
             raise
@@ -250,43 +250,44 @@ class Source:
         return found
 
     async def within(self, seconds: float, call: Callable[[*A], T], *args: *A) -> T:
-        """The same with a bound: TimeoutError after ``seconds``, or at once while the source hangs."""
+        """``run`` with a timeout: TimeoutError after ``seconds``, or at once while the source hangs."""
         with trio.move_on_after(0 if self.pace.hung else seconds):
             return await self.run(call, *args)
         raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
 
-    async def patiently(self, otherwise: Callable[[], T | None], call: Callable[[*A], T], *args: *A) -> tuple[T, bool]:
-        """The same; what ``otherwise`` returns, if that is not None, and False, where the source hangs or fails, or was
-        waited for long enough.
+    async def with_fallback(
+        self, otherwise: Callable[[], T | None], call: Callable[[*A], T], *args: *A
+    ) -> tuple[T, bool]:
+        """``run`` with a fallback: the result and True; or ``otherwise()`` and False, if the source hangs or fails, or
+        takes longer than the limit of ``pace``.
 
-        What is asked of a source that hangs and cannot be had otherwise is waited for; what can is not asked for again
-        meanwhile. Raises OSError as ``run``.
+        Without a fallback (None) it waits. With one, a call that timed out is not repeated until it returns. Raises
+        OSError as ``run``.
         """
         key: tuple[object, ...] = (call, *args)
-        if (key in self._given_up or self.pace.rests) and (last := otherwise()) is not None:
+        if (key in self._timed_out or self.pace.rests) and (last := otherwise()) is not None:
             return last, False
         answers: list[T | OSError] = []
         answered = trio.Event()
 
         async def ask() -> None:
-            """Note the answer, or the error; nobody may be waiting for it any longer."""
             try:
                 answers.append(await self.run(call, *args))
             except OSError as error:
                 answers.append(error)
             finally:
-                if not answers:  # an error that nobody foresaw: it is logged
+                if not answers:  # an unexpected error, which spawn() logs
                     answers.append(OSError(errno.EIO, os.strerror(errno.EIO)))
-                self._given_up.discard(key)
+                self._timed_out.discard(key)
                 answered.set()
 
-        beside(ask)
+        spawn(ask)
         since = self.pace.now
         while not answers:
             with trio.move_on_after(self.pace.pause(since)):
                 await answered.wait()
             if not answers and self.pace.is_enough(since) and (last := otherwise()) is not None:
-                self._given_up.add(key)
+                self._timed_out.add(key)
                 return last, False
         error = answers[0]
         if not isinstance(error, OSError):
@@ -296,21 +297,21 @@ class Source:
         raise error
 
     def stat_several(self, directory: bytes, names: list[bytes], cached: bool = False) -> list[Attributes | OSError]:
-        """As the reader's, with rule 2: for ``cached`` and ``run``."""
+        """``Reader.stat_several`` with rule 2; to be passed to ``cached`` and ``run``."""
         found = self.reader.stat_several(directory, names, cached)
         if any(isinstance(one, OSError) and one.errno in ABSENT for one in found):
-            if cached and not self._stands_cached():
+            if cached and not self._is_valid_cached():
                 raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN), directory)
-            if not cached and not self._stands():
+            if not cached and not self._is_valid():
                 self.check_root()
         return found
 
-    def _asked(self, call: Callable[[*A], T], *args: *A) -> T:
-        """In the thread: rule 2."""
+    def _checked(self, call: Callable[[*A], T], *args: *A) -> T:
+        """Rule 2, in the thread."""
         try:
             return call(*args)
         except OSError as error:
-            if error.errno in DOUBTFUL and not (error.errno in ABSENT and self._stands()):
+            if error.errno in DOUBTFUL and not (error.errno in ABSENT and self._is_valid()):
                 self.check_root()
             raise
 
@@ -318,16 +319,16 @@ class Source:
         if self.lost is not None:
             raise SourceLost(self.lost)
 
-    def _stands(self) -> bool:
-        """Whether the root is where it was: one call, for this is asked after each name that is not there."""
+    def _is_valid(self) -> bool:
+        """Whether the root has the (dev, ino) it had: one system call, for this follows each ENOENT."""
         try:
             st = os.stat(self.root, follow_symlinks=False)
         except OSError:
             return False
         return (st.st_dev, st.st_ino) == self._identity
 
-    def _stands_cached(self) -> bool:
-        """The same from memory only; false where that does not tell."""
+    def _is_valid_cached(self) -> bool:
+        """The same from the kernel's caches; false if the root is not cached."""
         try:
             found = self.reader.stat(b"", True)
         except OSError:
@@ -341,16 +342,16 @@ def _close(opened: tuple[int, Attributes] | None) -> None:
 
 
 def _identity(root: int) -> tuple[int, int]:
-    """(dev, ino) of an open root, which may be entered; raises OSError otherwise."""
+    """(dev, ino) of an open root. Raises OSError if it may not be searched."""
     if not os.access(b".", os.X_OK, dir_fd=root, effective_ids=True):
-        os.stat(b".", dir_fd=root)  # where it is not the mode that denies it, this fails too, and says why
+        os.stat(b".", dir_fd=root)  # raises the real error, unless it is the mode that denies it
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     st = os.fstat(root)
     return st.st_dev, st.st_ino
 
 
 def _reason(error: OSError) -> str:
-    """Why a root cannot be used, in words."""
+    """Why a root is not valid, in words."""
     if error.errno in (errno.ELOOP, errno.ENOTDIR):
         return "a link, or something else that is no directory, is in its place or on the way to it"
     return os.strerror(error.errno or errno.EIO)

@@ -1,11 +1,11 @@
-"""The top of a btrfs filesystem of which only subvolumes are mounted.
+"""Opening the top volume of a btrfs filesystem of which only subvolumes are mounted.
 
-fanotify(7) marks a btrfs filesystem through its top volume alone (EXDEV elsewhere), and then reports what happens in
-every subvolume of it. Where that is mounted nowhere, this mounts it where nobody sees it, for as long as the mark
-takes: fsopen(2), detached, in no mount table. For root only. Any thread may call this; it may wait for the disk.
+fanotify(7) marks a btrfs filesystem through its top volume alone (EXDEV elsewhere), and then reports events of all
+subvolumes. If the top volume is not mounted, it is mounted detached (fsopen(2)), in no mount table, for as long as the
+mark takes. It is mounted read-only: the kernel uses the superblock as it is mounted already, and never makes it
+writable (seen on Linux 6.18).
 
-It is asked for read-only: the kernel takes the filesystem as it is mounted already, and never makes it writable
-(seen on Linux 6.18 with both).
+For root only. Any thread may call it; it may access the disk. Raises OSError.
 """
 
 import contextlib
@@ -38,10 +38,10 @@ _call.restype = ctypes.c_long
 
 @contextlib.contextmanager
 def top_of(fd: int, device: bytes) -> Iterator[int]:
-    """The top volume of what ``fd`` is on, opened; ``device`` is what the mount table says that comes from.
+    """The top volume of the filesystem of ``fd``, open; ``device`` is its source in the mount table.
 
-    Raises OSError: EPERM, ENOENT where the device is not to be had here, ENXIO where it holds another filesystem,
-    ENOSYS before Linux 5.2.
+    Raises OSError: EPERM, ENOENT if the device does not exist here, ENXIO if it has another filesystem, ENOSYS before
+    Linux 5.2.
     """
     with contextlib.ExitStack() as stack:
         context = _opened(stack, _SYS_FSOPEN, b"btrfs", _CLOEXEC)

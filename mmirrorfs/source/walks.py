@@ -1,4 +1,4 @@
-"""Walks of the trees that scans give, and the directories in a listing. Pure; any thread may call them."""
+"""Walks and differences of scanned trees, and which directories were renamed. Pure; any thread may call it."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ def directories_of(tree: Directory) -> Iterator[tuple[bytes, Directory]]:
 
 
 def directory_at(tree: Directory, path: bytes) -> Directory | None:
-    """The directory above the depth that is at a path."""
+    """The directory above the depth at a path."""
     found: Directory | None = tree
     for name in path.split(b"/") if path else ():
         entry = found.entries.get(name) if found is not None else None
@@ -35,11 +35,11 @@ def directory_at(tree: Directory, path: bytes) -> Directory | None:
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """A directory above the depth that is not the same value in two trees; None where it is none in one of them.
+    """How a directory above the depth differs between two trees; None for the tree in which it does not exist.
 
-    ``names`` are those under which it has other values, ``differences`` those of its listing. ``gone`` and ``come`` are
-    itself and the directories in it, by path, of which the numbers are others by now. Of the ``untold`` names there are
-    no attributes any more, though there were some; of those ``searched`` there is, or was, ``tree.Evidence``.
+    ``names`` are those with another entry, ``differences`` those of its listing. ``removed`` and ``created`` are the
+    old and new inodes, by path, of itself and its subdirectories if their (dev, ino) changed. ``unreadable`` names
+    lost their attributes, ``searched`` names have, or had, ``tree.Evidence``.
     """
 
     path: bytes
@@ -47,16 +47,16 @@ class Revision:
     new: Directory | None
     names: Collection[bytes]
     differences: list[Difference]
-    gone: "dict[bytes, Inode]"
-    come: "dict[bytes, Inode]"
-    untold: list[bytes]
+    removed: "dict[bytes, Inode]"
+    created: "dict[bytes, Inode]"
+    unreadable: list[bytes]
     searched: list[bytes]
 
 
 def revisions(before: Directory, after: Directory, only: Names | None = None) -> list[Revision]:
-    """All of them, a directory before those in it. ``only``: see ``merge.index.merge``.
+    """All differing directories, parents first. ``only``: see ``merge.index.merge``.
 
-    Goes through all names of each: in a thread, if there may be many. It gives the interpreter's lock away meanwhile.
+    Takes time proportional to the names in them: for large directories in a thread.
     """
     found: list[Revision] = []
     waiting: list[tuple[bytes, Directory | None, Directory | None]] = [(b"", before, after)]
@@ -65,14 +65,14 @@ def revisions(before: Directory, after: Directory, only: Names | None = None) ->
         names = (only or {}).get(path) or _other_names(was, now)
         found.append(_revision(path, old, new, names))
         for name in names:
-            source_path = [entry if isinstance(entry, Directory) else None for entry in (was.get(name), now.get(name))]
-            if source_path[0] is not source_path[1]:
-                waiting.append((join(path, name), source_path[0], source_path[1]))
+            one, two = (entry if isinstance(entry, Directory) else None for entry in (was.get(name), now.get(name)))
+            if one is not two:
+                waiting.append((join(path, name), one, two))
     return found
 
 
 def by_directory(paths: Iterable[bytes]) -> dict[bytes, set[bytes]]:
-    """The names that lead to some paths, in each directory on the way there."""
+    """The components of some paths, by the directory that they are in."""
     names: dict[bytes, set[bytes]] = {}
     for path in paths:
         while path:
@@ -83,7 +83,7 @@ def by_directory(paths: Iterable[bytes]) -> dict[bytes, set[bytes]]:
 
 
 def names_of(revised: Iterable[Revision]) -> dict[bytes, Collection[bytes]]:
-    """The names that lead to other values, in each of these directories."""
+    """The names with another entry, by directory."""
     return {one.path: one.names for one in revised}
 
 
@@ -102,29 +102,29 @@ def _revision(path: bytes, old: Directory | None, new: Directory | None, names: 
     was, now = (directory.entries if directory is not None else _NOTHING for directory in (old, new))
     found = all_differences(*listings)
     pairs = [(path, old.attr if old is not None else None, new.attr if new is not None else None)]
-    pairs += [(join(path, one.name), one.before, one.after) for one in found if not _is_untold(one.after)]
+    pairs += [(join(path, one.name), one.before, one.after) for one in found if not _is_unreadable(one.after)]
     inodes = [(where, _inode_of(before), _inode_of(after)) for where, before, after in pairs]
-    others = [(where, gone, come) for where, gone, come in inodes if gone[:2] != come[:2]]
+    others = [(where, removed, created) for where, removed, created in inodes if removed[:2] != created[:2]]
     return Revision(
         path,
         old,
         new,
         names,
         sorted(one for one in found if is_news(one.before, one.after)),
-        {where: gone for where, gone, _ in others if gone != NONE},
-        {where: come for where, _, come in others if come != NONE},
+        {where: removed for where, removed, _ in others if removed != NONE},
+        {where: created for where, _, created in others if created != NONE},
         [one.name for one in found if one.before and one.before.is_known and one.after and not one.after.is_known],
         [name for name in names if any(map(evidence_of, (was.get(name), now.get(name))))],
     )
 
 
-def _is_untold(attr: Attributes | None) -> bool:
-    """Whether a look could only tell that a directory is there: the same one, for all we know."""
+def _is_unreadable(attr: Attributes | None) -> bool:
+    """Whether only the type of a directory is known: presumably the same directory."""
     return attr is not None and attr.kind == DIR and not attr.is_known
 
 
 def _inode_of(attr: Attributes | None) -> "Inode":
-    """Of a directory that is known; NONE of anything else."""
+    """The inode of a directory with attributes; NONE for anything else."""
     return (attr.dev, attr.ino, attr.mtime_ns) if attr is not None and attr.kind == DIR and attr.is_known else NONE
 
 
@@ -134,32 +134,32 @@ NONE: Inode = (0, 0, 0)
 
 
 def inodes_in(path: bytes, listing: Listing) -> Iterator[tuple[bytes, Inode]]:
-    """The directories in one below the depth."""
+    """The subdirectories with attributes, by path."""
     for name, attr in listing.directories():
         if attr.is_known:
             yield join(path, name), (attr.dev, attr.ino, attr.mtime_ns)
 
 
-def untold(path: bytes, listing: Listing, before: dict[bytes, Inode]) -> dict[bytes, Inode]:
-    """The directories in one of which a look could only tell that they are there: the same ones, for all we know."""
-    source_path = (join(path, name) for name, _ in listing.unknown())
-    return {one: before[one] for one in source_path if one in before}
+def presumed_inodes(path: bytes, listing: Listing, before: dict[bytes, Inode]) -> dict[bytes, Inode]:
+    """The former inodes of entries without attributes: presumably the same directories."""
+    unknown = (join(path, name) for name, _ in listing.unknown())
+    return {one: before[one] for one in unknown if one in before}
 
 
-def departures(
-    gone: dict[bytes, Inode], come: dict[bytes, Inode], stable: bool, known: Mapping[bytes, Listing]
+def renames(
+    removed: dict[bytes, Inode], created: dict[bytes, Inode], stable: bool, known: Mapping[bytes, Listing]
 ) -> dict[bytes, bytes | None]:
-    """Of the directories that are not at their paths any more, where they are now; None where that is not known.
+    """The new paths of directories that were renamed; None for those that are gone.
 
-    With the same mtime, which a rename leaves: the number may be another's by now. Where numbers are not ``stable``, a
-    directory is what has its path. Where another one is ``known`` already at the path of one, that is no news.
+    Inode and mtime must match: a rename keeps the mtime, and the number alone may be reused. If numbers are not
+    ``stable``, the path identifies a directory. A path at which another directory is ``known`` already is left out.
     """
-    if not gone:
+    if not removed:
         return {}
     if not stable:
-        return {path: None for path in gone if path not in come}
-    new = {inode: path for path, inode in come.items() if gone.get(path, NONE)[:2] != inode[:2]}
-    left = {path: inode for path, inode in gone.items() if come.get(path, NONE)[:2] != inode[:2]}
+        return {path: None for path in removed if path not in created}
+    new = {inode: path for path, inode in created.items() if removed.get(path, NONE)[:2] != inode[:2]}
+    left = {path: inode for path, inode in removed.items() if created.get(path, NONE)[:2] != inode[:2]}
     return {path: new.get(inode) for path, inode in left.items() if path not in known or _is_of(known[path], inode)}
 
 

@@ -1,9 +1,9 @@
-"""How the changes in one source come to be known, if they are reported at all.
+"""The watch of one source: a fanotify group and an inotify instance, and the events from both.
 
-Inert until it is opened, which is done by the process that serves, before it looks at the source. No descriptor of the
-source itself is held, so it can be unmounted.
+Inert until the serving process opens it, before it lists the source. No descriptor inside the source is kept, so it
+can be unmounted.
 
-``mark`` and ``hold`` may be called in any thread; ``open`` blocks; the rest belongs to the event loop.
+``mark`` and ``hold`` in any thread; ``open`` blocks; all else on the event loop.
 """
 
 import os
@@ -26,10 +26,10 @@ class Watch:
         self._marker: Marker | None = None
 
     def open(self, root: bytes, share: int = 2) -> None:
-        """Have changes reported from now on of what ``mark`` is called with. Blocking.
+        """Start: directories passed to ``mark`` cause events from now on. Blocking.
 
-        One of ``share`` parts of the inotify watches that the user has left may be taken.
-        The root is watched besides: inotify alone tells of its unmounting.
+        The budget is one of ``share`` parts of the inotify watches that the user has left. The root gets a watch in any
+        case: inotify alone reports its unmounting.
         """
         self.close()
         try:
@@ -49,14 +49,14 @@ class Watch:
                 os.close(fd)
 
     def hold(self, root: int) -> None:
-        """Have the unmounting of the open root told of: a watch goes with its mount, so whoever finds it there asks."""
+        """Watch the open root for its unmounting. That ends with each mount, so call it whenever the root is valid."""
         watches = self._watches
         if watches is not None:
             with suppress(OSError):
                 watches.add(root)
 
     def close(self) -> None:
-        """Nothing is reported any more."""
+        """Stop all events."""
         marker, marks, watches = self._marker, self._marks, self._watches
         self._marker = self._marks = self._watches = None
         for one in (marker, marks, watches):
@@ -64,43 +64,43 @@ class Watch:
                 one.close()
 
     def mark(self, fd: int) -> bytes:
-        """Have changes in an open directory reported; the key that they come under, empty where they do not."""
+        """Watch an open directory; returns the key of its events, b"" if it is polled."""
         marker = self._marker
         return marker.mark(fd) if marker is not None else b""
 
     @property
     def fanotify(self) -> int | None:
-        """The descriptor of the group, which another process may add to."""
+        """The descriptor of the fanotify group, which another process may inherit."""
         return self._marks.descriptor if self._marks is not None else None
 
     @property
     def inotify(self) -> int | None:
-        """That of the instance."""
+        """The descriptor of the inotify instance."""
         return self._watches.descriptor if self._watches is not None else None
 
     @property
     def budget(self) -> int:
-        """How many inotify watches may yet be made."""
+        """Inotify watches that may still be added."""
         return self._marker.budget if self._marker is not None else 0
 
     @property
     def part(self) -> int:
-        """How many of them a crawl may make. Next to none where there are too few: then it finds those that there are.
+        """The part of it for a crawl: half, or one watch if there are too few.
 
-        (With none at all a directory that is watched could not be told from one that is not.)
+        With none at all it could not tell watched directories from others.
         """
         is_short = any(way.short for way in self.ways)
         return min(1, self.budget) if is_short else self.budget // 2
 
     @property
     def descriptors(self) -> list[int]:
-        """What becomes readable when there is something to be said."""
+        """The descriptors that become readable with an event."""
         return [fd for fd in (self.fanotify, self.inotify) if fd is not None]
 
     def events(self, wanted: Container[bytes], keys: set[bytes]) -> tuple[list[Event], bool]:
-        """What was reported of directories that are wanted, and whether there is more; ``keys`` gets those of all.
+        """The queued events of ``wanted`` directories, and whether there are more. Raises OSError.
 
-        Raises OSError.
+        The keys of all events are added to ``keys``.
         """
         found: list[Event] = []
         more = False
@@ -113,12 +113,12 @@ class Watch:
         return found, more
 
     def learn(self, met: Iterable[Met], made: int) -> None:
-        """What a crawl has met, and how many watches it made since it last said so."""
+        """Adopt a report of a crawl: its filesystems, and the watches added since its last report."""
         if self._marker is not None:
             self._marker.learn(met)
             self._marker.allow(-made)
 
     @property
     def ways(self) -> list[Way]:
-        """How the filesystems in the source are watched, those that were met so far."""
+        """How the filesystems in the source are watched, as far as they were seen."""
         return list(self._marker.ways.values()) if self._marker is not None else []

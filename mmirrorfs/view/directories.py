@@ -1,7 +1,7 @@
-"""Open directories: whole listings in byte order, taken once, when a directory is opened.
+"""Directory handles: a snapshot of the listing in byte order, made by opendir(3).
 
-Rule 1: what was opened is what is listed; a listing cannot fail or shift half-way. Its position is the cookie.
-Rule 2: a large directory is handed out in pieces, so that others are served in between.
+Rule 1: readdir(3) reads the snapshot, so a listing cannot fail or shift half-way. The offset is the position in it.
+Rule 2: a large directory is returned in pieces, and other requests are served in between.
 
 Event loop's thread only. Functions raise OSError.
 """
@@ -22,15 +22,16 @@ from mmirrorfs.source.singles import Answer
 from mmirrorfs.source.walks import join
 from mmirrorfs.tree import Child
 from mmirrorfs.view.nodes import FileNode, MergedNode, Node
-from mmirrorfs.view.view import Listed, View
+from mmirrorfs.view.replies import Listed
+from mmirrorfs.view.view import View
 
 SMALL = 1 << 16
-"""Bytes of a listing that are compared with others each time that some of it is handed out."""
+"""Bytes: a larger listing is not compared by content with the one that has replaced it in the cache."""
 PIECE = 256
-"""Entries that are unpacked at once: what a few replies take."""
+"""Entries unpacked at once, enough for a few replies."""
 
 Entry = tuple[bytes, Node, Attributes | None, float]
-"""A name, its node, its attributes (None: gone meanwhile), and when these were true, in monotonic seconds."""
+"""Name, node, attributes (None: removed since), and when the attributes were valid, in monotonic seconds."""
 
 
 @dataclass(slots=True)
@@ -41,7 +42,7 @@ class _Opened:
 
 
 class Directories:
-    """The open directories of a view, by handle."""
+    """All directory handles of a view."""
 
     def __init__(self, view: View) -> None:
         self._view = view
@@ -49,20 +50,20 @@ class Directories:
         self._last = 0
 
     async def open(self, ino: int) -> int:
-        """Take the listing of a directory; returns its handle."""
-        before, _ = self._view.last_answer(self._view.inodes.node(ino))
+        """Open a directory: take a snapshot of its listing. Returns the handle."""
+        before, _ = self._view.replies.last_answer(self._view.inodes.node(ino))
         listing = await self._take(ino)
-        attr, _ = self._view.last_answer(self._view.inodes.node(ino))
-        listed = self._view.listed.setdefault(ino, Listed(before))
+        attr, _ = self._view.replies.last_answer(self._view.inodes.node(ino))
+        listed = self._view.replies.listed.setdefault(ino, Listed(before))
         listed.attr, listed.handles = attr if attr.is_known else listed.attr, listed.handles + 1
         self._last += 1
         self._open[self._last] = _Opened(ino, listing)
         return self._last
 
     async def entries(self, handle: int, start: int) -> Iterator[Entry]:
-        """The entries of an open directory from a position on, in byte order, made one by one.
+        """Iterate over the entries of an open directory from offset ``start``, in byte order.
 
-        Read from its beginning a second time, as rewinddir(3) does, the directory is listed anew.
+        Reading from offset 0 a second time, as after rewinddir(3), takes a new snapshot. EBADF for an unknown handle.
         """
         opened = self._open.get(handle)
         if opened is None:
@@ -74,13 +75,13 @@ class Directories:
         return opened.listing.entries(start)
 
     def release(self, handle: int) -> None:
-        """The kernel has no use for the handle any more. Never raises."""
+        """Close the handle. Never raises."""
         opened = self._open.pop(handle, None)
         if opened is not None:
-            listed = self._view.listed[opened.ino]
+            listed = self._view.replies.listed[opened.ino]
             listed.handles -= 1
             if not listed.handles:
-                del self._view.listed[opened.ino]
+                del self._view.replies.listed[opened.ino]
 
     def __len__(self) -> int:
         return len(self._open)
@@ -91,23 +92,23 @@ class Directories:
             return await self._merged(node)
         if not isinstance(node, FileNode):
             raise failure(errno.ENOTDIR)
-        return _Inside(self._view, node, await self._view.listing(node))
+        return _Inside(self._view, node, await self._view.revalidation.listing(node))
 
     async def _merged(self, node: MergedNode) -> "_Merged":
-        """The leaves that are too old are asked about at once, in as few calls as can be."""
+        """List a directory above the depth; outdated leaves are revalidated with one call per source."""
         while True:
             merged = self._view.inodes.current(node)
             children = list(merged.children.items())
             for start in range(0, len(children), LARGE):
                 if start:
                     await trio.lowlevel.checkpoint()
-                self._view.prove_leaves(node, children[start : start + LARGE])
-            if self._view.inodes.current(node) is merged:  # nothing was found gone
+                self._view.revalidation.leaves(node, children[start : start + LARGE])
+            if self._view.inodes.current(node) is merged:  # no leaf has turned out to be removed
                 return _Merged(self._view, node, sorted(children) if len(children) > 1 else children)
 
 
 class _Inside:
-    """What is in a folder, or in a directory below one."""
+    """The listing of a folder at the depth, or of a directory below one."""
 
     def __init__(self, view: View, above: FileNode, listing: Listing) -> None:
         self._view = view
@@ -118,9 +119,9 @@ class _Inside:
         self._is_same_path = above.path is above.source_path
 
     def entries(self, start: int) -> Iterator[Entry]:
-        """From a position on."""
+        """Iterate from offset ``start``."""
         if start >= len(self._numbers):
-            return  # as for each second request: the kernel asks until nothing comes
+            return  # the kernel reads until it gets an empty reply
         known, path = self._view.known[self._above.source.rank], self._above.source_path
         since, fetched_at, all_when = known.since(path), self._listing.fetched_at, self._when()
         held = self._view.inodes.held.get
@@ -137,7 +138,7 @@ class _Inside:
             start += PIECE
 
     def _when(self) -> float:
-        """When the listing is true: it may have another by now in its place, of which the kernel was told already."""
+        """When the snapshot was valid: NEVER if the cache has other contents by now, perhaps known to the kernel."""
         known, path = self._view.known[self._above.source.rank], self._above.source_path
         current = known.listings.peek(path)
         blob = self._listing.blob
@@ -150,7 +151,7 @@ class _Inside:
         return FileNode(self._above.source, source_path, path, attr.kind, False, ino=ino)
 
     def _opened(self, node: FileNode, attr: Attributes, when: float) -> tuple[Node, Attributes, float]:
-        """What has the path of a file that is open: itself, as its descriptor tells, or what took its place."""
+        """The entry for the path of an open file: that file, by fstat(2), or the one that has replaced it."""
         own = self._view.inodes.identified(node, attr)
         if own.held is not None and own.held.attr is not None:
             return own, own.held.attr, own.held.when
@@ -158,14 +159,14 @@ class _Inside:
 
 
 def _since(attr: Attributes, later: Answer | None) -> tuple[Attributes, float]:
-    """What is told of an entry that was looked at by itself: it stays in the listing, whatever became of it."""
+    """Attributes of an entry that was revalidated by itself; it stays in the snapshot even if it was removed."""
     if later is None or later.attr is None or later.attr.kind != attr.kind:
         return attr, NEVER
     return later.attr, later.when
 
 
 def _numbers(above: FileNode, listing: Listing) -> "array[int]":
-    """The inode numbers of what is in a directory, by position; they are kept with its node as long as that is held."""
+    """Inode numbers of the entries by position; cached in the directory's node as long as the kernel holds it."""
     if above.numbers is None or above.numbers[0] is not listing.blob:
         number = numbers(above.source.root, above.source_path)
         above.numbers = listing.blob, array("Q", [number(name, kind) for name, kind in listing.kinds()])
@@ -173,7 +174,7 @@ def _numbers(above: FileNode, listing: Listing) -> "array[int]":
 
 
 class _Merged:
-    """What is in a directory above the depth."""
+    """The listing of a directory above the depth."""
 
     def __init__(self, view: View, above: MergedNode, children: list[tuple[bytes, Child]]) -> None:
         self._view = view
@@ -181,10 +182,10 @@ class _Merged:
         self._children = children
 
     def entries(self, start: int) -> Iterator[Entry]:
-        """From a position on."""
-        inodes, answer = self._view.inodes, self._view.last_answer
+        """Iterate from offset ``start``."""
+        inodes, answer = self._view.inodes, self._view.replies.last_answer
         for position in range(start, len(self._children)):
             name, child = self._children[position]
             node = inodes.child(self._above, name, child)
             attr, when = answer(node)
-            yield name, node, attr if attr.is_known or not self._view.is_outdated(node) else None, when
+            yield name, node, attr if attr.is_known or not self._view.replies.is_outdated(node) else None, when

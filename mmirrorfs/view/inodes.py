@@ -1,8 +1,9 @@
-"""The inodes of one view: the index as nodes, and which of them the kernel holds.
+"""The inodes of one view: the index, its nodes and their inode numbers, and which of them the kernel holds.
 
-Owns the index, the nodes and their numbers, how often the kernel was told of each, and which spelling a place has now.
-What stands above the depth is looked up anew when the index was swapped; one number is one file: a file that took
-another's name while that one is open gets a number of its own. Event loop's thread only. Functions raise OSError.
+- After the index was replaced, a merged directory is resolved again when it is next used.
+- One number is one file: a file that replaced an open one gets a number of its own.
+
+Event loop's thread only. Functions raise OSError.
 """
 
 import errno
@@ -18,7 +19,7 @@ from mmirrorfs.view.nodes import FileNode, MergedNode, Node, is_replaced, merged
 
 
 class Inodes:
-    """The inodes of one view. ``order`` lists the ranks of the sources from the most preferred on."""
+    """The inodes of one view. ``order`` lists the ranks of the sources, the most preferred first."""
 
     def __init__(self, sources: Sequence[Source], order: tuple[Rank, ...], index: Merged) -> None:
         self.sources = sources
@@ -30,33 +31,33 @@ class Inodes:
         self.held.count(self.root)
 
     def install(self, index: Merged) -> None:
-        """Swap the index. Every place in the old one is looked up anew when it is next asked for."""
+        """Replace the index."""
         self._generation += 1
         self.index = index
 
     def node(self, ino: int) -> Node:
-        """The node of an inode number that the kernel holds; ESTALE for any other."""
+        """The node of an inode number. Raises ESTALE if the kernel does not hold it."""
         node = self.held.get(ino)
         if node is None:
             raise failure(errno.ESTALE)
         return node
 
     def file_node(self, ino: int) -> FileNode:
-        """The node of something that is in one source; EINVAL for a merged directory."""
+        """The same for a node of a single source. Raises EINVAL for a merged directory."""
         node = self.node(ino)
         if not isinstance(node, FileNode):
             raise failure(errno.EINVAL)
         return node
 
     def find(self, path: bytes) -> Merged | Leaf | None:
-        """What the index has at a path of the view."""
+        """The entry of the index at a path of the view."""
         found: Merged | Leaf | None = self.index
         for name in path.split(b"/") if path else ():
             found = found.children.get(name) if isinstance(found, Merged) else None
         return found
 
-    def along(self, path: bytes) -> Node | None:
-        """The node at a path of the view, or that of the leaf on the way there; None where the index has neither."""
+    def node_at(self, path: bytes) -> Node | None:
+        """The node at a path of the view, or of the leaf on the way there; None if the index has neither."""
         place: Node = self.root
         for name in path.split(b"/") if path else ():
             if not isinstance(place, MergedNode):
@@ -68,17 +69,17 @@ class Inodes:
         return place
 
     def current(self, node: MergedNode) -> Merged:
-        """What the index has at that place now; ENOENT where it has no merged directory any more."""
+        """The entry of a node in the current index. Raises ENOENT if no merged directory is there any more."""
         if node.generation != self._generation:
-            found, paths = self._place(node.path)
+            found, paths = self._resolve(node.path)
             if found is not node.merged:
                 node.merged = found
                 node.attr = merged_attributes(found, self.order, node.attr)
             node.paths, node.generation = paths, self._generation
         return node.merged
 
-    def _place(self, path: bytes) -> tuple[Merged, tuple[bytes, ...] | None]:
-        """The merged directory at a path of the view, and its spellings in the sources; raises ENOENT."""
+    def _resolve(self, path: bytes) -> tuple[Merged, tuple[bytes, ...] | None]:
+        """The merged directory at a path of the view, and its paths in the sources. Raises ENOENT."""
         found, paths, above = self.index, None, b""
         for name in path.split(b"/") if path else ():
             child = found.children.get(name)
@@ -91,7 +92,7 @@ class Inodes:
     def _paths(
         self, above: tuple[bytes, ...] | None, path: bytes, name: bytes, child: Merged
     ) -> tuple[bytes, ...] | None:
-        """The paths of a merged directory in the sources, given those of the one that it is in (at ``path``)."""
+        """The paths of a merged directory in the sources, given those of its parent (at ``path``)."""
         if above is None and child.names is None:
             return None
         own = child.names or (None,) * len(self.sources)
@@ -105,8 +106,8 @@ class Inodes:
         source_path = path
         if above.paths is not None or child.name is not None:
             source_path = join(above.path_in(child.source), child.name or name)
-        node = self.known(FileNode(self.sources[child.source], source_path, path, child.kind, True))
-        node.touched_ns = (above.merged.min_mtimes or {}).get(name, 0)
+        node = self.interned(FileNode(self.sources[child.source], source_path, path, child.kind, True))
+        node.min_mtime_ns = (above.merged.min_mtimes or {}).get(name, 0)
         return node
 
     def _merged_node(self, above: MergedNode, name: bytes, path: bytes, child: Merged) -> Node:
@@ -119,26 +120,26 @@ class Inodes:
         attr = merged_attributes(child, self.order, bare(DIR))
         return MergedNode(ino, path, paths, child, self._generation, attr)
 
-    def known(self, node: FileNode) -> FileNode:
-        """The node of that number that the kernel holds already, or this one."""
+    def interned(self, node: FileNode) -> FileNode:
+        """The node of that number that the kernel already holds, or this one."""
         old = self.held.get(node.ino)
         return old if isinstance(old, FileNode) else node
 
     def identified(self, node: FileNode, attr: Attributes) -> FileNode:
-        """The node that the file with these attributes has, given the one of its path.
+        """The node of the file with these attributes, given the node of its path.
 
-        Two files of one number would share one page cache, and readers of either would get bytes of the other.
+        It is another node if the path had another file that is still open: one inode number is one page cache.
         """
-        own, turn = node, 0
+        own, attempt = node, 0
         while is_replaced(own, attr):
-            turn += 1
-            salt = b"\0%d" % turn
-            own = self.known(FileNode(node.source, node.source_path, node.path, node.kind, node.indexed, salt))
-            own.touched_ns = node.touched_ns
+            attempt += 1
+            salt = b"\0%d" % attempt
+            own = self.interned(FileNode(node.source, node.source_path, node.path, node.kind, node.indexed, salt))
+            own.min_mtime_ns = node.min_mtime_ns
         return own
 
     def is_shown(self, path: bytes) -> bool:
-        """Whether the index leads to that path: as far as it goes, it has all the names."""
+        """Whether the index has every name of a path, down to its leaf."""
         found: Merged | Leaf | None = self.index
         for name in path.split(b"/"):
             found = found.children.get(name) if isinstance(found, Merged) else found

@@ -1,10 +1,12 @@
-"""What a view says about itself, as extended attributes: where things come from, and how the view is.
+"""The ``user.mmirrorfs.*`` extended attributes of a view: where each path comes from, and the state of the view.
 
-``user.mmirrorfs.source`` (the source's name), ``.path`` (the real path), ``.shadowed`` (what it hides) and ``.skipped``
-(what of that would have won, were it not empty) on everything, one a line where there are several, and ``.role``
-(merged, folder, loose or inside); ``.explain`` has all of that, and why, as JSON; ``.status``, ``.metrics`` and
-``.identity`` are on the root. None of them is listed, so that copying tools do not copy them. Answered from memory, but
-for ``.explain``; event loop's thread only.
+- Every node has ``source`` (the source's name), ``path`` (the real path), ``shadowed`` (the paths that it hides) and
+  ``skipped`` (those of them that would have won if they were not empty), one a line; ``role`` (merged, folder, loose or
+  inside); and ``explain``, all of these and the reason, as JSON.
+- The root also has ``status``, ``metrics`` and ``identity``.
+- listxattr(2) leaves them out, so that copying tools do not copy them.
+
+Answered from memory, except ``explain``. Event loop's thread only.
 """
 
 import json
@@ -21,8 +23,9 @@ PREFIX = b"user.mmirrorfs."
 
 
 class Labels:
-    """The attributes of one view. ``identity`` tells views apart; ``status`` gives what monitoring asks for,
-    ``metrics`` the same for Prometheus, and ``explain`` why something is at a path of the view.
+    """The attributes of one view, from what ``status``, ``metrics`` (for Prometheus) and ``explain`` return.
+
+    ``identity`` is unique to the view.
     """
 
     def __init__(
@@ -40,14 +43,14 @@ class Labels:
         self._metrics = metrics
 
     async def get(self, node: Node, name: bytes) -> bytes | None:
-        """The value of one of our attributes (without PREFIX); None where the node has none of that name."""
+        """The value of an attribute, named without PREFIX; None if the node does not have it."""
         if node.path == b"" and name == b"identity":
             return self._identity.encode()
         if node.path == b"" and name == b"status" and self._status is not None:
             return json.dumps(await self._status()).encode()
         if node.path == b"" and name == b"metrics" and self._metrics is not None:
             return (await self._metrics()).encode()
-        if name == b"explain" and self._explain is not None:  # the sources are asked, for a moment
+        if name == b"explain" and self._explain is not None:  # asks the sources, with a short timeout
             return json.dumps(await self._explain(node.path)).encode()
         if name == b"source":
             return b"\n".join(self._view.sources[rank].name.encode() for rank, _ in self._shown(node))
@@ -55,17 +58,15 @@ class Labels:
             return b"\n".join(self._real(rank, path) for rank, path in self._shown(node))
         if name == b"role":
             return _role(node)
-        if name == b"shadowed":
-            return self._paths(place.hidden) if (place := self._place(node)) is not None else None
-        if name == b"skipped":
-            return self._paths(place.skipped) if (place := self._place(node)) is not None else None
+        if name in (b"shadowed", b"skipped") and (place := self._place(node)) is not None:
+            return self._paths(place.hidden if name == b"shadowed" else place.skipped)
         return None
 
     def _real(self, rank: Rank, path: bytes) -> bytes:
         return join(self._view.sources[rank].root, path) if path else self._view.sources[rank].root
 
     def _shown(self, node: Node) -> list[tuple[Rank, bytes]]:
-        """Where the node comes from: every source of a merged directory, in the view's order; one of anything else."""
+        """The sources of a merged directory, in the view's order, or the source of any other node, with the paths."""
         if isinstance(node, MergedNode):
             merged = self._view.inodes.current(node)
             return [(rank, node.path_in(rank)) for rank in self._view.inodes.order if merged.inputs[rank] is not None]
@@ -73,7 +74,7 @@ class Labels:
         return [(node.source.rank, node.source_path)]
 
     def _place(self, node: Node) -> Place | None:
-        """Where in the index it is, or the folder that it lies in; None where that is gone."""
+        """The place in the index of a node, or of its folder; None if it is removed."""
         inodes = self._view.inodes
         place = place_of(inodes.index, inodes.order, self._view.pairing, node.path)
         return None if place.rest and isinstance(place.found, Merged) else place
@@ -83,7 +84,7 @@ class Labels:
 
 
 def _role(node: Node) -> bytes:
-    """What the merge makes of it: merged, a folder at the depth, loose at or above it, or inside a folder."""
+    """merged; folder (at the depth); loose (a file at or above the depth); or inside (below a folder)."""
     if isinstance(node, FileNode):
         return b"inside" if not node.indexed else b"folder" if node.kind == DIR else b"loose"
     return b"merged"

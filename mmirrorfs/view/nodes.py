@@ -1,8 +1,10 @@
-"""What the view hands out: a node for each name that somebody asked about.
+"""The nodes of a view, and when two sets of attributes mean the same contents.
 
-A ``MergedNode`` is a place in the index, looked up anew when the index was swapped. A ``FileNode`` is a path in
-one source: it stays what it is when the index moves on, so that what is open goes on. What is known of it stands in
-``source.known``, and nowhere else. Made and changed on the event loop's thread only.
+- A ``MergedNode`` is a path in the index, and resolved again after the index was replaced.
+- A ``FileNode`` is a path in one source. It outlives the index, so that what is open stays usable. Its cached metadata
+  is in ``source.known`` only.
+
+Created and changed on the event loop's thread only.
 """
 
 from array import array
@@ -16,11 +18,11 @@ from mmirrorfs.source.source import Source
 from mmirrorfs.tree import Directory, Merged, Rank
 
 Validator = tuple[Attributes, int]
-"""What a source gave of a file, and when: in nanoseconds since the epoch."""
+"""Attributes from a source, and when they were fetched, in nanoseconds since the epoch."""
 
 
 class Node:
-    """What both kinds have: an inode number, how often the kernel was told of it, and a path in the view."""
+    """An inode number, its lookup count in the kernel, and a path in the view."""
 
     __slots__ = ("ino", "nlookup", "path")
 
@@ -30,7 +32,7 @@ class Node:
 
 
 class MergedNode(Node):
-    """A directory above the depth. ``paths`` are its paths in the sources, by rank, where they differ."""
+    """A directory above the depth. ``paths`` are its paths in the sources, by rank, if they differ."""
 
     __slots__ = ("attr", "generation", "merged", "paths")
 
@@ -41,17 +43,17 @@ class MergedNode(Node):
         self.merged, self.generation, self.attr = merged, generation, attr
 
     def path_in(self, rank: Rank) -> bytes:
-        """Where this directory is in that source, if it is there."""
+        """The path in a source."""
         return self.paths[rank] if self.paths is not None else self.path
 
 
 class FileNode(Node):
     """A folder at the depth, a loose file above it, or anything below: ``source_path`` is its path in ``source``.
 
-    ``touched_ns`` is the least mtime to show (0: none), ``kernel_attr`` what the kernel's pages of it are as new as:
-    set where a reply is written. ``opened`` is the number of descriptors that are open on it, ``content`` (dev, ino)
-    of these, and ``held`` what was last known of them, whatever has the path by now. ``indexed`` says that it is in
-    the index itself. ``numbers`` are the inode numbers of what is in a directory, with the listing that they are of.
+    ``min_mtime_ns`` is a lower bound of the mtime to show (0: none). ``kernel_attr`` are the attributes to which the
+    kernel's cached pages belong, set when a reply is written. ``opened`` is the number of open descriptors, ``content``
+    their (dev, ino), and ``held`` their last known attributes, which may not be those of the path any more. ``indexed``
+    means in the index itself. ``numbers`` caches the inode numbers of a directory's entries, with its listing's blob.
     """
 
     __slots__ = (
@@ -60,11 +62,11 @@ class FileNode(Node):
         "indexed",
         "kernel_attr",
         "kind",
+        "min_mtime_ns",
         "numbers",
         "opened",
         "source",
         "source_path",
-        "touched_ns",
     )
 
     def __init__(
@@ -79,7 +81,7 @@ class FileNode(Node):
     ) -> None:
         self.ino = ino or number(source.root + salt, source_path, kind)
         self.nlookup, self.path, self.source, self.source_path, self.kind = 0, path, source, source_path, kind
-        self.indexed, self.touched_ns = indexed, 0
+        self.indexed, self.min_mtime_ns = indexed, 0
         self.kernel_attr: Validator | None = None
         self.held: Answer | None = None
         self.numbers: tuple[bytes, array[int]] | None = None
@@ -88,26 +90,23 @@ class FileNode(Node):
 
     @property
     def above(self) -> bytes:
-        """The path in the source of the directory that it is in."""
+        """The path of the parent in the source."""
         return self.source_path.rpartition(b"/")[0]
 
     @property
     def name(self) -> bytes:
-        """Its name in the source."""
+        """The name in the source."""
         return self.source_path.rpartition(b"/")[2]
 
     def shown(self, attr: Attributes) -> Attributes:
-        """What the view shows of these."""
-        if self.touched_ns <= attr.mtime_ns or not self.touched_ns:
+        """The attributes to show."""
+        if self.min_mtime_ns <= attr.mtime_ns or not self.min_mtime_ns:
             return attr
-        return attr._replace(mtime_ns=self.touched_ns, ctime_ns=max(attr.ctime_ns, self.touched_ns))
+        return attr._replace(mtime_ns=self.min_mtime_ns, ctime_ns=max(attr.ctime_ns, self.min_mtime_ns))
 
 
 def is_same(old: Validator | None, attr: Attributes) -> bool:
-    """Whether the contents are surely those that were told of.
-
-    On a coarse clock another edit may leave the time as it is, for a while.
-    """
+    """Whether the contents are certainly the same. Within one tick of a coarse clock an edit does not move ctime."""
     if old is None:
         return False
     last, when = old
@@ -117,25 +116,25 @@ def is_same(old: Validator | None, attr: Attributes) -> bool:
 
 
 def is_coarse(attr: Attributes) -> bool:
-    """Whether the time of the last change may come from a coarse clock: it is in whole milliseconds."""
+    """Whether ctime may come from a coarse clock: it is in whole milliseconds."""
     return attr.ctime_ns % 1_000_000 == 0
 
 
 def contents(attr: Attributes) -> tuple[int, int, int, int, int]:
-    """(dev, ino, size, mtime, ctime): contents with different ones are different."""
+    """(dev, ino, size, mtime, ctime): if these differ, the contents do."""
     return (attr.dev, attr.ino, attr.size, attr.mtime_ns, attr.ctime_ns)
 
 
 def is_replaced(node: FileNode, attr: Attributes) -> bool:
-    """Whether the file that is open under that node is another than the one that has its path now."""
+    """Whether the open file of that node is not the one with these attributes, which has its path now."""
     return node.opened > 0 and node.content != (attr.dev, attr.ino)
 
 
 def merged_attributes(merged: Merged, order: tuple[Rank, ...], last: Attributes) -> Attributes:
-    """Of the first source in the view's order that has it, with the newest times over all, and nlink 1.
+    """Those of the first source in the view's order that has it, with the newest times of all sources, and nlink 1.
 
-    1 means "not counted": find(1) leaves directories out when a number above it is wrong. ``last`` is what the
-    directory had before: it stays where no source has it any more, as the root may be when all sources are lost.
+    nlink 1 means "not counted": find(1) skips directories if a larger value is wrong. ``last`` are the attributes to
+    keep if no source has it any more, as is the case for the root when all sources are lost.
     """
     mtime, ctime = times(merged)
     first = first_input(merged, order)

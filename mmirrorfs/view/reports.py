@@ -1,4 +1,4 @@
-"""What a view finds out while it answers, and whom it tells."""
+"""The interface by which a view reports what it finds out during requests."""
 
 from typing import Protocol
 
@@ -7,16 +7,16 @@ from mmirrorfs.view.nodes import FileNode
 
 
 class Reports(Protocol):
-    """Who is told of what a view finds out while it answers."""
+    """Receives the findings. Called on the event loop's thread, in the middle of a request."""
 
     def lost(self, source: Source) -> None:
         """A source is lost."""
 
     def missing(self, source: Source, paths: list[bytes]) -> None:
-        """What the index has at some paths of a source is not there, or is something else now."""
+        """Some paths of a source that the index has do not exist any more, or have another type."""
 
     def outdated(self) -> bool:
-        """The index has what is known to be gone, or something else: merge what was scanned since; whether it moved."""
+        """The index contradicts cached metadata. Merge the latest scans; returns whether the index changed."""
 
     def contents(self, node: FileNode) -> None:
-        """The contents of a file changed in a way that the kernel cannot see from its attributes."""
+        """The contents of a file changed, with neither mtime nor size: its cached pages are invalid."""

@@ -1,4 +1,4 @@
-"""What one view is made of, before anybody asks it anything."""
+"""The state of one view, which its requests, its refresher and its publisher share."""
 
 import math
 from collections.abc import Sequence
@@ -18,17 +18,17 @@ from mmirrorfs.view.files import Files
 from mmirrorfs.view.inodes import Inodes
 
 REMEMBER = 1_000_000
-"""Entries known below the depth, by default."""
+"""Entries cached below the depth, by default."""
 
 SourceChange = tuple[Rank, bytes, list[Difference]]
-"""A source, a directory in it, and what is known to have changed there."""
+"""A source, a directory in it, and the changes there."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class State:
-    """The sources by rank, what is known of each, the inodes, and the open files of one view.
+    """The sources and their caches, by rank, the inodes, and the open files of one view.
 
-    ``changes`` are those in the sources, in order, for whoever publishes them.
+    ``changes`` receives the changes in the sources, in order.
     """
 
     sources: Sequence[Source]
@@ -50,7 +50,7 @@ class State:
         remember: int = REMEMBER,
         pairing: Pairing = exact,
     ) -> "State":
-        """That of a view of which ``index`` was just merged; ``order`` has the ranks from the most preferred on."""
+        """A new view with that ``index``; ``order`` lists the ranks, the most preferred first."""
         room = Room(remember)
         send, changes = trio.open_memory_channel[SourceChange](math.inf)
 

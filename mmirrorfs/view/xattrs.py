@@ -1,4 +1,4 @@
-"""What is neither name, listing nor contents: extended attributes and the figures of the filesystem.
+"""Extended attributes and statfs.
 
 Event loop's thread only. Functions raise OSError.
 """
@@ -13,7 +13,7 @@ from mmirrorfs.view.nodes import FileNode, MergedNode, Node
 from mmirrorfs.view.view import View
 
 BLOCK = 4096
-"""Bytes: the unit in which the sums are told, as the sources may have several."""
+"""Bytes: the block size of the sums, as the sources may have different ones."""
 
 
 class Xattrs:
@@ -24,7 +24,7 @@ class Xattrs:
         self._labels = labels
 
     async def getxattr(self, ino: int, name: bytes) -> bytes:
-        """The winner's own. ENODATA where it is not set. What ``ls -l`` asks of every file needs no disk."""
+        """The value from the winner. Raises ENODATA. ``security.*``, which ``ls -l`` asks for, needs no disk access."""
         if name.startswith(b"security."):
             raise failure(errno.ENODATA)
         node = self._view.inodes.node(ino)
@@ -34,20 +34,19 @@ class Xattrs:
         return await self._view.fetch[source.rank].value(source_path, name, briefly=merged)
 
     async def _label(self, node: Node, name: bytes) -> bytes:
-        """What the view says of itself: no source has a say in that."""
         value = await self._labels.get(node, name)
         if value is None:
             raise failure(errno.ENODATA)
         return value
 
     async def listxattr(self, ino: int, uid: int = 0) -> list[bytes]:
-        """The names of the winner's own; none where its source is lost. ``trusted`` ones are shown to root alone."""
+        """The names from the winner; none if its source is lost. Only root gets ``trusted.*``."""
         source, source_path, merged = self._winner(self._view.inodes.node(ino))
         try:
             if merged:
                 names = await source.within(BRIEFLY, source.reader.listxattr, source_path)
             else:
-                names, _ = await source.patiently(list, source.reader.listxattr, source_path)
+                names, _ = await source.with_fallback(list, source.reader.listxattr, source_path)
         except (SourceLost, TimeoutError):
             return []
         hidden = (b"security.", PREFIX) if uid == 0 else (b"security.", b"trusted.", PREFIX)
@@ -64,18 +63,18 @@ class Xattrs:
         return self._view.sources[rank], node.path_in(rank), True
 
     async def statfs(self) -> dict[str, int]:
-        """Sums over the distinct filesystems under the sources, in BLOCK units, without those that do not answer."""
-        seen: dict[int, os.statvfs_result] = {}
+        """Sums over the distinct filesystems of the sources, in BLOCK units. Those that do not answer are left out."""
+        by_device: dict[int, os.statvfs_result] = {}
         for source in self._view.sources:
             try:
                 device, figures = await source.within(BRIEFLY, source.reader.statvfs)
             except OSError:
                 continue
-            seen[device] = figures
+            by_device[device] = figures
         return {
             "f_bsize": BLOCK,
             "f_frsize": BLOCK,
-            "f_blocks": sum(s.f_blocks * s.f_frsize for s in seen.values()) // BLOCK,
-            "f_files": sum(s.f_files for s in seen.values()),
-            "f_namemax": min([s.f_namemax for s in seen.values()], default=255),
+            "f_blocks": sum(s.f_blocks * s.f_frsize for s in by_device.values()) // BLOCK,
+            "f_files": sum(s.f_files for s in by_device.values()),
+            "f_namemax": min([s.f_namemax for s in by_device.values()], default=255),
         }

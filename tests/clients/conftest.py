@@ -1,4 +1,4 @@
-"""Third-party programs on a view, or on the output of the command."""
+"""Third-party programs that use a view, or the command's output."""
 
 import pytest
 

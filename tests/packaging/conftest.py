@@ -1,4 +1,4 @@
-"""What is shipped beside the program: packages, manual, README, scripts; and the rules that code and tests keep."""
+"""Packages, manual, documents and scripts; and rules for the code and the tests themselves."""
 
 import pytest
 

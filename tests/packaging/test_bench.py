@@ -1,4 +1,4 @@
-"""The benchmark, at its smallest: that it measures whom it says it does, and leaves nothing behind."""
+"""The benchmark with its smallest library: it measures the peers that it names, and leaves nothing behind."""
 
 import fcntl
 import json
@@ -30,23 +30,33 @@ needs_polling = pytest.mark.skipif(
 )
 
 
-def start(place: Path, *options: str) -> "subprocess.Popen[str]":
-    words = [sys.executable, "-m", "benchmark", f"--directory={place}", *options]
+HASTY = """
+import sys
+from benchmark import changing, scale
+from benchmark.main import main
+changing.ALONE = changing.REST = scale.ALONE = 0.2
+sys.exit(main())
+"""
+"""The benchmark with pauses too short for exact figures."""
+
+
+def start(place: Path, *options: str, program: Sequence[str] = ("-m", "benchmark")) -> "subprocess.Popen[str]":
+    words = [sys.executable, *program, f"--directory={place}", *options]
     environment = {**os.environ, "PYTHONPATH": str(SCRIPTS)}
     pipe = subprocess.PIPE
     return subprocess.Popen(words, stdout=pipe, stderr=pipe, text=True, env=environment)
 
 
 def progress(said: str) -> list[str]:
-    """What each line of progress says last: nothing else may be said."""
+    """The last part of each line of progress. Raises AssertionError for any other output."""
     assert all(line.startswith("bench: ") for line in said.splitlines()), said
     return [line.split(": ")[-1] for line in said.splitlines()]
 
 
-def bench(place: Path, *options: str) -> tuple[str, Any]:
-    """Run it to the end; what it printed, and what it wrote as JSON."""
+def bench(place: Path, *options: str, program: Sequence[str] = ("-m", "benchmark")) -> tuple[str, Any]:
+    """Run it to the end; returns its stdout and its JSON report."""
     report = place / "report.json"
-    process = start(place, f"--json={report}", *options)
+    process = start(place, f"--json={report}", *options, program=program)
     printed, complaints = process.communicate(timeout=150)
     assert process.returncode == 0, complaints
     assert progress(complaints)[0] == ("making them" if "--scale" in options else "making the library")
@@ -59,7 +69,7 @@ def by_line(report: dict[str, Any]) -> dict[tuple[str, str, str], Any]:
     return {(row["run"], row["state"], row["peer"]): row for row in report["rows"]}
 
 
-def test_every_run_is_made_with_every_peer_cold_and_warm(place: Path) -> None:
+def test_every_run_is_measured_with_every_peer_cold_and_warm(place: Path) -> None:
     runs = ["mount", "walk", "walk4", "tags", "tags8", "missing", "read", "streams", "random"]
     printed, report = bench(place, *SMALL, f"--only={','.join(runs)}", "--peers=bare,floor,symlinks")
     rows = by_line(report)
@@ -85,7 +95,7 @@ def test_every_run_is_made_with_every_peer_cold_and_warm(place: Path) -> None:
     ].keys()
 
 
-def test_what_users_run_is_measured_too_and_some_of_it_after_a_time_without_a_request(place: Path) -> None:
+def test_programs_of_users_are_measured_and_mpd_also_after_caches_have_expired(place: Path) -> None:
     programs = {"mpd", "rsync", "mutagen"}
     _, report = bench(place, *SMALL, "--only=mpd,find,du,rsync,mutagen,open", "--peers=bare,floor,symlinks")
     rows, left_out = by_line(report), report["left_out"].keys()
@@ -99,7 +109,7 @@ def test_what_users_run_is_measured_too_and_some_of_it_after_a_time_without_a_re
     assert programs - left_out <= report["header"].keys()
 
 
-def test_two_readers_of_which_one_is_at_a_slow_disk_are_measured_with_those_who_read_both_sources(place: Path) -> None:
+def test_a_reader_next_to_one_of_a_slow_disk_is_measured_with_peers_that_read_both_sources(place: Path) -> None:
     _, report = bench(place, *SMALL, "--only=beside,du", "--peers=bare,floor,symlinks")
     found = {(state, peer) for run, state, peer in by_line(report) if run == "beside"}
     if "beside" in report["left_out"]:
@@ -108,7 +118,7 @@ def test_two_readers_of_which_one_is_at_a_slow_disk_are_measured_with_those_who_
     assert found == {(state, peer) for state in states for peer in ("mmirrorfs", "symlinks")}
 
 
-def test_the_words_in_the_end_name_each_line_once_with_what_was_measured(place: Path) -> None:
+def test_the_summary_names_each_row_once_with_its_measured_ratio(place: Path) -> None:
     printed, report = bench(place, *SMALL, "--only=walk,missing,open", "--peers=bare")
     words = re.sub(r"\s+", " ", printed.partition("Beside the plain folders, wake-ups as found:")[2])
     titles = {"walk": "walk with stat", "missing": "names that are not there"}
@@ -128,7 +138,7 @@ def test_the_words_in_the_end_name_each_line_once_with_what_was_measured(place: 
 
 
 def documents(place: Path, *names: str) -> dict[str, Path]:
-    """Files with a place for the tables."""
+    """Make files with both markers."""
     found = {name: place / name for name in names}
     for path in found.values():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -137,11 +147,11 @@ def documents(place: Path, *names: str) -> dict[str, Path]:
 
 
 def tables(path: Path) -> list[list[str]]:
-    """The lines of all tables in it."""
+    """The cells of all table rows in a document."""
     return [line.strip("| ").split(" | ") for line in path.read_text().splitlines() if line.startswith("|")]
 
 
-def test_the_tables_are_written_where_they_belong(place: Path, tmp_path: Path) -> None:
+def test_docs_writes_the_tables_between_the_markers(place: Path, tmp_path: Path) -> None:
     paths = documents(tmp_path, "README.md", "docs/performance.md")
     _, report = bench(place, *SMALL, "--only=find,missing", "--peers=bare,symlinks", f"--docs={tmp_path}")
     rows = by_line(report)
@@ -165,7 +175,7 @@ def test_the_tables_are_written_where_they_belong(place: Path, tmp_path: Path) -
         assert line[3:] == [f"{rows['missing', state, peer]['ratios'][0]:.2f}" for peer in ("symlinks", "bare")]
 
 
-def test_the_readme_and_the_page_about_speed_have_a_place_for_the_tables() -> None:
+def test_readme_and_performance_page_have_both_markers() -> None:
     for name in ("README.md", "docs/performance.md"):
         text = (SCRIPTS.parent / name).read_text()
         assert re.findall(f"{BEGIN}|{END}", text) == [BEGIN, END], name
@@ -183,7 +193,7 @@ def test_the_readme_and_the_page_about_speed_have_a_place_for_the_tables() -> No
         (["--directory=/nowhere"], "No such file or directory"),
     ],
 )
-def test_what_makes_no_sense_is_refused_in_one_line_before_anything_is_measured(
+def test_invalid_options_are_refused_in_one_line_before_anything_is_measured(
     place: Path, options: Sequence[str], complaint: str
 ) -> None:
     process = start(place, *options)
@@ -196,7 +206,7 @@ def test_what_makes_no_sense_is_refused_in_one_line_before_anything_is_measured(
     assert os.listdir(place) == []
 
 
-def test_a_document_without_a_place_for_the_tables_is_refused(place: Path, tmp_path: Path) -> None:
+def test_a_document_without_exactly_one_pair_of_markers_is_refused(place: Path, tmp_path: Path) -> None:
     paths = documents(tmp_path, "README.md", "docs/performance.md")
     paths["docs/performance.md"].write_text(f"{BEGIN}\n{BEGIN}\n{END}\n")
     process = start(place, f"--docs={tmp_path}")
@@ -209,7 +219,7 @@ def test_a_document_without_a_place_for_the_tables_is_refused(place: Path, tmp_p
 @pytest.mark.alone
 @needs_polling
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_the_cost_of_a_wake_up_is_put_back_however_it_ends(place: Path, number: signal.Signals) -> None:
+def test_the_halt_poll_setting_is_restored_after_each_signal(place: Path, number: signal.Signals) -> None:
     with open(POLLING, "r+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         before = file.read()
@@ -235,13 +245,13 @@ def test_the_cost_of_a_wake_up_is_put_back_however_it_ends(place: Path, number: 
 
 @pytest.mark.alone
 @needs_polling
-def test_each_line_is_measured_under_both_costs_of_a_wake_up(place: Path) -> None:
+def test_each_row_is_measured_with_cheap_and_with_dear_wake_ups(place: Path) -> None:
     _, report = bench(place, *SMALL, "--wake-ups=both", "--only=tags", "--peers=bare")
     lines = [(row["condition"], row["state"], row["peer"]) for row in report["rows"]]
     assert lines == [(c, s, p) for c in ("cheap", "dear") for s in ("cold", "warm") for p in ("mmirrorfs", "bare")]
 
 
-def test_the_floor_shows_what_the_view_shows(place: Path) -> None:
+def test_the_bare_pyfuse3_filesystem_merges_like_a_view(place: Path) -> None:
     for source, content in (("a", b"1"), ("b", b"2")):
         for path in ("Both/Album/01", f"Only {source}/Album/Disc/02", f"Both/Only {source}/03"):
             (place / source / path).parent.mkdir(parents=True)
@@ -261,7 +271,7 @@ def test_the_floor_shows_what_the_view_shows(place: Path) -> None:
         output_of("umount", place / "mnt") if os.geteuid() == 0 else output_of("fusermount3", "-u", place / "mnt")
 
 
-def test_a_peer_that_is_not_installed_is_named_and_left_out(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_peer_that_is_not_installed_is_reported_and_left_out(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tools = place / "tools"
     tools.mkdir()
     for name in ("umount", "fusermount3"):
@@ -278,7 +288,7 @@ def test_a_peer_that_is_not_installed_is_named_and_left_out(place: Path, monkeyp
 
 
 @needs_root
-def test_a_mountpoint_of_somebody_else_that_is_no_utf_8_is_in_nobodys_way(place: Path, tmp_path: Path) -> None:
+def test_an_unrelated_mountpoint_that_is_not_utf_8_does_no_harm(place: Path, tmp_path: Path) -> None:
     odd = os.fsencode(tmp_path) + b"/\xff \n"
     os.mkdir(odd)
     output_of("mount", "-t", "tmpfs", "none", odd)
@@ -288,8 +298,8 @@ def test_a_mountpoint_of_somebody_else_that_is_no_utf_8_is_in_nobodys_way(place:
         output_of("umount", odd)
 
 
-def test_growth_is_measured_at_each_size(place: Path) -> None:
-    printed, report = bench(place, "--scale", "--sizes=20,50", "--wide=300", "--rounds=1")
+def test_scale_measures_every_figure_at_each_size(place: Path) -> None:
+    printed, report = bench(place, "--scale", "--sizes=20,50", "--wide=300", "--rounds=1", program=("-c", HASTY))
     assert [size["folders"] for size in report["sizes"]] == [30, 75]
     for size in report["sizes"]:
         needed = {"build warm", "find warm", "quiet warm", "changed warm", "resident", "lookup", "open", "list"}
@@ -302,7 +312,7 @@ def test_growth_is_measured_at_each_size(place: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_stopped_it_shows_what_it_has_unmounts_and_removes_everything(
+def test_a_signal_ends_it_with_partial_results_and_nothing_left_behind(
     place: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
     report = tmp_path / "report.json"

@@ -1,4 +1,4 @@
-"""Completion in the shell, asked of the real command as the shells ask."""
+"""Shell completion, requested from the real command as the shells do."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ ASK = (sys.executable, "-m", "mmirrorfs")
 
 
 def completions(*words: str) -> list[str]:
-    """What the command offers bash in the place of the last word, as TYPE,VALUE."""
+    """What the command offers bash for the last word, as TYPE,VALUE."""
     line = {"COMP_WORDS": " ".join(["mmirrorfs", *words[:-1], words[-1] or "''"]), "COMP_CWORD": str(len(words))}
     asked = run(*ASK, environment={"_MMIRRORFS_COMPLETE": "bash_complete", **line})
     assert (asked.returncode, asked.stderr) == (0, b"")
@@ -31,20 +31,20 @@ def test_values_of_options_are_completed() -> None:
 
 
 @pytest.mark.parametrize("words", [("fl",), ("flac", "mp3", "/mn"), ("--output-high", "x"), ("--output_low", "")])
-def test_sources_and_mountpoints_are_completed_with_directories(words: tuple[str, ...]) -> None:
+def test_sources_and_mountpoints_are_completed_as_directories(words: tuple[str, ...]) -> None:
     assert completions(*words) == [f"dir,{words[-1]}"]
 
 
-def test_files_are_completed_where_a_file_is_wanted() -> None:
+def test_the_configuration_file_is_completed_as_a_file() -> None:
     assert completions("--config", "mm") == ["file,mm"]
 
 
-def test_nothing_is_mounted_or_shown_by_a_complete_line(tmp_path: Path) -> None:
+def test_completing_a_whole_command_line_does_not_run_it(tmp_path: Path) -> None:
     assert completions("--version", "--install-helper", str(tmp_path), "--js") == ["plain,--json"]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_each_shell_gets_its_script_and_can_read_it(tmp_path: Path, shell: str) -> None:
+def test_the_completion_script_of_each_shell_parses(tmp_path: Path, shell: str) -> None:
     made = run(*ASK, environment={"_MMIRRORFS_COMPLETE": f"{shell}_source"})
     assert made.returncode == 0
     assert b"_MMIRRORFS_COMPLETE=" + shell.encode() + b"_complete" in made.stdout
@@ -53,7 +53,7 @@ def test_each_shell_gets_its_script_and_can_read_it(tmp_path: Path, shell: str) 
     output_of(shell, "-n", script)
 
 
-def test_bash_completes_with_it(tmp_path: Path) -> None:
+def test_bash_completes_with_its_script(tmp_path: Path) -> None:
     need("bash")
     (tmp_path / "mmirrorfs").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m mmirrorfs "$@"\n')
     (tmp_path / "mmirrorfs").chmod(0o755)
@@ -66,6 +66,6 @@ def test_bash_completes_with_it(tmp_path: Path) -> None:
     assert said == ["complete -o nosort -F _mmirrorfs_completion mmirrorfs", "keep"]
 
 
-def test_question_that_no_shell_asks_is_refused() -> None:
+def test_an_unknown_shell_is_refused() -> None:
     asked = subprocess.run(ASK, env={"_MMIRRORFS_COMPLETE": "other_complete"}, capture_output=True, check=False)
     assert asked.returncode == 1

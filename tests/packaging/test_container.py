@@ -1,4 +1,4 @@
-"""The container image: what its files say, and a container of it, made of namespaces as an engine would."""
+"""The container image: its files, and a container by their settings, made of namespaces as an engine does it."""
 
 import itertools
 import os
@@ -32,7 +32,7 @@ CONFIG = ("--config", "/etc/mmirrorfs.toml")
 SHOWN = {"high": ["flac 1", "flac 2", "mp3 3"], "low": ["flac 1", "mp3 2", "mp3 3"]}
 
 
-def test_image_is_built_on_debian_and_names_no_other_host() -> None:
+def test_image_is_based_on_debian_and_names_no_other_host() -> None:
     bases = [line.split()[0] for line in instructions("FROM")]
     assert len(bases) == 2
     assert all(re.fullmatch(r"debian:\$\{RELEASE\}-slim", base) for base in bases)
@@ -41,7 +41,7 @@ def test_image_is_built_on_debian_and_names_no_other_host() -> None:
     assert re.fullmatch(r"debian:\w+-slim", service("player")["image"])
 
 
-def test_building_asks_nothing_and_leaves_what_builds_behind() -> None:
+def test_build_is_not_interactive_and_build_tools_are_not_in_the_image() -> None:
     installing = [line for line in instructions("RUN") if "apt-get install" in line]
     assert len(installing) == len(instructions("FROM")) == instructions("ARG").count("DEBIAN_FRONTEND=noninteractive")
     assert all("install -y --no-install-recommends " in line for line in installing)
@@ -50,7 +50,7 @@ def test_building_asks_nothing_and_leaves_what_builds_behind() -> None:
     assert "/var/lib/apt/lists" in installing[1]
 
 
-def test_all_that_is_copied_is_in_the_checkout() -> None:
+def test_all_copied_files_are_in_the_checkout() -> None:
     for line in instructions("COPY"):
         *sources, _ = line.split()
         if not sources[0].startswith("--from=build"):
@@ -60,7 +60,7 @@ def test_all_that_is_copied_is_in_the_checkout() -> None:
     assert ROOT / build["dockerfile"] == PACKAGING / "Containerfile"
 
 
-def test_a_container_has_what_a_view_needs_and_no_more() -> None:
+def test_a_container_has_exactly_the_privileges_that_a_view_needs() -> None:
     given = service()
     assert sorted(given["cap_add"]) == sorted(needed.name for needed in Capability)
     assert (given["cap_drop"], given["devices"], given["network_mode"]) == (["ALL"], ["/dev/fuse"], "none")
@@ -71,7 +71,7 @@ def test_a_container_has_what_a_view_needs_and_no_more() -> None:
     assert propagation == {"/music": ("rslave", True), "/views": ("rshared", False)}
 
 
-def test_views_of_the_example_are_below_the_shared_directory_and_sources_in_the_other() -> None:
+def test_example_configuration_has_views_in_the_shared_directory_and_sources_in_the_other() -> None:
     config = tomllib.loads((PACKAGING / "mmirrorfs.toml").read_text())
     assert {os.path.dirname(view["mountpoint"]) for view in config["view"]} == {"/views"}
     assert {os.path.dirname(path) for path in config["sources"].values()} == {"/music"}
@@ -79,7 +79,7 @@ def test_views_of_the_example_are_below_the_shared_directory_and_sources_in_the_
     assert "./mmirrorfs.toml:/etc/mmirrorfs.toml:ro" in service()["volumes"]
 
 
-def test_the_line_for_a_shell_says_what_compose_says() -> None:
+def test_docker_run_in_the_docs_has_the_settings_of_compose() -> None:
     text = (ROOT / "docs/nas.md").read_text().replace("\\\n", " ")
     (line,) = re.findall(r"^docker run (.*)$", text, re.MULTILINE)
     given, words = service(), shlex.split(line)
@@ -99,7 +99,7 @@ def test_the_line_for_a_shell_says_what_compose_says() -> None:
 
 @pytest.fixture
 def host(place: Path) -> Iterator[Inside]:
-    """A machine with the sources and the shared directory of compose.yaml."""
+    """A host with the sources and the shared directory of compose.yaml."""
     grow(place / "music", {name.encode(): {b"A": folders(f"{name} ", *numbers)} for name, numbers in SOURCES.items()})
     (place / "views").mkdir()
     with namespace(place) as made:
@@ -115,13 +115,13 @@ SOURCES = {"flac": "12", "mp3": "23"}
 
 
 def shown(host: Inside) -> dict[str, list[str]]:
-    """What the host sees in the views."""
+    """What the host reads in the views."""
     where = {name: host.seen(Path(f"/srv/views/{name}/A")) for name in SHOWN}
     return {name: [(path / number / "track").read_text() for number in "123"] for name, path in where.items()}
 
 
 def up(host: Inside, container: Container) -> None:
-    """Wait until its health check says that it is well; then both views are there, and the host sees them."""
+    """Wait for its health check to succeed; then both views are mounted, on the host, too."""
     poll(lambda: container.run(health_check()) == 0 or container.process.poll() is not None, "a healthy container", 30)
     assert container.process.poll() is None, container.text()
     poll(lambda: len(host.views()) == 2, "both views on the host")
@@ -129,14 +129,14 @@ def up(host: Inside, container: Container) -> None:
 
 
 def ends(host: Inside, container: Container) -> None:
-    """Stop it as an engine does: it ends in order, and nothing is left on the host."""
+    """Stop it as an engine does: it exits with 0, and no mount is left on the host."""
     assert container.end(signal.SIGTERM) == 0, container.text()
     assert host.views() == []
 
 
 @pytest.mark.mount
 @needs_root
-def test_views_of_a_container_are_seen_outside_read_only_and_go_when_it_is_stopped(host: Inside) -> None:
+def test_views_of_a_container_are_read_only_on_the_host_and_unmounted_when_it_stops(host: Inside) -> None:
     with running(host, *CONFIG) as container:
         up(host, container)
         assert all({"ro", "nosuid", "nodev", "allow_other"} <= view.options for view in host.views())
@@ -149,7 +149,7 @@ def test_views_of_a_container_are_seen_outside_read_only_and_go_when_it_is_stopp
 
 @pytest.mark.mount
 @needs_root
-def test_what_a_killed_container_leaves_on_the_host_is_replaced_by_the_next(host: Inside) -> None:
+def test_dead_views_of_a_killed_container_are_replaced_by_the_next(host: Inside) -> None:
     with running(host, *CONFIG) as container:
         up(host, container)
         container.end(signal.SIGKILL)
@@ -166,7 +166,7 @@ def test_what_a_killed_container_leaves_on_the_host_is_replaced_by_the_next(host
 
 @pytest.mark.mount
 @needs_root
-def test_views_go_on_when_a_stranger_ends_whose_parent_the_command_has_become(host: Inside) -> None:
+def test_views_survive_the_exit_of_an_orphan_that_the_command_has_adopted(host: Inside) -> None:
     command = tuple(entrypoint()[entrypoint().index("--") + 1 :])
     assert command[0] == "mmirrorfs"
     with running(host, *CONFIG, command=command) as container:
@@ -180,7 +180,7 @@ def test_views_go_on_when_a_stranger_ends_whose_parent_the_command_has_become(ho
 
 @pytest.mark.mount
 @needs_root
-def test_unhealthy_until_a_view_is_there_and_while_a_source_is_lost(host: Inside) -> None:
+def test_health_check_fails_until_a_view_is_mounted_and_while_a_source_is_lost(host: Inside) -> None:
     with running(host, *CONFIG, command=(need("tini"), "--", "sleep", "60")) as container:
         assert container.run(health_check()) != 0
     with running(host, *CONFIG) as container:

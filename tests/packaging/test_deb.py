@@ -1,5 +1,7 @@
-"""The Debian package, built as people build it: what is in it, that it runs from where it is unpacked, and that it can
-be installed, used and purged, which happens in a copy of the system that only the check sees."""
+"""The Debian package, built by scripts/package-deb: its content, and that it works when unpacked and when installed.
+
+It is installed, used and purged on an overlay of the system, in a mount namespace.
+"""
 
 import os
 import re
@@ -15,14 +17,14 @@ from tests.support.users import need, needs_root, output_of, run
 
 ROOT = Path(__file__).parents[2]
 BUILD = 600.0
-"""Seconds that a build may take: the first one compiles pyfuse3."""
+"""Time limit of a build in seconds: the first one compiles pyfuse3."""
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2 * BUILD), needs_root]
 
 
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A package built from the checkout."""
+    """The package, built from the checkout."""
     need("dpkg-deb")
     built = run(str(ROOT / "scripts" / "package-deb"), tmp_path_factory.mktemp("deb"), seconds=BUILD)
     if b"connection broken by" in built.stderr:
@@ -33,12 +35,12 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def unpacked(package: Path, tmp_path: Path) -> Path:
-    """The files of the package, below a directory."""
+    """A directory with the files of the package."""
     output_of("dpkg-deb", "--extract", package, tmp_path)
     return tmp_path
 
 
-def test_everything_is_where_it_is_looked_for(unpacked: Path) -> None:
+def test_every_file_is_in_its_place(unpacked: Path) -> None:
     for name in (
         "bin/mmirrorfs",
         "sbin/mount.fuse.mmirrorfs",
@@ -56,13 +58,13 @@ def test_everything_is_where_it_is_looked_for(unpacked: Path) -> None:
     assert {path.name for path in unpacked.iterdir()} == {"usr"}
 
 
-def test_copyright_names_every_library_that_is_brought(unpacked: Path) -> None:
+def test_copyright_names_every_bundled_library(unpacked: Path) -> None:
     named = set(re.findall(r"usr/lib/mmirrorfs/(\w+)/", (unpacked / "usr/share/doc/mmirrorfs/copyright").read_text()))
     brought = {path.name for path in (unpacked / "usr/lib/mmirrorfs").iterdir() if path.suffix != ".dist-info"}
     assert brought == named | {"mmirrorfs"}
 
 
-def test_nothing_of_the_machine_that_built_it_is_in_it(unpacked: Path) -> None:
+def test_no_path_of_the_build_machine_is_in_it(unpacked: Path) -> None:
     here = [os.fsencode(ROOT), os.fsencode(Path.home() / ".")]
     for path in unpacked.rglob("*"):
         if path.is_file():
@@ -70,14 +72,14 @@ def test_nothing_of_the_machine_that_built_it_is_in_it(unpacked: Path) -> None:
             assert path.suffix not in (".pyc", ".orig"), path
 
 
-def test_dependencies_hold_it_to_the_python_and_libfuse_that_it_was_built_for(package: Path) -> None:
+def test_dependencies_pin_the_python_and_libfuse_that_it_was_built_for(package: Path) -> None:
     depends = output_of("dpkg-deb", "--field", package, "Depends").decode()
     for pattern in (r"\bfuse3\b", r"python3 \(>= 3\.\d+\)", r"python3 \(<< 3\.\d+\)", r"libfuse3-[34]", r"libc6"):
         assert re.search(pattern, depends), depends
 
 
 @pytest.mark.mount
-def test_program_runs_from_where_it_is_unpacked_and_ignores_other_pythons(unpacked: Path, place: Path) -> None:
+def test_unpacked_program_mounts_and_ignores_pythonpath(unpacked: Path, place: Path) -> None:
     flac, mp3 = grow(place / "f", folders("f", "1", "2")), grow(place / "m", folders("m", "2", "3"))
     view = grow(place / "view", {})
     (place / "click.py").write_text("raise SystemExit('the wrong click')\n")
@@ -92,7 +94,7 @@ def test_program_runs_from_where_it_is_unpacked_and_ignores_other_pythons(unpack
         poll(lambda: not processes_of(bytes(place)), "the program ended", 10)
 
 
-def test_apt_installs_it_fstab_uses_it_and_nothing_is_left_when_it_is_purged(package: Path) -> None:
+def test_apt_installs_it_mount_uses_it_and_purging_leaves_nothing(package: Path) -> None:
     overlay = "mount -t overlay overlay -o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work /mnt"
     probe = f"mount -t tmpfs tmpfs /mnt && mkdir /mnt/upper /mnt/work && {overlay}"
     if run("unshare", "--mount", "--propagation", "private", "sh", "-c", probe).returncode != 0:
@@ -105,7 +107,7 @@ def test_apt_installs_it_fstab_uses_it_and_nothing_is_left_when_it_is_purged(pac
     assert output_of("dpkg-query", "--show") == before
 
 
-def test_scripts_of_the_package_are_sound(package: Path, tmp_path: Path) -> None:
+def test_maintainer_scripts_parse(package: Path, tmp_path: Path) -> None:
     output_of("dpkg-deb", "--control", package, tmp_path / "control")
     for name in ("postinst", "prerm", "postrm"):
         subprocess.run(["sh", "-n", tmp_path / "control" / name], check=True)

@@ -1,4 +1,4 @@
-"""What README.md, CONTRIBUTING.md and docs/ show as sessions, run as a reader would: each prints what it shows."""
+"""The sessions in README.md, CONTRIBUTING.md and docs/, run: each command must print what the page shows."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ RUN = {
 @pytest.mark.slow
 @needs_root
 @pytest.mark.parametrize("page", RUN, ids=lambda page: page.name)
-def test_a_session_prints_what_a_page_shows(page: Path, place: Path) -> None:
+def test_sessions_of_a_page_print_what_it_shows(page: Path, place: Path) -> None:
     with session(place, with_user="sudo -u" in page.read_text()) as shell:
         for block in RUN[page]:
             if block.language == "sh":
@@ -29,11 +29,11 @@ def test_a_session_prints_what_a_page_shows(page: Path, place: Path) -> None:
                     shell.check(command, shown)
 
 
-def test_documents_show_sessions() -> None:
+def test_pages_have_sessions() -> None:
     assert {"README.md", "usage.md", "behaviour.md", "choosing.md", "troubleshooting.md"} <= {page.name for page in RUN}
 
 
-def test_a_session_that_prints_something_else_is_found() -> None:
+def test_output_that_differs_is_detected() -> None:
     assert is_as_shown(["a 1.2 s", "..."], ["a 3 s", "b", "c"])
     assert is_as_shown(["process 5 for 2 s: ..."], ["process 77 for 1 s: flac"])
     assert not is_as_shown(["a", "c"], ["a", "b"])
@@ -41,6 +41,6 @@ def test_a_session_that_prints_something_else_is_found() -> None:
     assert not is_as_shown([], ["a"])
 
 
-def test_commands_and_what_they_print_are_told_apart() -> None:
+def test_a_session_is_split_into_commands_and_their_output() -> None:
     block = Block("console", True, "$ a\n> b\nc\n> d\n$ e\n", 1)
     assert block.steps() == [("a\nb", ["c", "> d"]), ("e", [])]

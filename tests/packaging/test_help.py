@@ -1,4 +1,4 @@
-"""What the command says of itself: without a word, in its short help, in its whole help, and in docs/options.md."""
+"""The command's output without arguments, its short and its whole help, and docs/options.md."""
 
 import functools
 import os
@@ -24,20 +24,20 @@ NARROW = {"COLUMNS": "80"}
 
 @functools.cache
 def said(word: str) -> str:
-    """What the command prints on a terminal of 80 columns."""
+    """The command's output for an option, on a terminal of 80 columns."""
     asked = run(*ASK, word, environment=NARROW)
     assert (asked.returncode, asked.stderr) == (0, b"")
     return asked.stdout.decode()
 
 
-def test_without_a_word_it_says_in_six_lines_what_it_is_for_and_fails() -> None:
+def test_without_arguments_it_prints_six_lines_and_fails() -> None:
     asked = run(*ASK)
     lines = asked.stderr.decode().splitlines()
     assert (asked.returncode, asked.stdout, len(lines)) == (1, b"", 6)
     assert max(map(len, lines)) <= 80
 
 
-def test_the_line_that_it_says_to_try_first_works(tmp_path: Path) -> None:
+def test_the_first_command_that_it_suggests_works(tmp_path: Path) -> None:
     line = next(line for line in run(*ASK).stderr.decode().splitlines() if line.startswith("    "))
     program, *words = line.split()
     assert program == "mmirrorfs"
@@ -55,7 +55,7 @@ def test_help_fits_two_screens() -> None:
 
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: max(option.opts, key=len))
-def test_every_option_is_named_in_the_help_and_told_in_the_whole_help(option: click.Option) -> None:
+def test_every_option_is_in_the_short_help_and_described_in_the_whole_help(option: click.Option) -> None:
     name = re.compile(rf"(?<![\w-])({'|'.join(map(re.escape, option.opts))})(?![\w-])")
     assert name.search(said("--help"))
     record = option.get_help_record(CONTEXT)

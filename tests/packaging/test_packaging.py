@@ -1,4 +1,4 @@
-"""What is installed beside the program: the systemd unit, the examples, and the scripts that package."""
+"""The systemd unit, the example files, and the packaging scripts."""
 
 import os
 import re
@@ -30,13 +30,13 @@ GENERATOR = Path("/usr/lib/systemd/system-generators/systemd-fstab-generator")
 
 
 def setting(name: str) -> str:
-    """What the unit says under a name."""
+    """The value of a setting of the unit."""
     found = re.search(rf"^{name}=(.*)$", UNIT.read_text(), re.MULTILINE)
     assert found is not None, name
     return found[1]
 
 
-def test_systemd_finds_no_fault_with_the_unit(tmp_path: Path) -> None:
+def test_systemd_verifies_the_unit(tmp_path: Path) -> None:
     unit = tmp_path / "mmirrorfs@high.service"
     unit.write_text(re.sub(r"/usr/bin/(mmirrorfs|fusermount3)", "/bin/true", UNIT.read_text()))
     verified = run("systemd-analyze", "verify", "--man=no", unit)
@@ -44,7 +44,7 @@ def test_systemd_finds_no_fault_with_the_unit(tmp_path: Path) -> None:
     assert [line for line in verified.stderr.splitlines() if b"mmirrorfs" in line] == []
 
 
-def test_whatever_else_systemd_would_have_the_unit_do_is_explained_in_it() -> None:
+def test_sandboxing_that_the_unit_lacks_is_explained_in_it() -> None:
     if b"--offline" not in run("systemd-analyze", "--help").stdout:
         pytest.skip("this systemd cannot look at a file")
     words = ("--offline=true", "--no-pager", UNIT)
@@ -58,7 +58,7 @@ def test_whatever_else_systemd_would_have_the_unit_do_is_explained_in_it() -> No
 
 
 def calls_of(words: Iterable[str]) -> set[str]:
-    """The system calls that words of a SystemCallFilter= stand for."""
+    """The system calls that the words of a SystemCallFilter= include."""
     found, waiting = set[str](), list(words)
     for word in waiting:
         if word.startswith("@"):
@@ -70,7 +70,7 @@ def calls_of(words: Iterable[str]) -> set[str]:
 
 
 def allowed_calls() -> set[str]:
-    """Those that the unit allows."""
+    """The system calls that the unit allows."""
     allowed = set[str]()
     for line in re.findall(r"^SystemCallFilter=(.*)$", UNIT.read_text(), re.MULTILINE):
         if line.startswith("~"):
@@ -82,8 +82,8 @@ def allowed_calls() -> set[str]:
 
 @pytest.mark.mount
 @needs_root
-def test_a_view_does_no_call_that_the_unit_forbids(place: Path) -> None:
-    """Read, watched by whoever likes, changed, refreshed, logged of, asked, and unmounted."""
+def test_a_view_makes_no_system_call_that_the_unit_forbids(place: Path) -> None:
+    """While it is read, watched, refreshed, queried, loses a source, logs, and is unmounted."""
     allowed, record = allowed_calls(), place / "record"
     flac, mp3 = grow(place / "flac", folders("f", "1", "2")), grow(place / "mp3", folders("m", "2", "3"))
     options = ["--refresh=1", "-v", f"--log={place}/log", "--on-change=cat"]
@@ -107,20 +107,20 @@ def test_a_view_does_no_call_that_the_unit_forbids(place: Path) -> None:
 
 
 @pytest.mark.parametrize("file", [UNIT, ROOT / "docs" / "usage.md"], ids=lambda file: file.name)
-def test_a_unit_does_not_give_up_when_a_source_comes_late(file: Path) -> None:
+def test_a_unit_restarts_without_limit_until_its_sources_are_mounted(file: Path) -> None:
     lines = [line.strip() for line in file.read_text().splitlines()]
     unit, service, install = (lines.index(f"[{name}]") for name in ("Unit", "Service", "Install"))
     assert "StartLimitIntervalSec=0" in lines[unit:service]
     assert {"Restart=on-failure", "RestartSec=5"} <= set(lines[service:install])
 
 
-def test_unit_has_no_mount_namespace_of_its_own() -> None:
+def test_unit_has_no_setting_that_creates_a_mount_namespace() -> None:
     hiding = r"^(Protect(?!Hostname|Clock)\w+|Private\w+|\w+Paths|Root\w+|Temporary\w+|Bind\w+|MountFlags|DynamicUser)="
     assert re.findall(hiding, UNIT.read_text(), re.MULTILINE) == []
 
 
 def command_of_the_unit(**values: str) -> list[str]:
-    """What follows the program's name in the unit, with what the example configuration says in its place, or these."""
+    """The arguments in the unit, with variables from the example configuration, or from ``values``."""
     example = re.findall(r"^(\w+)=(.*)$", (PACKAGING / "high.conf.example").read_text(), re.MULTILINE)
     values = {name: shlex.split(value)[0].replace("depth=2", "depth=1") for name, value in example} | values
     program, *words = setting("ExecStart").split()
@@ -130,7 +130,7 @@ def command_of_the_unit(**values: str) -> list[str]:
 
 @pytest.mark.mount
 @needs_root
-def test_command_of_the_unit_mounts_with_the_rights_that_the_unit_leaves_it(place: Path) -> None:
+def test_command_of_the_unit_mounts_with_the_capabilities_of_the_unit(place: Path) -> None:
     rights = [f"+{name.removeprefix('CAP_').lower()}" for name in setting("CapabilityBoundingSet").split()]
     bound = (need("setpriv"), f"--bounding-set=-all,{','.join(rights)}", "--no-new-privs")
     flac, mp3 = grow(place / "my flac", folders("f", "1", "2")), grow(place / "mp3", folders("m", "2", "3"))
@@ -173,7 +173,7 @@ def test_every_line_of_the_example_fstab_becomes_a_mount_unit(tmp_path: Path) ->
 
 
 def plain(field: str) -> str:
-    """A field of fstab without escapes."""
+    """A field of fstab, unescaped."""
     return field.replace("\\040", " ")
 
 
@@ -204,14 +204,14 @@ def test_line_of_the_example_fstab_mounts(place: Path) -> None:
 
 
 @pytest.mark.parametrize("words", [(), ("--keep",), ("../etc",), ("Trixie",)], ids=str)
-def test_another_release_of_debian_is_named(words: tuple[str, ...]) -> None:
+def test_elsewhere_needs_the_name_of_a_debian_release(words: tuple[str, ...]) -> None:
     done = run(str(ROOT / "scripts" / "elsewhere"), *words)
     assert (done.returncode, done.stdout) == (2, b"")
     assert done.stderr == b"name a release of Debian: ./scripts/elsewhere trixie\n"
 
 
 @needs_root
-def test_another_release_of_debian_needs_root(place: Path) -> None:
+def test_elsewhere_needs_root(place: Path) -> None:
     scripts = place / "scripts"
     shutil.copytree(ROOT / "scripts", scripts)
     done = as_nobody(str(scripts / "elsewhere"), "trixie")
@@ -221,7 +221,7 @@ def test_another_release_of_debian_needs_root(place: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(360)
-def test_one_command_builds_what_is_published(tmp_path: Path) -> None:
+def test_package_builds_wheel_and_source_distribution(tmp_path: Path) -> None:
     built = run(str(ROOT / "scripts" / "package"), tmp_path, seconds=300)
     assert built.returncode == 0, built.stderr.decode()
     with zipfile.ZipFile(tmp_path / f"mmirrorfs-{__version__}-py3-none-any.whl") as wheel:

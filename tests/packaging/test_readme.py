@@ -1,4 +1,4 @@
-"""The documents: links lead somewhere, options exist, and what they show as a file is one."""
+"""The documents: links have targets, options exist, and blocks are valid in their language."""
 
 import configparser
 import json
@@ -44,7 +44,7 @@ def test_every_option_is_in_the_manual(name: str) -> None:
 
 
 @every_page
-def test_every_block_says_what_it_is(page: Path) -> None:
+def test_every_block_has_a_known_language(page: Path) -> None:
     assert {one.language for one in blocks(page)} <= LANGUAGES
     assert page.read_text().count("\n```") == 2 * len(blocks(page)), "a fence that is not understood"
     indented = [line for line in prose(page).splitlines() if re.match(r"    (?! *([-*]|\d+\.) )", line)]
@@ -52,7 +52,7 @@ def test_every_block_says_what_it_is(page: Path) -> None:
 
 
 @every_page
-def test_every_link_leads_somewhere(page: Path) -> None:
+def test_every_relative_link_has_a_target(page: Path) -> None:
     for target in re.findall(r"\]\(([^)\s]+)\)|srcset=\"([^\"]+)\"|src=\"([^\"]+)\"", prose(page)):
         path, _, anchor = "".join(target).partition("#")
         if path.startswith(("http:", "https:")):
@@ -63,20 +63,20 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 
 def anchors(page: Path) -> set[str]:
-    """What GitHub calls the headings of a page."""
+    """GitHub's anchors of the headings of a page."""
     heads = re.findall(r"^#+ (.*)$", re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.M | re.S), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}
 
 
 @every_page
-def test_every_file_of_ours_that_is_named_is_there(page: Path) -> None:
+def test_every_file_of_ours_that_is_named_exists(page: Path) -> None:
     package, text = ROOT / "mmirrorfs", page.read_text()
     for name in re.findall(r"`((?:mmirrorfs/|tests/support/|[a-z]+/)?\w+\.py|(?:scripts|packaging)/[\w.@-]+)`", text):
         assert any((top / name).exists() for top in (ROOT, package, ROOT / "tests" / "support")), name
 
 
 @every_page
-def test_every_page_of_the_documents_can_be_reached_from_the_readme(page: Path) -> None:
+def test_every_page_is_linked_from_the_readme(page: Path) -> None:
     assert page == README or re.search(rf"\]\({re.escape(str(page.relative_to(ROOT)))}\)", README.read_text())
 
 
@@ -88,8 +88,8 @@ def test_the_readme_is_short() -> None:
 
 
 @every_page
-def test_no_option_of_ours_is_named_that_is_not_there(page: Path) -> None:
-    """In a command that runs mmirrorfs, and in what prose has as code, unless another program stands before it."""
+def test_every_option_of_ours_that_is_named_exists(page: Path) -> None:
+    """In commands that run mmirrorfs, and in inline code without another program's name."""
     commands = [
         line for one in blocks(page) if one.language in ("console", "sh", "ini") for line in one.text.splitlines()
     ]
@@ -112,18 +112,18 @@ _ALIEN = (
     "--cold",
     "--scale",
 )
-"""Options of other programs, and of the bench, that stand alone in prose."""
+"""Options of other programs, and of the bench, that prose names alone."""
 
 
 @pytest.mark.parametrize("name", ["--depth", "--prefer", "--refresh"])
-def test_a_default_in_the_readme_is_the_commands_own(name: str) -> None:
+def test_defaults_in_the_readme_are_those_of_the_command(name: str) -> None:
     option = next(option for option in OPTIONS if name in option.opts)
     default = option.show_default if isinstance(option.show_default, str) else f"{option.default:g}"
     row = next(line for line in README.read_text().splitlines() if line.startswith(f"| `{name}"))
     assert f"(default {default})" in row
 
 
-def test_the_worked_example_is_what_the_merge_gives(tmp_path: Path) -> None:
+def test_the_worked_example_agrees_with_simulate(tmp_path: Path) -> None:
     text = (ROOT / "docs" / "behaviour.md").read_text()
     found = re.search(r"`low/` has the folders ([\d ]+) and `high/` has ([\d ]+)\.", text)
     assert found is not None
@@ -138,7 +138,7 @@ def test_the_worked_example_is_what_the_merge_gives(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("block", of("toml"))
-def test_what_is_shown_as_a_configuration_file_is_taken_as_one(block: Block, tmp_path: Path) -> None:
+def test_toml_blocks_are_valid_configuration_files(block: Block, tmp_path: Path) -> None:
     (tmp_path / "x.toml").write_text(block.text)
     kinds = {name.lstrip("-"): kind_of(option) for option in OPTIONS for name in option.opts if name.startswith("--")}
     config = read(str(tmp_path / "x.toml"), kinds)
@@ -149,7 +149,7 @@ def test_what_is_shown_as_a_configuration_file_is_taken_as_one(block: Block, tmp
 
 
 @pytest.mark.parametrize("block", of("fstab"))
-def test_what_is_shown_as_a_line_of_fstab_is_what_the_mount_helper_takes(block: Block) -> None:
+def test_fstab_blocks_are_accepted_by_the_mount_helper(block: Block) -> None:
     for line in block.text.splitlines():
         if not line or line.startswith("#"):
             continue
@@ -157,23 +157,23 @@ def test_what_is_shown_as_a_line_of_fstab_is_what_the_mount_helper_takes(block: 
         assert (kind, rest) == ("fuse.mmirrorfs", ["0", "0"])
         words = arguments([source.replace("\\040", " "), where.replace("\\040", " "), "-o", f"rw,{options}"])
         assert words is not None
-        said = taken(words)
-        assert said.views[0].mountpoint == where.replace("\\040", " ").encode()
+        given = parsed_settings(words)
+        assert given.views[0].mountpoint == where.replace("\\040", " ").encode()
 
 
-def taken(words: list[str]) -> Settings:
-    """What the command makes of these words. Raises Problem, or click's exceptions, where they are a mistake."""
+def parsed_settings(words: list[str]) -> Settings:
+    """The command's settings for these arguments. Raises Problem, or click's exceptions, where they are wrong."""
     options = [option for option in OPTIONS if option.name != "help"]
     known = {name.lstrip("-").replace("_", "-"): one for one in options for name in one.opts if name.startswith("--")}
     flags = frozenset(name for name, option in known.items() if option.is_flag or option.count)
     with command.make_context("mmirrorfs", list(words)) as context:
-        said, fuse = mountopts.parse(context.params["options"], frozenset(known), flags)
-    with command.make_context("mmirrorfs", [*said, *words]) as context:
+        given, fuse = mountopts.parse(context.params["options"], frozenset(known), flags)
+    with command.make_context("mmirrorfs", [*given, *words]) as context:
         return settings(context.params, fuse, None)
 
 
 @pytest.mark.parametrize("block", of("ini"))
-def test_what_is_shown_as_a_unit_is_one(block: Block, tmp_path: Path) -> None:
+def test_ini_blocks_are_valid_units(block: Block, tmp_path: Path) -> None:
     unit = tmp_path / "mmirrorfs-high.service"
     unit.write_text(re.sub(r"/usr/bin/(mmirrorfs|fusermount3)", "/bin/true", block.text))
     verified = run("systemd-analyze", "verify", "--man=no", unit)
@@ -183,25 +183,25 @@ def test_what_is_shown_as_a_unit_is_one(block: Block, tmp_path: Path) -> None:
     parsed.read_string(block.text)
     program, *words = shlex.split(parsed["Service"]["ExecStart"])
     assert program == "/usr/bin/mmirrorfs"
-    taken(words)
+    parsed_settings(words)
     assert parsed["Unit"]["StartLimitIntervalSec"] == "0", "it would give up when a source comes late"
     assert (parsed["Service"]["Restart"], parsed["Service"]["RestartSec"]) == ("on-failure", "5")
 
 
 @pytest.mark.parametrize("block", of("json"))
-def test_what_is_shown_as_json_is_json(block: Block) -> None:
+def test_json_blocks_are_valid_json(block: Block) -> None:
     for line in block.text.splitlines():
         json.loads(line)
 
 
 @pytest.mark.parametrize("block", of("sh", "console"))
-def test_what_is_shown_as_a_command_is_one_to_a_shell(block: Block) -> None:
+def test_commands_are_valid_shell(block: Block) -> None:
     checked = run(need("bash"), "-n", "-c", block.commands())
     assert (checked.returncode, checked.stderr) == (0, b"")
 
 
 @pytest.mark.parametrize("block", of("sh"))
-def test_options_of_the_bench_are_its_own(block: Block) -> None:
+def test_options_of_the_bench_exist(block: Block) -> None:
     parser = (ROOT / "scripts" / "benchmark" / "options.py").read_text()
     for line in re.findall(r"\./scripts/bench(.*)", block.text):
         for name in re.findall(r"--[a-z]+", line.partition("#")[0]):
@@ -209,6 +209,6 @@ def test_options_of_the_bench_are_its_own(block: Block) -> None:
 
 
 @pytest.mark.parametrize("block", of("sh"))
-def test_scripts_that_are_named_are_there_and_can_be_run(block: Block) -> None:
+def test_scripts_that_are_named_are_executable(block: Block) -> None:
     for script in re.findall(r"(?<![\w/])\./(scripts/[\w-]+)", block.text):
         assert (ROOT / script).stat().st_mode & 0o111, script

@@ -1,4 +1,4 @@
-"""The soak itself: a short one ends well, and one in which something hangs is aborted, and fails."""
+"""The soak: a short one succeeds, and one in which something hangs is aborted and fails."""
 
 import contextlib
 import os
@@ -24,7 +24,7 @@ BOUND = 2.0
 
 @contextlib.contextmanager
 def soaking(place: Path, minutes: float, *words: str) -> Iterator["subprocess.Popen[str]"]:
-    """A soak that has begun; ended by force in the end, if it must be."""
+    """Run a soak while the block runs; killed when the block ends, if need be."""
     command = [sys.executable, "-m", "tests.support.soak", str(minutes), f"--place={place}", *words]
     process = subprocess.Popen(
         command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -40,7 +40,7 @@ def soaking(place: Path, minutes: float, *words: str) -> Iterator["subprocess.Po
 
 
 def server(process: "subprocess.Popen[str]") -> int:
-    """Who serves the first view, by what the soak says when it begins."""
+    """The daemon of the first view, from the soak's first line."""
     assert process.stdout is not None
     found = re.match(r"soak: begins, (\d+) serves", process.stdout.readline())
     assert found is not None
@@ -48,7 +48,7 @@ def server(process: "subprocess.Popen[str]") -> int:
 
 
 @pytest.mark.mount
-def test_a_short_soak_compares_the_views_and_tells_what_was_done_and_held(place: Path) -> None:
+def test_a_short_soak_succeeds_and_reports_operations_and_resources(place: Path) -> None:
     with soaking(place, 0.1) as process:
         said, _ = process.communicate(timeout=55)
     assert process.returncode == 0, said
@@ -66,7 +66,7 @@ def test_a_short_soak_compares_the_views_and_tells_what_was_done_and_held(place:
     [(signal.SIGSTOP, f"did not answer for {BOUND:g} s"), (signal.SIGKILL, "cannot be asked any more")],
     ids=["hangs", "is gone"],
 )
-def test_a_soak_in_which_a_view_hangs_is_aborted_and_fails(place: Path, sent: signal.Signals, reason: str) -> None:
+def test_a_soak_with_a_hung_or_dead_view_is_aborted_and_fails(place: Path, sent: signal.Signals, reason: str) -> None:
     with soaking(place, 10, f"--bound={BOUND}") as process:
         os.kill(server(process), sent)
         said, _ = process.communicate(timeout=40)
@@ -76,8 +76,8 @@ def test_a_soak_in_which_a_view_hangs_is_aborted_and_fails(place: Path, sent: si
 
 
 @pytest.mark.mount
-def test_the_watchdog_aborts_for_a_process_that_is_stuck_in_the_kernel(place: Path) -> None:
-    """A process is in state D from vfork(2) on until its child runs a program; this child waits for a FIFO first."""
+def test_the_watchdog_aborts_views_when_a_process_is_stuck_in_the_kernel(place: Path) -> None:
+    """A process is in state D from vfork(2) until its child calls execve(2); this child opens a FIFO before."""
     fifo = place / "fifo"
     os.mkfifo(fifo)
     opened = f"(os.POSIX_SPAWN_OPEN, 0, {os.fspath(fifo)!r}, os.O_RDONLY, 0)"

@@ -1,1 +1,1 @@
-"""What the tests stand on. What tests of mounts use does not import mmirrorfs: the program is met from the outside."""
+"""Code that several test modules share. Tests of mounts use the real command, and no code of mmirrorfs."""

@@ -1,4 +1,4 @@
-"""What a page has for those who see little, or hear it: contrast of all text, and names of what can be used."""
+"""Accessibility of a page: the contrast of all text, and accessible names."""
 
 from tests.support.browser import Browser
 
@@ -33,11 +33,11 @@ return [...document.querySelectorAll(known)]
 
 
 def contrasts(browser: Browser) -> list[tuple[float, str]]:
-    """Of each text that is shown, its contrast to what is behind it (WCAG, 1 to 21), and its element."""
+    """The contrast of each visible text to its background (WCAG, 1 to 21), and its element."""
     return [(contrast, element) for contrast, element in browser.evaluate(_CONTRASTS)]
 
 
 def nameless(browser: Browser) -> list[str]:
-    """Elements that a reader of the screen has no name for."""
+    """Elements without a name for screen readers."""
     found: list[str] = browser.evaluate(_NAMELESS)
     return found

@@ -1,4 +1,4 @@
-"""POSIX access lists (acl(5)), as extended attributes hold them, and what a plain user may do by them."""
+"""POSIX ACLs (acl(5)) in the form of extended attributes, and a plain user's resulting permissions."""
 
 import errno
 import os
@@ -14,17 +14,17 @@ _USER_OBJ, _USER, _GROUP_OBJ, _MASK, _OTHER = 1, 2, 4, 16, 32
 _NO_ID = 0xFFFFFFFF
 
 Lists = dict[str, bytes | int]
-"""Both lists of a file, or the errno that says why there is none."""
+"""Both ACLs of a file, or the errno of getxattr(2)."""
 
 
 def access_list(rights: int, user: int = NOBODY) -> bytes:
-    """A list by which a user has these rights, the owner all, and nobody else any."""
+    """An ACL that gives these rights to a user, all to the owner, and none to others."""
     rows = [(_USER_OBJ, 7, _NO_ID), (_USER, rights, user), (_GROUP_OBJ, 0, _NO_ID), (_MASK, 7, _NO_ID)]
     return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *row) for row in [*rows, (_OTHER, 0, _NO_ID)])
 
 
 def give(path: Path, rights: int, user: int = NOBODY, which: str = ACCESS) -> None:
-    """Set a list; the test is skipped where the filesystem has none."""
+    """Set an ACL; the test is skipped where the filesystem has none."""
     try:
         os.setxattr(path, which, access_list(rights, user))
     except OSError as error:
@@ -34,7 +34,7 @@ def give(path: Path, rights: int, user: int = NOBODY, which: str = ACCESS) -> No
 
 
 def lists_of(path: Path) -> Lists:
-    """What is told of a file, whose links are not followed."""
+    """The ACLs of a file; links are not followed."""
     return {which: _list_of(path, which) for which in (ACCESS, DEFAULT)}
 
 
@@ -46,7 +46,7 @@ def _list_of(path: Path, which: str) -> bytes | int:
 
 
 def allowed(paths: list[Path]) -> list[str]:
-    """What a plain user may do with each: "r" and "x" where they may read and search it."""
+    """A plain user's permissions for each path: "r", "x", both or none."""
     script = 'for it; do r=; x=; test -r "$it" && r=r; test -x "$it" && x=x; echo "$r$x"; done'
     done = as_nobody("/bin/sh", "-c", script, "sh", *paths)
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""Changes to two sources, each of its own kind, and the trees that they are made in."""
+"""Two sources, and one change to them of each kind."""
 
 import os
 from collections.abc import Callable
@@ -30,11 +30,11 @@ LOW: Tree = {
 
 
 TO_COME = ("New", "Ann/New", "Ann/Both/new", "Ann/Both/sub/new", "New/Album", "Ann/new", "new")
-"""Names that some cases bring, and that were looked for in vain before."""
+"""Names that some changes create; tests look them up before, so that they are cached as absent."""
 
 
 def put(path: Path, data: bytes = b"new") -> None:
-    """Write a file in place, or make it, with the folders above it."""
+    """Write a file in place, or create it and its parent directories."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
 
@@ -56,14 +56,14 @@ def remove(path: Path) -> None:
 
 
 def empty(*tops: Path) -> None:
-    """Remove all there is in some directories."""
+    """Remove everything in some directories."""
     for top in tops:
         for inner in top.iterdir():
             remove(inner)
 
 
 def edit(path: Path, data: bytes, times: bool = False) -> None:
-    """Overwrite the first bytes of a file; with ``times`` its mtime is put back, and only its ctime tells."""
+    """Overwrite the first bytes of a file; with ``times`` its mtime is restored, so that only its ctime changes."""
     before = path.stat()
     with open(path, "r+b") as file:
         file.write(data)
@@ -72,25 +72,25 @@ def edit(path: Path, data: bytes, times: bool = False) -> None:
 
 
 def turn_into_file(path: Path) -> None:
-    """A file where a directory was."""
+    """Replace a directory by a file."""
     remove(path)
     path.write_bytes(b"a file now")
 
 
 def turn_into_folder(path: Path) -> None:
-    """A directory where a file was."""
+    """Replace a file by a directory."""
     remove(path)
     put(path / "inside")
 
 
 def turn_into_link(path: Path, target: str) -> None:
-    """A symbolic link where something else was."""
+    """Replace something by a symbolic link."""
     remove(path)
     path.symlink_to(target)
 
 
 def turn_into_pipe(path: Path) -> None:
-    """A FIFO where a file was."""
+    """Replace a file by a FIFO."""
     remove(path)
     os.mkfifo(path)
 
@@ -164,4 +164,4 @@ MODES = {
     "low/Cid/Solo": 0o750,
     "low/Ann/more": 0o600,
 }
-"""A merged directory, folders, loose files and files inside, each to become what it was not."""
+"""Modes that differ from the present ones, for merged directories, folders, loose files and files in folders."""

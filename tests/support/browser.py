@@ -1,7 +1,7 @@
-"""A headless Chromium, started once for many pages; nothing is downloaded for it, and its profile is a given directory.
+"""A headless Chromium, started once for many pages. Nothing is downloaded; its profile is a given directory.
 
-Rule 1: a test is skipped, by the name of what is missing, where Chromium or its driver is not installed.
-Rule 2: whatever happens in a page in the end, its console has said nothing and it has asked nobody for anything.
+1. The test is skipped where Chromium or its driver is not installed.
+2. A page must not have written to its console nor made a network request.
 """
 
 import contextlib
@@ -46,9 +46,9 @@ class Browser:
         height: int = 900,
         clipboard: str | None = None,
     ) -> None:
-        """Show a plan, or the page of one, in a window of that size, in CSS pixels, with nothing kept of pages before.
+        """Open a plan, or a page of one, in a window of that size in CSS pixels, with an empty local storage.
 
-        Where it is given, ``clipboard`` is what the clipboard has, and the page may use it.
+        With ``clipboard``, that is the clipboard's content, and the page may access it.
         """
         self.pages += 1
         page = self.place / f"{self.pages}.html"
@@ -70,12 +70,12 @@ class Browser:
         return self.driver.find_elements("css selector", selector)
 
     def one(self, selector: str) -> WebElement:
-        """The only one. Raises ValueError where there are more, or none."""
+        """The only element. Raises ValueError for none or several."""
         (element,) = self.all(selector)
         return element
 
     def texts(self, selector: str) -> list[str]:
-        """What they say, to the eye or to a reader of the screen."""
+        """Their texts, visible or not."""
         texts: list[str] = self.evaluate(
             "return [...document.querySelectorAll(arguments[0])].map((element) => element.textContent)", selector
         )
@@ -86,14 +86,14 @@ class Browser:
         return text
 
     def click(self, selector: str, text: str = "") -> None:
-        """Click on the first one that begins with that text, as a person would."""
+        """Click on the first element whose text starts with ``text``."""
         said = self.texts(selector)
         found = [element for element, own in zip(self.all(selector), said, strict=True) if own.startswith(text)]
         assert found, f"no {selector} begins with {text!r}: {said}"
         found[0].click()
 
     def type(self, *keys: str, into: str | None = None) -> None:
-        """Press keys where the focus is, or in a field, in place of what is there."""
+        """Press keys in the focused element, or replace the content of a field."""
         if into is None:
             self.driver.switch_to.active_element.send_keys(*keys)
         else:

@@ -1,4 +1,4 @@
-"""What the tests of the inner rings share: sources of trees on disk, views of them, and clocks that are moved."""
+"""Fixtures of tests without a mount: sources on disk, views of them, and clocks that a test sets."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ import pytest
 from mmirrorfs.attributes import Attributes
 from mmirrorfs.merge.index import merge, without
 from mmirrorfs.merge.inodes import ROOT
-from mmirrorfs.source import look, scan
+from mmirrorfs.source import list_directory, scan
 from mmirrorfs.source.freshness import Freshness
 from mmirrorfs.source.source import Source
 from mmirrorfs.tree import Rank
@@ -26,9 +26,9 @@ from mmirrorfs.view.view import View
 
 @contextmanager
 def deep(where: Path, levels: int, name: str) -> Iterator[str]:
-    """A path too long to be made at once, with a file and a link to it at its end; removed again.
+    """Nested directories, longer than PATH_MAX allows for one path, with a file and a link to it in the innermost.
 
-    Whoever cleans temporary directories up does it by recursion, which fails on it.
+    They are removed when the block ends: pytest removes temporary directories recursively, which fails on them.
     """
     fd = os.open(where, os.O_RDONLY)
     for _ in range(levels):
@@ -50,17 +50,17 @@ _moments = count(1_600_000_000)
 
 
 def move(path: Path) -> None:
-    """Give a path an mtime that it never had, however coarse the clock of the disk is."""
+    """Give a path an mtime that it never had, however coarse the timestamps of the filesystem are."""
     moment = next(_moments) * 10**9
     os.utime(path, ns=(moment, moment), follow_symlinks=False)
 
 
 class Clock:
-    """A monotonic clock, in seconds, that stands still until it is moved, and that looks at the sources go by too."""
+    """A monotonic clock in seconds that a test advances. Scans and listings of sources use it too."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = time.monotonic()
-        for module in (look, scan):
+        for module in (list_directory, scan):
             monkeypatch.setattr(module, "time", self)
 
     def monotonic(self) -> float:
@@ -74,13 +74,13 @@ class Clock:
 
 
 def sources(*roots: Path, depth: int = 1, local: bool = True) -> list[Source]:
-    """The sources at these roots, from high to low, named after them."""
+    """The sources at these roots, the highest first, named after them."""
     return [Source(Rank(rank), root.name, os.fsencode(root), depth, local=local) for rank, root in enumerate(roots)]
 
 
 @dataclass
 class Heard:
-    """What a view reports, noted. What is missing goes out of its index, as whoever keeps that current does it."""
+    """Records what a view reports, and removes missing paths from its index, as the refresher does."""
 
     state: State
     losses: list[Source] = field(default_factory=list)
@@ -108,11 +108,11 @@ class Heard:
 
 
 ASKED = ("stat", "stat_several", "open_directory", "open_content", "readlink", "getxattr")
-"""By what the readers of sources are asked, but for the names in a directory that is looked at."""
+"""The methods of Reader that access a source, except the listing of a directory that is open."""
 
 
 def asked(source: Source, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
-    """What a source is asked from now on: by which call, and about which path."""
+    """Record the calls of a source's reader from now on, as (method, path)."""
     calls: list[tuple[str, str]] = []
 
     def counting(name: str, call: Callable[..., object]) -> Callable[..., object]:
@@ -128,16 +128,16 @@ def asked(source: Source, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, st
 
 
 KEEP = 10.0
-"""Seconds for which a view of these tests keeps what was true."""
+"""Seconds for which the views of these tests cache what they found."""
 
 
 def lasting(clock: Callable[[], float]) -> Freshness:
-    """A promise of 20 s, by that clock."""
+    """A maximum staleness of 20 s, by that clock."""
     return Freshness(keep=KEEP, kernel=10.0, period=20.0, clock=clock)
 
 
 def rescan(view: View, now_ns: int = 0) -> None:
-    """Scan every source and swap the index, as whoever keeps that current does it."""
+    """Scan every source and install a new index, as the refresher does."""
     for source, known in zip(view.sources, view.known, strict=True):
         known.install(source.scan(known.tree))
     inodes = view.inodes
@@ -147,7 +147,7 @@ def rescan(view: View, now_ns: int = 0) -> None:
 def state_of(
     sources: Sequence[Source], order: Sequence[int] | None = None, freshness: Freshness | None = None
 ) -> State:
-    """That of a view of what is in the sources now; the first source wins, unless another order is given."""
+    """The state of a view of the sources as they are now. The first source wins unless ``order`` says otherwise."""
     ranks = tuple(Rank(rank) for rank in (range(len(sources)) if order is None else order))
     index = merge(tuple(source.scan(None) for source in sources), ranks)
     return State.of(sources, ranks, index, freshness or lasting(time.monotonic))
@@ -159,20 +159,20 @@ def view_of(
     clock: Clock | None = None,
     freshness: Freshness | None = None,
 ) -> View:
-    """A view of that state; what it reports is noted (``heard``)."""
+    """A view of that state whose reports are recorded (``heard``)."""
     state = state_of(sources, order, freshness or lasting(clock or time.monotonic))
     return View(state, Heard(state))
 
 
 def heard(view: View) -> Heard:
-    """What a view of ``view_of`` has reported."""
+    """The reports of a view that ``view_of`` made."""
     reports = view._reports
     assert isinstance(reports, Heard)
     return reports
 
 
 async def find(view: View, path: str) -> Node:
-    """Look a path up, name by name, and count every name of it, as the kernel does."""
+    """Look up each name of a path in turn, with a lookup count each, as the kernel does."""
     node = view.inodes.node(ROOT)
     for name in path.split("/") if path else ():
         node = await view.lookup(node.ino, os.fsencode(name))
@@ -181,12 +181,12 @@ async def find(view: View, path: str) -> Node:
 
 
 async def seen(view: View, path: str) -> Attributes:
-    """What stat(2) of a path gives."""
+    """The attributes that stat(2) of a path returns."""
     return view.answer(await find(view, path))[0]
 
 
 async def listed(directories: Directories, node: Node) -> dict[str, tuple[Node, Attributes]]:
-    """The entries of a directory, opened, read to the end and closed."""
+    """The entries of a directory: opendir, readdir to the end, releasedir."""
     handle = await directories.open(node.ino)
     try:
         return {

@@ -1,7 +1,7 @@
-"""Every kind of change in a tree, and what the kernel is to say of it: one table for fanotify and inotify.
+"""The events that the kernel reports for each kind of change in a tree: one table for fanotify and inotify.
 
-Rule 1: the masks of one name are taken together, as fanotify takes them together or not, as it likes.
-Rule 2: what is said of a directory itself counts as said of a directory, though inotify leaves ONDIR out at times.
+1. The masks of all events of a name are combined, because fanotify may merge events.
+2. Events on a directory itself count as having ONDIR, which inotify sometimes omits.
 """
 
 import contextlib
@@ -43,11 +43,11 @@ DIRECTORIES = ("", "d", "d/e")
 WRITTEN = MODIFY | CLOSE_WRITE
 
 Name = tuple[str, str]
-"""The directory, and the name in it; "" for the directory itself."""
+"""(directory, name in it); the name is "" for the directory itself."""
 
 
 class Change(NamedTuple):
-    """``twice`` are what inotify says besides: of a directory's own attributes, in the one that it lies in."""
+    """``twice`` is what only inotify reports in addition: a directory's attributes, in its parent directory."""
 
     do: Callable[[Path], object]
     said: dict[Name, int]
@@ -55,12 +55,12 @@ class Change(NamedTuple):
 
     @property
     def said_by_inotify(self) -> dict[Name, int]:
-        """All that inotify says."""
+        """All that inotify reports."""
         return {**self.said, **(self.twice or {})}
 
 
 class All:
-    """What contains every key."""
+    """A container that contains every key."""
 
     def __contains__(self, key: object) -> bool:
         return True
@@ -158,7 +158,7 @@ CASES: dict[str, Change] = {
 
 
 def watch(top: Path, add: Callable[[int], bytes], directories: Iterable[str] = DIRECTORIES) -> dict[bytes, str]:
-    """What ``add`` makes of the directories in a tree, opened, and which it is."""
+    """Call ``add`` with a descriptor of each directory in a tree; returns the directories by what it returned."""
     found = {}
     for name in directories:
         with opened(top / name) as fd:
@@ -168,7 +168,7 @@ def watch(top: Path, add: Callable[[int], bytes], directories: Iterable[str] = D
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[int]:
-    """A directory, opened."""
+    """A descriptor of a directory while the block runs."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield fd
@@ -177,7 +177,7 @@ def opened(path: Path) -> Iterator[int]:
 
 
 def said(events: Iterable[Event], names: dict[bytes, str]) -> dict[Name, int]:
-    """The masks, taken together, by directory and name."""
+    """The combined masks by directory and name."""
     found: dict[Name, int] = {}
     for mask, key, name in events:
         place = names[key], os.fsdecode(name)
@@ -190,7 +190,7 @@ Reading = Callable[[Container[bytes]], list[Event]]
 
 
 def comes(read: Reading, names: dict[bytes, str], expected: dict[Name, int]) -> dict[Name, int]:
-    """What is said, when that is ``expected`` or after a second: the end of a directory may be told later."""
+    """The events, once they are as ``expected`` or after a second: a directory's removal may be reported late."""
     events: list[Event] = []
 
     def whole() -> bool:
@@ -203,7 +203,7 @@ def comes(read: Reading, names: dict[bytes, str], expected: dict[Name, int]) -> 
 
 @contextlib.contextmanager
 def setting(name: str, value: int) -> Iterator[None]:
-    """Have another value in a file under /proc/sys. Root's only; it counts for what is made meanwhile."""
+    """Set a file under /proc/sys while the block runs. Root only."""
     path = Path("/proc/sys", name)
     before = path.read_text()
     path.write_text(str(value))
@@ -220,7 +220,7 @@ def make_subvolume(path: Path) -> None:
 
 
 def output_as_plain_user(place: Path, script: str, *words: str | Path) -> str:
-    """What a script writes that a plain user runs with the interpreter of the tests and their imports."""
+    """The output of a script that a plain user runs with the interpreter and the import path of the tests."""
     command = (sys.executable, "-c", f"import sys; sys.path.insert(0, {str(_CHECKOUT)!r})\n{script}", *words)
     if os.geteuid() != 0:
         return output_of(*command).decode()

@@ -1,4 +1,4 @@
-"""A container, as far as mounts go: a namespace with a directory of the host bound in it, as ``docker run -v`` does."""
+"""A container as far as mounts matter: a namespace with a bind mount of a host directory, like ``docker run -v``."""
 
 import contextlib
 import os
@@ -21,7 +21,7 @@ done </proc/self/mounts
 
 @contextlib.contextmanager
 def container(place: Path, host: Path, propagation: str) -> Iterator[Path]:
-    """Where a container sees what is in the directory ``host``, looked at from here."""
+    """The path, from outside, at which a container sees the directory ``host``."""
     inside = place / "container"
     flags = ("--mount", "--propagation", "slave")
     with unshared(*flags, script=_BIND, words=(propagation, host, inside, TYPE)) as pid:
@@ -31,7 +31,7 @@ def container(place: Path, host: Path, propagation: str) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def shared_directory(where: Path) -> Iterator[Path]:
-    """A directory whose mounts are told to others, as all are on a machine that systemd started."""
+    """A directory with shared mount propagation, which is systemd's default for all."""
     where.mkdir()
     output_of("mount", "--bind", where, where)
     try:

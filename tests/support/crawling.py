@@ -1,4 +1,4 @@
-"""Crawls of real trees by real processes, and what they should find, by lstat(2)."""
+"""Crawls of directories on disk by a child process, and the expected result, by lstat(2)."""
 
 import os
 from collections.abc import AsyncIterator, Callable
@@ -10,20 +10,20 @@ import trio
 
 from mmirrorfs.attributes import Attributes
 from mmirrorfs.listing import Listing
+from mmirrorfs.source.acl import Read
 from mmirrorfs.source.crawl import Plan
 from mmirrorfs.source.crawler import Crawl
-from mmirrorfs.source.lists import Read
 from mmirrorfs.source.reader import attributes
 
 Found = dict[bytes, dict[bytes, Attributes]]
-"""For each directory, by its path, its names with their attributes."""
+"""By the path of a directory: the attributes of its entries by name."""
 
 SECONDS = 60.0
-"""How long a crawl may take: a child of the idle class gets next to nothing where others keep all processors busy."""
+"""Time limit of a crawl in seconds: the child has the idle scheduling class, and gets little on a busy machine."""
 
 
 def expected(root: Path, depth: int, excluded: Callable[[bytes], bool] = lambda name: False) -> Found:
-    """All directories from the depth on. After the crawl, for listing them may move their access times."""
+    """All directories from the depth on. Call it after the crawl: listing them may change their atimes."""
     found: Found = {}
     waiting = [(b"", 0)]
     while waiting:
@@ -39,7 +39,7 @@ def expected(root: Path, depth: int, excluded: Callable[[bytes], bool] = lambda 
 
 @dataclass
 class Taken:
-    """What a crawl offered. ``on_offer`` is called with each path first; ``room`` is how many are taken."""
+    """What a crawl offered. ``on_offer`` is called first with each path; at most ``room`` listings are accepted."""
 
     listings: dict[bytes, Listing] = field(default_factory=dict)
     on_offer: Callable[[bytes], object] = lambda path: None
@@ -66,7 +66,7 @@ def plan(root: Path, depth: int = 1, excludes: tuple[str, ...] = (), follow: boo
 
 
 async def until(condition: Callable[[], object], what: str, seconds: float = SECONDS) -> None:
-    """Wait on the loop until ``condition()`` is true. Raises AssertionError after ``seconds``."""
+    """Wait in a trio task until ``condition()`` is true. Raises AssertionError after ``seconds``."""
     with trio.move_on_after(seconds):
         while not condition():
             await trio.sleep(0.01)
@@ -76,7 +76,7 @@ async def until(condition: Callable[[], object], what: str, seconds: float = SEC
 
 @asynccontextmanager
 async def crawling(plan: Plan, found: Taken) -> AsyncIterator[Crawl]:
-    """A crawl under way; it is cancelled in the end."""
+    """Run a crawl while the block runs; it is cancelled when the block ends."""
     crawl = Crawl(plan, "source", found.offer, found.learn)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(crawl.run)
@@ -85,14 +85,14 @@ async def crawling(plan: Plan, found: Taken) -> AsyncIterator[Crawl]:
 
 
 async def crawled(plan: Plan, found: Taken, seconds: float = SECONDS) -> str:
-    """The state in which a whole crawl ends."""
+    """Run a crawl to its end; returns its last state."""
     async with crawling(plan, found) as crawl:
         await until(lambda: crawl.progress.state not in ("off", "crawling"), "the end of the crawl", seconds)
         return crawl.progress.state
 
 
 def is_gone(pid: int) -> bool:
-    """Whether a process ended; one that nobody has reaped yet has."""
+    """Whether a process has exited; a zombie has."""
     try:
         with open(f"/proc/{pid}/stat") as file:
             return file.read().rpartition(")")[2].split()[0] in "ZX"

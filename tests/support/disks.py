@@ -1,7 +1,7 @@
-"""Disks for root: one that can be unplugged, and one whose blocks come slowly or not at all.
+"""Disks: one that can be unmounted and mounted again, and one whose blocks are slow or hang. Root only.
 
-The latter is ext4 on a loop device over a file of the pass-through (``hanging``), read-only: what the kernel has of
-it in memory is there at once, and every block that it has not is asked of that file.
+The latter is a read-only ext4 on a loop device over a file in a pass-through (``hanging``): what the kernel has cached
+is available at once, and all other blocks are read from that file.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from tests.support.users import need, output_of, run
 
 @dataclass
 class Disk:
-    """A filesystem that can be unplugged, and plugged in again with what it held."""
+    """A filesystem that can be unmounted, and mounted again with the same content."""
 
     where: Path
     kind: str
@@ -44,13 +44,13 @@ class Disk:
             pytest.skip(f"{self.kind} cannot be mounted here: {done.stderr.decode().strip()}")
 
     def unplug(self) -> None:
-        """Unmount it, as anybody would: nothing may be in its way."""
+        """Unmount it, not lazily: nothing may use it."""
         poll(lambda: run("umount", self.where).returncode == 0, "the disk unmounted", MARGIN)
 
 
 @contextlib.contextmanager
 def disk(where: Path, tree: Tree, kind: str = "tmpfs") -> Iterator[Disk]:
-    """A disk that holds a tree, plugged in. Its mountpoint is an empty directory."""
+    """A mounted disk with a tree. Its mountpoint is an empty directory."""
     where.mkdir()
     made = Disk(where, kind)
     try:
@@ -67,7 +67,7 @@ def disk(where: Path, tree: Tree, kind: str = "tmpfs") -> Iterator[Disk]:
 
 
 def drop_caches() -> None:
-    """Have the kernel forget all names, inodes and blocks that it can read again."""
+    """Drop the kernel's caches of names, inodes and blocks."""
     os.sync()
     for _ in range(2):  # blocks are let go only when the inodes that hold them are
         Path("/proc/sys/vm/drop_caches").write_text("3")
@@ -75,7 +75,7 @@ def drop_caches() -> None:
 
 @contextlib.contextmanager
 def slow_disk(where: Path, tree: Tree, prepare: Callable[[Path], None] = lambda top: None) -> Iterator[Hanging]:
-    """An ext4 disk at ``where``, with what its blocks come from; ``prepare`` is called while it can be written."""
+    """An ext4 disk at ``where`` and the pass-through under it; ``prepare`` is called while it is still writable."""
     images = where.with_suffix(".images")
     image = images / "disk"
     images.mkdir()

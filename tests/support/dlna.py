@@ -13,7 +13,7 @@ from tests.support.servers import free_port, serving
 from tests.support.users import Word
 
 FOLDERS = "64"
-"""The id of the container that shows the media directories as they are."""
+"""The id of the container that shows the directory tree."""
 _BROWSE = """<?xml version="1.0"?>
 <s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"
  s:encodingStyle="http://schemas.xmlsoap.org/soap/encoding/"><s:Body>
@@ -27,13 +27,13 @@ _SCANNED = re.compile(r"Scanning .* finished|Finished parsing playlists")
 
 @dataclass(frozen=True)
 class Object:
-    """Something that can be played: the server's id of it, and where its bytes are."""
+    """A media item: its id on the server, and its URL."""
 
     id: str
     url: str
 
     def fetch(self, part: tuple[int, int] | None = None) -> bytes:
-        """Its bytes, or a part of them: the first and the last position."""
+        """Its content, or the part between two positions, inclusive."""
         request = urllib.request.Request(self.url)
         if part is not None:
             request.add_header("Range", f"bytes={part[0]}-{part[1]}")
@@ -44,18 +44,18 @@ class Object:
 
 @dataclass(frozen=True)
 class Server:
-    """The server, as a player on the network sees it."""
+    """The server, as a player uses it."""
 
     port: int
     database: Path
 
     def files(self) -> set[str]:
-        """The paths of all that is in its database, without asking it: 1.3.0 may crash when it is busy, and asked."""
+        """The paths in its database, read from the file: 1.3.0 may crash when it gets a request while it is busy."""
         with contextlib.closing(sqlite3.connect(f"{self.database.as_uri()}?mode=ro", uri=True)) as database:
             return {path for (path,) in database.execute("SELECT PATH FROM DETAILS WHERE PATH IS NOT NULL")}
 
     def objects(self, container: str = FOLDERS, above: str = "") -> dict[str, Object]:
-        """All that can be played, by the directory that it is in and the title in its tags."""
+        """All media items, by their directory and title."""
         found: dict[str, Object] = {}
         for element in self._browse(container):
             title = element.findtext("{*}title")
@@ -86,9 +86,9 @@ def _open(request: urllib.request.Request) -> "urllib.request._UrlopenRet":
 
 @contextlib.contextmanager
 def scanned(place: Path, media: Path, *, again: bool = False, watches: bool = False) -> Iterator[Server]:
-    """A server that has scanned ``media``, or scanned it ``again``: its database is kept in ``place``.
+    """A server that has scanned ``media``, with ``again`` a second time: its database stays in ``place``.
 
-    Where it ``watches``, it looks at what inotify tells it of from then on.
+    With ``watches`` it follows inotify events from then on.
     """
     for name in ("database", "log"):
         (place / name).mkdir(parents=True, exist_ok=True)

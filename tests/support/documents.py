@@ -1,12 +1,11 @@
-"""README.md, CONTRIBUTING.md, CHANGELOG.md and docs/: their blocks, and sessions in them run as a reader would.
+"""README.md, CONTRIBUTING.md, CHANGELOG.md and docs/: their fenced blocks, and the sessions in them, run.
 
-Rule 1: a block says what it is. ``console`` is a session: what follows ``$ `` is run, what follows that is what it
-prints. ``sh`` is run as a whole, and must succeed. A block that says ``not-run`` after its language is not.
-Rule 2: a session runs in a mount namespace of its own, in /srv, beside the library that the documents speak of; /srv,
-/mnt, /run and /usr/local/bin are the namespace's own.
-Rule 3: times, dates, versions, numbers of processes and ways of watching need not be the same; ``...`` stands for
-anything in a line, or alone for any lines; all else is compared to the letter. What only reads is asked again until a
-bound, for changes take a moment.
+1. ``console`` is a session: commands after ``$ ``, each with its output. ``sh`` is run as a whole, and must succeed. A
+   block with ``not-run`` after its language is not run.
+2. A session runs in a mount namespace, in /srv, which has the library of the documents. /srv, /mnt, /run and
+   /usr/local/bin are the namespace's own.
+3. Output is compared exactly, except times, dates, versions, process ids and the kind of watch; ``...`` stands for
+   anything in a line, or alone for any lines. A command that only reads is repeated until its output is as shown.
 """
 
 import contextlib
@@ -37,12 +36,12 @@ LIBRARY: Tree = {
         b"Tin Sparrows": {b"Quay": {b"01 Rope.mp3": b"r"}, b"Rooftops [MP3]": {b"01 Tiles.mp3": b"t"}},
     },
 }
-"""What is in /srv at the start of each document."""
+"""The content of /srv at the start of each document."""
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A fenced block: its language, whether it may be run, its text, and the line that it begins at."""
+    """A fenced block: its language, whether it may be run, its text, and its first line's number."""
 
     language: str
     is_run: bool
@@ -50,7 +49,7 @@ class Block:
     line: int
 
     def steps(self) -> list[tuple[str, list[str]]]:
-        """The commands of a session, each with the lines that it prints."""
+        """The commands of a session, each with the lines of its output."""
         found: list[tuple[str, list[str]]] = []
         for line in self.text.splitlines():
             if line.startswith("$ "):
@@ -62,7 +61,7 @@ class Block:
         return found
 
     def commands(self) -> str:
-        """What a shell is to run of it."""
+        """The commands in it, as a shell script."""
         return "\n".join(command for command, _ in self.steps()) if self.language == "console" else self.text
 
 
@@ -74,7 +73,7 @@ def blocks(page: Path) -> list[Block]:
 
 
 def prose(page: Path) -> str:
-    """What a page says outside of its blocks."""
+    """A page without its blocks."""
     return re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
 
 
@@ -89,14 +88,14 @@ _VARYING = (
 
 
 def _constant(line: str) -> str:
-    """A line without what is another each time."""
+    """A line with everything replaced that varies from run to run."""
     for pattern, what in _VARYING:
         line = re.sub(pattern, what, line)
     return line.rstrip()
 
 
 def is_as_shown(shown: list[str], seen: list[str]) -> bool:
-    """Whether a command printed what a document shows."""
+    """Whether a command's output is what a document shows."""
     patterns = [r"(.*\n)*" if line == "..." else f"{_pattern(line)}\n" for line in shown]
     return re.fullmatch("".join(patterns), "".join(f"{_constant(line)}\n" for line in seen)) is not None
 
@@ -115,14 +114,14 @@ _PATH = "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 @dataclass
 class Session:
-    """A shell in a namespace, that keeps its directory and variables from one command to the next."""
+    """A shell in a namespace. Its directory and variables persist from one command to the next."""
 
     inside: Inside
     shell: "subprocess.Popen[bytes]"
     turns: Iterator[int] = field(default_factory=lambda: iter(range(1_000_000)))
 
     def run(self, command: str) -> tuple[int, list[str]]:
-        """Run a command; its exit status, and what it wrote on stdout and stderr."""
+        """Run a command; returns its exit status, and the lines of its stdout and stderr."""
         assert self.shell.stdin is not None
         assert self.shell.stdout is not None
         out = self.inside.place / f"out-{next(self.turns)}"
@@ -134,7 +133,7 @@ class Session:
         return status, out.read_bytes().decode(errors="replace").replace("\r", "").splitlines()
 
     def check(self, command: str, shown: list[str]) -> list[str]:
-        """Run a command until it prints what is shown, where it only reads. Returns what it printed last."""
+        """Run a command, repeatedly if it only reads, until its output is as shown. Returns the last output."""
         last = time.monotonic() + _BOUND
         while True:
             status, seen = self.run(command)
@@ -142,7 +141,7 @@ class Session:
                 return seen
             if not _READS.match(command) or time.monotonic() > last:
                 raise AssertionError(f"$ {command} ended with {status}\n" + "\n".join(seen))
-            time.sleep(0.1)
+            time.sleep(0.02)
 
 
 _PROGRAMS = {
@@ -153,7 +152,7 @@ _PROGRAMS = {
 
 @contextlib.contextmanager
 def session(place: Path, with_user: bool = False) -> Iterator[Session]:
-    """A shell, root's, beside the library; ``sudo -u nobody`` mounts as a plain user. What is mounted goes with it."""
+    """A root shell in the library's directory, where ``sudo -u nobody`` works. Mounts are removed with it."""
     with namespace(place) as inside:
         mine = inside.cover("/usr/local/bin")
         for where in ("/srv", "/mnt"):

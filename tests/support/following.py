@@ -1,8 +1,8 @@
-"""The merge once more, with ``--followsymlinks``: as simply as it can be said. Imports nothing of mmirrorfs.
+"""A reference implementation of the merge with ``--followsymlinks``. Imports nothing of mmirrorfs.
 
-Rule 1: a link counts as what it points to, at every level.
-Rule 2: a link back to a directory that it lies in, one that dangles, and one that leads to or into a view is none:
-it is left out down to the depth, and shown as the link that it is below.
+1. A link counts as its target, at every level.
+2. A link to a directory that contains it, a dangling link, and a link to or into a view is not followed: it is left out
+   down to the depth, and shown as a link below it.
 """
 
 import os
@@ -16,7 +16,7 @@ At = tuple[bytes, bytes]
 
 
 def predict(order: Sequence[bytes], depth: int, views: Collection[bytes] = ()) -> dict[bytes, Shown]:
-    """Everything that a view shows, by path, from sources in the order in which it asks them."""
+    """All that a view must show, by path. ``order`` has the sources, the preferred one first."""
     found: dict[bytes, Shown] = {}
     _merge(found, b"", [(root, b"") for root in order], depth, views)
     return found
@@ -49,7 +49,7 @@ def _take(found: dict[bytes, Shown], prefix: bytes, at: At, views: Collection[by
 
 
 def target_of(at: At, views: Collection[bytes]) -> Shown | None:
-    """What a path of a source counts as; None for a link by rule 2."""
+    """What a path of a source is shown as; None for a link that is not followed."""
     whole = _whole(*at)
     if not os.path.islink(whole):
         return look(whole)

@@ -1,8 +1,10 @@
-"""What the tests of freshness share: a second process that looks at a view, and how long a change may take to show.
+"""How long a change in a source may take to show, and a second process that observes it in a view.
 
-Rule 1: the promise is one second (``--refresh 1``), and the margin on top of it is stated here, once.
-Rule 2: a change is observed by a process that had read, listed, mapped and missed the same things just before.
-Rule 3: what a view must be, the model says; names, bytes and attributes are compared with it.
+1. The maximum staleness is one second (``--refresh=1``); MARGIN is added for busy machines.
+2. The observer has read, listed, mapped and looked up the same paths before, so that the kernel has them cached.
+3. Names, contents and attributes are compared with ``model``.
+
+``python -m tests.support.fresh`` is the observer.
 """
 
 import mmap
@@ -21,14 +23,14 @@ from tests.support.polling import holds, poll
 from tests.support.trees import Tree, grow
 
 PROMISE = 1.0
-"""Seconds: what ``--refresh`` is given."""
+"""Seconds: the value of ``--refresh``."""
 MARGIN = 40.0
-"""Seconds on top of the promise for a machine that is busy with other things."""
+"""Additional seconds for a busy machine."""
 REFRESH = f"--refresh={PROMISE:g}"
 
 
 def trees(place: Path, high: Tree, low: Tree) -> tuple[Path, Path, Path]:
-    """Two sources with these trees, and where their view goes."""
+    """Make two sources with these trees; returns them and the mountpoint to use."""
     return grow(place / "high", high), grow(place / "low", low), place / "view"
 
 
@@ -37,17 +39,17 @@ Figures = tuple[int, int, int, int, int]
 
 
 def shows(condition: Callable[[], object], what: str) -> None:
-    """Wait until a change shows; no longer than was promised."""
+    """Wait until a change shows, for at most PROMISE + MARGIN."""
     poll(condition, what, PROMISE + MARGIN)
 
 
 def stays(condition: Callable[[], object], what: str, seconds: float = 1.2 * PROMISE) -> None:
-    """Look again and again for ``seconds`` whether something is as it was."""
+    """Assert that a condition stays true for ``seconds``."""
     assert not holds(lambda: not condition(), seconds), f"it did not stay: {what}"
 
 
 def differences(view: Path, order: Sequence[Path], depth: int, skip_empty: bool = False) -> list[str]:
-    """In what a view, looked at from here, differs from what the model says of the sources as they are now."""
+    """The differences between a view, read by this process, and the model of its sources as they are now."""
     expected = predict([os.fsencode(source) for source in order], depth, skip_empty)
     found = walk(os.fsencode(view))
     wrong = [f"missing: {path!r}" for path in expected.keys() - found.keys()]
@@ -65,13 +67,13 @@ def differences(view: Path, order: Sequence[Path], depth: int, skip_empty: bool 
 
 
 def figures(path: bytes | Path) -> Figures:
-    """What stat tells of a path, a link not followed."""
+    """The attributes of a path by lstat(2)."""
     st = os.lstat(path)
     return st.st_mode, st.st_uid, st.st_gid, st.st_size, st.st_mtime_ns
 
 
 class Observer:
-    """Another process that looks at a view, and keeps open what it is told to keep."""
+    """A second process that makes system calls on request, and keeps files, mappings and directories open."""
 
     def __init__(self, process: "subprocess.Popen[bytes]") -> None:
         self._process = process
@@ -91,14 +93,14 @@ class Observer:
         return cast(os.stat_result, self._ask("stat", os.fspath(path)))
 
     def exists(self, path: Path) -> bool:
-        """Whether the name is there; any other error than its absence is raised."""
+        """Whether lstat(2) succeeds. Raises any OSError but FileNotFoundError."""
         try:
             return bool(self.stat(path))
         except FileNotFoundError:
             return False
 
     def names(self, path: Path) -> list[str]:
-        """A listing, as it comes."""
+        """The names in a directory, in the order of readdir."""
         return cast(list[str], self._ask("names", os.fspath(path)))
 
     def read(self, path: Path) -> bytes:
@@ -106,14 +108,14 @@ class Observer:
         return cast(bytes, self._ask("read", os.fspath(path)))
 
     def holds(self, path: Path, data: bytes) -> bool:
-        """Whether a file is there and has these bytes; one that is being taken over may be gone for a moment."""
+        """Whether a file has this content; while its winner changes it may be missing for a moment."""
         try:
             return self.read(path) == data
         except FileNotFoundError:
             return False
 
     def open(self, path: Path) -> int:
-        """Open a file and keep it; returns the descriptor there."""
+        """Open a file and keep it open; returns the observer's descriptor."""
         return cast(int, self._ask("open", os.fspath(path)))
 
     def pread(self, fd: int, size: int = 1 << 20, offset: int = 0) -> bytes:
@@ -129,11 +131,11 @@ class Observer:
         return cast(int, self._ask("map", os.fspath(path)))
 
     def mapped(self, key: int) -> bytes:
-        """What is in the mapping now."""
+        """The content of the mapping now."""
         return cast(bytes, self._ask("mapped", key))
 
     def close(self, number: int) -> None:
-        """Give back a descriptor, a mapping or an open directory."""
+        """Close a descriptor, a mapping or a directory."""
         self._ask("close", number)
 
     def opendir(self, path: Path) -> int:
@@ -145,7 +147,7 @@ class Observer:
         return cast(list[str], self._ask("readdir", key))
 
     def differences(self, view: Path, order: Sequence[Path], depth: int, skip_empty: bool = False) -> list[str]:
-        """In what the view differs from the model, seen from there; and what could not be looked at."""
+        """``differences`` as the observer sees the view; an error as a difference."""
         try:
             return cast(list[str], self._ask("differences", view, list(order), depth, skip_empty))
         except (OSError, AssertionError) as error:
@@ -153,7 +155,7 @@ class Observer:
 
 
 def becomes(eyes: Observer, view: Path, order: Sequence[Path], depth: int, what: str, skip_empty: bool = False) -> None:
-    """Wait until the view is what the model says of its sources; no longer than was promised."""
+    """Wait until the view agrees with the model of its sources, for at most PROMISE + MARGIN."""
     if not holds(lambda: not eyes.differences(view, order, depth, skip_empty), PROMISE + MARGIN):
         left = eyes.differences(view, order, depth, skip_empty)
         raise AssertionError(f"{what}: after {PROMISE + MARGIN} s still {left}")
@@ -161,7 +163,7 @@ def becomes(eyes: Observer, view: Path, order: Sequence[Path], depth: int, what:
 
 @contextmanager
 def observer(*prefix: str) -> Iterator[Observer]:
-    """A process that observes, for as long as the block takes. ``prefix`` stands before its command."""
+    """Run an observer while the block runs. ``prefix`` goes before its command."""
     top = Path(__file__).parents[2]
     words, environment = [*prefix, sys.executable, "-m", "tests.support.fresh"], {**os.environ, "PYTHONPATH": str(top)}
     process = subprocess.Popen(words, cwd=top, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -173,7 +175,7 @@ def observer(*prefix: str) -> Iterator[Observer]:
 
 
 class _Eyes:
-    """The observer's side: each method answers one question."""
+    """The requests, in the observer's process: one method each."""
 
     def __init__(self) -> None:
         self._kept: dict[int, Any] = {}

@@ -1,4 +1,4 @@
-"""A GlusterFS volume, kept twice by the server of some hosts, that each of their clients has mounted."""
+"""A GlusterFS volume with two replicas on the server of ``hosts``, mounted on each client."""
 
 import contextlib
 from collections.abc import Iterator
@@ -11,9 +11,9 @@ from tests.support.users import Word
 
 PROGRAMS = ("glusterd", "gluster", "glusterfs", "mount.glusterfs", "ip")
 PATIENCE = 3
-"""Seconds until a client gives up on a server that does not answer (network.ping-timeout; 42 where nobody sets it)."""
+"""Seconds until a client gives up on a server that does not answer (network.ping-timeout; 42 by default)."""
 SLOW = 40.0
-"""Seconds for a brick to be up, or whole, again, or for a client to find the volume again."""
+"""Seconds that a brick may take to restart or to heal, or a client to reconnect."""
 NAME = "music"
 
 
@@ -26,29 +26,29 @@ class Volume:
     bricks: tuple[Path, Path]
 
     def stop(self) -> None:
-        """Take the volume away from everybody."""
+        """Stop the volume."""
         self._ask("stop", NAME, "force")
 
     def start(self) -> None:
-        """Have it there, with all of its bricks."""
+        """Start the volume, with all bricks."""
         self._ask("start", NAME, "force")
 
     def kill(self, brick: Path) -> None:
-        """Kill what serves a brick."""
+        """Kill the process of a brick."""
         self.hosts.server.output_of("sh", "-ec", 'kill -KILL "$(cat /run/gluster/vols/*/*"$1".pid)"', "sh", brick.name)
 
     def await_healed(self) -> None:
-        """Wait until both bricks are there and the same."""
-        poll(lambda: self._unhealed() == ["0", "0"], "bricks that are the same", SLOW)
+        """Wait until both bricks are up and equal."""
+        poll(lambda: self._unhealed() == ["0", "0"], "equal bricks", SLOW)
 
     def make(self) -> None:
-        """Make it, of the bricks, and start it."""
+        """Create the volume from the bricks, and start it."""
         self._ask("create", NAME, "replica", "2", *[f"{SERVER}:{brick}" for brick in self.bricks], "force")
         self._ask("set", NAME, "network.ping-timeout", str(PATIENCE))
         self.start()
 
     def _unhealed(self) -> list[str]:
-        """How much is to be healed on each; "-" where that is not known."""
+        """The number of entries to heal on each brick; "-" where that is unknown."""
         self.hosts.server.run("gluster", "--mode=script", "volume", "heal", NAME)  # refused while a brick is down
         lines = self._ask("heal", NAME, "info").splitlines()
         return [line.rpartition(" ")[2] for line in lines if line.startswith("Number of entries:")]
@@ -59,7 +59,7 @@ class Volume:
 
 @contextlib.contextmanager
 def volume(hosts: Hosts) -> Iterator[Volume]:
-    """Make the volume, and mount it. It goes with the hosts."""
+    """Create the volume and mount it. It is removed with the hosts."""
     server, found = (
         hosts.server,
         Volume(hosts, hosts.place / "volume", (hosts.place / "brick1", hosts.place / "brick2")),

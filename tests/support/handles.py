@@ -1,4 +1,4 @@
-"""Files by handle, as an NFS server opens them: name_to_handle_at(2) and open_by_handle_at(2), for root."""
+"""File handles as NFS servers use them: name_to_handle_at(2) and open_by_handle_at(2). Root only."""
 
 import ctypes
 import os
@@ -11,7 +11,7 @@ FORGET = Path("/proc/sys/vm/drop_caches")
 
 
 def forget() -> None:
-    """Have the kernel forget the names and inodes that nobody uses."""
+    """Drop the kernel's unused dentries and inodes."""
     FORGET.write_text("2")
 
 
@@ -34,7 +34,7 @@ def handle_of(path: Path) -> Handle:
 
 @contextmanager
 def opened(mountpoint: Path, handle: Handle) -> Iterator[int]:
-    """A descriptor of what a handle stands for. Raises OSError: ESTALE where that is nothing."""
+    """A descriptor of the file that a handle identifies. Raises OSError: ESTALE where there is none."""
     at = os.open(mountpoint, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fd = _libc.open_by_handle_at(at, ctypes.byref(handle), os.O_RDONLY)

@@ -1,13 +1,13 @@
-"""A source that can be made slow, to hang or to fail: a pass-through of a directory, mounted by a process of its own.
+"""A source that can be made slow, hung or failing: a FUSE pass-through of a directory, in a process of its own.
 
-Rule 1: SIGUSR1 makes it take requests and not answer them (all of them, or only reads), SIGHUP answer these with EIO,
-SIGUSR2 answer again, the held ones too. It says so when it is so, on its standard output.
-Rule 2: nothing of it is kept by the kernel but the pages of files: every name and every attribute is asked for anew.
-Whoever lists a directory with a name ``STOP`` in it stops the process, when it has that answer.
-Rule 3: each read takes ``delay`` seconds, however many there are at a time; how many, is told in a file of figures.
-Rule 4: each request (with ``hang="reads"`` each read) takes ``pause`` seconds more, which may change at any time: it
-stands in the same file.
-Rule 5: however the test ends, the connection is aborted and the mount taken away, without touching it.
+1. After SIGUSR1 it leaves requests unanswered: all, or only those that ``hang`` names. After SIGHUP it fails them with
+   EIO. After SIGUSR2 it answers again, pending ones too. It confirms each signal on its standard output.
+2. The kernel caches only the pages of files: names and attributes have no timeout. Listing a directory with the name
+   ``STOP`` in it stops the process, after its reply.
+3. Each read takes ``delay`` seconds; reads run concurrently. Their numbers are in a file (``Figures``).
+4. Each request, or with ``hang="reads"`` each read, takes ``pause`` seconds more. That number is in the same file, and
+   may change at any time.
+5. When the block ends, the connection is aborted and the mount detached, without accessing it.
 """
 
 import argparse
@@ -51,10 +51,10 @@ CONNECTIONS = Path("/sys/fs/fuse/connections")
 
 
 class Figures(NamedTuple):
-    """Reads begun, under way, and under way at a time at the most; requests that are held now.
+    """Reads started, in progress, and most in progress at a time; requests that are pending now.
 
-    ``mean`` is how many reads were under way on the average, of the time in which there were any; ``listed`` how many
-    directories were opened.
+    ``mean`` is the average number of reads in progress, over the time in which there were any; ``listed`` the number of
+    directories opened.
     """
 
     begun: int
@@ -67,7 +67,7 @@ class Figures(NamedTuple):
 
 @dataclass
 class Hanging:
-    """A mounted pass-through, seen from the test."""
+    """A mounted pass-through, as the test controls it."""
 
     mountpoint: Path
     process: "subprocess.Popen[bytes]"
@@ -75,25 +75,25 @@ class Hanging:
     _figures: Path
 
     def hang(self) -> None:
-        """Take requests and answer none, from now on."""
+        """Leave requests unanswered from now on."""
         self._send(signal.SIGUSR1, b"hangs\n")
 
     def fail(self) -> None:
-        """Answer all, or all reads, with an I/O error from now on."""
+        """Fail the requests with EIO from now on."""
         self._send(signal.SIGHUP, b"fails\n")
 
     def slow(self, pause: float) -> None:
-        """Take ``pause`` seconds for each request from now on (rule 4)."""
+        """Delay each request by ``pause`` seconds from now on (invariant 4)."""
         with open(self._figures, "r+b") as file:
             file.seek(_FIGURES.size)
             file.write(_PAUSE.pack(pause))
 
     def go_on(self) -> None:
-        """Answer again, what was held first."""
+        """Answer again, pending requests first."""
         self._send(signal.SIGUSR2, b"goes on\n")
 
     def freeze(self) -> None:
-        """Stop the process: it does not even take requests, so those who wait for it can be killed."""
+        """Stop the process (SIGSTOP). It does not read requests either, so that processes that wait can be killed."""
         self.process.send_signal(signal.SIGSTOP)
         self.await_frozen()
 
@@ -107,13 +107,13 @@ class Hanging:
         self.process.send_signal(signal.SIGCONT)
 
     def abort(self) -> None:
-        """End it by force, as an administrator would: whoever waits for it gets an error."""
+        """Abort the connection: pending requests fail."""
         with contextlib.suppress(OSError):
             (CONNECTIONS / str(self.connection) / "abort").write_text("1")
 
     @property
     def figures(self) -> Figures:
-        """How much is being read, asked without touching the mount."""
+        """The counts, read without accessing the mount."""
         return Figures(*_FIGURES.unpack_from(self._figures.read_bytes()))
 
     def _send(self, number: signal.Signals, answer: bytes) -> None:
@@ -124,7 +124,7 @@ class Hanging:
 
 @contextlib.contextmanager
 def freed(*sources: Hanging) -> Iterator[None]:
-    """Abort the sources when the block fails: or what waits for them in the kernel cannot even be killed."""
+    """Abort the sources when the block fails: processes that wait for them in the kernel cannot be killed."""
     try:
         yield
     except BaseException:
@@ -134,17 +134,16 @@ def freed(*sources: Hanging) -> Iterator[None]:
 
 
 def see_connections() -> None:
-    """Mount the kernel's list of FUSE connections, where root may and nobody did."""
+    """Mount fusectl where it is not mounted yet. Does nothing without root."""
     if os.geteuid() == 0 and not os.path.ismount(CONNECTIONS):
         subprocess.run(["mount", "-t", "fusectl", "none", CONNECTIONS], check=False, timeout=10)
 
 
 @contextlib.contextmanager
 def hanging(directory: Path, mountpoint: Path, hang: str = "all", delay: float = 0) -> Iterator[Hanging]:
-    """Mount a pass-through of ``directory``. ``hang``: what hangs or fails on demand, ``all``, ``reads``,
-    or ``attributes``.
+    """Mount a pass-through of ``directory``. ``hang`` says which requests hang or fail on demand.
 
-    The last is for attributes asked of something by itself (fstat), not with its name.
+    These are ``all``, ``reads``, or ``attributes``: getattr, not lookup.
     """
     see_connections()
     mountpoint.mkdir(exist_ok=True)
@@ -172,7 +171,7 @@ def hanging(directory: Path, mountpoint: Path, hang: str = "all", delay: float =
 
 
 class _Passing(pyfuse3.Operations):
-    """Inode numbers are given out in order, one for each path, and never taken back."""
+    """The pass-through. Inode numbers are assigned in order, one for each path, and never reused."""
 
     def __init__(self, root: str, figures: str, hang: str, delay: float) -> None:
         super().__init__()
@@ -186,7 +185,7 @@ class _Passing(pyfuse3.Operations):
         self._begun = self._now = self._most = self._waiting = self._opened = 0
         self._last = self._busy = self._total = 0.0
         with open(figures, "r+b") as file:
-            self._told = mmap.mmap(file.fileno(), _WHOLE)
+            self._shared = mmap.mmap(file.fileno(), _WHOLE)
 
     async def obey(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         with trio.open_signal_receiver(signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP) as arriving:
@@ -205,7 +204,7 @@ class _Passing(pyfuse3.Operations):
     async def _held(self, what: str = "all") -> None:
         if self._what not in ("all", what):
             return
-        if pause := _PAUSE.unpack_from(self._told, _FIGURES.size)[0]:
+        if pause := _PAUSE.unpack_from(self._shared, _FIGURES.size)[0]:
             await trio.sleep(pause)
         if self._failing:
             raise FUSEError(errno.EIO)
@@ -226,7 +225,7 @@ class _Passing(pyfuse3.Operations):
         self._waiting += held
         mean = self._total / (self._busy or 1)
         figures = _FIGURES.pack(self._begun, self._now, self._most, self._waiting, mean, self._opened)
-        self._told[: len(figures)] = figures
+        self._shared[: len(figures)] = figures
 
     def _entry(self, path: bytes) -> EntryAttributes:
         st = _asked(os.lstat, path)

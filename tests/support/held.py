@@ -1,7 +1,9 @@
-"""What a daemon holds: counted from outside, so that what is lost shows, however little it is.
+"""The resources that a daemon holds, counted from outside to find leaks.
 
-The kernel's own memory of names is given back before inodes are counted, and a view is asked about itself only where
-it is known to answer; the rest is read from /proc and /sys, which nothing can hold up.
+These are descriptors, unanswered requests, inodes, threads and memory.
+
+The kernel's dentry cache is dropped before inodes are counted. A view's own status is read only where the view is known
+to answer; everything else comes from /proc and /sys, which cannot block.
 """
 
 import json
@@ -19,22 +21,22 @@ from tests.support.polling import holds, poll
 
 CONNECTIONS = Path("/sys/fs/fuse/connections")
 RESTING = 9
-"""Threads that a daemon of two sources has at rest, at the most: the loop, a probe, three ways with a notifier and an
-announcer each, and one that has nothing to do.
+"""Most threads of an idle daemon of two sources: the loop, a probe, a notifier and an announcer for each of three
+connections, and an idle one.
 """
 REST = 0.7
-"""Seconds without a look after which none is under way."""
+"""Seconds since the last scan after which none is in progress."""
 STEADY = 10
-"""Looks in a row that find the same, of what is at rest: descriptors of a FUSE source are closed by threads."""
+"""Consecutive equal counts of an idle daemon: descriptors of a FUSE source are closed by threads, with a delay."""
 IDLE = 20.0
-"""Seconds after which threads that nobody needs are gone; trio keeps them for ten."""
+"""Seconds after which idle threads have exited; trio keeps them for ten."""
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Descriptors, requests that have no answer, and what the view counts itself.
+    """Descriptors, unanswered requests, and the counts of the view's own status.
 
-    ``inodes`` has the root in it; it is 0 where the kernel cannot be asked to give back what it remembers.
+    ``inodes`` includes the root; it is 0 where the dentry cache cannot be dropped.
     """
 
     descriptors: int
@@ -45,22 +47,22 @@ class Held:
 
 
 def status(view: View) -> dict[str, Any]:
-    """What the view tells of itself."""
+    """The view's own status."""
     return dict(json.loads(os.getxattr(view.mountpoint, "user.mmirrorfs.status")))
 
 
 def crawls(view: View) -> list[dict[str, object]]:
-    """How far the crawl of each source is."""
+    """The progress of each source's crawl."""
     return [source["crawl"] for source in status(view)["sources"]]
 
 
 def crawled(view: View) -> None:
-    """Wait until all is known; a machine that is busy with something else may take its time."""
+    """Wait until all crawls are done, for up to a minute."""
     poll(lambda: all(crawl["state"] == "done" for crawl in crawls(view)), "the end of the crawl", 60)
 
 
 def rested(view: View) -> None:
-    """Wait until nobody looks: all of a source is looked at once mounted, and when the mount table moves."""
+    """Wait until no scan is in progress: one starts with the mount, and whenever the mount table changes."""
     poll(lambda: all(time.time() - source["looked"] > REST for source in status(view)["sources"]), "a rest", 60)
 
 
@@ -75,7 +77,7 @@ def threads(view: View) -> int:
 
 
 def resident(view: View) -> int:
-    """Bytes that the daemon has in memory."""
+    """The daemon's resident memory in bytes."""
     return _figure(view, "VmRSS") << 10
 
 
@@ -85,7 +87,7 @@ def _figure(view: View, name: str) -> int:
 
 
 def waiting(view: View) -> int:
-    """Requests that the kernel waits for; 0 where only root may know."""
+    """Unanswered requests of the connection; 0 where only root may read that."""
     mount = view_at(view.where)
     assert mount is not None, f"{view.mountpoint} is gone"
     file = CONNECTIONS / str(mount.connection) / "waiting"
@@ -93,23 +95,23 @@ def waiting(view: View) -> int:
 
 
 def held(view: View) -> Held:
-    """What the daemon holds when the kernel has given back what it can; only root may ask it to."""
+    """What the daemon holds after the dentry cache was dropped, which only root may do."""
     forgets = os.access(FORGET, os.W_OK)
     if forgets:
         forget()
-    told = status(view)
-    inodes = told["inodes"] if forgets else 0
-    return Held(descriptors(view), waiting(view), inodes, told["open_files"], told["open_directories"])
+    counts = status(view)
+    inodes = counts["inodes"] if forgets else 0
+    return Held(descriptors(view), waiting(view), inodes, counts["open_files"], counts["open_directories"])
 
 
 def comes_back(view: View, before: Held, seconds: float = IDLE) -> None:
-    """Wait until the daemon holds what it held ``before``, and rests."""
+    """Wait until the daemon is idle and holds what it held ``before``."""
     assert holds(lambda: held(view) == before, seconds), f"{held(view)} is left of {before}"
     assert holds(lambda: threads(view) <= RESTING, seconds), f"{threads(view)} threads are left"
 
 
 def at_rest(view: View) -> Held:
-    """What a daemon holds whose view nobody uses."""
+    """What the daemon of an unused view holds."""
     poll(lambda: held(view).inodes <= 1, f"everything of {view.mountpoint} forgotten", IDLE)
     seen: list[Held] = []
 
@@ -122,17 +124,17 @@ def at_rest(view: View) -> Held:
 
 
 QUIET = ["--refresh=6000", "--watch=off", "--crawl=off"]
-"""Nobody looks but who asks."""
+"""Options that disable automatic scans."""
 
 
 def refresh(view: View) -> None:
-    """Have the sources looked at, and wait until that is over."""
+    """Request a scan of all sources and wait for its end."""
     before = looks(view)
     view.send(signal.SIGHUP)
     poll(lambda: all(now > then for now, then in zip(looks(view), before, strict=True)), "a look at each source")
 
 
 def looks(view: View) -> list[float]:
-    """When each source was last looked at."""
+    """The time of each source's last scan."""
     status = json.loads(os.getxattr(view.mountpoint, "user.mmirrorfs.status"))
     return [source["looked"] for source in status["sources"]]

@@ -1,9 +1,9 @@
-"""A server and two clients with a network between them, each a namespace of network, mounts and processes.
+"""A server and two clients connected by a network, each in network, mount and PID namespaces of its own.
 
-Rule 1: nothing of the machine is changed, and nothing outside is reached: addresses, mounts and servers are in here.
-Rule 2: with the process that holds a host everything in it is killed, hung or not, and its mounts go.
-Rule 3: the test itself touches no mount of a host: it asks processes there, which it can kill. What is mounted has the
-same path on each host.
+1. Addresses, mounts and servers exist in these namespaces only, which have no route to anything outside.
+2. When the process that keeps a host is killed, everything in it is, hung or not, and its mounts are removed.
+3. The test itself never accesses a mount of a host: processes there do, which it can kill. Mountpoints have the same
+   path on each host.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from tests.support.fresh import REFRESH, Observer, observer
 from tests.support.kernel import TYPE, end_processes_of, processes_of
 from tests.support.mounts import COMMAND, START, View, journal
 from tests.support.nfs import Network
-from tests.support.polling import holds, poll
+from tests.support.polling import exit_code, holds, poll
 from tests.support.servers import unshared
 from tests.support.trees import Tree, grow
 from tests.support.users import Word, need, output_of, run
@@ -31,7 +31,7 @@ from tests.support.users import Word, need, output_of, run
 SERVER = "10.77.0.1"
 """The server's address."""
 MOVING = "10.77.9.9"
-"""An address that both clients have: who asks it from the server gets the one that ``Hosts.move`` was called with."""
+"""An address of both clients. The server reaches the one that ``Hosts.move`` was called with."""
 FLAGS = ("--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
 _SCRIPT = f"""
 umount --lazy --internal-only --all --types {TYPE.decode()},fuse.hanging || true
@@ -39,12 +39,12 @@ for where in /run /var/lib/glusterd /var/log/glusterfs; do [ ! -d $where ] || mo
 mkdir -p /run/mount /run/gluster /run/sshd
 echo ready; cat; exit
 """
-"""The shell stays: it is the first process, and has to reap what was killed, or that counts as alive."""
+"""The shell is the init process: it must stay, and reap killed processes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """A host. ``pid`` is that of the process that holds it, ``place`` a directory that all hosts and the test have."""
+    """A host, which the process ``pid`` keeps. ``place`` is a directory that all hosts and the test share."""
 
     name: str
     pid: int
@@ -52,12 +52,12 @@ class Host:
     started: "list[subprocess.Popen[bytes]]" = field(default_factory=list)
 
     def beside(self, *command: Word) -> list[Word]:
-        """What starts a program here that is the test's to kill."""
+        """The command line that runs a program here; the test must kill it."""
         namespaces = (f"--net=/proc/{self.pid}/ns/net", f"--mount=/proc/{self.pid}/ns/mnt")
         return [need("nsenter"), *namespaces, f"--wd={self.place}", "--", *command]
 
     def words(self, *command: Word) -> list[Word]:
-        """What starts a program here that is killed with the host."""
+        """The command line that runs a program here that is killed with the host."""
         program, *namespaces = self.beside()[:-1]
         return [program, f"--pid=/proc/{self.pid}/ns/pid_for_children", *namespaces, "--", *command]
 
@@ -66,19 +66,19 @@ class Host:
         return run(*self.words(*command))
 
     def output_of(self, *command: Word) -> bytes:
-        """What a program here writes. Raises AssertionError when it fails."""
+        """The stdout of a program here. Raises AssertionError when it fails."""
         return output_of(*self.words(*command))
 
     def listens(self, port: int) -> bool:
-        """Whether the server does, at its address: asked on the server itself."""
+        """Whether a program on the server listens on the port of its address."""
         return self.run("bash", "-c", f"exec 3<>/dev/tcp/{SERVER}/{port}").returncode == 0
 
     def mount(self, where: Path, *words: Word) -> None:
-        """Mount something here; a server that is just coming up is tried again."""
+        """Mount something here; repeated while the server is still starting."""
         poll(lambda: self.run("mount", *words, where).returncode == 0, f"{words} mounted", START)
 
     def plant(self, where: Path, tree: Tree) -> None:
-        """Add a tree to what is in a directory, which is made."""
+        """Add a tree to a directory, which is created if it is missing."""
         with tempfile.TemporaryDirectory(dir=self.place) as staged:
             grow(Path(staged) / "tree", tree)
             self.output_of("sh", "-ec", 'mkdir -p "$2"; cp -r "$1/." "$2"', "sh", f"{staged}/tree", where)
@@ -89,12 +89,12 @@ class Host:
 
     @contextlib.contextmanager
     def eyes(self) -> Iterator[Observer]:
-        """Somebody who looks at what is mounted here."""
+        """An observer of what is mounted here."""
         with observer(*map(os.fsdecode, self.beside())) as eyes:
             yield eyes
 
     def start(self, ready: Callable[[], object], *command: Word) -> None:
-        """Run a server here for as long as the host is there. It stays in the foreground, and is up when ``ready``."""
+        """Run a server here, in the foreground, until the host is removed. Returns once ``ready()`` is true."""
         with open(self.place / f"{self.name}.log", "ab") as log:
             process = self._started(self.words(*command), log)
             assert holds(lambda: process.poll() is not None or ready(), START), f"{command}: {self._log()}"
@@ -114,7 +114,7 @@ class Host:
 
     @contextlib.contextmanager
     def view(self, *sources: Path, options: Sequence[str] = ()) -> Iterator[View]:
-        """A view of depth 2 here. What it complains of fails the test, unless it was expected."""
+        """Mount a view of depth 2 here while the block runs. Its log is checked like that of ``mounted``."""
         where, log = self.place / "view", self.place / f"view-{self.name}.log"
         where.mkdir(exist_ok=True)
         command: list[Word] = [*COMMAND, *sources, where, "--depth=2", REFRESH, *options, "-f", "-v"]
@@ -127,7 +127,7 @@ class Host:
             assert process.poll() is None, view.text()
             yield view
             self.output_of("umount", where)
-            assert process.wait(START) == 0, view.text()
+            assert exit_code(process, START) == 0, view.text()
             view.check_log()
         finally:
             self.run("umount", "--lazy", "--internal-only", where)
@@ -143,7 +143,7 @@ class _Here(Network):
 
 @dataclass(frozen=True)
 class Side:
-    """A host with a view: who looks at it there, and at its sources, which are in ``order``."""
+    """A host with a view and an observer there. ``order`` has the sources, the preferred one first."""
 
     host: Host
     view: View
@@ -155,11 +155,11 @@ class Side:
         return self.view.mountpoint / inner
 
     def differences(self) -> list[str]:
-        """In what the view differs from the model."""
+        """The differences between the view and the model."""
         return self.eyes.differences(self.view.mountpoint, self.order, 2)
 
     def numbers(self, inner: str = "") -> dict[str, int]:
-        """The inode numbers of all that is in the view."""
+        """The inode numbers of everything in the view, by path."""
         found: dict[str, int] = {}
         for name in self.eyes.names(self.path(inner)):
             path = os.path.join(inner, name)
@@ -170,7 +170,7 @@ class Side:
         return found
 
     def error_of(self, inner: str) -> int:
-        """What reading a file fails with; 0 where it does not."""
+        """The errno of reading a file; 0 where that succeeds."""
         try:
             self.eyes.read(self.path(inner))
         except OSError as error:
@@ -178,7 +178,7 @@ class Side:
         return 0
 
     def expect_loss(self) -> None:
-        """The sources will be lost, and come back. Before that something in them may be asked for in vain."""
+        """Declare that the log says that the sources are lost and back; reads may fail before."""
         self.view.may_say(r" cannot be read: (Input/output error|Transport endpoint is not connected)")
         for source in self.order:
             for what in ("lost", "back"):
@@ -186,28 +186,28 @@ class Side:
 
     @property
     def losses(self) -> int:
-        """How many sources are lost, after what was said of them."""
+        """The number of lost sources, by the log."""
         return self.view.text().count("is lost: ") - self.view.text().count("is back")
 
 
 @dataclass(frozen=True, slots=True)
 class Hosts:
-    """The server, and the two clients that it has a link to each."""
+    """The server and the two clients, each of which has a link to the server."""
 
     server: Host
     clients: tuple[Host, Host]
     place: Path
 
     def cut(self, client: Host) -> None:
-        """Nothing gets to a client, or from it, from now on."""
+        """Set a client's link down."""
         self._ip("link", "set", client.name, "down")
 
     def mend(self, client: Host) -> None:
-        """It does again."""
+        """Set a client's link up."""
         self._ip("link", "set", client.name, "up")
 
     def move(self, client: Host) -> None:
-        """Have MOVING be this client."""
+        """Route MOVING to this client."""
         self._ip("route", "replace", f"{MOVING}/32", "via", f"{_subnet(self.clients.index(client))}.2")
 
     def _ip(self, *words: Word) -> None:
@@ -219,20 +219,20 @@ def _subnet(number: int) -> str:
 
 
 def _ip(host: Host, *words: Word) -> None:
-    """In its network alone: a network is given away by the number that a process has here."""
+    """Run ip(8) in a host's network namespace only: it names other namespaces by the process ids of this one."""
     output_of("nsenter", f"--net=/proc/{host.pid}/ns/net", "--", need("ip"), *words)
 
 
 @contextlib.contextmanager
 def shown(host: Host, order: Sequence[Path], options: Sequence[str] = ()) -> Iterator[Side]:
-    """A view of these sources on a host."""
+    """Mount a view of these sources on a host while the block runs."""
     with host.view(*order, options=options) as view, host.eyes() as eyes:
         yield Side(host, view, eyes, order)
 
 
 @contextlib.contextmanager
 def hosts() -> Iterator[Hosts]:
-    """A server and two clients, and a directory for them. The test is skipped where the kernel does not let us."""
+    """Make a server, two clients and their directory. The test is skipped where the kernel does not permit that."""
     tried = run("unshare", *FLAGS, need("ip"), "link", "add", "one", "type", "veth", "peer", "name", "two")
     if tried.returncode:
         pytest.skip(f"hosts with a network between them cannot be made here: {tried.stderr.decode().strip()}")
@@ -245,7 +245,7 @@ def hosts() -> Iterator[Hosts]:
             for number, client in enumerate((one, two)):
                 _link(server, client, _subnet(number))
             yield Hosts(server, (one, two), place)
-        poll(lambda: not processes_of(os.fsencode(place)), "the end of what was started on the hosts", START)
+        poll(lambda: not processes_of(os.fsencode(place)), "the exit of all processes of the hosts", START)
     finally:
         end_processes_of(os.fsencode(place))
         shutil.rmtree(place)
@@ -261,11 +261,11 @@ def _host(stack: contextlib.ExitStack, name: str, place: Path) -> Host:
 def _reap(host: Host) -> None:
     os.kill(host.pid, 9)
     for process in host.started:
-        process.wait(START)
+        exit_code(process, START)
 
 
 def _link(server: Host, client: Host, subnet: str) -> None:
-    """A link between the two. It is the server's end that is set down: that way the client keeps its routes."""
+    """Connect two hosts. ``cut`` sets the server's end down, so that the client keeps its routes."""
     peer = ("peer", "name", "eth0", "netns", str(client.pid))
     _ip(server, "link", "add", client.name, "type", "veth", *peer)
     _ip(server, "address", "add", f"{subnet}.1/24", "dev", client.name)

@@ -1,4 +1,4 @@
-"""A view with a source that can hang, readers that are stuck in it, and a look at all the rest."""
+"""A view with a source that can hang, readers that block on it, and checks that everything else still answers."""
 
 import contextlib
 import os
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 SOON = 3.0
-"""Seconds that what does not wait for the hung source may take: far from a hang, and far from a busy machine's pace."""
+"""Seconds that a call may take that does not wait for the hung source, on a busy machine."""
 
 
 READERS = 200
@@ -29,7 +29,7 @@ SIZE = 8192
 
 
 def soon(call: Callable[[], T], seconds: float = SOON) -> T:
-    """What the call returns, which must not take long; one that hangs is freed by the test's time limit."""
+    """What the call returns. Raises AssertionError where it took longer; a hang is ended by the test's time limit."""
     start = time.monotonic()
     found = call()
     took = time.monotonic() - start
@@ -38,12 +38,12 @@ def soon(call: Callable[[], T], seconds: float = SOON) -> T:
 
 
 def content(number: int) -> bytes:
-    """What is in file ``number`` of the source that hangs."""
+    """The content of file ``number`` of the source that can hang."""
     return b"%08d" % number * (SIZE // 8)
 
 
 def sources(place: Path) -> tuple[Path, Path]:
-    """The tree under the source that hangs, and a source that does not."""
+    """Make the tree below the source that can hang, and a healthy source."""
     many: Tree = {b"%03d" % number: content(number) for number in range(READERS)}
     own: Tree = {b"Both": {b"Slow": many, b"loose": b"s"}, b"Slow": {b"One": {b"track": b"s"}}}
     healthy: Tree = {b"Both": {b"Fast": {b"track": b"f"}}, b"Fast": {b"One": {b"track": b"f"}}}
@@ -58,7 +58,7 @@ def hanging_view(
     delay: float = 0,
     grown: Callable[[Path], tuple[Path, Path]] = sources,
 ) -> Iterator[tuple[Hanging, View]]:
-    """A view of depth 2 with a source that can hang, preferred, and one that does not."""
+    """Mount a view of depth 2 of a preferred source that can hang, and a healthy one."""
     under, fast = grown(place)
     with (
         hanging(under, place / "slow", hang, delay) as source,
@@ -67,23 +67,23 @@ def hanging_view(
         try:
             yield source, view
         except BaseException:
-            source.abort()  # or the daemon, which may wait for it, cannot even be killed
+            source.abort()  # a daemon that waits for it cannot even be killed
             raise
 
 
 @contextmanager
 def stuck_readers(place: Path, source: Hanging, view: View, hang: str = "all") -> Iterator[Readers]:
-    """READERS readers of the source, which then hangs, or is ``frozen``; all of them wait."""
+    """Start READERS readers of the source, which hangs, or with ``hang="frozen"`` is stopped; all of them block."""
     paths = [view.mountpoint / f"Both/Slow/{number:03}" for number in range(READERS)]
     with readers(paths, place / "answers") as stuck:
         (source.freeze if hang == "frozen" else source.hang)()
         stuck.start()
-        poll(lambda: stuck.reading == READERS, "readers that are stuck")
+        poll(lambda: stuck.reading == READERS, "blocked readers")
         yield stuck
 
 
 def check_the_rest(view: View) -> None:
-    """All that does not lie in a folder of the hung source: names, listings, attributes, and the other's bytes."""
+    """Check that all outside of the hung source's folders answers: lookups, listings, attributes, and contents."""
     top = view.mountpoint
     assert soon(lambda: os.listdir(top)) == ["Both", "Fast", "Slow"]
     assert soon(lambda: os.listdir(top / "Both")) == ["Fast", "Slow", "loose"]
@@ -98,7 +98,7 @@ def check_the_rest(view: View) -> None:
 
 
 def check_the_rest_for(view: View, seconds: float) -> None:
-    """The same again and again while refreshes go on, and the kernel forgets what it was told."""
+    """Repeat ``check_the_rest`` for ``seconds``, with a refresh each time, while the kernel's cache expires."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         view.send(signal.SIGHUP)
@@ -106,7 +106,7 @@ def check_the_rest_for(view: View, seconds: float) -> None:
 
 
 def is_waiting(pid: int) -> bool:
-    """Whether a thread of the process waits for an answer of a FUSE filesystem."""
+    """Whether a thread of the process waits for the reply to a FUSE request."""
     found = set()
     for task in Path(f"/proc/{pid}/task").glob("*"):
         with contextlib.suppress(OSError):

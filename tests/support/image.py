@@ -1,9 +1,9 @@
-"""The files that a container image is made of, and a container of what they say, made as an engine makes one.
+"""The Containerfile and compose.yaml, and a container by their settings, made of namespaces as an engine does it.
 
-Rule 1: entrypoint and health check are the image's; capabilities, device, network and volumes are those of
-compose.yaml. The system and the program are this machine's and the checkout's, read-only.
-Rule 2: the host is a mount namespace of the test's own, with /srv in it.
-Rule 3: however the test ends, all processes of the container are killed, and with them its namespaces go.
+1. Entrypoint and health check are the image's; capabilities, device, network and volumes those of compose.yaml. System
+   and program are this machine's and the checkout's, read-only.
+2. The host is a mount namespace of the test's own, with its own /srv.
+3. When the block ends, all processes of the container are killed, and its namespaces are gone.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from typing import Any
 import yaml
 
 from tests.support.namespace import Inside
-from tests.support.polling import poll
+from tests.support.polling import exit_code, poll
 from tests.support.users import need, run
 
 ROOT = Path(__file__).parents[2]
@@ -30,17 +30,17 @@ PACKAGING = ROOT / "packaging"
 PATH = "/opt/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 ENDS = 20.0
-"""Seconds that a container may take to end."""
+"""Seconds that a container may take to exit."""
 
 
 def instructions(name: str) -> list[str]:
-    """What the Containerfile has under one name, in its order."""
+    """The arguments of all instructions of one name in the Containerfile, in order."""
     lines = re.sub(r"^#.*\n", "", (PACKAGING / "Containerfile").read_text(), flags=re.MULTILINE).replace("\\\n", "")
     return re.findall(rf"^{name} +(.*)$", lines, re.MULTILINE)
 
 
 def entrypoint() -> list[str]:
-    """The words that a container starts with."""
+    """The image's entrypoint."""
     (words,) = instructions("ENTRYPOINT")
     return [str(word) for word in json.loads(words)]
 
@@ -59,18 +59,18 @@ def service(name: str = "mmirrorfs") -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """One that runs: ``process`` is outside of it, ``first`` is its first process, seen from outside."""
+    """A running container. ``process`` is outside of it, ``first`` the outside id of its init process."""
 
     process: "subprocess.Popen[bytes]"
     first: int
     log: Path
 
     def text(self) -> str:
-        """What was written to its stderr."""
+        """Its stderr so far."""
         return self.log.read_text()
 
     def children(self) -> list[str]:
-        """What the children of its first process are called, of which nothing is left when that has ended."""
+        """The names of its init process's children; none when that has exited."""
         found = []
         with contextlib.suppress(OSError):
             for pid in Path(f"/proc/{self.first}/task/{self.first}/children").read_text().split():
@@ -78,19 +78,19 @@ class Container:
         return found
 
     def run(self, script: str) -> int:
-        """Run a script in it, as the engine's exec does; returns the exit code."""
+        """Run a shell script in it, like ``docker exec``; returns the exit code."""
         namespaces = ["nsenter", f"--target={self.first}", "--mount", "--pid", "--net"]
         return run(*namespaces, *_environment(), "sh", "-c", script).returncode
 
     def end(self, number: signal.Signals) -> int:
-        """Send its first process a signal, and wait for the end of all; returns the exit code."""
+        """Send its init process a signal and wait for its exit; returns the exit code."""
         os.kill(self.first, number)
-        return self.process.wait(ENDS)
+        return exit_code(self.process, ENDS)
 
 
 @contextlib.contextmanager
 def running(host: Inside, *words: str, command: tuple[str, ...] = ()) -> Iterator[Container]:
-    """A container that is started with these words, by the image's entrypoint, or by ``command``, on that host."""
+    """Run a container on a host while the block runs: ``words`` after the image's entrypoint, or after ``command``."""
     log = host.place / "log"
     script = host.place / "start"
     started = [_own(word) for word in (*(command or entrypoint()), *words)]
@@ -107,11 +107,11 @@ def running(host: Inside, *words: str, command: tuple[str, ...] = ()) -> Iterato
         yield Container(process, int(children.read_text()), log)
     finally:
         process.kill()
-        process.wait(ENDS)
+        exit_code(process, ENDS)
 
 
 def volumes() -> Iterator[tuple[str, str, str, bool]]:
-    """The directories that a container has of its host: where they are there and here, how, and whether read-only."""
+    """The bind mounts, as (path on the host, path in the container, propagation, read-only)."""
     for volume in service()["volumes"]:
         if isinstance(volume, dict):
             how = str(volume["bind"]["propagation"])
@@ -123,7 +123,7 @@ def _environment() -> list[str]:
 
 
 def _rights() -> list[str]:
-    """What leaves root in it the capabilities that it is given, and no others."""
+    """The command that limits root to the capabilities of compose.yaml."""
     given = service()
     assert given["cap_drop"] == ["ALL"]
     assert "no-new-privileges=true" in given["security_opt"]
@@ -132,12 +132,12 @@ def _rights() -> list[str]:
 
 
 def _own(word: str) -> str:
-    """A word of the entrypoint; a program has to be installed."""
+    """A word of the entrypoint; tini by its path here."""
     return need("tini") if word == "tini" else word
 
 
 def _setup(root: Path) -> Iterator[str]:
-    """A root of its own, in memory, in the place of the host's; then nothing of the host is left but the volumes."""
+    """Shell commands that pivot to a root on a tmpfs, in which the host's volumes are all that is left of the host."""
     yield f"mkdir -p {root}; mount -t tmpfs -o mode=755 none {root}; cd {root}"
     yield "mkdir -p proc dev etc old opt/bin; cp /etc/passwd /etc/ld.so.cache etc; mount -t proc none proc"
     for directory in service()["tmpfs"]:

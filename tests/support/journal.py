@@ -1,10 +1,10 @@
-"""The journal's own protocol, as its documentation has it."""
+"""systemd's native journal protocol."""
 
 import struct
 
 
 def parsed(datagram: bytes) -> dict[str, str]:
-    """The fields of an entry, as the journal's documentation has them."""
+    """The fields of an entry."""
     found: dict[str, str] = {}
     while datagram:
         line, _, rest = datagram.partition(b"\n")

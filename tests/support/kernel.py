@@ -1,4 +1,4 @@
-"""The kernel's side of a mount, from /proc and /sys alone: a mount that hangs hangs nobody who looks here."""
+"""Mounts, FUSE connections and processes, read from /proc and /sys alone, which no hung mount can block."""
 
 import contextlib
 import os
@@ -12,7 +12,7 @@ TYPE = b"fuse.mmirrorfs"
 
 @dataclass(frozen=True, slots=True)
 class Mounted:
-    """A line of /proc/self/mountinfo. ``connection`` is the directory under /sys/fs/fuse/connections."""
+    """A line of /proc/self/mountinfo. ``connection`` names the directory below /sys/fs/fuse/connections."""
 
     where: bytes
     type: bytes
@@ -22,7 +22,7 @@ class Mounted:
 
 
 def views_under(directory: bytes) -> list[Mounted]:
-    """The views that are mounted at or below ``directory``, answering or not, the deepest and latest first."""
+    """The views mounted at or below ``directory``, hung or not, in reverse order of mounting."""
     views = [mount for mount in _mounts() if mount.type == TYPE]
     return [view for view in views if view.where == directory or view.where.startswith(directory + b"/")][::-1]
 
@@ -33,7 +33,7 @@ def view_at(where: bytes) -> Mounted | None:
 
 
 def mounted_under(directory: bytes) -> list[bytes]:
-    """The mountpoints of whatever is mounted below ``directory``, the latest first."""
+    """The mountpoints of all filesystems mounted below ``directory``, in reverse order of mounting."""
     return [mount.where for mount in _mounts() if mount.where.startswith(directory + b"/")][::-1]
 
 
@@ -52,9 +52,9 @@ def _parsed(line: bytes) -> Mounted:
 
 
 def abort_under(directory: bytes) -> list[bytes]:
-    """End every view below ``directory`` by force, without touching it; returns where they were.
+    """Abort the connection of every view below ``directory`` and detach all mounts there; returns the views' paths.
 
-    Whoever hangs on one of them, in the kernel too, gets an error at once.
+    Pending requests fail at once, also those of processes in uninterruptible sleep. Never accesses a mount.
     """
     ended = [view.where for view in views_under(directory)]
     for view in views_under(directory):
@@ -67,7 +67,7 @@ def abort_under(directory: bytes) -> list[bytes]:
 
 
 def detach(where: bytes) -> None:
-    """Unmount lazily."""
+    """Unmount lazily (MNT_DETACH)."""
     for command in ([b"umount", b"-l", where], [b"fusermount3", b"-u", b"-z", b"-q", where]):
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):
             if subprocess.run(command, capture_output=True, timeout=10).returncode == 0:
@@ -75,7 +75,7 @@ def detach(where: bytes) -> None:
 
 
 def processes_of(path: bytes) -> list[int]:
-    """The living processes that have ``path``, or a path below it, among the arguments of their command."""
+    """The other processes, zombies aside, with ``path`` or a path below it as an argument on their command line."""
     return [
         int(name) for name in os.listdir("/proc") if name.isdigit() and _names(int(name), path) and alive(int(name))
     ]
@@ -91,7 +91,7 @@ def _names(pid: int, path: bytes) -> bool:
 
 
 def alive(pid: int) -> bool:
-    """Whether the process runs still; one that only waits to be reaped does not."""
+    """Whether the process exists and is not a zombie."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             return file.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
@@ -100,7 +100,7 @@ def alive(pid: int) -> bool:
 
 
 def end_processes_of(path: bytes) -> list[int]:
-    """Kill what was started with that path and is left; returns their ids."""
+    """Send SIGKILL to ``processes_of(path)``; returns their ids."""
     left = processes_of(path)
     for pid in left:
         with contextlib.suppress(ProcessLookupError):

@@ -1,4 +1,4 @@
-"""What is known of one source, made from plans, without a disk."""
+"""The cache of one source, made from plans, without a disk."""
 
 from collections.abc import Mapping
 from typing import Union
@@ -12,7 +12,7 @@ from mmirrorfs.tree import Directory, Entry, Leaf, Rank
 LARGE = 1 << 40
 
 Shape = Mapping[bytes, Union[int, "Above"]]
-"""What is in a directory: inode numbers, even ones those of directories; or what is scanned itself."""
+"""A directory: by name an inode number, even for a directory, or a directory above the depth."""
 
 
 class Above:
@@ -23,7 +23,7 @@ class Above:
 
 
 def attr(ino: int, size: int = 0) -> Attributes:
-    """Of a directory where the number is even, of a file where it is odd."""
+    """The attributes of a directory for an even inode number, of a file for an odd one."""
     return Attributes((DIR if ino % 2 == 0 else FILE) | 0o644, 1, 0, 0, 0, size, 0, 1, 2, 3, 4, ino)
 
 
@@ -33,7 +33,7 @@ def directory(inside: Mapping[bytes, int], fetched_at: float = 0, stamp: int = 1
 
 
 def tree(inside: Shape, ino: int = 2, fetched_at: float = 0) -> Directory:
-    """What a scan gives."""
+    """The result of a scan."""
     entries: dict[bytes, Entry] = {}
     listed: list[tuple[bytes, Attributes]] = []
     for name, what in inside.items():
@@ -51,5 +51,5 @@ def known_of(inside: Shape, limit: int = LARGE) -> Known:
 
 
 def paths(known: Known) -> set[bytes]:
-    """The directories below the depth that are known."""
+    """The cached directories below the depth."""
     return {path for path, _ in known.listings.below.items()}

@@ -1,7 +1,7 @@
-"""A time limit that also ends what hangs in the kernel, on a mount that does not answer.
+"""A time limit that also ends calls that hang in the kernel on a mount that does not answer.
 
-A signal does not reach that one, so a thread aborts the FUSE connections first; whatever hung then gets an error and
-ends by itself. What still goes on is ended by a signal.
+Signals do not interrupt these, so a thread first aborts the FUSE connections, which makes the calls fail. A test that
+goes on regardless is ended by SIGALRM.
 """
 
 import contextlib
@@ -18,12 +18,12 @@ import pytest
 from tests.support.kernel import abort_under, end_processes_of
 
 GRACE = 5.0
-"""Seconds to end by itself, once nothing holds it any more."""
+"""Seconds between the abort of the connections and SIGALRM."""
 
 
 @contextlib.contextmanager
 def limit(seconds: float, where: bytes) -> Iterator[None]:
-    """Fail what takes longer in the block, and free it from every view below ``where``. Main thread only."""
+    """Fail the test if the block takes longer, and abort every view below ``where``. Main thread only."""
     over = f"it took longer than {seconds} s"
     ended = threading.Event()
 

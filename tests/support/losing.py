@@ -1,7 +1,7 @@
-"""Sources that are lost and come back while others go on changing what is in them.
+"""Sources that are lost and come back while other processes change their contents.
 
-A source is changed through another path than the one that is lost: the one that is unmounted through its image, the
-one that is renamed away through a descriptor, as /proc gives it a path.
+These use another path than the view: of an unmounted disk a second mount, of a renamed directory a descriptor's path
+in /proc.
 """
 
 import os
@@ -17,7 +17,7 @@ from tests.support.users import output_of, run
 
 
 class Losable(Protocol):
-    """A source. ``where`` is what a view is given, ``changed`` the path by which it is changed."""
+    """A source. ``where`` is the path that a view gets, ``changed`` the path for changes."""
 
     changed: bytes
     how: str
@@ -30,7 +30,7 @@ class Losable(Protocol):
 
 @dataclass
 class Unmounted:
-    """A disk that is unplugged; lazily where somebody has a file of it open still."""
+    """A disk that is unmounted, lazily where files of it are open."""
 
     disk: Disk
     changed: bytes
@@ -53,7 +53,7 @@ class Unmounted:
 
 @dataclass
 class Renamed:
-    """A directory that is moved away, and an empty one in its place."""
+    """A directory that is renamed, with an empty one in its place."""
 
     where: Path
     changed: bytes
@@ -65,7 +65,7 @@ class Renamed:
         self.where.mkdir()
 
     def bring_back(self) -> None:
-        """Move it back: over the empty one, in one step."""
+        """Move it back over the empty one, atomically."""
         self._away.rename(self.where)
 
     @property
@@ -75,7 +75,7 @@ class Renamed:
 
 @contextmanager
 def unmounted(where: Path) -> Iterator[Losable]:
-    """An empty source that is a disk; for root."""
+    """An empty source on a disk of its own. Root only."""
     with disk(where, {}) as made:
         yield Unmounted(made, os.fsencode(where.with_suffix(".img")))
 

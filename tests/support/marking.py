@@ -1,4 +1,4 @@
-"""What marks directories for whoever watches them: watches, keys, and a marker of both, looked at from outside."""
+"""Watches on directories, the keys that events carry, and checks that all of a tree is watched."""
 
 import contextlib
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ ENOUGH = 1000
 
 
 class Watching:
-    """A marker, and what it marks with."""
+    """A marker, and the watches that it adds."""
 
     def __init__(self, stack: contextlib.ExitStack, fanotify: bool, inotify: bool, budget: int) -> None:
         self.marks = FilesystemMarks() if fanotify else None
@@ -60,7 +60,7 @@ class Watching:
         return [event for of in (self.marks, self.watches) if of is not None for event in of.events(All())]
 
     def hears(self, path: Path) -> bool:
-        """Whether what happens in a directory is reported under the key that it gets."""
+        """Whether changes in a directory are reported under its key."""
         key = self.mark(path)
         (path / "new").mkdir()
         found = [event for event in self.events() if event.key == key]
@@ -81,7 +81,7 @@ def key_of(path: Path) -> bytes:
 
 
 def check(where: Path) -> None:
-    """Everything in the table is reported."""
+    """Assert that every directory of the table is watched."""
     found, expected = {}, {}
     for case, change in CASES.items():
         top = grow(where / case / "top", TREE)

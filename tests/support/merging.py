@@ -1,4 +1,4 @@
-"""Scanned sources without a disk, from plans, and what a merge of them has."""
+"""Scan results made from plans, without a disk, and the contents of a merge of them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Union
@@ -20,7 +20,7 @@ def attr(mtime: int = 0, ctime: int = 0, ino: int = 1) -> Attributes:
 
 
 def folder(rank: int, plan: Plan, searched: bool = False) -> Leaf:
-    """A folder with these things in it."""
+    """A folder with these entries."""
     file = b"" if holds_a_file(plan) else None
     return Leaf(Rank(rank), DIR, None, Evidence(file, (), 0) if searched else None)
 
@@ -34,7 +34,7 @@ def only_folders(entries: Mapping[bytes, Entry]) -> bool:
 
 
 def directory(rank: int, depth: int, plan: Plan, mtime: int = 0, ctime: int = 0, searched: bool = False) -> Directory:
-    """What a scan of that plan finds; one that searches folders for files, if that is wanted."""
+    """What a scan of that plan finds; with ``searched`` a scan that searches folders for files."""
     entries: dict[bytes, Entry] = {}
     for name, what in plan.items():
         if isinstance(what, int):
@@ -55,7 +55,7 @@ def ranks(*order: int) -> Sequence[Rank]:
 
 
 def flat(merged: Merged, prefix: bytes = b"") -> dict[bytes, Leaf | None]:
-    """All paths of an index: the leaf that is there, or None for a merged directory."""
+    """All paths of an index, with the leaf, or None for a merged directory."""
     found: dict[bytes, Leaf | None] = {}
     for name, child in merged.children.items():
         found[prefix + name] = child if isinstance(child, Leaf) else None

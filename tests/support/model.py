@@ -1,10 +1,10 @@
-"""The merge a second time, as simply as it can be said, straight from the rules. Imports nothing of mmirrorfs.
+"""A reference implementation of the merge, as simple as possible. Imports nothing of mmirrorfs.
 
-Rule 1: a directory above the depth that any source has is merged: its names are the union over the sources.
-Rule 2: a directory at the depth is taken whole from the first source in the view's order that has it; where empty ones
-are skipped, from the first that has one with anything but directories in it, at any level, if any has.
-Rule 3: anything else down to the depth comes from the first source that has it, and a directory beats it anywhere.
-Rule 4: symbolic links are left out down to the depth, and shown as links below it.
+1. A directory above the depth that any source has is merged: its names are the union over the sources.
+2. A directory at the depth is taken whole from the first source in the view's order that has it. With ``skip_empty`` it
+   comes from the first source whose directory contains anything but directories, at any level, if there is one.
+3. Anything else down to the depth comes from the first source that has it; a directory of any source beats it.
+4. Symbolic links are left out down to the depth, and shown as links below it.
 """
 
 import os
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What a view shows at a path: its type, and its bytes (of a file, or where a link points)."""
+    """What a view shows at a path: the file type, and the content of a file or the target of a link."""
 
     kind: int
     content: bytes = b""
@@ -23,9 +23,9 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Predicted:
-    """What a view must show at a path, and ``winner``, the path in a source that it comes from.
+    """What a view must show at a path, and ``winner``, the path in the source that it comes from.
 
-    Of a merged directory that is the first one in the view's order, which gives mode and owner.
+    The winner of a merged directory is the first source's directory: it determines mode and owner.
     """
 
     shown: Shown
@@ -34,7 +34,7 @@ class Predicted:
 
 
 def predict(order: Sequence[bytes], depth: int, skip_empty: bool = False) -> dict[bytes, Predicted]:
-    """Everything that a view shows, by path relative to its root, from sources in the order in which it asks them."""
+    """All that a view must show, by path relative to its root. ``order`` has the sources, the preferred one first."""
     found: dict[bytes, Predicted] = {}
     _merge(found, b"", list(order), 1, depth, skip_empty)
     return found
@@ -66,7 +66,7 @@ def _holds_a_file(directory: bytes) -> bool:
 
 
 def _take(found: dict[bytes, Predicted], path: bytes, winner: bytes) -> None:
-    """Take one path, and if it is a directory everything in it."""
+    """Take one path, and everything below it."""
     found[path] = Predicted(look(winner), winner, False)
     if found[path].shown.kind == stat.S_IFDIR:
         for name in os.listdir(winner):
@@ -74,12 +74,12 @@ def _take(found: dict[bytes, Predicted], path: bytes, winner: bytes) -> None:
 
 
 def _without_waiting(path: str, flags: int) -> int:
-    """What became a FIFO meanwhile is not waited for."""
+    """An opener that does not block on a FIFO that has replaced the file."""
     return os.open(path, flags | os.O_NONBLOCK)
 
 
 def look(path: bytes) -> Shown:
-    """What is really there."""
+    """What is at a path on disk."""
     kind = stat.S_IFMT(os.lstat(path).st_mode)
     if kind == stat.S_IFLNK:
         return Shown(kind, os.readlink(path))
@@ -90,9 +90,9 @@ def look(path: bytes) -> Shown:
 
 
 def walk(top: bytes) -> dict[bytes, Shown]:
-    """Everything that a mounted view shows, by path relative to its root.
+    """All that a mounted view shows, by path relative to its root.
 
-    Raises AssertionError where a listing is out of byte order, has a name twice, or tells another type than stat.
+    Raises AssertionError where a listing is not in byte order, has a duplicate, or d_type differs from stat(2).
     """
     found: dict[bytes, Shown] = {}
     waiting = [b""]

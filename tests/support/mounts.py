@@ -1,9 +1,9 @@
-"""The real command, mounted, looked after and taken down again: what every test of a mount uses.
+"""Mounts a view with the real command, and unmounts it again.
 
-Rule 1: a view is up when it says so, the kernel lists it and it answers; it is waited for, with a bound.
-Rule 2: however the test ends, process and mount are gone afterwards, by force if need be.
-Rule 3: what the daemon complains of fails the test, unless the test says that it expects it; and what a test expects
-must come. The log is read as the journal would read it: each line begins with its priority.
+1. ``mounted`` yields when the command has logged that the view is mounted, the kernel lists it and statvfs(2) returns.
+2. When it returns, or raises, neither the process nor the mount is left.
+3. A warning or an error in the daemon's log fails the test unless the test has declared it with ``expect``; what was
+   declared must be logged. Lines have a priority, because stderr is announced as the journal's.
 """
 
 import contextlib
@@ -21,17 +21,17 @@ from typing import BinaryIO
 import pytest
 
 from tests.support.kernel import abort_under, alive, processes_of, view_at
-from tests.support.polling import holds, poll
+from tests.support.polling import exit_code, holds, poll
 
 START = 30.0
-"""Seconds that a view has to come up, or to go away, on a machine that is busy with other things."""
+"""Seconds that mounting or unmounting may take on a busy machine."""
 
 COMMAND = (sys.executable, "-m", "mmirrorfs")
 
 
 @dataclass
 class View:
-    """A view that is mounted. ``pid`` is the process that serves it, ``log`` the file that it complains to."""
+    """A mounted view. ``pid`` is the process that serves it, ``log`` the file that its stderr goes to."""
 
     mountpoint: Path
     pid: int
@@ -55,11 +55,11 @@ class View:
         return self.log.read_text(errors="backslashreplace")
 
     def expect(self, pattern: str) -> None:
-        """Say that the daemon will complain, in a line that has this regular expression in it."""
+        """Declare that the daemon logs a warning or an error that matches this regular expression."""
         self.expected.append(pattern)
 
     def may_say(self, pattern: str) -> None:
-        """Say that the daemon may complain so, or not."""
+        """Declare that the daemon may log a warning or an error that matches."""
         self.possible.append(pattern)
 
     def send(self, number: signal.Signals) -> None:
@@ -67,28 +67,28 @@ class View:
         os.kill(self.pid, number)
 
     def unmount(self) -> None:
-        """End the view and see that nothing is left of it; harmless when it has ended by itself."""
+        """Stop the daemon and wait until process and mount are gone. Does nothing if it has exited already."""
         if self.is_mounted and alive(self.pid):
             self.send(signal.SIGTERM)
         code = self.await_end()
         assert code == 0, f"it ended with {code}: {self.text()}"
 
     def await_end(self) -> int:
-        """Wait until process and mount are gone; returns the exit code (0 where it is not ours to know)."""
+        """Wait until process and mount are gone; returns the exit code, 0 where the process is not our child."""
         code = 0
         if self.process is not None:
-            code = self.process.wait(START)
-        poll(lambda: not processes_of(self.where), f"the end of what serves {self.mountpoint}", START)
+            code = exit_code(self.process, START)
+        poll(lambda: not processes_of(self.where), f"the exit of the daemon of {self.mountpoint}", START)
         poll(lambda: not self.is_mounted, f"{self.mountpoint} unmounted", START)
         return code
 
     def check_log(self) -> None:
-        """Raise AssertionError for a complaint that nobody expected, or one that was expected and never came."""
+        """Raise AssertionError for a complaint that was not declared, or a declared one that is missing."""
         lines = self.text().splitlines()
         missing = [pattern for pattern in self.expected if not any(re.search(pattern, line) for line in lines)]
         assert not missing, f"never logged: {missing}\n" + "\n".join(lines)
-        surprises = [line for line in lines if not self._is_expected(line)]
-        assert not surprises, "logged, and nobody expected it:\n" + "\n".join(surprises)
+        unexpected = [line for line in lines if not self._is_expected(line)]
+        assert not unexpected, "logged, and nobody expected it:\n" + "\n".join(unexpected)
 
     def _is_expected(self, line: str) -> bool:
         return bool(re.match(r"<[567]>", line)) or any(
@@ -107,12 +107,12 @@ def mounted(
     command: Sequence[str] = COMMAND,
     background: bool = False,
 ) -> Iterator[View]:
-    """Mount ``sources`` on ``mountpoint``, which is made if it is missing, for as long as the block takes.
+    """Mount ``sources`` on ``mountpoint``, which is created if it is missing, while the block runs.
 
-    ``prefix`` stands before the command, ``options`` come last. Raises AssertionError when it does not come up,
-    does not end, leaves something behind, or complains.
+    ``prefix`` goes before the command, ``options`` go last. Raises AssertionError when the view cannot be mounted, the
+    daemon fails or does not exit, or the log has unexpected complaints.
     """
-    with contextlib.suppress(FileExistsError):  # a dead mount's, too
+    with contextlib.suppress(FileExistsError):  # also for the mountpoint of a dead mount
         os.mkdir(mountpoint)
     log = mountpoint.parent / f"{mountpoint.name}.log"
     words = [*prefix, *command, *map(str, sources), str(mountpoint), f"--prefer={prefer}", f"--depth={depth}", *options]
@@ -124,7 +124,7 @@ def mounted(
         view.unmount()
         view.check_log()
     finally:
-        _take_down(view)
+        _force_down(view)
 
 
 def _in_foreground(words: list[str], mountpoint: Path, log: Path, file: BinaryIO) -> View:
@@ -134,7 +134,7 @@ def _in_foreground(words: list[str], mountpoint: Path, log: Path, file: BinaryIO
     view = View(mountpoint, process.pid, log, process=process)
     holds(lambda: "is mounted" in view.text() or process.poll() is not None, START)
     if not view.is_mounted or process.poll() is not None:
-        _take_down(view)
+        _force_down(view)
         raise AssertionError(f"it did not come up ({process.poll()}): {view.text()}")
     os.statvfs(mountpoint)
     return view
@@ -151,25 +151,25 @@ def _in_background(words: list[str], mountpoint: Path, log: Path, file: BinaryIO
 
 
 def journal(file: BinaryIO) -> dict[str, str]:
-    """An environment in which stderr is the journal (systemd.exec(5)): lines are then told with their priority."""
+    """An environment that declares ``file`` to be the journal (systemd.exec(5)): then log lines have a priority."""
     st = os.fstat(file.fileno())
     return {**os.environ, "JOURNAL_STREAM": f"{st.st_dev}:{st.st_ino}"}
 
 
-def _take_down(view: View) -> None:
-    """By force what did not end by itself."""
+def _force_down(view: View) -> None:
+    """Abort the connection and kill the daemon, where they are still there."""
     abort_under(view.where)
     if view.process is not None:
         with contextlib.suppress(subprocess.TimeoutExpired):
-            view.process.wait(1 if view.process.poll() is None else 0)
+            exit_code(view.process, 1 if view.process.poll() is None else 0)
         view.process.kill()
-        view.process.wait(START)
+        exit_code(view.process, START)
     elif view.pid and alive(view.pid):
         os.kill(view.pid, signal.SIGKILL)
 
 
 def kill(pid: int, mountpoint: Path) -> None:
-    """Kill what serves a view: the mount stays behind, dead."""
+    """Kill the daemon of a view. The mount stays, and fails with ENOTCONN."""
     os.kill(pid, signal.SIGKILL)
     poll(lambda: pid not in processes_of(os.fsencode(mountpoint.parent)), "the end of the process")
     with pytest.raises(OSError) as caught:  # noqa: PT011  # it has no name of its own

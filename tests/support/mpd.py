@@ -1,4 +1,4 @@
-"""MPD, the music player daemon, with the null output; it listens on a socket in a directory of its own."""
+"""MPD, the music player daemon, with the null output and a socket in a directory of its own."""
 
 import contextlib
 import subprocess
@@ -20,7 +20,7 @@ def song(path: Path, title: str) -> None:
 
 
 class Player:
-    """An MPD that looks at one music directory."""
+    """An MPD with one music directory."""
 
     def __init__(self, place: Path, music: Path, watches: bool = False) -> None:
         place.mkdir(exist_ok=True)
@@ -36,11 +36,11 @@ class Player:
         poll(self._socket.exists, "MPD listens", WAIT)
 
     def mpc(self, *words: str) -> str:
-        """What mpc says."""
+        """Run mpc; returns its output."""
         return output_of("mpc", "-h", self._socket, *words).decode()
 
     def update(self) -> list[str]:
-        """Update the database; returns the songs it has."""
+        """Update the database; returns its songs."""
         self.mpc("--wait", "update")
         return self.songs()
 
@@ -60,7 +60,7 @@ class Player:
 
 @contextlib.contextmanager
 def player(place: Path, music: Path, watches: bool = False) -> Iterator[Player]:
-    """An MPD, ended with the block. Where it ``watches``, it updates what inotify tells it of."""
+    """An MPD that runs while the block runs. With ``watches`` it updates its database on inotify events."""
     made = Player(place, music, watches)
     try:
         yield made

@@ -1,7 +1,7 @@
-"""Changes to a tree, at random but from a seed: what people, taggers and rippers do to a library, and worse.
+"""Seeded random changes to trees: what people, taggers and rippers do to a library, and worse.
 
-Run as a program it changes the trees it is given, or reads all there is in the views it is given, for some seconds.
-A reader ends with 1, and says what it met, for an error that a plain directory would not have given.
+As a program it changes trees, or reads everything in views, for some seconds. A reader exits with 1, and prints the
+error, for one that a plain directory under concurrent changes would not give.
 """
 
 import errno
@@ -15,11 +15,11 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 NAMES = ((b"A", b"B", b"C"), (b"x", b"y", b"z"), (b"1", b"2", b"sub"), (b"deep", b"er"))
-"""The names there are, by level: few, so that changes meet."""
+"""The names by level: few, so that changes collide."""
 MODES = (0o755, 0o700, 0o555, 0o644) if os.geteuid() == 0 else (0o755, 0o700, 0o750, 0o711)
-"""Those that shut nobody out who makes changes."""
+"""Modes that do not deny further changes."""
 FINE = frozenset((errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ESTALE, errno.ELOOP, errno.EINVAL, errno.ENXIO))
-"""What one meets in a plain directory that others change: names that are gone, or are something else by now."""
+"""Errors that also occur in a plain directory under concurrent changes: a name is removed or has another type."""
 
 
 class Mutator:
@@ -31,7 +31,7 @@ class Mutator:
         self._counter = 0
 
     def step(self) -> str:
-        """Do one thing that can be done; returns what it was."""
+        """Make one change that succeeds; returns its description."""
         for _ in range(100):
             change = self._random.choice(_CHANGES)
             path, other = self._path(), self._path()
@@ -45,12 +45,12 @@ class Mutator:
         return b"/".join([self._random.choice(self._roots), *[self._random.choice(names) for names in NAMES[:level]]])
 
     def content(self) -> bytes:
-        """Bytes that were never written before."""
+        """Content that was never written before."""
         self._counter += 1
         return b"%d %d " % (self._counter, self._random.getrandbits(32)) * self._random.choice((1, 10, 1000))
 
     def write(self, path: bytes, other: bytes) -> None:
-        """Write a file in place, or make it, and the directories above it."""
+        """Write a file in place, or create it and its parent directories."""
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "wb") as file:
             file.write(self.content())
@@ -61,7 +61,7 @@ class Mutator:
         os.rename(path + b".new", path)
 
     def edit(self, path: bytes, other: bytes) -> None:
-        """Overwrite a file with as many bytes, and perhaps put its mtime back."""
+        """Overwrite a file with as many bytes, and restore its mtime half of the time."""
         before = os.lstat(path)
         if not stat.S_ISREG(before.st_mode):
             raise OSError(errno.EINVAL, "no file")
@@ -71,7 +71,7 @@ class Mutator:
             os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
     def resize(self, path: bytes, other: bytes) -> None:
-        """Cut a file, or append to it."""
+        """Truncate a file, or append to it."""
         if self._random.random() < 0.5:
             os.truncate(path, self._random.randrange(10))
             return
@@ -96,7 +96,7 @@ class Mutator:
             os.unlink(path)
 
     def link(self, path: bytes, other: bytes) -> None:
-        """Make a symbolic link to a name beside it."""
+        """Make a symbolic link to a name in the same directory."""
         os.symlink(os.path.basename(other), path)
 
     def mode(self, path: bytes, other: bytes) -> None:
@@ -126,7 +126,7 @@ def _change(until: float, seed: int, roots: list[bytes]) -> int:
 
 
 def _read(until: float, seed: int, views: list[bytes]) -> int:
-    """Look at everything, again and again, in all the ways there are; keep some of it open."""
+    """Read everything, repeatedly, by all system calls."""
     chance, rounds = random.Random(seed), 0
     while time.monotonic() < until:
         waiting = list(views)
@@ -142,7 +142,7 @@ def _read(until: float, seed: int, views: list[bytes]) -> int:
 
 
 def look(path: bytes, waiting: list[bytes], chance: random.Random) -> None:
-    """Look at one path: the names in a directory go to ``waiting``, a file is read, and perhaps mapped."""
+    """Visit one path: add the entries of a directory to ``waiting``; read a file, and sometimes map it."""
     kind = stat.S_IFMT(os.lstat(path).st_mode)
     if kind == stat.S_IFDIR:
         waiting += [path + b"/" + name for name in os.listdir(path)]

@@ -1,4 +1,4 @@
-"""Pairs of real names, and whether they are the same: the rows of ``name_pairs.tsv``. Imports nothing of mmirrorfs."""
+"""Pairs of real names and whether they are the same: the rows of ``name_pairs.tsv``. Imports nothing of mmirrorfs."""
 
 import re
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class NamePair:
-    """Two names of an "artist" or an "album", and why they are "same", "apart", or the same but "unknown" to rules."""
+    """Two names of an "artist" or an "album": the "same", "apart", or the same but "unknown" to the rules; and why."""
 
     verdict: str
     kind: str

@@ -1,9 +1,9 @@
-"""A mount namespace of the test's own: what is mounted, linked or hidden in it nobody else sees, and it goes with it.
+"""A mount namespace for one test.
 
-Rule 1: nothing of the machine is changed: a directory that must be is covered by one of the test's, in here alone.
-Rule 2: however the test ends, every process in here is killed; with the last one the kernel takes the mounts away.
-Rule 3: nobody else's view is kept alive from here: its copy is taken away first, or unmounting would not end it.
-Rule 4: what is in here is looked at through /proc/PID/root; that may touch a mount, and then waits for it.
+1. Nothing outside is changed: directories that must differ are covered by mounts in the namespace.
+2. When the block ends, all processes in the namespace are killed; the kernel removes the mounts with the last one.
+3. Copies of mounted views are unmounted first: otherwise their daemons could not exit.
+4. Tests access files in it through /proc/PID/root, which blocks on a hung mount.
 """
 
 import ast
@@ -27,9 +27,9 @@ from tests.support.users import AS_NOBODY, Word, need, run
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A view in the mount table of the namespace. ``what`` is its source field, to the byte.
+    """A view in the mount table of the namespace. ``what`` is its source field, unescaped.
 
-    ``options`` say by the mount, not by its superblock, whether it can be written to.
+    ``options`` has "ro" or "rw" of the mount, not of the superblock.
     """
 
     where: bytes
@@ -39,7 +39,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Inside:
-    """The namespace, held by the process ``pid``; ``place`` is the test's directory."""
+    """The namespace, which the process ``pid`` keeps; ``place`` is the test's directory."""
 
     pid: int
     place: Path
@@ -51,11 +51,11 @@ class Inside:
         return run(*self.words(*command), seconds=seconds, environment=environment)
 
     def words(self, *command: Word) -> list[Word]:
-        """What starts a program in here, in the test's directory."""
+        """The command line that runs a program in here, in the test's directory."""
         return [need("nsenter"), f"--mount=/proc/{self.pid}/ns/mnt", f"--wd={self.place}", "--", *command]
 
     def output_of(self, *command: Word) -> bytes:
-        """What a program in here writes. Raises AssertionError when it fails."""
+        """The stdout of a program in here. Raises AssertionError when it fails."""
         done = self.run(*command)
         assert done.returncode == 0, f"{command} ended with {done.returncode}: {done.stderr!r} {done.stdout!r}"
         return done.stdout
@@ -65,12 +65,12 @@ class Inside:
         return Path(f"/proc/{self.pid}/root{path}")
 
     def views(self) -> list[Line]:
-        """The views that are mounted in here, answering or not, in the order in which they were mounted."""
+        """The views mounted in here, hung or not, in the order of mounting."""
         lines = Path(f"/proc/{self.pid}/mountinfo").read_bytes().splitlines()
         return [parsed for parsed in map(_parsed, lines) if parsed is not None]
 
     def processes(self) -> list[int]:
-        """The living processes in here, but for the one that holds it."""
+        """The processes in here, except the one that keeps the namespace."""
         own = os.readlink(f"/proc/{self.pid}/ns/mnt")
         found = []
         for name in filter(str.isdigit, os.listdir("/proc")):
@@ -80,17 +80,17 @@ class Inside:
         return found
 
     def daemon(self) -> int:
-        """The number of the one that serves, once those that crawl its sources have ended."""
+        """The id of the daemon, once its crawlers have exited."""
         poll(lambda: len(self.processes()) == 1, "one process, and no other")
         return self.processes()[0]
 
     def unmount(self, where: Path) -> None:
-        """Unmount a view, and wait until what served it has ended."""
+        """Unmount a view, and wait until its daemon has exited."""
         self.output_of("umount", where)
-        poll(lambda: not self.processes(), "the end of all processes")
+        poll(lambda: not self.processes(), "the exit of all processes")
 
     def cover(self, directory: str) -> Path:
-        """Put a directory of the test's, with links to what is in the real one, over ``directory``; returns it."""
+        """Cover ``directory`` by a new one with links to the real one's entries; returns the new one."""
         real, mine = self.place / f"real{directory}", self.place / f"mine{directory}"
         real.mkdir(parents=True)
         mine.mkdir(parents=True)
@@ -101,7 +101,7 @@ class Inside:
         return mine
 
     def let_everybody_open_fuse(self) -> None:
-        """Have a /dev/fuse that a plain user may open, as it is on a desktop, and the command within his reach."""
+        """Let a plain user open /dev/fuse, as on a desktop, and run the command. Skips the test where that fails."""
         self.output_of("sh", "-ec", opening())
         if self.run_as_nobody(*IMPORTS).returncode != 0:
             pytest.skip(f"a plain user cannot run {sys.executable}")
@@ -133,7 +133,7 @@ def _unescaped(text: bytes) -> bytes:
 
 @contextlib.contextmanager
 def namespace(place: Path) -> Iterator[Inside]:
-    """A new mount namespace, with a /run of its own: mount(8) keeps notes there."""
+    """A new mount namespace with its own /run, where mount(8) keeps its state."""
     need("nsenter")
     script = (
         f"umount --lazy --internal-only --all --types {TYPE.decode()},fuse.hanging || true; "
@@ -150,7 +150,7 @@ def namespace(place: Path) -> Iterator[Inside]:
         yield inside
     finally:
         if holder.poll() is None:
-            poll(lambda: not _kill(inside.processes()), "the end of all processes in the namespace")
+            poll(lambda: not _kill(inside.processes()), "the exit of all processes in the namespace")
         holder.kill()
         holder.communicate()
 
@@ -164,22 +164,22 @@ def _kill(pids: list[int]) -> list[int]:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """The command as a file that can be linked to, and that notes what it is called with."""
+    """The command as an executable file that records its arguments."""
 
     path: Path
     _calls: Path
 
     def calls(self) -> list[list[bytes]]:
-        """The words of each call, the program's name first."""
+        """The arguments of each call, argv[0] first."""
         return [ast.literal_eval(line) for line in self._calls.read_text().splitlines()]
 
     def forget(self) -> None:
-        """Begin with the calls anew."""
+        """Forget the calls so far."""
         self._calls.write_text("")
 
 
 def program(directory: Path) -> Program:
-    """Make the program, under its own name."""
+    """Make the program in a directory."""
     directory.mkdir(exist_ok=True)
     path, calls = directory / "mmirrorfs", directory / "calls"
     path.write_text(

@@ -1,7 +1,7 @@
-"""An NFS server (Ganesha) with a view as its export, and clients of it, in a network of their own.
+"""An NFS server (Ganesha) with a view as its export, and its clients, in a network namespace of their own.
 
-Nobody else has the server's ports there. Its portmapper and its notes are in a /run of its own. Run as a program,
-this is a client that opens a file and keeps its handle: it answers each line that it is sent with what it reads.
+The server also has its own /run, for its portmapper and its state. As a program, this is a client that opens a file and
+keeps its handle: for each line on stdin it prints what it reads.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ NFSv4 {{ Graceless = true; RecoveryBackend = fs; RecoveryRoot = {place}/recovery
 EXPORT {{ Export_Id = 1; Path = {path}; Pseudo = /music; Protocols = 3, 4; Access_Type = {access};
     Squash = No_Root_Squash; SecType = sys; Attr_Expiration_Time = 1; FSAL {{ Name = VFS; fsid_type = Major64; }} }}
 """
-"""Major64: else what is in a handle is the number of the view's device, which is another one at each mount."""
+"""Major64: otherwise handles contain the view's device number, which changes with each mount."""
 _SERVER = """
 while read -r _ where type _; do
     [ "$type" != "$1" ] || [ "$where" = "$2" ] || umount --lazy --internal-only "$where"
@@ -49,17 +49,17 @@ _UP = "NFS SERVER INITIALIZED"
 
 @dataclass(frozen=True)
 class Network:
-    """A network, held by the process ``pid``, in which servers and clients are."""
+    """A network namespace, which the process ``pid`` keeps."""
 
     pid: int
 
     def words(self, *command: Word) -> list[Word]:
-        """What starts a program in here."""
+        """The command line that runs a program in here."""
         return [need("nsenter"), f"--net=/proc/{self.pid}/ns/net", "--", *command]
 
     @contextlib.contextmanager
     def exported(self, place: Path, view: Path, access: str = "RO") -> Iterator[None]:
-        """Export a view, for as long as the block takes."""
+        """Export a view while the block runs."""
         (place / "recovery").mkdir(parents=True, exist_ok=True)
         (place / "ganesha.conf").write_text(_CONFIGURATION.format(place=place, path=view, access=access))
         output = place / "output"
@@ -70,13 +70,13 @@ class Network:
             yield
 
     def nfs(self, program: str, url: str, *words: Word) -> tuple[int, bytes]:
-        """Run one of libnfs' programs, with ``words`` before the address; returns how it ended and what it said."""
+        """Run a program of libnfs, with ``words`` before the address; returns exit code and output."""
         done = run(*self.words(program, *words, url))
         return done.returncode, done.stdout + done.stderr
 
     @contextlib.contextmanager
     def kept(self, view: Path, path: str, server: str = "127.0.0.1") -> Iterator["Kept"]:
-        """A file that is open by NFSv3: for the client that is nothing but its handle."""
+        """A file that a client keeps open by NFSv3, that is, by its handle."""
         words = self.words(sys.executable, "-m", "tests.support.nfs", f"nfs://{server}{view}?version=3", path)
         top = Path(__file__).parents[2]
         with subprocess.Popen(words, cwd=top, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
@@ -93,7 +93,7 @@ class Kept:
     _process: "subprocess.Popen[bytes]"
 
     def read(self) -> bytes:
-        """What it reads by the handle, from the server, of a file of one line; an error as text."""
+        """Read the file, which has one line, from the server; an error as text."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(b"\n")
@@ -103,7 +103,7 @@ class Kept:
 
 @contextlib.contextmanager
 def network() -> Iterator[Network]:
-    """A network with nothing but a loopback."""
+    """A network namespace with nothing but a loopback."""
     with unshared("--net", script="ip link set lo up") as pid:
         yield Network(pid)
 

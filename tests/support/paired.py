@@ -1,9 +1,9 @@
-"""The merge once more, with ``--match`` and ``--ignore``: as simply as it can be said. Imports nothing of mmirrorfs.
+"""A reference implementation of the merge with ``--match`` and ``--ignore``. Imports nothing of mmirrorfs.
 
-Rule 1: names that have the same key are paired; the name shown is the highest-ranked source's spelling.
-Rule 2: where names of one source have the same key, the one spelled as the shown name is paired, else the first in
-byte order; the others are shown under their own spelling.
-Rule 3: a name that is no UTF-8 is its own key, and so is what would be left of it if that is nothing.
+1. Names with the same key are paired. The name shown is the spelling of the highest-ranked source.
+2. Of several names of one source with the same key, the one that equals the shown name is paired, else the first in
+   byte order. The others are shown under their own spelling.
+3. A name that is not UTF-8 is its own key; so is a name of which ``--ignore`` would leave nothing.
 """
 
 import os
@@ -17,11 +17,11 @@ from tests.support.model import Shown, look
 
 Key = Callable[[bytes], object]
 Row = tuple[bytes, list[bytes | None]]
-"""A name of the view, and each source's own, from high to low."""
+"""(name in the view, name in each source, the highest first)."""
 
 
 def key_of(match: str, ignore: str) -> Key:
-    """What two names must have in common."""
+    """The function from a name to its key: names with equal keys are paired."""
 
     def key(name: bytes) -> object:
         try:
@@ -43,7 +43,7 @@ def key_of(match: str, ignore: str) -> Key:
 
 @dataclass(frozen=True)
 class Model:
-    """Sources from high to low, their numbers in the order in which the view asks, and the rest of its options."""
+    """The sources, the highest first, their numbers in the view's order of preference, and the view's other options."""
 
     roots: Sequence[bytes]
     order: Sequence[int]
@@ -51,7 +51,7 @@ class Model:
     key: Key
 
     def predict(self) -> dict[bytes, Shown]:
-        """Everything that the view shows, by path."""
+        """All that the view must show, by path."""
         found: dict[bytes, Shown] = {}
         self._merge(found, b"", list(self.roots), 1)
         return found

@@ -1,4 +1,4 @@
-"""Calls on what is in a file: opened in every way, read, mapped, copied, waited for, told about."""
+"""A table of system calls on the content of files: open, read, mmap, copy, poll, ioctl."""
 
 import ctypes
 import fcntl
@@ -32,7 +32,7 @@ def on(function: Callable[[int], object], flags: int = os.O_RDONLY) -> Call:
 
 
 def opening(flags: int) -> Call:
-    """An open alone, and what the descriptor's flags are then."""
+    """An open; the outcome is the descriptor's flags."""
     return on(lambda fd: fcntl.fcntl(fd, fcntl.F_GETFL), flags)
 
 
@@ -72,7 +72,7 @@ def _preadv(flags: int, offset: int = 4000) -> Call:
 
 
 def _nowait(fd: int) -> object:
-    """What is in memory, as it was read before."""
+    """A read from the page cache, after another read."""
     os.pread(fd, 4096, 0)
     return os.preadv(fd, [bytearray(10)], 0, RWF_NOWAIT)
 
@@ -130,7 +130,7 @@ SEEKS: Calls = {
 
 
 def _map(size: int, flags: int, offset: int = 0) -> Call:
-    """Map, and read the first and the last bytes of what is mapped."""
+    """Map, and read the first and the last bytes."""
 
     def read(fd: int) -> object:
         with mapped(fd, size, offset, flags) as address:
@@ -142,7 +142,7 @@ def _map(size: int, flags: int, offset: int = 0) -> Call:
 
 
 def _fault(fd: int) -> object:
-    """How a process ends that touches a page past the end."""
+    """The exit status of a process that accesses a page beyond the end."""
     beyond = (os.fstat(fd).st_size + PAGE - 1) // PAGE * PAGE
     with mapped(fd, beyond + PAGE) as address:
         pid = os.fork()
@@ -159,7 +159,7 @@ def _own_copy(fd: int) -> object:
 
 
 def _resident(fd: int) -> object:
-    """The pages that are in memory once all were touched."""
+    """The resident pages after all were accessed (mincore(2))."""
     size, seen = 8 * PAGE, (ctypes.c_ubyte * 8)()
     with mapped(fd, size) as address:
         ctypes.string_at(address, min(size, os.fstat(fd).st_size))
@@ -195,7 +195,7 @@ MAPS: Calls = {
 
 
 def _to_memory(copy: Callable[[int, int], int]) -> Call:
-    """Copy into a file in memory, and look at what came."""
+    """Copy into a file in memory; the outcome is its content."""
 
     def call(fd: int) -> object:
         to = os.memfd_create("to")

@@ -1,4 +1,4 @@
-"""What gives something else in a view than in the plain folder, and why: the whole list, to be kept short."""
+"""All system calls whose outcome differs between a view and the plain folder, and why. To be kept short."""
 
 from tests.support.parity import Difference
 from tests.support.parity_tree import DIRECTORIES, FILES, LINKS, MERGED, SPECIAL, TO_DIRECTORIES, TO_FILES
@@ -79,7 +79,7 @@ ON_OTHER_DISKS: list[Difference] = [
     *_all("each filesystem has its own idea of a directory's size", TO_DIRECTORIES, "lseek SEEK_DATA at 0"),
     *_all("tmpfs has no blocks either, and says so", TO_FILES, "ioctl FIBMAP"),
 ]
-"""Besides, where the sources are not on ext4; seen on tmpfs."""
+"""In addition where the sources are not on ext4; seen on tmpfs."""
 
 _ASKED = (
     "access W_OK",
@@ -103,4 +103,4 @@ OF_A_PLAIN_USER: list[Difference] = [
     *_all(_ITSELF, TO_FILES, *_OPENED),
     *_all(_ITSELF, TO_FILES - LINKS, "open O_WRONLY | O_NOFOLLOW"),
 ]
-"""Besides, where who asks may not write there anyway: EROFS, where a read-only bind mount says EACCES."""
+"""In addition where the caller has no write permission: EROFS, while a read-only bind mount gives EACCES."""

@@ -1,4 +1,4 @@
-"""Calls that lock, lease, watch and measure, and what goes between a path and the same path in its source."""
+"""A table of locks, leases, inotify, statfs, sockets and FIFOs, also between a path and the same path in its source."""
 
 import ctypes
 import errno
@@ -23,7 +23,7 @@ _FLOCK = struct.Struct("hhqqi4x")
 
 
 def _lock(command: int, kind: int, start: int = 0, length: int = 0) -> Call:
-    """fcntl(2) with a struct flock; what that says then, but for the process."""
+    """fcntl(2) with a struct flock; the outcome is the structure without the process id."""
 
     def call(fd: int) -> object:
         found = fcntl.fcntl(fd, command, _FLOCK.pack(kind, os.SEEK_SET, start, length, 0))
@@ -33,7 +33,7 @@ def _lock(command: int, kind: int, start: int = 0, length: int = 0) -> Call:
 
 
 def _locked_twice(where: Where) -> object:
-    """Two descriptors: an exclusive flock of the one, and what the other gets."""
+    """An exclusive flock of one descriptor; the outcome is that of the same on a second one."""
     with opened(where.path) as one, opened(where.path) as other:
         fcntl.flock(one, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return _refused(lambda: fcntl.flock(other, fcntl.LOCK_SH | fcntl.LOCK_NB))
@@ -77,7 +77,7 @@ LOCKS: Calls = {
 
 
 def _watched(where: Where, opened_path: str) -> object:
-    """What inotify says of a path when that other one is opened."""
+    """The inotify events of a path when the other one is opened."""
     fd = libc("inotify_init1", os.O_NONBLOCK)
     try:
         libc("inotify_add_watch", fd, where.path, IN_OPEN)
@@ -113,7 +113,7 @@ def _fstatvfs(fd: int) -> object:
 
 
 def _statfs(first: int, count: int) -> Call:
-    """Some of the words of struct statfs."""
+    """Some fields of struct statfs."""
 
     def call(where: Where) -> object:
         buffer = (ctypes.c_long * 32)()
@@ -141,14 +141,14 @@ WATCHES: Calls = {
 
 
 def _connected(where: Where) -> None:
-    """Connect to the socket of a path while somebody listens at the real one."""
+    """Connect to a socket by its path while the one in the source has a listener."""
     if stat.S_ISSOCK(os.lstat(where.real).st_mode):
         with socket.socket(socket.AF_UNIX) as to:
             to.connect(where.path)
 
 
 def _written(where: Where) -> object:
-    """What a FIFO's reader in the source gets that is written to the path."""
+    """What a reader of the FIFO in the source gets when the path is written to."""
     if not stat.S_ISFIFO(os.lstat(where.real).st_mode):
         return None
     with opened(where.real) as reading, opened(where.path, os.O_WRONLY) as writing:
@@ -162,7 +162,7 @@ def _locked_there(where: Where) -> object:
 
 
 def _leased_there(where: Where) -> object:
-    """Whether a lease of the path is in the way of who opens the real one to write."""
+    """Whether a lease of the path is broken when the file in the source is opened for writing."""
     with opened(where.path) as fd:
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
         return _refused(lambda: os.close(os.open(where.real, os.O_WRONLY | os.O_NONBLOCK)))

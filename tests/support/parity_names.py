@@ -1,4 +1,4 @@
-"""Calls on names and attributes: stat, listings, links, extended attributes, access."""
+"""A table of system calls on names and attributes: stat, listings, links, extended attributes, access."""
 
 import ctypes
 import os
@@ -24,7 +24,7 @@ SHOWN = ("mode", "uid", "gid", "size", "blocks", "atime")
 
 
 def _stat(path: str, *fields: str) -> Call:
-    """Fields of lstat(2), of the path with that added to it."""
+    """Some fields of lstat(2), of the path with a suffix."""
 
     def call(where: Where) -> object:
         st = os.lstat(where.path + path)
@@ -88,17 +88,17 @@ def _chdir(path: str) -> bool:
 
 
 def _seekable(where: Where) -> object:
-    """Whether each place of a listing can be gone back to, and the same comes from there."""
+    """Whether seekdir(3) to each position of a listing gives the same rest."""
     with Directory(where.path) as directory:
-        told = [(directory.tell(), directory.next())]
-        while told[-1][1] is not None:
-            told.append((directory.tell(), directory.next()))
-        entries = [entry for _, entry in told[:-1]]
-        for number, (position, _) in list(enumerate(told))[::-1]:
+        positions = [(directory.tell(), directory.next())]
+        while positions[-1][1] is not None:
+            positions.append((directory.tell(), directory.next()))
+        entries = [entry for _, entry in positions[:-1]]
+        for number, (position, _) in list(enumerate(positions))[::-1]:
             directory.seek(position)
             if directory.rest() != entries[number:]:
                 return f"something else comes from {number}"
-        return len(set(dict(told))) == len(told)
+        return len(set(dict(positions))) == len(positions)
 
 
 def _rewound(where: Where) -> object:
@@ -139,7 +139,7 @@ LISTINGS: Calls = {
 
 
 def _get(name: str, size: int) -> Call:
-    """getxattr into so many bytes, or to ask for the size."""
+    """getxattr with a buffer of so many bytes; 0 asks for the size."""
 
     def call(where: Where) -> object:
         buffer = ctypes.create_string_buffer(size + 1)
@@ -150,7 +150,7 @@ def _get(name: str, size: int) -> Call:
 
 
 def _list(size: int) -> Call:
-    """listxattr into so many bytes: whether they do; what is listed is another call's."""
+    """listxattr with a buffer of so many bytes; the outcome is only whether it suffices."""
     return lambda where: libc("llistxattr", where.path, ctypes.create_string_buffer(size + 1), size) > 0
 
 

@@ -1,4 +1,4 @@
-"""The sources that the tables of calls are tried on, and the subjects in them: one of each kind of thing."""
+"""The sources that the tables of calls use, and the subjects in them: one of each file type."""
 
 import contextlib
 import os
@@ -58,7 +58,7 @@ SUBJECTS = {
     "nothing in a merged directory": "high/artist/missing",
     "nothing below a file": "high/artist/album/track/missing",
 }
-"""The winner of each, below the place where the sources are. The view has it without its first component."""
+"""The winner of each subject, relative to the directory of the sources. In the view the first component is missing."""
 
 SPECIAL = {"socket", "device", "FIFO", "loose FIFO"}
 MERGED = {"merged directory", "merged directory of low alone", "root"}
@@ -71,7 +71,7 @@ TO_DIRECTORIES = DIRECTORIES | {"link to a directory"}
 
 @contextlib.contextmanager
 def sources(place: Path) -> Iterator[tuple[Path, Path]]:
-    """The sources, with a listener on the socket in them. Root only: there is a device."""
+    """Make the sources, and listen on the socket in them. Root only, because of a device node."""
     high, low = grow(place / "high", HIGH), grow(place / "low", LOW)
     (place / "scratch").mkdir()
     (place / "scratch").chmod(0o1777)
@@ -98,7 +98,7 @@ def sources(place: Path) -> Iterator[tuple[Path, Path]]:
 
 
 def _describe(path: Path) -> None:
-    """Extended attributes of all sorts, and an ACL."""
+    """Set extended attributes of all namespaces, and an ACL."""
     for name, value in (("user.mood", b"\0bright\xff"), ("user.empty", b""), ("user.long", b"x" * 2000)):
         os.setxattr(path, name, value)
     os.setxattr(path, "trusted.mood", b"sure")
@@ -108,7 +108,7 @@ def _describe(path: Path) -> None:
 
 
 def _age(place: Path) -> None:
-    """Times of access in the future, so that who reads does not move them; of change in the past, and all different."""
+    """Set atimes in the future, so that reading does not change them, and distinct mtimes in the past."""
     now = time.time_ns()
     for number, (above, directories, files) in enumerate(os.walk(place)):
         for name in [*directories, *files, "."]:
@@ -117,12 +117,12 @@ def _age(place: Path) -> None:
 
 
 def plain(place: Path, root: Path) -> dict[str, Where]:
-    """What calls are made on where ``place`` is mounted on ``root``."""
+    """The subjects in the plain folder, with ``place`` mounted on ``root``."""
     return {name: _where(place, winner, root / winner) for name, winner in SUBJECTS.items()}
 
 
 def shown(place: Path, mountpoint: Path) -> dict[str, Where]:
-    """What calls are made on in a view."""
+    """The subjects in a view."""
     return {name: _where(place, winner, mountpoint / winner.partition("/")[2]) for name, winner in SUBJECTS.items()}
 
 

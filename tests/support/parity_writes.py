@@ -1,4 +1,4 @@
-"""Calls that write, or that ask for leave to: each with what there is, and with a new name beside and below it."""
+"""A table of system calls that write, or ask for write access, on existing names and on new ones next to and below."""
 
 import fcntl
 import mmap
@@ -33,7 +33,7 @@ Change = Callable[[str], object]
 
 
 def at(change: Change) -> Calls:
-    """The change of what there is, of a new name beside it, and of one below it."""
+    """The change to an existing name, to a new one next to it, and to a new one below it."""
     return {
         "": lambda where: change(where.path),
         ", a new name beside": lambda where: change(where.path + ".new"),
@@ -42,17 +42,17 @@ def at(change: Change) -> Calls:
 
 
 def everywhere(changes: dict[str, Change]) -> Calls:
-    """All of them, each at all places."""
+    """All changes, each at all three places."""
     return {name + place: call for name, change in changes.items() for place, call in at(change).items()}
 
 
 def _made(flags: int) -> Change:
-    """An open that may make a file; the descriptor's flags where it comes about."""
+    """An open that may create a file; the outcome is the descriptor's flags."""
     return lambda path: opening(flags)(Where(path, path, path))
 
 
 def _bound(path: str) -> None:
-    """Bind a socket: by a name relative to its directory, as paths of sockets are short."""
+    """Bind a socket by a relative name, because sun_path holds 108 bytes only."""
     before = os.open(".", os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.chdir(os.path.dirname(path))
@@ -102,7 +102,7 @@ def _rename(flags: int, to: str) -> Call:
 
 
 def _into(where: Where, call: Callable[[str, str], object]) -> object:
-    """From a file that can be written."""
+    """The call with a writable file as its source."""
     own = Path(where.scratch) / f"own{os.getuid()}"
     own.touch()
     return call(str(own), where.path + ".new")

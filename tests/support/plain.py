@@ -1,4 +1,4 @@
-"""A view that a plain user has mounted, in a mount namespace of its own, its log read as it is written."""
+"""A view that a plain user mounts, in a mount namespace of its own."""
 
 import contextlib
 import json
@@ -11,13 +11,13 @@ from typing import Any
 
 from tests.support.mounts import COMMAND, START
 from tests.support.namespace import Inside
-from tests.support.polling import poll
+from tests.support.polling import exit_code, poll
 from tests.support.users import AS_NOBODY, NOBODY
 
 
 @dataclass(frozen=True, slots=True)
 class PlainView:
-    """The view, looked at from inside; its sources may be changed from anywhere."""
+    """The view, accessed by processes in the namespace."""
 
     inside: Inside
     mountpoint: Path
@@ -28,19 +28,19 @@ class PlainView:
         return self.log.read_text(errors="backslashreplace")
 
     def status(self) -> dict[str, Any]:
-        """What ``--status`` says."""
+        """The output of ``--status --json``."""
         done = self.inside.run_as_nobody(*COMMAND, "--status", "--json", self.mountpoint)
         found: dict[str, Any] = json.loads(done.stdout)
         return found
 
     def names(self, path: str = ".") -> list[str]:
-        """What a directory in it lists."""
+        """The names in a directory of the view."""
         return self.inside.run_as_nobody("ls", self.mountpoint / path).stdout.decode().split()
 
 
 @contextlib.contextmanager
 def plain_view(inside: Inside, *sources: Path, options: Sequence[str] = ()) -> Iterator[PlainView]:
-    """Mount ``sources`` as a plain user for as long as the block takes. Raises AssertionError where that fails."""
+    """Mount ``sources`` as a plain user while the block runs. Raises AssertionError where that fails."""
     inside.let_everybody_open_fuse()
     where, log = inside.place / "view", inside.place / "view.log"
     where.mkdir()
@@ -54,7 +54,7 @@ def plain_view(inside: Inside, *sources: Path, options: Sequence[str] = ()) -> I
         assert process.poll() is None, view.text()
         yield view
         assert inside.run_as_nobody("fusermount3", "-u", where).returncode == 0
-        assert process.wait(START) == 0, view.text()
+        assert exit_code(process, START) == 0, view.text()
     finally:
         process.kill()
-        process.wait(START)
+        exit_code(process, START)

@@ -1,4 +1,4 @@
-"""Plans as ``--format json`` prints them, made from values."""
+"""Plans in the form of ``--format json``."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -7,7 +7,7 @@ from mmirrorfs.text import json_path
 
 Document = dict[str, Any]
 Folders = Mapping[Any, Mapping[str, int | None]]
-"""Folders at the depth, by path, text or bytes: how many files each source has in it."""
+"""By the path of a folder at the depth, text or bytes: the number of files in each source."""
 
 
 def planned(
@@ -18,7 +18,7 @@ def planned(
     remarks: Iterable[tuple[str, str]] = (),
     depth: int = 2,
 ) -> Document:
-    """A plan; ``remarks`` are what they are about and a path. Directories above the folders are made up."""
+    """A plan; ``remarks`` are (about, path). Directories above the folders are added."""
     names = list(sources)
     entries: dict[bytes, Document] = {}
     for parts, counts in sorted((_bytes(path).split(b"/"), counts) for path, counts in folders.items()):
@@ -46,7 +46,7 @@ def planned(
 
 
 def near_miss(place: str | bytes, one: str, other: str, rule: str = "same", **more: object) -> Document:
-    """What the first source has and the second has under another name, in the directory ``place``."""
+    """A near miss in the directory ``place``: ``one`` in the first source, ``other`` in the second."""
     where = {key.replace("path", "in", 1): value for key, value in json_path(_bytes(place)).items()}
     names = [{"name": one, "sources": ["flac"]}, {"name": other, "sources": ["mp3"]}]
     return {**where, "names": names, "reason": "alike", "advice": f"--match {rule}", "pairs_with": rule, **more}

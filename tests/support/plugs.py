@@ -1,8 +1,8 @@
-"""Filesystems of many kinds, each mounted with a tree, unplugged and plugged in again: sources for root's tests.
+"""Sources on filesystems of many types, which tests unmount and mount again. Root only.
 
-Rule 1: what a filesystem holds is kept aside, so that it is the same when it is plugged in again.
-Rule 2: a test is skipped, by the name of what is missing, where a program or the kernel does not know the kind.
-Rule 3: however the test ends, all of it is unmounted.
+1. The content is kept outside of the mountpoint, so that it is the same after the next mount.
+2. The test is skipped, naming the reason, where the program or the kernel's support is missing.
+3. Everything is unmounted when the block ends.
 """
 
 import contextlib
@@ -20,14 +20,14 @@ from tests.support.trees import Tree, grow
 from tests.support.users import Word, need, output_of, run
 
 DISKS = {"ext4": 16, "vfat": 16, "xfs": 320, "btrfs": 128}
-"""Kinds that are made on an image, and how large that must be: MiB."""
+"""Types that are made on an image, and its size in MiB."""
 FORMAT = {"ext4": ("-q",), "xfs": ("-q",), "btrfs": ("-q",)}
 PACKED: dict[str, tuple[str, ...]] = {
     "squashfs": ("mksquashfs", "FROM", "TO", "-quiet", "-no-progress", "-no-xattrs"),
     "erofs": ("mkfs.erofs", "--quiet", "TO", "FROM"),
     "iso9660": ("xorriso", "-as", "genisoimage", "-quiet", "-R", "-o", "TO", "FROM"),
 }
-"""Kinds that are packed from a directory and cannot be changed, and by what."""
+"""Read-only types that are packed from a directory, and the command."""
 MEMORY = ("tmpfs",)
 LAYERED = ("bindfs", "mergerfs")
 PASSING = "pass-through"
@@ -37,7 +37,7 @@ KINDS = (*DISKS, *PACKED, *MEMORY, *LAYERED, PASSING, "overlay")
 
 @dataclass
 class Plug:
-    """A filesystem at ``where``; what it holds can be changed at ``changed``, a packed one after ``unplug`` only."""
+    """A filesystem at ``where``. Change its content at ``changed``, that of a packed one only after ``unplug``."""
 
     kind: str
     where: Path
@@ -45,12 +45,12 @@ class Plug:
 
     @property
     def changed(self) -> Path:
-        """Where to change what it holds."""
+        """The path at which its content can be changed."""
         return self.where if self.kind in DISKS or self.kind == "overlay" else self.aside
 
     @property
     def is_packed(self) -> bool:
-        """Whether a change shows only when it was plugged in anew."""
+        """Whether changes show only after the next mount."""
         return self.kind in PACKED
 
     def plug(self) -> None:
@@ -73,7 +73,7 @@ class Plug:
             output_of(self.kind, self.aside, self.where)
 
     def unplug(self) -> None:
-        """Unmount it, though somebody uses it."""
+        """Unmount it lazily."""
         output_of("umount", "-l", self.where)
 
     def _image(self) -> Path:
@@ -100,7 +100,7 @@ class Plug:
 
 @dataclass
 class _Passed(Plug):
-    """The pass-through: a process that is started anew each time."""
+    """The pass-through, with a new process for each mount."""
 
     stack: contextlib.ExitStack
 
@@ -114,7 +114,7 @@ class _Passed(Plug):
 
 @contextlib.contextmanager
 def plugged(where: Path, kind: str, tree: Tree) -> Iterator[Plug]:
-    """A filesystem of that kind that holds a tree, plugged in. Its mountpoint is an empty directory."""
+    """A mounted filesystem of that type with a tree. Its mountpoint is an empty directory."""
     need("umount")
     aside = where.with_suffix(".aside")
     where.mkdir()
@@ -132,4 +132,4 @@ def plugged(where: Path, kind: str, tree: Tree) -> Iterator[Plug]:
             for path in (where, aside):
                 while os.path.ismount(path):
                     run("umount", "-l", path)
-            poll(lambda: not processes_of(os.fsencode(where)), "the end of what served it")
+            poll(lambda: not processes_of(os.fsencode(where)), "the exit of its processes")

@@ -1,4 +1,4 @@
-"""The programs that tests ask for: what is on every Debian, and what scripts/lib/bootstrap.sh installs."""
+"""The programs that tests may run: the essential ones of Debian, and those that scripts/lib/bootstrap.sh installs."""
 
 import functools
 import re
@@ -46,11 +46,11 @@ ESSENTIAL = frozenset(
         "unshare",
     )
 )
-"""Programs of packages that are essential on Debian, so that nobody has to install them."""
+"""Programs of packages that every Debian has (dpkg's Essential: yes, and apt)."""
 
 
 @functools.cache
 def installed() -> frozenset[str]:
-    """The programs that bootstrap.sh sees to."""
+    """The programs that bootstrap.sh installs where they are missing."""
     found = re.findall(LISTS, BOOTSTRAP.read_text(), re.MULTILINE | re.DOTALL)
     return frozenset(re.findall(r"([\w.-]+):", " ".join("".join(groups) for groups in found)))

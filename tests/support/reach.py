@@ -1,8 +1,8 @@
-"""A plain user's way to the interpreter that runs the tests, where it or the checkout lies below a closed home.
+"""Access for a plain user to the interpreter and the checkout, where they are below a directory such as /root.
 
-Rule 1: it is made in a mount namespace of the test's own: nobody else sees it, and it goes with the namespace.
-Rule 2: the closed directory is covered there by one that everybody may enter; of what it holds, only the interpreter
-and the checkout are bound into that, under the same paths.
+1. It is limited to a mount namespace of the test's own.
+2. The directory is covered there by one that everybody may enter, in which only the interpreter and the checkout are
+   bind mounts, under their own paths.
 """
 
 import os
@@ -14,11 +14,11 @@ from pathlib import Path
 import mmirrorfs
 
 IMPORTS = (sys.executable, "-c", "import mmirrorfs, pyfuse3, trio, click")
-"""What a plain user must be able to run."""
+"""A command that succeeds for users who can run mmirrorfs."""
 
 
 def opening() -> str:
-    """Shell commands that open the way, to be run as root in a mount namespace; none where it is open."""
+    """Shell commands that give access, to be run as root in a mount namespace."""
     # --no-canonicalize: the working directory is the one that was covered, which no absolute path leads to any more.
     lines = []
     for closed, paths in _closed().items():
@@ -30,7 +30,7 @@ def opening() -> str:
 
 
 def _closed() -> dict[Path, list[Path]]:
-    """The closed directories on the way, and what is needed of each."""
+    """The directories without access for others, and the paths below each that are needed."""
     found: dict[Path, list[Path]] = {}
     for path in sorted(
         {Path(path).resolve() for path in (sys.prefix, sys.base_prefix, Path(mmirrorfs.__file__).parents[1])}

@@ -1,4 +1,4 @@
-"""A library on a server, which a client mounts over the network as people do: by sshfs, and by rclone over WebDAV."""
+"""A library on a server that clients mount over the network: by sshfs, and by rclone over WebDAV."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,11 +9,11 @@ from tests.support.users import need, output_of
 PROGRAMS = ("sshfs", "sshd", "ssh-keygen", "rclone", "fusermount3", "ip")
 KINDS = ("sshfs", "rclone")
 KEEPS = 1
-"""Seconds for which sshfs and rclone keep what they were told: they are told so (20, and 300, where nobody does)."""
+"""Seconds for which sshfs and rclone cache names and attributes (20 and 300 by default)."""
 PATIENCE = 2
-"""Seconds until they give up on a server that does not answer, or that cannot be reached."""
+"""Seconds until they give up on a server that does not answer or cannot be reached."""
 SLOW = 40.0
-"""Seconds in which what was asked for too early may have been given up, and tried once more."""
+"""Seconds that a request may take that was made too early: it must time out first, and be repeated."""
 _SSHD = """
 ListenAddress {server}
 HostKey {place}/host

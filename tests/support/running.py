@@ -1,7 +1,7 @@
-"""The command as the ancestor was called: in a directory, with relative paths, for one or two views at once.
+"""Runs the command in a directory, with relative paths, for one view or several.
 
-Rule 1: what it mounts is below the directory, and is taken away in the end, however that comes.
-Rule 2: a process that stays in the foreground is ended in the end, and its log is a file beside the trees.
+1. Mounts are below the directory. They are removed when the block ends, however it ends.
+2. A process in the foreground is stopped when the block ends. Its log is a file in the directory.
 """
 
 import contextlib
@@ -9,13 +9,15 @@ import os
 import signal
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support import forked
 from tests.support.kernel import abort_under, alive, view_at, views_under
 from tests.support.mounts import COMMAND, START
-from tests.support.polling import holds, poll
+from tests.support.polling import exit_code, holds, poll
 from tests.support.users import Word, output_of, run
 
 Done = subprocess.CompletedProcess[bytes]
@@ -23,29 +25,44 @@ Done = subprocess.CompletedProcess[bytes]
 
 @dataclass
 class Family:
-    """A command in the foreground, and the processes that it made for its views."""
+    """A command in the foreground, and the child process that it has for each view."""
 
     process: subprocess.Popen[bytes]
     log: Path
 
     def text(self) -> str:
-        """The log so far, for what is printable in it."""
+        """The log so far."""
         return self.log.read_text(errors="backslashreplace")
 
     def children(self) -> list[int]:
-        """The processes that serve a view each, in the order of the views; none where it serves the only one itself."""
+        """The processes that serve a view each, in the order of the views; none where the command itself serves."""
         pid = self.process.pid
         return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split() if alive(int(word))]
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send it a signal and wait; returns its exit code."""
         self.process.send_signal(number)
-        return self.process.wait(START)
+        return exit_code(self.process, START)
+
+
+_QUESTIONS = {"--simulate", "--status", "--explain"}
 
 
 def called(place: Path, *words: Word, seconds: float = 30) -> Done:
-    """Run the command in ``place`` and return how it ended and what it said; never checks it."""
-    return run("env", "-C", place, *COMMAND, *words, seconds=seconds)
+    """Run the command in ``place`` and return its exit code and output, unchecked.
+
+    What only asks runs in a forked process (``forked``): starting an interpreter takes ten times as long.
+    """
+    strings = [os.fsdecode(word) for word in words]
+    if not _QUESTIONS.intersection(strings):
+        return run("env", "-C", place, *COMMAND, *words, seconds=seconds)
+    environment = {**os.environ, "LC_ALL": "C"}
+    with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr, open(os.devnull, "rb") as stdin:
+        streams = (stdin.fileno(), stdout.fileno(), stderr.fileno())
+        code = forked.run(strings, place, environment, streams, seconds)
+        stdout.seek(0)
+        stderr.seek(0)
+        return Done([*COMMAND, *strings], code, stdout.read(), stderr.read())
 
 
 def is_view(path: Path) -> bool:
@@ -55,7 +72,7 @@ def is_view(path: Path) -> bool:
 
 @contextlib.contextmanager
 def background(place: Path, *words: Word) -> Iterator[None]:
-    """Run the command in ``place``, which must succeed in silence; unmount all in the end."""
+    """Run the command in ``place``, which must succeed without output. Unmounts all views when the block ends."""
     try:
         done = called(place, *words)
         assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
@@ -69,36 +86,36 @@ def background(place: Path, *words: Word) -> Iterator[None]:
 
 @contextlib.contextmanager
 def foreground(place: Path, *words: Word, views: tuple[str, ...]) -> Iterator[Family]:
-    """Run the command in ``place`` with -f, until it says that it is ready; ended in the end, by force if need be.
+    """Run the command in ``place`` with -f. Yields when it has sent READY=1 and all ``views`` are mounted.
 
-    All ``views`` are mounted then.
+    It is stopped when the block ends, by force if need be.
     """
     log, address = place / "family.log", place / "notify"
-    with open(log, "wb") as file, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
-        told.bind(os.fspath(address))
+    with open(log, "wb") as file, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notifications:
+        notifications.bind(os.fspath(address))
         environment = {**os.environ, "NOTIFY_SOCKET": os.fspath(address)}
         command = [*COMMAND, *words, "-f"]
         process = subprocess.Popen(command, cwd=place, env=environment, stdin=subprocess.DEVNULL, stderr=file)
         family = Family(process, log)
-        up = holds(lambda: process.poll() is not None or _is_ready(told), START)
+        up = holds(lambda: process.poll() is not None or _is_ready(notifications), START)
     address.unlink()
     try:
-        assert up, f"not up in time: {family.text()}"
+        assert up, f"not ready in time: {family.text()}"
         assert process.poll() is None, f"it ended with {process.poll()}: {family.text()}"
         assert all(is_view(place / view) for view in views), f"not mounted, though it said so: {family.text()}"
         yield family
     finally:
         abort_under(os.fsencode(place))
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(1 if process.poll() is None else 0)
+            exit_code(process, 1 if process.poll() is None else 0)
         process.kill()
-        process.wait(START)
+        exit_code(process, START)
 
 
-def _is_ready(told: socket.socket) -> bool:
-    """Whether READY=1 is among what was said since it was asked last (sd_notify(3))."""
+def _is_ready(notifications: socket.socket) -> bool:
+    """Whether READY=1 is among the messages since the last call (sd_notify(3))."""
     with contextlib.suppress(BlockingIOError):
         while True:
-            if b"READY=1" in told.recv(1 << 16, socket.MSG_DONTWAIT):
+            if b"READY=1" in notifications.recv(1 << 16, socket.MSG_DONTWAIT):
                 return True
     return False

@@ -1,4 +1,4 @@
-"""A Samba server with a view as its only share, for guests, and smbclient to look at it."""
+"""A Samba server with a view as its only share, for guests, and smbclient."""
 
 import contextlib
 import re
@@ -33,25 +33,25 @@ path = {path}
 guest ok = yes
 """
 _LAST = re.compile('^Try "help"|blocks available|NT_STATUS_|^getting file')
-"""The last line of what a client says to a command, and when it begins."""
+"""smbclient's prompt, which ends its output for a command."""
 _ENTRY = re.compile(r"^  (.+?) +([A-Z]+) +(\d+)  \w{3} \w{3} [ \d]\d ")
 
 
 @dataclass(frozen=True)
 class Client:
-    """A client that is connected and waits for commands."""
+    """A client that is connected."""
 
     _process: "subprocess.Popen[str]"
 
     def ask(self, command: str) -> str:
-        """Give a command; returns what was said to it."""
+        """Send a command; returns its output."""
         assert self._process.stdin is not None
         self._process.stdin.write(command + "\n")
         self._process.stdin.flush()
         return self.heard()
 
     def heard(self) -> str:
-        """What was said until it waits for a command."""
+        """The output up to the next prompt."""
         assert self._process.stdout is not None
         said = ""
         for line in self._process.stdout:
@@ -71,7 +71,7 @@ class Share:
 
     @property
     def _client(self) -> list[Word]:
-        """What runs smbclient, in a connection of its own."""
+        """The command line of smbclient."""
         where = ["//127.0.0.1/music", f"--port={self.port}", f"--configfile={self.place}/client.conf"]
         return [*self.prefix, need("smbclient"), *where, "--no-pass"]
 
@@ -81,7 +81,7 @@ class Share:
 
     @contextlib.contextmanager
     def connected(self) -> Iterator["Client"]:
-        """A client that stays connected for as long as the block takes."""
+        """A client that is connected while the block runs."""
         pipe, words = subprocess.PIPE, [need("stdbuf"), "-oL", *self._client]
         with subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT, text=True) as process:
             try:
@@ -92,7 +92,7 @@ class Share:
                 process.kill()
 
     def say(self, *commands: str) -> tuple[int, str]:
-        """Give commands in a connection of their own; returns how it ended and what was said."""
+        """Run commands in a connection of their own; returns exit code and output."""
         done = run(*self._client, "--command", ";".join(commands), environment={"LC_ALL": "C.UTF-8"})
         return done.returncode, (done.stdout + done.stderr).decode()
 
@@ -118,9 +118,9 @@ class Share:
 
 @contextlib.contextmanager
 def shared(place: Path, view: Path, *lines: str, traced: bool = False, prefix: Sequence[Word] = ()) -> Iterator[Share]:
-    """Share a view, with more ``lines`` for the share. Where it is ``traced``, the record is ``place / "record"``.
+    """Share a view, with additional ``lines`` for the share. With ``traced`` strace writes to ``place / "record"``.
 
-    ``prefix`` stands before the commands of server and client.
+    ``prefix`` goes before the commands of server and client.
     """
     for name in _DIRECTORIES:
         (place / name).mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Scanned sources without a disk, from plans, for what is pure."""
+"""Scan results made from plans, without a disk, for tests of pure code."""
 
 from collections.abc import Mapping
 from typing import Union
@@ -10,11 +10,11 @@ FILE = Kind(0o100000)
 _ATTR = Attributes(DIR, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1)
 
 Plan = Mapping[str, Union["Plan", str]]
-"""What is above the depth: a mapping is a directory, "dir" a folder, "file" a file. Odd bytes as surrogates."""
+"""The tree down to the depth: a mapping is a directory, "dir" a folder, "file" a file. Names use surrogateescape."""
 
 
 def scanned(rank: int, plan: Plan, links: tuple[bytes, ...] = (), errno: int = 0) -> Directory:
-    """A source of that rank as a scan would give it."""
+    """What a scan of a source of that rank returns."""
     entries: dict[bytes, Entry] = {}
     for name, what in plan.items():
         leaf = Leaf(Rank(rank), DIR if what == "dir" else FILE)

@@ -1,4 +1,4 @@
-"""What a scan asks for and what it finds, and readers that fail."""
+"""The system calls and results of a scan, and readers that fail."""
 
 import os
 from pathlib import Path
@@ -11,7 +11,7 @@ from mmirrorfs.tree import Directory
 
 
 class Counting:
-    """Which directories of a root are listed, and which only looked at, by their paths in it."""
+    """Records which directories of a root are listed, and which only get a stat, by their relative paths."""
 
     def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self._root = os.fsencode(root)
@@ -40,7 +40,7 @@ def shape(directory: Directory) -> dict[str, object]:
 
 
 class Failing(Reader):
-    """A reader that cannot open some directories, nor look at some paths."""
+    """A reader that fails on some paths, with the errno of ``codes``: on open, with ``stat_too`` also on stat."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(os.fsencode(root))

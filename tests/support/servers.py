@@ -1,4 +1,4 @@
-"""Servers that a test starts for itself, on a port that nobody else has, and ends by their own id."""
+"""Servers that a test starts for itself, on a free port or in namespaces of its own, and stops again."""
 
 import contextlib
 import os
@@ -9,22 +9,22 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests.support.kernel import processes_of
-from tests.support.polling import holds, poll
+from tests.support.polling import exit_code, holds, poll
 from tests.support.users import Word, need
 
 START = 20.0
-"""Seconds for a server to come up, or to end."""
+"""Seconds that a server may take to start or to exit."""
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens on."""
+    """A free TCP port of the loopback."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def listens(port: int) -> bool:
-    """Whether somebody listens on it."""
+    """Whether a connection to the port of the loopback is accepted."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
@@ -33,10 +33,10 @@ def listens(port: int) -> bool:
 def serving(
     place: Path, ready: Callable[[], object], *command: Word, end: signal.Signals = signal.SIGTERM
 ) -> Iterator[None]:
-    """Run a server in the foreground, from ``ready()`` on, for as long as the block takes; ``end`` is what ends it.
+    """Run a server in the foreground while the block runs. Yields once ``ready()`` is true; ``end`` stops the server.
 
-    What it says goes to ``place / "output"``. ``place``, or what is in it, must be among its words: by that its
-    children are known, and waited for.
+    Its output goes to ``place / "output"``. ``place``, or a path in it, must be an argument of the command, so that
+    its children can be found and waited for.
     """
     output = place / "output"
     path = need(os.fsdecode(command[0]))
@@ -52,7 +52,7 @@ def serving(
     finally:
         process.send_signal(end)
         try:
-            process.wait(START)
+            exit_code(process, START)
         finally:
             process.kill()
             process.wait()
@@ -61,9 +61,9 @@ def serving(
 
 @contextlib.contextmanager
 def unshared(*flags: str, script: str, words: tuple[Word, ...] = ()) -> Iterator[int]:
-    """The id of a process that holds namespaces of its own, as ``unshare`` makes them with ``flags``.
+    """Create namespaces with unshare(1) and ``flags``; yields the id of the process that keeps them.
 
-    ``script`` is run in there first, by sh, with ``words`` as $1 and so on.
+    sh runs ``script`` in them first, with ``words`` as $1 and so on.
     """
     held = [need("unshare"), *flags, "sh", "-ec", f"{script}\necho ready; exec cat", "sh", *words]
     with subprocess.Popen(held, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:

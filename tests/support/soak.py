@@ -1,12 +1,12 @@
-"""Two views over sources that never rest: changed, looked at in every way, lost and back, and compared in the end.
+"""The soak: two views of sources that are changed, read, lost and brought back continuously, then compared.
 
-Run as a program by ``scripts/soak``. It ends with 0 and its figures, or with 1 and what was wrong.
+``scripts/soak`` runs it as a program. It exits with 0 and a report, or with 1 and the first failure.
 
-Rule 1: readers meet nothing but what a plain directory would have done, and I/O errors while a source is lost.
-Rule 2: each view notices each loss, and each return, and says so.
-Rule 3: a watchdog aborts what hangs; that is a failure.
-Rule 4: when the sources rest, each view is what the model says of them, and its daemon holds what it held before.
-Rule 5: who has watched a view all the while has a picture of it, made of events alone, that is what it is.
+1. Readers get no other errors than in a plain directory under concurrent changes, and EIO while a source is lost.
+2. Each view logs each loss and each return.
+3. A watchdog aborts what hangs; that is a failure.
+4. When the changes have stopped, each view equals the model, and its daemon holds what it held before.
+5. The picture that an inotify watcher made of a view, from the events alone, equals the view.
 """
 
 import argparse
@@ -44,31 +44,31 @@ from tests.support.workers import READERS, Noted, Told, Worker
 
 DEPTH = 2
 OPTIONS = (REFRESH, "--remember=20000")
-"""Little is remembered on purpose, so that a memory that grows is none that was asked for; but all that is in the
-sources is, for watchers are told of no change in what was forgotten."""
+"""The cache is small, so that memory that grows is a leak; but it holds all of the sources, because watchers are not
+notified of changes in what was evicted."""
 GROWTH = 16 << 20
-"""Bytes that a daemon may have grown by since it was warm: what waits for the next look for garbage, and allocators."""
+"""Bytes that a warm daemon may grow by: uncollected garbage, and fragmentation."""
 BOUND = 30.0
-"""Seconds without an answer after which a view hangs."""
+"""Seconds without an answer after which a view is hung."""
 NOTICED = PROMISE + MARGIN + 2
-"""Seconds within which a view notices a loss or a return: it looks at a lost source every other second."""
+"""Seconds within which a view notices that a source is lost or back: it scans a lost source every two seconds."""
 TOLD = 10.0
-"""Seconds within which watchers are told of the last changes."""
+"""Seconds within which watchers are notified of the last changes."""
 LATE = 2.0
-"""Seconds that a reader may take to note an error."""
+"""Seconds that a reader may take to record an error."""
 REST = 10.0
-"""Seconds between two losses, at the most."""
+"""Most seconds between two losses."""
 STEADY = [f"{number:02}" for number in range(16)]
-"""Folders that nobody changes, so that all their bytes are known."""
+"""Folders that no worker changes, so that their content is known."""
 STRESSORS = ("rename 1", "chmod 1", "filename 1", "utime 1", "dentry 1 --dentries 500", "dir 1 --dir-dirs 500")
-"""What stress-ng does to a source, where it is installed, for a second now and then. Thousands of names in a
-directory would move the memory that a daemon needs more than anything that it might lose."""
+"""What stress-ng, where it is installed, does to a source for a second at a time. Thousands of names in a directory
+would change the daemon's memory by more than a leak."""
 LOST, BACK = r"source \w+ \(.*\) is lost", r"source \w+ \(.*\) is back"
 
 
 @dataclass
 class Soak:
-    """One run. ``losses`` are the times from which, and to which, some view lacked a source."""
+    """One run. ``losses`` are the periods in which a source was lost, as (start, end)."""
 
     seconds: float
     sources: list[Losable]
@@ -80,11 +80,11 @@ class Soak:
     chance: random.Random = field(default_factory=random.Random)
 
     def pids(self) -> list[int]:
-        """The processes that must not hang."""
+        """The processes that the watchdog watches."""
         return [view.pid for view in self.views] + [worker.process.pid for worker in list(self.workers)]
 
     def run(self, watchdog: Watchdog) -> None:
-        """Go on until the time is over and each source was lost once. Raises AssertionError."""
+        """Run until the time is over and each source was lost at least once. Raises AssertionError."""
         kinds = [kind for kind in READERS if kind != "handles" or os.geteuid() == 0]
         try:
             for seed in (1, 2):
@@ -121,7 +121,7 @@ class Soak:
                 return
 
     def _rest(self, watchdog: Watchdog, seconds: float) -> None:
-        """Let all others work, and have views look at their sources now and then."""
+        """Wait while the workers work, and request scans at random times."""
         until = time.monotonic() + seconds
         while True:
             assert watchdog.reason is None, "the watchdog acted"
@@ -132,7 +132,7 @@ class Soak:
             holds(lambda: watchdog.reason, self.chance.uniform(0, 0.3))
 
     def _lose(self, watchdog: Watchdog, source: Losable) -> None:
-        """Lose a source for a while, and see that both views notice that it is lost, and that it is back."""
+        """Lose a source for a while; both views must notice that it is lost, and that it is back."""
         began = time.monotonic()
         self._say(LOST, source.lose, watchdog)
         self._rest(watchdog, self.chance.uniform(0, 2))
@@ -141,7 +141,7 @@ class Soak:
         self.counts[source.how] += 1
 
     def _say(self, pattern: str, act: Callable[[], None], watchdog: Watchdog) -> None:
-        """Do something that makes each view say something once more."""
+        """Call ``act``, after which each view must log one more line that matches."""
         before = [said(view, pattern) for view in self.views]
         act()
         poll(
@@ -151,7 +151,7 @@ class Soak:
         )
 
     def _read_at_once(self) -> None:
-        """Files that nobody changes, sixteen at a time: every byte is right."""
+        """Read the steady files, sixteen at a time, and check their content."""
         for view, source in zip(self.views, ("high", "low"), strict=True):
             paths = [view.mountpoint / "Steady" / name / "track" for name in STEADY]
             with readers(paths, view.mountpoint.with_suffix(".told")) as reading:
@@ -171,13 +171,13 @@ class Soak:
 
 
 def said(view: View, pattern: str) -> int:
-    """How often the log says it."""
+    """The number of matches in the log."""
     return len(re.findall(pattern, view.text()))
 
 
 @contextlib.contextmanager
 def two_sources(place: Path) -> Iterator[list[Losable]]:
-    """A disk and a directory, as root; else two directories."""
+    """A disk and a directory as root, otherwise two directories."""
     with (
         unmounted(place / "high") if os.geteuid() == 0 else renamed(place / "high") as high,
         renamed(place / "low") as low,
@@ -192,7 +192,7 @@ def two_sources(place: Path) -> Iterator[list[Losable]]:
 
 
 def soak(place: Path, seconds: float, bound: float) -> list[str]:
-    """Soak in an empty directory; returns the figures. Raises AssertionError for whatever was wrong."""
+    """Run in an empty directory; returns the report's lines. Raises AssertionError."""
     with two_sources(place) as sources:
         places = [source.where for source in sources]
         with (
@@ -218,13 +218,13 @@ def soak(place: Path, seconds: float, bound: float) -> list[str]:
 
 @contextlib.contextmanager
 def watching(views: list[View]) -> Iterator[list[Watcher]]:
-    """Somebody who watches each view; nobody where a plain user serves them, for whom nothing is announced."""
+    """A watcher for each view; none for the views of a plain user, whose changes are not announced."""
     with contextlib.ExitStack() as stack:
         yield [stack.enter_context(watcher(view.mountpoint)) for view in views if os.geteuid() == 0]
 
 
 def pictured(view: View, heard: Watcher) -> int:
-    """Check what a watcher made of the events; returns how many there were."""
+    """Check a watcher's picture of the view; returns the number of events."""
     names = below(view.where)
     assert holds(lambda: heard.picture() == names, TOLD), f"{view.mountpoint}: {heard.picture() ^ names} of the picture"
     events = heard.events()
@@ -233,7 +233,7 @@ def pictured(view: View, heard: Watcher) -> int:
 
 
 def settled(view: View, before: Held, warm: int) -> str:
-    """Check that the daemon holds what it held before; returns the figures."""
+    """Check that the daemon holds what it held before, and has not grown; returns the report's line."""
     comes_back(view, before)
     now = resident(view)
     sizes = f"{warm / (1 << 20):.1f} -> {now / (1 << 20):.1f} MiB"
@@ -242,7 +242,7 @@ def settled(view: View, before: Held, warm: int) -> str:
 
 
 def told(made: Soak) -> str:
-    """What was done."""
+    """The report's line of what was done."""
     return ", ".join(f"{kind}: {number:,}" for kind, number in made.counts.items())
 
 

@@ -1,6 +1,6 @@
-"""A small library of real sound: two sources that overlap, as music lovers have them, and a view that has looked again.
+"""A small library of real audio files in two overlapping sources, and waiting for a view's next scan.
 
-Every file has a sound and tags of its own, so that nobody can take one for another.
+Every file has a sound and tags of its own, so that files cannot be confused.
 """
 
 import functools
@@ -19,13 +19,13 @@ from tests.support.polling import poll
 from tests.support.users import output_of
 
 WAIT = 15.0
-"""Seconds for what a view does by itself, on a machine that is busy with other things."""
+"""Seconds that a view may take to notice a change, on a busy machine."""
 
 _seeds: Iterator[int] = itertools.count(1)
 
 
 def songs(*paths: Path, seconds: float = 1) -> None:
-    """Make a file of noise at each path, in the format that its name says, with tags from its path."""
+    """Make a file of noise at each path, in the format of its extension, with tags from its path."""
     inputs: list[str] = []
     outputs: list[str | Path] = []
     for number, path in enumerate(paths):
@@ -38,14 +38,14 @@ def songs(*paths: Path, seconds: float = 1) -> None:
 
 
 def library(place: Path, seconds: float = 1) -> tuple[Path, Path]:
-    """The high source and the low one: an album that both have, and one or two of each source's own."""
+    """The high and the low source: an album that both have, and one or two that only one has."""
     output_of("cp", "-r", f"{_library(seconds).name}/.", place)
     return place / "high", place / "low"
 
 
 @functools.cache
 def _library(seconds: float) -> "tempfile.TemporaryDirectory[str]":
-    """The same, made once for many tests."""
+    """The sources, made once for many tests."""
     made = tempfile.TemporaryDirectory(prefix="mmirrorfs-test-songs-")
     high, low = Path(made.name, "high"), Path(made.name, "low")
     flac = [high / f"Ann/{name}.flac" for name in ("Both/1", "Both/2", "High/1")]
@@ -55,18 +55,18 @@ def _library(seconds: float) -> "tempfile.TemporaryDirectory[str]":
 
 
 def winners(*order: Path) -> dict[str, Path]:
-    """The files that a view of depth 2 shows, in byte order, and which file of a source each of them is."""
+    """The files that a view of depth 2 shows, in byte order, with the source file of each."""
     predicted = predict([os.fsencode(source) for source in order], 2)
     paths = {os.fsdecode(path): Path(os.fsdecode(predicted[path].winner)) for path in sorted(predicted)}
     return {path: winner for path, winner in paths.items() if winner.is_file()}
 
 
 def looked_again(view: View) -> None:
-    """Wait until a view of ``--refresh 1`` has looked at each of its sources, and the kernel has to ask it again."""
+    """Wait until a view with ``--refresh=1`` has scanned each source, and the kernel's cache has expired."""
     begun = time.time()
     poll(lambda: _last_look(view) > begun + PROMISE, "a refresh of each source", WAIT)
 
 
 def _last_look(view: View) -> float:
-    """When it looked at a source, in seconds since the epoch; each source has its turn in half of the promise."""
+    """The time of each source's last scan, in seconds since the epoch; each is scanned twice a second."""
     return float(json.loads(os.getxattr(view.mountpoint, "user.mmirrorfs.status"))["last_refresh"])

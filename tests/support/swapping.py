@@ -1,6 +1,6 @@
-"""Somebody who swaps what is in a source for something else, as fast as it goes: a process of its own.
+"""A process that exchanges paths in a source continuously.
 
-Each pair of paths is exchanged in one step (renameat2(2)), so that there is always the one or the other.
+Each exchange is atomic (RENAME_EXCHANGE of renameat2(2)), so that the paths always exist.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 @contextlib.contextmanager
 def swapping(pairs: Sequence[Pair]) -> Iterator[None]:
-    """Exchange the paths of each pair, one pair after the other, again and again while the block runs."""
+    """Exchange the paths of each pair in turn, continuously while the block runs."""
     words = [str(path) for pair in pairs for path in pair]
     top = Path(__file__).parents[2]
     process = subprocess.Popen([sys.executable, "-m", "tests.support.swapping", *words], cwd=top)

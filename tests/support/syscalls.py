@@ -1,4 +1,4 @@
-"""System calls that Python's os has no function for, or hides the sizes and flags of. All raise OSError."""
+"""System calls that Python's os lacks, or whose sizes and flags it hides. All raise OSError."""
 
 import contextlib
 import ctypes
@@ -16,7 +16,7 @@ _libc.opendir.restype = ctypes.c_void_p
 
 
 def libc(name: str, *args: Any) -> int:  # noqa: ANN401  # whatever ctypes takes
-    """Call a function of the C library that answers -1 for an error, given numbers, strings and buffers."""
+    """Call a function of the C library that returns -1 for an error. Arguments are numbers, strings and buffers."""
     words = [os.fsencode(arg) if isinstance(arg, str) else arg for arg in args]
     ctypes.set_errno(0)
     found: int = getattr(_libc, name)(*[ctypes.c_long(word) if isinstance(word, int) else word for word in words])
@@ -26,13 +26,13 @@ def libc(name: str, *args: Any) -> int:  # noqa: ANN401  # whatever ctypes takes
 
 
 def syscall(number: int, *args: Any) -> int:  # noqa: ANN401
-    """Call a system call by its number, one that is the same on all machines."""
+    """Make a system call by its number; only for numbers that are the same on all architectures."""
     return libc("syscall", number, *args)
 
 
 @contextlib.contextmanager
 def opened(path: str, flags: int = os.O_RDONLY) -> Iterator[int]:
-    """A descriptor that waits for nobody, for as long as the block takes."""
+    """A descriptor with O_NONBLOCK while the block runs."""
     fd = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
     try:
         yield fd
@@ -42,7 +42,7 @@ def opened(path: str, flags: int = os.O_RDONLY) -> Iterator[int]:
 
 @contextlib.contextmanager
 def mapped(fd: int, size: int, offset: int = 0, flags: int = MAP_SHARED) -> Iterator[int]:
-    """The address of a part of a file, mapped to be read; that it ends before ``size`` does not matter."""
+    """The address of a read-only mapping of a file, which may be shorter than ``size``."""
     address = libc("mmap", None, size, PROT_READ, flags, fd, offset)
     try:
         yield address
@@ -51,7 +51,7 @@ def mapped(fd: int, size: int, offset: int = 0, flags: int = MAP_SHARED) -> Iter
 
 
 class Statx(ctypes.Structure):
-    """struct statx, for the fields that stat(2) does not have; the others are in ``rest``."""
+    """struct statx; the fields that stat(2) has too are in ``rest``."""
 
     _fields_ = (
         ("mask", ctypes.c_uint32),
@@ -115,20 +115,20 @@ class Directory:
         return (bytes(entry.contents.name), int(entry.contents.type)) if entry else None
 
     def rest(self) -> list[tuple[bytes, int]]:
-        """All that is left to read."""
+        """The remaining entries."""
         found: list[tuple[bytes, int]] = []
         while (entry := self.next()) is not None:
             found.append(entry)
         return found
 
     def tell(self) -> int:
-        """Where it is."""
+        """telldir(3)."""
         return int(_libc.telldir(self._stream))
 
     def seek(self, position: int) -> None:
-        """Go to where ``tell`` was."""
+        """seekdir(3)."""
         _libc.seekdir(self._stream, ctypes.c_long(position))
 
     def rewind(self) -> None:
-        """Begin anew."""
+        """rewinddir(3)."""
         _libc.rewinddir(self._stream)

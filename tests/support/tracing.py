@@ -1,7 +1,7 @@
-"""What a daemon asks of the kernel, counted: FUSE requests that it is sent, and system calls on what lies in a source.
+"""Counts the FUSE requests that a daemon gets, and the system calls that it makes on its sources, by strace(1).
 
-strace(1) looks on, from outside. A stretch of its record ends where the daemon was asked for an extended attribute that
-no file has: requests are served in order, so all that came before was done by then.
+A section of strace's output ends where the daemon was asked for an extended attribute that no file has: requests are
+served in order, so that all earlier ones have been answered by then.
 """
 
 import contextlib
@@ -37,7 +37,7 @@ OPCODES = {
     42: "BATCH_FORGET",
     44: "READDIRPLUS",
 }
-"""What <linux/fuse.h> calls the requests that a read-only mount is sent."""
+"""The names of the requests of a read-only mount, from <linux/fuse.h>."""
 
 ALIKE = {
     "openat": "open",
@@ -47,13 +47,13 @@ ALIKE = {
     "faccessat2": "faccessat",
     "fstat": "newfstatat",
 }
-"""What is done one way on the event loop and another in a thread, as it happens; and what C libraries differ in."""
+"""Calls that are equivalent: the loop uses one and a thread another, or C libraries differ."""
 
 BOOKKEEPING = ("fcntl", "lseek", "write")
-"""What the C library does with a descriptor of a directory besides, other versions do other things; and the log."""
+"""Calls that do not count: what the C library does with a directory's descriptor, and the log."""
 
 MARK = "user.mmirrorfs.mark%d"
-"""An extended attribute that nothing has."""
+"""An extended attribute that no file has."""
 
 _HEX = re.compile(r"(?:\\x[0-9a-f]{2})+")
 _CALL = re.compile(r"(\w+)\(")
@@ -61,7 +61,7 @@ _CALL = re.compile(r"(\w+)\(")
 
 @dataclass
 class Costs:
-    """What one piece of work cost: requests by name, and system calls that succeeded on the sources, by name."""
+    """The cost of an operation: requests by name, and successful system calls on the sources by name."""
 
     requests: dict[str, int]
     calls: dict[str, int]
@@ -69,7 +69,7 @@ class Costs:
 
 @dataclass
 class Trace:
-    """The record of a running daemon. ``sources`` is the directory that all sources lie in."""
+    """strace's output for a running daemon. ``sources`` is the directory that contains all sources."""
 
     record: Path
     mountpoint: Path
@@ -79,13 +79,13 @@ class Trace:
     _pending: dict[str, str] = field(default_factory=dict)
 
     def costs(self, work: Callable[[], object]) -> Costs:
-        """Do the work, in this process, and count what the daemon did for it."""
+        """Call ``work`` in this process, and count what the daemon did meanwhile."""
         self._upto_mark()
         work()
         return self._counted(self._upto_mark())
 
     def _upto_mark(self) -> list[str]:
-        """Set a mark; the lines since the last one, each a whole call."""
+        """End a section; returns its lines, each a whole call."""
         self._marks += 1
         mark = MARK % self._marks
         with contextlib.suppress(OSError):
@@ -98,7 +98,7 @@ class Trace:
         return [whole for line in lines if (whole := self._whole(line)) and end not in whole]
 
     def _whole(self, line: str) -> str | None:
-        """A call that another thread interrupted stands in two lines: together they are one."""
+        """Join the two lines of a call that strace has split because another thread made one meanwhile."""
         thread, _, call = line.partition(" ")
         call = call.strip()
         if call.endswith("<unfinished ...>"):
@@ -126,7 +126,7 @@ class Trace:
 
 
 def _request(text: str) -> str:
-    """The name of the request: its header begins with two 32-bit numbers, the length and the opcode."""
+    """The name of a request: its header starts with two 32-bit numbers, the length and the opcode."""
     header = text.partition('"')[2].encode("latin-1")
     code = int.from_bytes(header[4:8], "little")
     return OPCODES.get(code, str(code))
@@ -134,7 +134,7 @@ def _request(text: str) -> str:
 
 @contextlib.contextmanager
 def traced(pid: int, mountpoint: Path, sources: Path) -> Iterator[Trace]:
-    """Record what the process ``pid`` does, for as long as the block takes."""
+    """Trace the process ``pid`` while the block runs."""
     strace = shutil.which("strace")
     if strace is None:
         pytest.skip("strace is not installed")

@@ -1,4 +1,4 @@
-"""Trees on the disk, from values, and a look at what a tree has become."""
+"""Directory trees on disk, made from nested mappings, and their attributes."""
 
 import os
 from collections.abc import Mapping
@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Union
 
 Tree = Mapping[bytes, Union["Tree", bytes, "Link", "Fifo"]]
-"""A directory: its names, and what is under them: a tree, the bytes of a file, a link, or a FIFO."""
+"""A directory: its entries by name, each a directory, the content of a file, a link, or a FIFO."""
 TextTree = Mapping[str, Union["TextTree", str, bytes, "Link", "Fifo"]]
-"""The same with names, and perhaps contents, as text."""
+"""A directory whose names are text; contents may be."""
 
 Stamp = tuple[int, int, int, int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A symbolic link and where it points."""
+    """A symbolic link."""
 
     target: bytes | str
 
@@ -26,7 +26,7 @@ class Fifo:
 
 
 def grow(where: Path | bytes, tree: Tree | TextTree) -> Path:
-    """Make the directory ``where`` with everything in it; returns its path."""
+    """Make the directory ``where``, if it is missing, and all entries; returns its path."""
     top = os.fsencode(where)
     os.makedirs(top, exist_ok=True)
     for name, what in tree.items():
@@ -44,12 +44,12 @@ def grow(where: Path | bytes, tree: Tree | TextTree) -> Path:
 
 
 def folders(prefix: str, *names: str) -> Tree:
-    """Folders that each hold a file ``track`` which says whose it is: ``prefix`` and the folder's name."""
+    """Folders with a file ``track`` each, whose content is ``prefix`` and the folder's name."""
     return {name.encode(): {b"track": (prefix + name).encode()} for name in names}
 
 
 def stamps(top: Path) -> dict[bytes, Stamp]:
-    """(mode, links, owner, group, size, mtime, ctime) of everything in a tree: equal when nobody changed anything."""
+    """(mode, links, owner, group, size, mtime, ctime) of everything in a tree, to prove that nothing was changed."""
     found: dict[bytes, Stamp] = {}
     for above, directories, files in os.walk(os.fsencode(top)):
         for path in [above, *[above + b"/" + name for name in directories + files]]:

@@ -1,28 +1,26 @@
-"""Much use of a view, by a process of its own: lookups, opens, listings, and every error that a client can bring about.
+"""Heavy use of a view by a process of its own: lookups, opens, listings, and every error that a client can cause.
 
-Run as a program it does one of them a number of times and tells how many calls that were; it ends with 1, and says
-what was wrong, for an answer that a plain read-only directory would not have given.
+As a program it does one of these a number of times, and prints the number of calls. It exits with 1, and prints the
+call, for a result that a plain read-only directory would not give.
 
-Rule 1: names are asked for so that the kernel has to ask the view: absent ones are new each time, and the others come
-round only when what the kernel was told of them has run out.
+Each lookup reaches the view: absent names are new each time, and existing ones are repeated only after their timeout.
 """
 
 import errno
 import os
+import pwd
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 
-from tests.support.users import NOBODY
-
 LONG = b"n" * 256
-"""A name that no disk takes."""
+"""A name that is longer than NAME_MAX."""
 
 
 def use(what: str, number: int, view: Path, seconds: float = 60) -> int:
-    """Do ``what`` (lookups, opens, listings, errors) ``number`` times in another process; returns how many calls."""
+    """Run ``what`` (lookups, opens, listings, errors) ``number`` times in a process; returns the number of calls."""
     program = [sys.executable, "-m", "tests.support.usage", what, str(number), os.fspath(view)]
     top = Path(__file__).parents[2]
     done = subprocess.run(program, cwd=top, capture_output=True, timeout=seconds, text=True, check=False)
@@ -34,7 +32,7 @@ def use(what: str, number: int, view: Path, seconds: float = 60) -> int:
 
 
 def _walked(top: bytes) -> Iterator[tuple[bytes, bool]]:
-    """Every path below a directory, and whether it is a directory."""
+    """Every path below a directory, as (path, is a directory)."""
     waiting = [top]
     while waiting:
         with os.scandir(waiting.pop()) as entries:
@@ -46,7 +44,7 @@ def _walked(top: bytes) -> Iterator[tuple[bytes, bool]]:
 
 
 def lookups(number: int, view: bytes) -> int:
-    """Ask for names: of all that is there, and as many times for something new that is not."""
+    """Look up existing names and, alternately, new ones that do not exist."""
     there = [path for path, _ in _walked(view)]
     places = [view, *(path for path, is_directory in _walked(view) if is_directory)]
     asked = 0
@@ -73,7 +71,7 @@ def opens(number: int, view: bytes) -> int:
 
 
 def listings(number: int, view: bytes) -> int:
-    """Open directories; list every second one, and the third from its beginning twice."""
+    """Open directories; list them not at all, once, or twice."""
     directories = [view, *(path for path, is_directory in _walked(view) if is_directory)]
     for turn in range(number):
         fd = os.open(directories[turn % len(directories)], os.O_RDONLY | os.O_DIRECTORY)
@@ -84,7 +82,7 @@ def listings(number: int, view: bytes) -> int:
 
 
 def errors(number: int, view: bytes) -> int:
-    """Bring about every error, ``number`` times."""
+    """Cause every error, ``number`` times."""
     done = 0
     for turn in range(number):
         for code, call, words in [*_errors(view, turn), *_refused(view)]:
@@ -97,7 +95,7 @@ Failing = tuple[int, Callable[..., object], tuple[object, ...]]
 
 
 def _errors(view: bytes, turn: int) -> Iterator[Failing]:
-    """What a client can ask for in vain, in the tree of the leak tests."""
+    """Requests that fail, in the tree of the leak tests."""
     folder, file = view + b"/Artist/Album 0", view + b"/Artist/Album 0/1"
     for place in (view, view + b"/Artist", folder):
         yield errno.ENOENT, os.open, (b"%b/%d absent" % (place, turn), os.O_RDONLY)
@@ -119,7 +117,7 @@ def _errors(view: bytes, turn: int) -> Iterator[Failing]:
 
 
 def _refused(view: bytes) -> Iterator[Failing]:
-    """What nobody may do in a view."""
+    """Requests that fail in any read-only filesystem."""
     file, absent = view + b"/Artist/Album 0/1", view + b"/Artist/Album 0/new"
     yield errno.EROFS, os.open, (file, os.O_WRONLY)
     yield errno.EROFS, os.open, (absent, os.O_WRONLY | os.O_CREAT)
@@ -143,7 +141,7 @@ def _read(path: bytes) -> bytes:
 
 
 def _as_nobody(call: Callable[..., object], *words: object) -> object:
-    os.seteuid(NOBODY)
+    os.seteuid(pwd.getpwnam("nobody").pw_uid)
     try:
         return call(*words)
     finally:

@@ -1,4 +1,4 @@
-"""How long answers take, and questions that may stay without one for as long as the test goes on."""
+"""Timed calls, and calls in threads of their own that may block until the test ends."""
 
 import threading
 import time
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class Asked(Generic[T]):
-    """A call that is made in a thread of its own, which the process does not wait for at its end."""
+    """A call in a daemon thread. It may block for ever; ``took`` is its duration in seconds, once it has returned."""
 
     def __init__(self, call: Callable[[], T]) -> None:
         self._call = call
@@ -31,11 +31,11 @@ class Asked(Generic[T]):
 
     @property
     def is_waiting(self) -> bool:
-        """Whether there is no answer yet."""
+        """Whether the call has not returned yet."""
         return not self._answer and not self._error
 
     def answer(self, seconds: float) -> T:
-        """What the call returned, or raised."""
+        """What the call returned. Raises its OSError, or AssertionError where it takes longer than ``seconds``."""
         poll(lambda: not self.is_waiting, "an answer", seconds)
         if self._error:
             raise self._error[0]
@@ -43,13 +43,13 @@ class Asked(Generic[T]):
 
 
 def timed(call: Callable[[], T]) -> tuple[T, float]:
-    """What the call returns, and after how many seconds."""
+    """What the call returns, and how many seconds it took."""
     start = time.monotonic()
     return call(), time.monotonic() - start
 
 
 def worst(calls: Callable[[], object], seconds: float) -> float:
-    """The longest that the call took, made again and again for ``seconds``."""
+    """The longest duration of a call that is repeated for ``seconds``."""
     end, longest = time.monotonic() + seconds, 0.0
     while time.monotonic() < end:
         longest = max(longest, timed(calls)[1])

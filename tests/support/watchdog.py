@@ -1,9 +1,11 @@
-"""A watchdog for what may hang in the kernel: it aborts the views, and says why.
+"""A watchdog that detects hung views and threads, aborts the FUSE connections, and records the reason.
 
-Rule 1: each view is asked again and again by a process of its own; one that has no answer for ``bound`` seconds hangs.
-Rule 2: a thread that is stuck in the kernel (state D) for ``bound`` seconds, without having run once, hangs too.
-Rule 3: then the connections are aborted through fusectl: whoever hung gets an error, and ``reason`` is set.
-Rule 4: nothing here touches a view but the processes that ask, so nothing else of it can hang.
+1. A probe process per view makes requests continuously. A view that has not answered for ``bound`` seconds is hung.
+2. A thread in state D that was not scheduled for ``bound`` seconds is hung.
+3. In both cases all connections are aborted through fusectl, so that pending requests fail, and ``reason`` is set.
+4. Only the probes access a view, so that nothing else here can hang.
+
+``start`` and ``stop`` are for one thread; ``reason`` and ``answers`` may be read by any.
 """
 
 import contextlib
@@ -19,18 +21,18 @@ from tests.support.kernel import abort_under
 from tests.support.polling import holds, poll
 
 LOOK = 0.2
-"""Seconds between two looks, and between an answer and the next question."""
+"""Seconds between two checks, and between two requests of a probe."""
 START = 30.0
-"""Seconds that the processes that ask may take to start, before which nothing is held against a view."""
+"""Seconds that the probes may take to start; views are timed from then on."""
 LAST = 5.0
-"""Seconds in which the watchdog may find out why something else failed: it meets what is wrong later than others."""
+"""Seconds that the watchdog has to find the reason of a failure elsewhere, which may be noticed before the bound."""
 
 Threads = dict[Path, tuple[str, float]]
-"""By directory in /proc: how often it has run, as the kernel counts, and since when that is so."""
+"""By directory in /proc: the number of times the thread was scheduled (schedstat), and since when it is that."""
 
 
 class Watchdog:
-    """Watches the views below ``place`` until ``stop``, and the processes that ``pids`` tells."""
+    """Watches ``views``, which are below ``place``, and the processes that ``pids()`` returns, until ``stop``."""
 
     def __init__(self, place: Path, views: Sequence[Path], bound: float, pids: Callable[[], Sequence[int]]) -> None:
         self.reason: str | None = None
@@ -43,14 +45,14 @@ class Watchdog:
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
 
     def start(self) -> None:
-        """Begin to watch, when those who ask are there to ask. Raises AssertionError where they are not in time."""
+        """Wait for the probes, then start watching. Raises AssertionError where a probe does not start in time."""
         for view, probe in self._probes.items():
-            poll(lambda probe=probe: self._has_started(probe), f"who asks {view} has started", START)  # type: ignore[misc]
+            poll(lambda probe=probe: self._has_started(probe), f"the probe of {view} started", START)  # type: ignore[misc]
         self._answered = dict.fromkeys(self._probes, time.monotonic())
         self._thread.start()
 
     def stop(self) -> None:
-        """End it, and the processes that ask."""
+        """Stop the thread and the probes."""
         self._stopped.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -97,7 +99,7 @@ class Watchdog:
 
 @contextlib.contextmanager
 def watched(place: Path, views: Sequence[Path], bound: float, pids: Callable[[], Sequence[int]]) -> Iterator[Watchdog]:
-    """A watchdog, for as long as the block takes. Raises AssertionError, with its reason, where it had to act."""
+    """Run a watchdog while the block runs. Raises AssertionError with its reason if it aborted the views."""
     watchdog = Watchdog(place, views, bound, pids)
     try:
         try:
@@ -116,7 +118,7 @@ def watched(place: Path, views: Sequence[Path], bound: float, pids: Callable[[],
 
 
 def _in_the_kernel(pids: Sequence[int]) -> Iterator[tuple[Path, str]]:
-    """The threads in state D, and how often each was put on a processor."""
+    """The threads in state D, and how many times each was scheduled."""
     for pid in pids:
         with contextlib.suppress(OSError):
             for thread in Path(f"/proc/{pid}/task").iterdir():
@@ -140,7 +142,7 @@ def _probe(view: Path) -> "subprocess.Popen[bytes]":
 
 
 def _available(fd: int) -> bytes | None:
-    """What can be read now; None where nothing will come any more."""
+    """The bytes that can be read now; None at the end of file."""
     try:
         return os.read(fd, 1 << 16) or None
     except BlockingIOError:
@@ -148,7 +150,7 @@ def _available(fd: int) -> bytes | None:
 
 
 def _ask(view: str) -> None:
-    """Say that it begins; then ask a view what needs no source, for ever: its figures, its state, its names."""
+    """The probe: report the start; then request what needs no source, for ever: statfs, the status, a listing."""
     os.write(1, b"!")
     while True:
         os.statvfs(view)

@@ -1,6 +1,6 @@
-"""Sources on filesystems of every kind that report their changes, and views that nothing else tells of a change.
+"""Sources on all filesystem types whose changes the kernel reports.
 
-With ``HOURLY`` the timer comes too late for any test: what shows was reported.
+With ``HOURLY`` there is no periodic scan during a test: changes show because they were reported.
 """
 
 import contextlib
@@ -22,12 +22,12 @@ KINDS = [
     HERE,
     *(pytest.param(kind, marks=needs_root) for kind in ("ext4", "xfs", "btrfs", SUBVOLUME, "tmpfs", OVERLAY)),
 ]
-"""Of all but the first only root can have one."""
+"""The filesystem types; all but the first need root."""
 
 
 @contextlib.contextmanager
 def source(where: Path, kind: str, tree: Tree) -> Iterator[Path]:
-    """A source on a filesystem of that kind, which is a directory below its root where it is a whole one."""
+    """A source on a filesystem of that type; for a filesystem of its own a directory below its root."""
     if kind == HERE:
         yield grow(where, tree)
         return

@@ -1,10 +1,10 @@
-"""Somebody who watches a tree with inotify(7), in a process of its own: ``python -m tests.support.watcher DIRECTORY``.
+"""An inotify(7) watcher of a tree, in a process of its own: ``python -m tests.support.watcher DIRECTORY``.
 
-Every directory is watched; those that come are, as soon as they are told of. Each event is a line: its names, joined by
-commas, a tab, and the path that it is about. ``ready`` says that everything is watched.
+It watches every directory, new ones as soon as they are reported. It prints ``ready`` when all are watched, then a line
+for each event: its names, joined by commas, a tab, and the path.
 
-From the events alone it keeps a picture of the tree: what it saw at first and in directories that came, and what came
-and went since. SIGUSR1 has it written to ``DIRECTORY.picture``.
+From the events alone it maintains a picture of the tree: the paths found at first and in new directories, updated by
+each creation and removal. On SIGUSR1 it writes the picture to ``DIRECTORY.picture``.
 """
 
 import contextlib
@@ -41,27 +41,27 @@ Event = tuple[str, str]
 
 
 class Watcher:
-    """One that runs, seen from the test."""
+    """A watcher process, as the test controls it."""
 
     def __init__(self, log: Path, process: "subprocess.Popen[bytes]") -> None:
         self._log = log
         self._process = process
 
     def events(self) -> list[Event]:
-        """All that it was told of so far."""
+        """All events so far."""
         lines = self._log.read_text(errors="backslashreplace").split("\n")[:-1]
         found = [line.partition("\t") for line in lines if "\t" in line]
         return [(names, path) for names, _, path in found]
 
     def hears(self, *expected: Event, seconds: float = 10) -> None:
-        """Wait for these, in whatever order."""
+        """Wait for these events, in any order."""
         heard = holds(lambda: not set(expected) - set(self.events()), seconds)
         assert heard, (
             f"{set(expected) - set(self.events())} not heard of within {seconds} s; the last: {self.events()[-9:]}"
         )
 
     def picture(self) -> set[bytes]:
-        """The paths that are there, for all that it was told."""
+        """The paths that exist according to the events."""
         path = self._log.with_suffix(".picture")
         path.unlink(missing_ok=True)
         self._process.send_signal(signal.SIGUSR1)
@@ -71,7 +71,7 @@ class Watcher:
 
 @contextlib.contextmanager
 def watcher(top: Path) -> Iterator[Watcher]:
-    """Watch a tree for as long as the block takes."""
+    """Watch a tree while the block runs."""
     log = top.parent / f"{top.name}.events"
     with open(log, "wb") as file:
         process = subprocess.Popen([sys.executable, "-m", "tests.support.watcher", top], stdout=file)
@@ -91,7 +91,7 @@ def below(top: bytes) -> set[bytes]:
 
 
 class _Tree:
-    """What is watched, and what is there."""
+    """The watches, and the picture of the tree."""
 
     def __init__(self, top: bytes) -> None:
         self._top = top
@@ -101,7 +101,7 @@ class _Tree:
         self.come(b"", True)
 
     def come(self, path: bytes, is_directory: bool) -> None:
-        """Something is there, with all that is in it."""
+        """Add a path to the picture; watch a directory, and add its entries."""
         if path:
             self.paths.add(path)
         if not is_directory:
@@ -116,13 +116,13 @@ class _Tree:
                 self.come(os.path.join(path, entry.name), entry.is_dir(follow_symlinks=False))
 
     def go(self, path: bytes) -> None:
-        """It is gone, with all that was in it."""
+        """Remove a path from the picture, with everything below it."""
         inside = path + b"/"
         self.paths = {one for one in self.paths if one != path and not one.startswith(inside)}
         self._places = {wd: at for wd, at in self._places.items() if at != path and not at.startswith(inside)}
 
     def events(self) -> Iterator[tuple[int, bytes]]:
-        """The next ones: what happened to which path."""
+        """Read events, as (mask, path)."""
         data, at = os.read(self._fd, 1 << 16), 0
         while at < len(data):
             wd, mask, _, size = _HEAD.unpack_from(data, at)
@@ -135,7 +135,7 @@ class _Tree:
 
 
 def main(top: bytes) -> None:
-    """Watch, and tell, until killed."""
+    """Watch and print events until killed."""
     tree = _Tree(top)
 
     def write(number: int, frame: object) -> None:
@@ -153,7 +153,7 @@ def main(top: bytes) -> None:
             if mask & (MOVED_FROM | DELETE):
                 tree.go(path)
             if mask & (MOVED_TO | CREATE):
-                tree.go(path)  # what had the name
+                tree.go(path)  # what had the name before
                 tree.come(path, bool(mask & ISDIR))
         os.write(1, b"".join(lines))
 

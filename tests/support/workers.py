@@ -1,9 +1,8 @@
-"""Processes that change sources or look at views in one way each, until they are told to end.
+"""Worker processes of the soak: each changes sources, or reads views in one way, until SIGTERM.
 
-Rule 1: each counts what it does and notes every error that a plain directory, changed by others, would not have given:
-when it came (time.monotonic, which all processes share), its errno and its path. Whether that is a fault, who started
-them knows.
-Rule 2: SIGTERM ends them, and they tell both as one line of JSON.
+1. A worker counts its operations, and records each error that a plain directory under concurrent changes would not
+   give: the time (time.monotonic(), common to all processes), the errno and the path. The soak decides what is a fault.
+2. On SIGTERM it prints both as one line of JSON, and exits.
 """
 
 import contextlib
@@ -26,13 +25,13 @@ from tests.support.mutator import FINE, Mutator, look
 from tests.support.polling import holds
 
 KEPT = 20
-"""Files that a reader of pieces holds open at a time."""
+"""Files that ``pieces`` keeps open at a time."""
 MOST = 1000
-"""Errors that are noted; more are no news."""
+"""Most errors that are recorded."""
 
 
 class Noted(NamedTuple):
-    """An error that a worker met."""
+    """An error of a worker."""
 
     when: float
     code: int
@@ -41,14 +40,14 @@ class Noted(NamedTuple):
 
 @dataclass
 class Told:
-    """What a worker tells in the end."""
+    """A worker's report: the number of operations, and the errors."""
 
     done: int
     errors: list[Noted]
 
 
 class Worker:
-    """One of them, seen from who started it."""
+    """A worker process, as the soak controls it."""
 
     def __init__(self, kind: str, seed: int, roots: Sequence[bytes | Path]) -> None:
         program = [sys.executable, "-m", "tests.support.workers", kind, str(seed), *map(os.fsdecode, roots)]
@@ -57,7 +56,7 @@ class Worker:
         self.process = subprocess.Popen(program, cwd=top, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
 
     def end(self) -> Told:
-        """Tell it to end; returns what it tells. Raises AssertionError where it ended by itself."""
+        """Stop it; returns its report. Raises AssertionError where it has exited by itself."""
         assert self.process.poll() is None, f"{self.kind} ended with {self.process.returncode}"
         self.process.terminate()
         said, _ = self.process.communicate(timeout=30)
@@ -65,7 +64,7 @@ class Worker:
         return Told(done, [Noted(*error) for error in errors])
 
     def kill(self) -> None:
-        """End it however it can be ended; harmless when it has ended."""
+        """Kill it, if it has not exited yet."""
         self.process.kill()
         if holds(lambda: self.process.poll() is not None, 10):
             self.process.communicate()
@@ -76,7 +75,7 @@ class Worker:
 
 @dataclass
 class _Work:
-    """What a worker has, and has done."""
+    """The state of a worker: directories to visit, and descriptors kept open."""
 
     roots: list[bytes]
     chance: random.Random
@@ -84,13 +83,13 @@ class _Work:
     kept: list[int] = field(default_factory=list)
 
     def next(self) -> bytes:
-        """The next path, everything in the views in turn; directories that are done are asked for their names."""
+        """A random path of those to visit; starts again at the roots when none is left."""
         if not self.waiting:
             self.waiting = list(self.roots)
         return self.waiting.pop(self.chance.randrange(len(self.waiting)))
 
     def descend(self, path: bytes) -> int:
-        """Put the names of a directory on the list; returns the file type."""
+        """Add the entries of a directory to the paths to visit; returns the file type."""
         kind = stat.S_IFMT(os.lstat(path).st_mode)
         if kind == stat.S_IFDIR:
             self.waiting += [path + b"/" + name for name in os.listdir(path)]
@@ -98,12 +97,12 @@ class _Work:
 
 
 def whole(work: _Work) -> None:
-    """Read all there is, mapped and not."""
+    """Read whole files, by read(2) and mmap(2)."""
     look(work.next(), work.waiting, work.chance)
 
 
 def figures(work: _Work) -> None:
-    """Ask for attributes of every kind."""
+    """Read attributes of all kinds."""
     path = work.next()
     kind = work.descend(path)
     os.listxattr(path, follow_symlinks=False)
@@ -116,7 +115,7 @@ def figures(work: _Work) -> None:
 
 
 def pieces(work: _Work) -> None:
-    """Read here and there, in files that are held open for long."""
+    """Read parts of files that are kept open for long."""
     path = work.next()
     if work.descend(path) == stat.S_IFREG:
         work.kept.append(os.open(path, os.O_RDONLY))
@@ -128,7 +127,7 @@ def pieces(work: _Work) -> None:
 
 
 def listings(work: _Work) -> None:
-    """Open directories: read them not at all, in part, or from the beginning again."""
+    """Open directories, and read them not at all, in part, or repeatedly."""
     path = work.next()
     if work.descend(path) == stat.S_IFDIR:
         with os.scandir(path) as entries:
@@ -142,7 +141,7 @@ def listings(work: _Work) -> None:
 
 
 def handles(work: _Work) -> None:
-    """Open by handle, as an NFS server does; the view has to be a whole mount for that."""
+    """Open by file handle, as an NFS server does."""
     path = work.next()
     if work.descend(path) in (stat.S_IFREG, stat.S_IFDIR):
         view = next(root for root in work.roots if path.startswith(root))
@@ -153,7 +152,7 @@ def handles(work: _Work) -> None:
 READERS: dict[str, Callable[[_Work], None]] = {
     work.__name__: work for work in (whole, figures, pieces, listings, handles)
 }
-"""Every kind of reader, by name; handles are for root alone."""
+"""The kinds of readers by name; ``handles`` is for root only."""
 
 
 def _reading(kind: str, seed: int, roots: list[bytes]) -> Callable[[], None]:

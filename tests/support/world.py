@@ -1,4 +1,4 @@
-"""Two sources on disk, a view of them that is kept current, and a kernel that notes what it is told."""
+"""Two sources on disk, a view that a refresher keeps current, and a fake kernel that records its notifications."""
 
 import threading
 import time
@@ -21,11 +21,11 @@ from tests.support.build import sources, state_of
 from tests.support.trees import grow
 
 PATIENCE = 60.0
-"""Seconds of real time for which a look is waited for."""
+"""Seconds of real time that a test waits for scans."""
 
 
 class Told:
-    """A kernel that notes what it is told."""
+    """A fake notifier: records which names, inodes and files were invalidated."""
 
     def __init__(self) -> None:
         self.names: set[tuple[int, bytes]] = set()
@@ -52,7 +52,10 @@ class Told:
 
 
 class World:
-    """Two sources on disk, a view of them that is kept current, and a kernel."""
+    """The sources, the view, its refresher and the fake kernel.
+
+    ``looks`` counts the scans of each source, ``whole`` those that used no cache; a scan waits for the source's gate.
+    """
 
     def __init__(self, where: Path, depth: int = 1, period: float | None = 1.0, fallback: bool = False) -> None:
         self.high = grow(where / "high", {"Gold": {"01": "flac"}, "A": {"x": {}}})
@@ -71,7 +74,7 @@ class World:
 
     @asynccontextmanager
     async def watched(self, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
-        """The refresher at work."""
+        """Run the refresher while the block runs."""
         for source, gate in zip(self.sources, self.gates, strict=True):
             gate.set()
             monkeypatch.setattr(source, "scan", self._counting(source, source.scan))
@@ -95,18 +98,18 @@ class World:
         self._looked = trio.Event()
 
     async def looked(self) -> None:
-        """Until the next look at any source is over."""
+        """Wait until the next scan of any source has ended."""
         await self._looked.wait()
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait for what a look brings: for PATIENCE, for a clock that jumps makes any number of looks."""
+        """Scan until the condition is true, for at most PATIENCE: with an autojump clock there is no limit on scans."""
         end = time.monotonic() + PATIENCE
         while not condition():
-            assert time.monotonic() < end, "looked long enough"
+            assert time.monotonic() < end, "scanned long enough"
             await self.looked()
 
     async def a_whole_look(self) -> None:
-        """Until each source was looked at from beginning to end: one look is over when the next begins."""
+        """Wait until each source was scanned from start to end: one scan has ended when the next starts."""
         goal = [looks + 2 for looks in self.looks]
         await self.until(lambda: all(looks >= least for looks, least in zip(self.looks, goal, strict=True)))
 

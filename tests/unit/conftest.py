@@ -1,4 +1,4 @@
-"""What needs no mount: pure code, and files in a temporary directory."""
+"""Tests without a mount: pure code, and files in a temporary directory."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What differs between two looks, against a model that compares everything."""
+"""The differences of two listings, against a model that compares everything."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,24 +25,24 @@ def listing(listed: dict[bytes, Attributes]) -> Listing:
 
 
 @given(shapes, shapes, st.permutations(range(5)))
-def test_they_are_what_a_comparison_of_everything_gives(
+def test_differences_agree_with_a_full_comparison(
     before: dict[bytes, Attributes], after: dict[bytes, Attributes], order: list[int]
 ) -> None:
-    mixed = [list(after)[position] for position in order if position < len(after)]  # in another order: other classes
-    found = differences(listing(before), listing({name: after[name] for name in mixed}))
+    shuffled = [list(after)[position] for position in order if position < len(after)]  # gives other classes
+    found = differences(listing(before), listing({name: after[name] for name in shuffled}))
     expected = [
         Difference(name, before.get(name), after.get(name))
         for name in sorted(before.keys() | after.keys())
-        if ignoring_reads(before.get(name)) != ignoring_reads(after.get(name))
+        if without_atime(before.get(name)) != without_atime(after.get(name))
     ]
     assert found == expected
 
 
-def ignoring_reads(attr: Attributes | None) -> Attributes | None:
+def without_atime(attr: Attributes | None) -> Attributes | None:
     return attr._replace(atime_ns=0) if attr is not None else None
 
 
-def test_what_could_not_be_had_is_no_change() -> None:
+def test_unknown_attributes_are_no_difference_unless_the_type_differs() -> None:
     known, unknown = listing({b"a": ATTR}), listing({b"a": bare(FILE)})
     assert differences(known, unknown) == differences(unknown, known) == []
     other = listing({b"a": bare(DIR)})

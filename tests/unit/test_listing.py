@@ -1,4 +1,4 @@
-"""A directory packed into bytes: what goes in comes out, in byte order, and a name is found among any number."""
+"""Packed listings: entries, names and ranges, in byte order, for any number of entries."""
 
 import tracemalloc
 
@@ -29,7 +29,7 @@ def numbered(count: int) -> list[Listed]:
 
 
 @given(st.dictionaries(NAMES, ATTRIBUTES, max_size=200))
-def test_what_goes_in_comes_out_in_byte_order(listed: dict[bytes, Attributes]) -> None:
+def test_packed_entries_are_unpacked_in_byte_order(listed: dict[bytes, Attributes]) -> None:
     made = listing(list(listed.items()))
     assert list(made.entries()) == sorted(listed.items())
     assert made.names() == sorted(listed)
@@ -39,7 +39,7 @@ def test_what_goes_in_comes_out_in_byte_order(listed: dict[bytes, Attributes]) -
 
 
 @given(st.sets(NAMES, max_size=200), NAMES)
-def test_a_name_is_there_only_if_it_was_put_in(names: set[bytes], other: bytes) -> None:
+def test_name_is_found_only_if_it_was_packed(names: set[bytes], other: bytes) -> None:
     made = listing([(name, bare(FILE)) for name in names])
     assert (other in made) == (other in names)
     assert (made.get(other) is None) == (other not in names)
@@ -47,7 +47,7 @@ def test_a_name_is_there_only_if_it_was_put_in(names: set[bytes], other: bytes) 
 
 
 @pytest.mark.parametrize("count", [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 5 * CHUNK + 3])
-def test_any_part_of_it_can_be_had(count: int) -> None:
+def test_any_range_of_entries_can_be_unpacked(count: int) -> None:
     whole = numbered(count)
     made = listing(whole)
     for start in range(0, count + 2, 7):
@@ -59,13 +59,13 @@ def test_any_part_of_it_can_be_had(count: int) -> None:
     assert made.get(b"!") is None
 
 
-def test_names_that_begin_or_end_as_others_do_are_told_apart() -> None:
+def test_names_with_a_common_prefix_or_suffix_are_distinguished() -> None:
     names = [b"a", b"aa", b"aaa", b"ba", b"ab", b" ", b"a ", b"\xff", b"\xff\xff"]
     made = listing([(name, file(number)) for number, name in enumerate(names)])
     assert [made.get(name) for name in names] == [file(number) for number in range(len(names))]
 
 
-def test_a_stamp_that_stands_proves_the_names_where_it_is_settled() -> None:
+def test_unchanged_stamp_proves_the_names_only_if_it_is_settled() -> None:
     assert listing([]).stamp == STAMP
     assert listing([]).stands(STAMP)
     assert not listing([], settled=False).stands(STAMP)
@@ -74,7 +74,7 @@ def test_a_stamp_that_stands_proves_the_names_where_it_is_settled() -> None:
     assert (later.fetched_at, later.proved, len(later)) == (1.0, 5.0, 3)
 
 
-def test_times_that_no_clock_has_are_the_first_or_the_last_there_is() -> None:
+def test_times_out_of_range_are_clamped() -> None:
     far = bare(DIR)._replace(atime_ns=-(1 << 70), mtime_ns=1 << 70)
     found = listing([(b"far", far)]).get(b"far")
     assert found is not None
@@ -82,7 +82,7 @@ def test_times_that_no_clock_has_are_the_first_or_the_last_there_is() -> None:
     assert found.mtime_ns == (1 << 64) - 1 - (1 << 61)
 
 
-def test_an_entry_takes_no_more_than_some_53_bytes_and_its_name() -> None:
+def test_entry_takes_at_most_53_bytes_and_its_name() -> None:
     tracemalloc.start()
     try:
         kept = [listing(numbered(10)) for _ in range(100)]
@@ -90,17 +90,17 @@ def test_an_entry_takes_no_more_than_some_53_bytes_and_its_name() -> None:
     finally:
         tracemalloc.stop()
     assert len(kept) == 100
-    assert size / 1000 < 53 + 6 + 22, "a tenth of what a directory takes besides"
+    assert size / 1000 < 53 + 6 + 22, "and a tenth of the overhead of a directory"
 
 
-def test_the_directories_in_one_are_had_by_themselves_and_for_nothing_where_there_are_none() -> None:
+def test_directories_returns_only_the_subdirectories() -> None:
     some = [(b"a", bare(DIR)), (b"b", bare(FILE)), (b"c", bare(DIR))]
     assert list(Listing(pack((1, 2, 3, 4), True, some), 0.0).directories()) == [some[0], some[2]]
     none = Listing(pack((1, 2, 3, 4), True, [(b"%d" % n, bare(FILE)) for n in range(10)]), 0.0)
     assert (list(none.directories()), list(Listing(pack((1, 2, 3, 4), True, []), 0.0).directories())) == ([], [])
 
 
-def test_what_could_not_be_had_is_told() -> None:
+def test_unknown_returns_entries_with_only_the_type_known() -> None:
     assert listing([(b"a", file(1)), (b"b", bare(DIR)), (b"c", bare(FILE))]).unknown() == [
         (b"b", bare(DIR)),
         (b"c", bare(FILE)),

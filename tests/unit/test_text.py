@@ -1,4 +1,4 @@
-"""Names as people and programs see them: nothing in them harms a terminal, a log or a parser, or is lost to one."""
+"""Names as text and JSON: safe for a terminal, a log and a parser, and lossless in JSON."""
 
 import json
 import os
@@ -28,22 +28,22 @@ from tests.support.json_paths import path_of
         ("no\u2028line".encode(), r"no\u2028line"),
     ],
 )
-def test_a_name_is_shown_plainly_or_escaped(name: bytes | str, expected: str) -> None:
+def test_printable_escapes_only_what_is_unsafe(name: bytes | str, expected: str) -> None:
     assert printable(name) == expected
 
 
 @given(st.binary(max_size=40))
-def test_any_name_becomes_one_printable_line_in_any_encoding_of_unicode(name: bytes) -> None:
+def test_printable_of_any_bytes_is_one_printable_line(name: bytes) -> None:
     shown = printable(name)
     assert shown.isprintable()
     assert shown.encode().decode() == shown
 
 
-def test_a_backslash_in_a_name_is_not_taken_for_an_escape() -> None:
+def test_printable_escapes_backslashes() -> None:
     assert printable(b"\\n") == "\\\\n" != printable(b"\n")
 
 
-def test_text_and_bytes_of_one_name_are_shown_alike() -> None:
+def test_printable_is_the_same_for_text_and_bytes() -> None:
     name = b"caf\xe9\n"
     assert printable(os.fsdecode(name)) == printable(name)
 
@@ -59,14 +59,12 @@ def test_text_and_bytes_of_one_name_are_shown_alike() -> None:
         (b"\xed\xb3\xbf", {"path": "\ufffd\ufffd\ufffd", "path_b64": "7bO/"}),
     ],
 )
-def test_a_path_in_json_is_text_and_its_bytes_are_added_where_they_are_no_text(
-    path: bytes, members: dict[str, str]
-) -> None:
+def test_json_path_adds_the_bytes_only_if_they_are_not_utf_8(path: bytes, members: dict[str, str]) -> None:
     assert json_path(path) == members
 
 
 @given(st.binary(max_size=40))
-def test_no_path_is_lost_in_json_and_none_is_a_lone_surrogate(path: bytes) -> None:
-    told = json.dumps(json_path(path))
-    assert path_of(json.loads(told)) == path
-    assert json_path(b"\xff" + path)["path"].encode(), "which no surrogate can be"
+def test_json_path_is_lossless_and_has_no_lone_surrogates(path: bytes) -> None:
+    dumped = json.dumps(json_path(path))
+    assert path_of(json.loads(dumped)) == path
+    assert json_path(b"\xff" + path)["path"].encode(), "a lone surrogate cannot be encoded"

@@ -2,9 +2,7 @@
 
 import json
 import os
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -142,16 +140,6 @@ def test_whoever_reads_only_the_first_line_is_no_trouble(library: Path) -> None:
     grow(library / "flac/many", {b"%05d" % number: {} for number in range(5000)})
     script = f"cd {library}; {' '.join([*COMMAND, *START])} 2>err | head -n 1; cat err"
     assert b"Traceback" not in run("sh", "-c", script).stdout
-
-
-@pytest.fixture
-def in_memory() -> Iterator[Path]:
-    """A directory that takes 100,000 others, and gives them up again, in no time; on a disk that can take minutes."""
-    shared = Path("/dev/shm")
-    if not os.access(shared, os.W_OK):
-        pytest.skip(f"{shared} cannot be written to")
-    with tempfile.TemporaryDirectory(dir=shared) as where:
-        yield Path(where)
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Why a view shows what it shows, without a disk: the explanation of every place is that of the merge itself."""
+"""Explanations, without a disk: they agree with the merge at every path."""
 
 from collections.abc import Sequence
 
@@ -40,7 +40,7 @@ settled = st.builds(
 
 @st.composite
 def pairings(draw: st.DrawFn) -> Pairing:
-    """A way to pair names: each match, without and with what is settled by hand."""
+    """A pairing: any match, with and without rules."""
     try:
         return pairing(draw(st.sampled_from(MATCHES)), [], draw(st.lists(settled, max_size=2)))
     except ValueError:  # the rules contradict each other
@@ -53,7 +53,7 @@ def drawn_order(data: st.DataObject, made: Sequence[Plan]) -> Sequence[Rank]:
 
 
 def checked(place: Place, found: Leaf | None) -> None:
-    """An explanation is of what the index has, and its rule alone gives the winner from what the sources have."""
+    """The place has the entry of the index, and its rule alone selects the winner among the claims."""
     assert place.rest == b""
     if found is None:
         assert isinstance(place.found, Merged)
@@ -78,7 +78,7 @@ def checked(place: Place, found: Leaf | None) -> None:
 
 
 @given(several, depths, pairings(), st.booleans(), st.data())
-def test_the_explanation_of_every_path_agrees_with_the_merge(
+def test_explanation_of_every_path_agrees_with_the_merge(
     made: list[Plan], depth: int, paired: Pairing, searched: bool, data: st.DataObject
 ) -> None:
     order = drawn_order(data, made)
@@ -88,19 +88,17 @@ def test_the_explanation_of_every_path_agrees_with_the_merge(
 
 
 @given(several, depths, st.data())
-def test_all_sources_that_have_something_at_a_place_are_told(made: list[Plan], depth: int, data: st.DataObject) -> None:
+def test_claims_are_the_entries_of_all_sources_in_order(made: list[Plan], depth: int, data: st.DataObject) -> None:
     order = drawn_order(data, made)
     index, found = merge(trees(depth, *made), order), [paths(plan, depth) for plan in made]
     for path in flat(index):
         parts = tuple(path.split(b"/"))
-        told = [(claim.rank, claim.path, claim.kind) for claim in place_of(index, order, exact, path).claims]
-        assert told == [(rank, path, found[rank][parts]) for rank in order if parts in found[rank]]
+        claims = [(claim.rank, claim.path, claim.kind) for claim in place_of(index, order, exact, path).claims]
+        assert claims == [(rank, path, found[rank][parts]) for rank in order if parts in found[rank]]
 
 
 @given(several, depths, st.lists(names, min_size=1, max_size=5))
-def test_a_path_that_is_not_there_leads_as_far_as_the_index_does(
-    made: list[Plan], depth: int, parts: list[bytes]
-) -> None:
+def test_missing_path_is_split_where_the_index_ends(made: list[Plan], depth: int, parts: list[bytes]) -> None:
     order, path = ranks(*range(len(made))), b"/".join(parts)
     index = merge(trees(depth, *made), order)
     known = flat(index)
@@ -112,9 +110,7 @@ def test_a_path_that_is_not_there_leads_as_far_as_the_index_does(
 
 
 @given(several, depths, pairings())
-def test_what_a_source_has_is_found_in_the_view_whether_it_is_shown_or_not(
-    made: list[Plan], depth: int, paired: Pairing
-) -> None:
+def test_in_view_finds_shown_and_hidden_entries_of_a_source(made: list[Plan], depth: int, paired: Pairing) -> None:
     order = ranks(*range(len(made)))
     index = merge(trees(depth, *made, searched=True), order, paired)
     for rank, plan in enumerate(made):
@@ -124,7 +120,7 @@ def test_what_a_source_has_is_found_in_the_view_whether_it_is_shown_or_not(
             assert (rank, own, b"") in [(claim.rank, claim.path, place.rest) for claim in place.claims]
 
 
-def test_a_path_in_a_folder_is_a_place_and_what_is_left_of_it() -> None:
+def test_path_below_the_depth_is_split_into_folder_and_rest() -> None:
     order = ranks(0, 1)
     index = merge(trees(1, {b"x": {}}, {b"x": {}}), order)
     place = place_of(index, order, exact, b"x/CD 1/01")
@@ -134,7 +130,7 @@ def test_a_path_in_a_folder_is_a_place_and_what_is_left_of_it() -> None:
     assert in_view(index, exact, Rank(1), b"no/such") == b"no/such"
 
 
-def test_a_folder_that_is_skipped_as_it_is_empty_is_told_so() -> None:
+def test_skipped_has_empty_folders_that_would_have_won() -> None:
     order, full = ranks(0, 1, 2), {b"f": FILE}
     index = merge(trees(1, {b"x": {}, b"y": {}}, {b"x": full, b"y": {}}, {b"x": {}}, searched=True), order)
     place = place_of(index, order, exact, b"x")
@@ -144,7 +140,7 @@ def test_a_folder_that_is_skipped_as_it_is_empty_is_told_so() -> None:
     assert (place.rule, place.skipped) == (Rule.ORDER, [])
 
 
-def test_another_spelling_is_found_under_the_name_that_is_shown() -> None:
+def test_other_spelling_is_found_under_the_name_shown() -> None:
     paired, order = pairing("casefold", []), ranks(1, 0)
     index = merge(trees(2, {b"Lund": {b"Two": {}}}, {b"LUND": {b"TWO": {}}}), order, paired)
     assert in_view(index, paired, Rank(1), b"LUND/TWO/1") == b"Lund/Two/1"
@@ -156,7 +152,7 @@ def test_another_spelling_is_found_under_the_name_that_is_shown() -> None:
     ]  # fmt: skip
 
 
-def test_names_that_are_nearly_the_one_that_was_meant_are_found() -> None:
+def test_nearest_finds_similar_names_and_no_others() -> None:
     have = [b"Harbour", b"Lighthouse", "Björk".encode(), b"caf\xe9", b"HARBOR"]
     assert nearest(b"harbor", have)[0] == b"HARBOR"
     assert nearest(b"Bjork", have) == ["Björk".encode()]
@@ -164,13 +160,13 @@ def test_names_that_are_nearly_the_one_that_was_meant_are_found() -> None:
     assert nearest(b"nothing like it", have) == []
 
 
-def test_a_name_is_found_wherever_else_the_index_has_it() -> None:
+def test_elsewhere_finds_all_paths_of_a_name() -> None:
     index = merge(trees(2, {b"a": {b"x": {}}, b"b": {b"y": {}}}, {b"c": {b"x": {}}, b"d": {}}), ranks(0, 1))
     assert sorted(elsewhere(index, b"x")) == [b"a/x", b"c/x"]
     assert elsewhere(index, b"z") == []
 
 
-def test_directories_that_could_not_be_listed_are_told() -> None:
+def test_unreadable_has_directories_that_could_not_be_listed() -> None:
     index = Merged((scanned(0, {}), None, scanned(2, {}, errno=13)), {})
     assert [(rank, directory.errno) for rank, directory in unreadable(index)] == [(2, 13)]
     assert isinstance(next(unreadable(index))[1], Directory)

@@ -1,4 +1,4 @@
-"""Inode numbers, and how long the table holds a node."""
+"""Inode numbers, and the table of held nodes."""
 
 from dataclasses import dataclass
 
@@ -21,31 +21,31 @@ def table() -> InodeTable[Held]:
     return made
 
 
-def test_a_number_is_the_same_in_every_process_and_release() -> None:
+def test_number_is_the_same_in_every_process_and_release() -> None:
     assert number(b"/music/flac", b"Artist/Album", DIR) == 15856965291538923599
 
 
 @given(st.binary(max_size=50), st.binary(max_size=50))
-def test_a_number_has_64_bits_and_is_never_reserved(space: bytes, path: bytes) -> None:
+def test_number_has_64_bits_and_is_never_a_reserved_one(space: bytes, path: bytes) -> None:
     assert ROOT < number(space, path, FILE) < 1 << 64
 
 
-def test_source_path_and_type_all_make_a_difference() -> None:
+def test_number_depends_on_source_path_and_type() -> None:
     found = {number(space, path, kind) for space in (b"", b"/a", b"/b") for path in (b"", b"x") for kind in (DIR, FILE)}
     assert len(found) == 12
 
 
-def test_where_the_source_ends_and_the_path_begins_makes_a_difference() -> None:
+def test_number_depends_on_the_boundary_of_source_and_path() -> None:
     assert number(b"/a/b", b"c", FILE) != number(b"/a", b"b/c", FILE) != number(b"/a/b/c", b"", FILE)
 
 
-def test_numbers_are_spread_over_the_low_32_bits() -> None:
+def test_numbers_are_uniform_in_the_low_32_bits() -> None:
     low = [number(b"/music", b"Artist %d/track.flac" % n, FILE) & 0xFFFFFFFF for n in range(20_000)]
     assert len(set(low)) >= len(low) - 2, "chance alone gives a pair in 20 runs"
     assert len({value >> 24 for value in low}) == 256
 
 
-def test_a_node_is_held_until_all_references_are_given_back() -> None:
+def test_node_is_held_until_all_references_are_forgotten() -> None:
     nodes, node = table(), Held(7)
     nodes.count(node)
     nodes.count(node)
@@ -55,7 +55,7 @@ def test_a_node_is_held_until_all_references_are_given_back() -> None:
     assert nodes.get(7) is None
 
 
-def test_where_a_number_is_known_the_known_node_is_counted() -> None:
+def test_count_of_a_known_number_counts_the_held_node() -> None:
     nodes, node = table(), Held(7)
     nodes.count(node)
     nodes.count(Held(7))
@@ -63,7 +63,7 @@ def test_where_a_number_is_known_the_known_node_is_counted() -> None:
     assert node.nlookup == 2
 
 
-def test_an_old_forget_does_not_hit_a_node_that_came_back() -> None:
+def test_forget_of_another_number_does_not_drop_a_recreated_node() -> None:
     nodes = table()
     nodes.count(Held(7))
     nodes.forget(7, 1)
@@ -73,7 +73,7 @@ def test_an_old_forget_does_not_hit_a_node_that_came_back() -> None:
     assert nodes.get(7) is back
 
 
-def test_forgetting_too_much_or_the_unknown_is_ignored() -> None:
+def test_forget_of_too_many_or_unknown_references_is_ignored() -> None:
     nodes = table()
     nodes.count(Held(7))
     nodes.forget(7, 1000)
@@ -82,14 +82,14 @@ def test_forgetting_too_much_or_the_unknown_is_ignored() -> None:
     assert [node.ino for node in nodes] == [ROOT]
 
 
-def test_the_root_stays_whatever_is_forgotten() -> None:
+def test_root_is_never_dropped() -> None:
     nodes = table()
     nodes.forget(ROOT, 10**9)
     assert nodes.get(ROOT) is not None
     assert len(nodes) == 1
 
 
-def test_the_table_can_change_while_it_is_gone_through() -> None:
+def test_table_can_be_changed_during_iteration() -> None:
     nodes = table()
     for ino in range(2, 10):
         nodes.count(Held(ino))
@@ -99,7 +99,7 @@ def test_the_table_can_change_while_it_is_gone_through() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(2, 5), st.integers(-3, 3).filter(bool)), max_size=40))
-def test_the_table_holds_what_a_plain_count_says(steps: list[tuple[int, int]]) -> None:
+def test_table_agrees_with_a_plain_count(steps: list[tuple[int, int]]) -> None:
     nodes, counts = table(), dict.fromkeys(range(2, 6), 0)
     for ino, by in steps:
         if by > 0:

@@ -1,4 +1,4 @@
-"""``--match loose``: what is one name by it and what is not, as a table of real names and as properties of any."""
+"""``--match loose``: a table of real names, and properties of any names."""
 
 import itertools
 import re
@@ -35,19 +35,19 @@ def _named(pair: NamePair) -> str:
 
 
 @pytest.mark.parametrize("pair", SAME, ids=_named)
-def test_two_spellings_of_one_name_are_paired(pair: NamePair) -> None:
+def test_spellings_of_the_same_name_are_paired(pair: NamePair) -> None:
     assert _paired(pair.one, pair.other)
     assert _paired(pair.other, pair.one)
 
 
 @pytest.mark.parametrize("pair", [*APART, *UNKNOWN], ids=_named)
-def test_what_tells_two_apart_keeps_them_apart(pair: NamePair) -> None:
+def test_different_names_are_not_paired(pair: NamePair) -> None:
     assert not _paired(pair.one, pair.other)
     assert not _paired(pair.other, pair.one)
 
 
 def _classes(sources: list[list[str]]) -> set[frozenset[tuple[int, bytes]]]:
-    """What is paired with what, as (number of the source, name)."""
+    """The classes of paired names, as (rank, name)."""
     found = keyed(_trees(*sources), Matching(LOOSE))
     return {
         frozenset((rank, name) for rank, spelling in enumerate(found) for name in spelling.get(common, ()))
@@ -75,7 +75,7 @@ def _classes(sources: list[list[str]]) -> set[frozenset[tuple[int, bytes]]]:
         ((["2049 - Blade Runner"], ["Blade Runner 2049"], ["Blade Runner"]), [(0, 1), (0, 2), (1, 2)]),
     ],
 )  # fmt: skip
-def test_what_is_missing_on_one_side_pairs_only_where_there_is_no_third(
+def test_missing_article_or_year_pairs_only_if_it_is_unambiguous(
     sources: tuple[list[str], ...], pairs: list[tuple[int, int]]
 ) -> None:
     for order in itertools.permutations(range(len(sources))):
@@ -103,16 +103,14 @@ def _bytes(name: str) -> bytes:
 
 
 @given(SOURCES, st.randoms())
-def test_what_is_paired_depends_neither_on_the_order_of_the_sources_nor_on_that_of_their_names(
-    sources: list[list[str]], random: Random
-) -> None:
+def test_pairing_is_independent_of_the_order_of_sources_and_names(sources: list[list[str]], random: Random) -> None:
     order = random.sample(range(len(sources)), len(sources))
     other = [random.sample(sources[number], len(sources[number])) for number in order]
     assert _classes(sources) == {frozenset((order[rank], name) for rank, name in some) for some in _classes(other)}
 
 
 @given(SOURCES)
-def test_every_name_is_in_one_class_and_merging_the_view_once_more_changes_nothing(sources: list[list[str]]) -> None:
+def test_every_name_is_in_one_class_and_the_merge_is_idempotent(sources: list[list[str]]) -> None:
     classes = [pair for some in _classes(sources) for pair in some]
     assert sorted(classes) == sorted({(rank, _bytes(name)) for rank, names in enumerate(sources) for name in names})
     ranks = [Rank(rank) for rank in range(len(sources))]
@@ -122,7 +120,7 @@ def test_every_name_is_in_one_class_and_merging_the_view_once_more_changes_nothi
 
 
 @given(NAMES, st.sampled_from(["exact", "nfc", "casefold"]))
-def test_what_any_other_match_pairs_loose_pairs_too(name: str, match: str) -> None:
+def test_loose_pairs_everything_that_a_stricter_match_pairs(name: str, match: str) -> None:
     key = key_of(match, [])
     for other in (name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD")), name.casefold(), name.upper()):
         if key(_bytes(other)) == key(_bytes(name)):
@@ -130,13 +128,13 @@ def test_what_any_other_match_pairs_loose_pairs_too(name: str, match: str) -> No
 
 
 @given(NAMES)
-def test_no_name_is_without_a_base(name: str) -> None:
+def test_every_name_has_a_base(name: str) -> None:
     key = LOOSE(_bytes(name))
     assert key.base if isinstance(key, Title) else key
 
 
 @given(st.lists(st.sampled_from(["blue", "Ärger", "the", "a", "la", "II", "C", "ヒカル", "ё"]), min_size=1, max_size=5))
-def test_words_are_the_same_whatever_stands_between_them(words: list[str]) -> None:
+def test_separators_between_words_do_not_count(words: list[str]) -> None:
     assert (
         len(
             {
@@ -149,13 +147,13 @@ def test_words_are_the_same_whatever_stands_between_them(words: list[str]) -> No
 
 
 @given(NAMES, st.sampled_from(["[FLAC]", "(V0)", "[24-96]", "{WEB}", "[320]", "【MP3】", "(CD FLAC)"]))
-def test_a_bracketed_mark_of_format_or_source_never_counts(name: str, mark: str) -> None:
+def test_bracketed_tag_of_format_or_source_does_not_count(name: str, mark: str) -> None:
     assume(not set("[](){}<>\udcff") & set(name) and LOOSE(_bytes(name)) != name and name[-1].isalnum())
     assert LOOSE(_bytes(f"{name} {mark}")) == LOOSE(_bytes(name)) == LOOSE(_bytes(f"{mark} {name}"))
 
 
-def test_a_hostile_name_has_a_key_soon() -> None:
-    """No measure of time: what can be split in too many ways would never end."""
+def test_hostile_name_does_not_backtrack() -> None:
+    """No time is measured: exponential backtracking would never end."""
     for unit in (
         "[",
         "[]",
@@ -177,22 +175,22 @@ def test_a_hostile_name_has_a_key_soon() -> None:
 
 
 def _rows(heading: str) -> list[tuple[str, str]]:
-    """The examples in a table of the documentation."""
+    """The examples of a table in docs/matching.md."""
     text = (Path(__file__).parents[3] / "docs" / "matching.md").read_text()
     section = text.partition(f"## {heading}\n")[2].partition("\n## ")[0]
     return re.findall(r"^\|.*\| `(.+?)` \| `(.+?)` \|$", section, re.MULTILINE)
 
 
 @pytest.mark.parametrize(("one", "other"), _rows("What `--match loose` pairs"))
-def test_what_the_documentation_says_is_one_is(one: str, other: str) -> None:
+def test_documented_pairs_are_paired(one: str, other: str) -> None:
     assert _paired(one, other)
 
 
 @pytest.mark.parametrize(("one", "other"), _rows("What it keeps apart"))
-def test_what_the_documentation_says_is_two_is(one: str, other: str) -> None:
+def test_documented_different_names_are_not_paired(one: str, other: str) -> None:
     assert not _paired(one, other)
 
 
-def test_the_documentation_has_examples() -> None:
+def test_documentation_has_examples() -> None:
     assert len(_rows("What `--match loose` pairs")) > 20
     assert len(_rows("What it keeps apart")) > 20

@@ -1,4 +1,4 @@
-"""The merge as tables: the worked example, the rules, their time. Properties are in ``test_merge_model``."""
+"""The merge as tables: the worked example, the rules, times, changes. ``test_merge_model`` has properties."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from tests.support.merging import FIFO, Plan, directory, flat, ranks, trees
 
 
 def shown(merged: Merged) -> str:
-    """An index as a line: each name with the ranks or the children behind it."""
+    """An index as a line: each name followed by its rank or its children."""
     parts = []
     for name, child in sorted(merged.children.items()):
         inner = (
@@ -29,7 +29,7 @@ HIGH: Plan = {b"%d" % n: {} for n in range(2, 6)}
     [((1, 0), "l0 l1 l2 l3 l4 h5"), ((0, 1), "l0 l1 h2 h3 h4 h5")],
     ids=["low", "high"],
 )
-def test_the_worked_example_of_the_design_comes_out(order: tuple[int, int], expected: str) -> None:
+def test_worked_example_of_the_design(order: tuple[int, int], expected: str) -> None:
     index = merge(trees(1, HIGH, LOW), ranks(*order))
     named = [f"{'hl'[leaf.source]}{name.decode()}" for name, leaf in sorted(flat(index).items()) if leaf is not None]
     assert " ".join(named) == expected
@@ -38,15 +38,15 @@ def test_the_worked_example_of_the_design_comes_out(order: tuple[int, int], expe
 @pytest.mark.parametrize(
     ("depth", "first", "second", "expected"),
     [
-        # Rule 1: above the depth there is the union
+        # Rule 1: union above the depth
         (2, {b"A": {b"x": {}}}, {b"A": {b"y": {}}}, "A(x/0 y/1)"),
         (3, {b"A": {b"B": {b"x": {}}}}, {b"A": {b"B": {b"y": {}}, b"C": {}}}, "A(B(x/0 y/1) C())"),
         (2, {b"A": {}}, {b"A": {}}, "A()"),
         (2, {}, {b"A": {b"x": {}}}, "A(x/1)"),
-        # Rule 2: at the depth a folder is one source's
+        # Rule 2: a folder at the depth is of one source
         (1, {b"A": {b"x": {}}}, {b"A": {b"y": {}}}, "A/0"),
         (2, {b"A": {b"x": {}}}, {b"A": {b"x": {}, b"y": {}}}, "A(x/0 y/1)"),
-        # Rule 3: what is no directory is ranked too, and gives way to a directory
+        # Rule 3: a non-directory is ranked too, and gives way to a directory
         (1, {b"f": FILE}, {b"f": FILE}, "f0"),
         (1, {b"f": FILE}, {b"g": FIFO}, "f0 g1"),
         (1, {b"f": FILE}, {b"f": {}}, "f/1"),
@@ -56,7 +56,7 @@ def test_the_worked_example_of_the_design_comes_out(order: tuple[int, int], expe
         (2, {b"f": FIFO, b"A": {}}, {b"f": FILE}, "A() f0"),
     ],
 )
-def test_the_rules_hold_for_two_sources(depth: int, first: Plan, second: Plan, expected: str) -> None:
+def test_rules_hold_for_two_sources(depth: int, first: Plan, second: Plan, expected: str) -> None:
     assert shown(merge(trees(depth, first, second), ranks(0, 1))) == expected
 
 
@@ -70,7 +70,7 @@ def test_the_rules_hold_for_two_sources(depth: int, first: Plan, second: Plan, e
         (1, {b"x": {b"a": {}, b"b": {b"c": {}}}}, {b"x": {b"a": {b"b": {b"f": FIFO}}}}, "x/1"),
         (1, {b"x": {}, b"y": {b"f": FILE}}, {b"x": {b"f": FILE}, b"y": {b"f": FILE}, b"z": {}}, "x/1 y/0 z/1"),
         (2, {b"A": {b"x": {}, b"y": {}}}, {b"A": {b"x": {b"f": FILE}}, b"B": {}}, "A(x/1 y/0) B()"),
-        # Rule 3: it is a directory still
+        # Rule 3: an empty folder still beats a non-directory
         (1, {b"x": {}}, {b"x": FILE}, "x/0"),
         (1, {b"x": FILE}, {b"x": {}}, "x/1"),
         (2, {b"A": {b"x": FILE}}, {b"A": {b"x": {}}}, "A(x/1)"),
@@ -78,20 +78,18 @@ def test_the_rules_hold_for_two_sources(depth: int, first: Plan, second: Plan, e
         (2, {b"A": {}}, {b"A": {b"f": FILE}}, "A(f1)"),
     ],
 )
-def test_a_folder_that_is_known_to_be_empty_wins_only_where_all_are(
-    depth: int, first: Plan, second: Plan, expected: str
-) -> None:
+def test_empty_folder_wins_only_if_all_are_empty(depth: int, first: Plan, second: Plan, expected: str) -> None:
     assert shown(merge(trees(depth, first, second, searched=True), ranks(0, 1))) == expected
 
 
-def test_of_several_folders_the_first_with_a_file_wins_however_names_are_paired() -> None:
+def test_first_folder_with_a_file_wins_under_casefold_pairing() -> None:
     three = trees(1, {b"x": {}}, {b"X": {b"f": FILE}}, {b"x": {b"f": FILE}}, searched=True)
     casefold = pairing("casefold", [])
     assert merge(three, ranks(0, 1, 2), casefold).children == {b"x": Leaf(Rank(1), DIR, b"X")}
     assert merge(three, ranks(0, 2, 1), casefold).children == {b"x": Leaf(Rank(2), DIR, b"x")}
 
 
-def test_a_folder_that_gets_its_first_file_takes_over_and_is_no_change_where_it_has_won_already() -> None:
+def test_folder_that_gets_its_first_file_takes_over_and_is_no_change_if_it_had_won() -> None:
     full: Plan = {b"x": {b"f": FILE}}
     before = merge(trees(1, {b"x": {}}, full, searched=True), ranks(0, 1))
     taken = after(before, *trees(1, full, full, searched=True), now=5)
@@ -101,7 +99,7 @@ def test_a_folder_that_gets_its_first_file_takes_over_and_is_no_change_where_it_
     assert (list(changes(alone, filled)), filled.min_mtimes) == ([], None)
 
 
-def test_the_kind_of_the_winner_is_shown() -> None:
+def test_entry_has_the_kind_of_the_winner() -> None:
     index = merge(trees(1, {b"f": FIFO}, {b"f": FILE}), ranks(0, 1))
     assert index.children[b"f"] == Leaf(Rank(0), FIFO)
 
@@ -110,12 +108,12 @@ def test_the_kind_of_the_winner_is_shown() -> None:
     ("order", "expected"),
     [((0, 1, 2), "a/0 b/0 c/1 d/2"), ((2, 1, 0), "a/2 b/1 c/1 d/2"), ((1, 0, 2), "a/0 b/1 c/1 d/2")],
 )
-def test_any_number_of_sources_is_ranked_in_any_order(order: tuple[int, ...], expected: str) -> None:
+def test_three_sources_are_ranked_in_any_order(order: tuple[int, ...], expected: str) -> None:
     three = trees(1, {b"a": {}, b"b": {}}, {b"b": {}, b"c": {}}, {b"a": {}, b"d": {}})
     assert shown(merge(three, ranks(*order))) == expected
 
 
-def test_a_source_that_counts_as_empty_has_no_say() -> None:
+def test_source_that_counts_as_empty_is_ignored() -> None:
     one, two = trees(2, {b"A": {b"x": {}}, b"B": {}}, {b"A": {b"x": {}}})
     assert shown(merge((None, two), ranks(0, 1))) == "A(x/1)"
     assert shown(merge((one, None), ranks(1, 0))) == "A(x/0) B()"
@@ -123,7 +121,7 @@ def test_a_source_that_counts_as_empty_has_no_say() -> None:
 
 
 def folded(inputs: Trees, path: bytes) -> list[Group]:
-    """Names that are equal in lower case are one; the spelling of the first source is shown."""
+    """Pair names that are equal in lower case; the spelling of the first source is shown."""
     groups: dict[bytes, list[bytes | None]] = {}
     for rank, each in enumerate(inputs):
         for name in each.entries if each is not None else ():
@@ -138,7 +136,7 @@ def folded(inputs: Trees, path: bytes) -> list[Group]:
     ]
 
 
-def test_names_that_a_pairing_brings_together_keep_their_own_spellings() -> None:
+def test_paired_names_keep_their_own_spellings() -> None:
     two = trees(2, {b"abba": {b"Gold": {}}}, {b"ABBA": {b"GOLD": {}, b"More": {}}})
     index = merge(two, ranks(1, 0), folded)
     assert shown(index) == "abba(Gold/1 More/1)"
@@ -148,10 +146,10 @@ def test_names_that_a_pairing_brings_together_keep_their_own_spellings() -> None
     assert abba.children[b"Gold"] == Leaf(Rank(1), DIR, b"GOLD")
 
 
-# Time: rule 4 of the module
+# Times: rule 4
 
 
-def test_a_merged_directory_shows_the_newest_times_of_all_its_sources() -> None:
+def test_merged_directory_has_the_newest_times_of_all_sources() -> None:
     index = merge((directory(0, 1, {}, mtime=5, ctime=7), directory(1, 1, {}, mtime=6, ctime=3)), ranks(0, 1))
     assert times(index) == (6, 7)
 
@@ -160,13 +158,13 @@ def after(before: Merged, *new: Directory | None, now: int) -> Merged:
     return merge(new, ranks(0, 1), before=before, now_ns=now)
 
 
-def test_a_name_that_goes_with_the_newest_source_moves_the_times_forward() -> None:
+def test_loss_of_the_newest_source_moves_the_times_forward() -> None:
     old, new = directory(0, 1, {b"a": {}}, 5, 5), directory(1, 1, {b"b": {}}, 90, 90)
     before = merge((old, new), ranks(0, 1))
     assert times(after(before, old, None, now=100)) == (100, 100)
 
 
-def test_times_move_forward_from_a_time_in_the_future_too() -> None:
+def test_change_after_a_time_in_the_future_moves_the_times_forward() -> None:
     future = 10**15
     one, two = directory(0, 1, {b"a": {}}, 5, 5), directory(1, 1, {b"b": {}}, future, future)
     before = merge((one, two), ranks(0, 1))
@@ -175,17 +173,17 @@ def test_times_move_forward_from_a_time_in_the_future_too() -> None:
     assert times(after(gone, one, two, now=101)) == (future + 2, future + 2)
 
 
-def test_a_folder_that_is_taken_over_by_an_older_one_is_shown_as_touched() -> None:
+def test_folder_taken_over_by_an_older_one_gets_the_time_of_the_change() -> None:
     old = directory(1, 1, {b"a": {}}, 50, 50)
     before = merge((directory(0, 1, {}, 5, 5), old), ranks(0, 1))
     assert before.min_mtimes is None
     taken = after(before, directory(0, 1, {b"a": {}}, 60, 60), old, now=100)
     assert taken.min_mtimes == {b"a": 100}
     back = after(taken, directory(0, 1, {}, 70, 70), old, now=90)
-    assert back.min_mtimes == {b"a": 101}, "forward even when the clock was put back"
+    assert back.min_mtimes == {b"a": 101}, "forward even if the clock was set back"
 
 
-def test_what_was_touched_stays_so_until_its_name_goes() -> None:
+def test_minimum_mtime_of_a_folder_is_kept_until_its_name_is_removed() -> None:
     one, two = directory(0, 1, {}, 5, 5), directory(1, 1, {b"a": {}}, 5, 5)
     taken = after(merge((one, two), ranks(0, 1)), directory(0, 1, {b"a": {}}, 6, 6), two, now=100)
     wider = after(taken, directory(0, 1, {b"a": {}, b"c": {}}, 7, 7), two, now=110)
@@ -193,7 +191,7 @@ def test_what_was_touched_stays_so_until_its_name_goes() -> None:
     assert after(wider, directory(0, 1, {b"c": {}}, 8, 8), None, now=120).min_mtimes is None
 
 
-def test_a_change_further_down_leaves_the_times_above_alone() -> None:
+def test_change_below_does_not_move_the_times_of_the_parent() -> None:
     one = directory(0, 2, {b"A": {b"x": {}}}, 5, 5)
     before = merge((one, None), ranks(0, 1))
     inner = directory(0, 1, {b"x": {}, b"y": {}}, 5, 5)
@@ -206,7 +204,7 @@ def test_a_change_further_down_leaves_the_times_above_alone() -> None:
 # Changes
 
 
-def test_changes_name_what_came_went_or_is_another_source_s_now() -> None:
+def test_changes_have_created_removed_and_taken_over_paths() -> None:
     before = merge(trees(2, {b"A": {b"x": {}}, b"f": FILE}, {b"A": {b"x": {}, b"y": {}}, b"B": {}}), ranks(0, 1))
     now = merge(trees(2, {b"A": {}, b"f": {}}, {b"A": {b"x": {}, b"y": {}}, b"C": {b"z": {}}}), ranks(0, 1))
     found = {change.path: (change.before, change.after) for change in changes(before, now)}
@@ -218,13 +216,13 @@ def test_changes_name_what_came_went_or_is_another_source_s_now() -> None:
     }
 
 
-def test_a_directory_whose_own_attributes_moved_is_told_as_itself() -> None:
+def test_changed_attributes_of_a_directory_are_a_change_of_itself() -> None:
     before = merge((directory(0, 1, {b"a": {}}, 5, 5),), ranks(0))
     now = merge((directory(0, 1, {b"a": {}}, 6, 6),), ranks(0), before=before, now_ns=100)
     assert list(changes(before, now)) == [Change(b"", before, now)]
 
 
-def test_nothing_changed_tells_nothing_and_makes_nothing() -> None:
+def test_merge_of_unchanged_trees_returns_the_old_index() -> None:
     two = trees(2, {b"A": {b"x": {}}}, {b"A": {}})
     before = merge(two, ranks(0, 1))
     assert merge(two, ranks(0, 1), before=before, now_ns=100) is before

@@ -1,4 +1,4 @@
-"""Properties of the merge, against a model that knows nothing of how it is done."""
+"""Properties of the merge, against a model that is independent of the implementation."""
 
 from collections.abc import Iterator, Mapping
 from itertools import permutations
@@ -36,7 +36,7 @@ moments = st.integers(0, 1000)
 
 
 def model(plans: list[Plan], order: tuple[int, ...], depth: int, skip_empty: bool) -> dict[bytes, Leaf | None]:
-    """The design's rules, word for word, for each path by itself; None stands for a merged directory."""
+    """The rules of the merge, for each path by itself; None stands for a merged directory."""
     found = [paths(plan, depth) for plan in plans]
     expected: dict[bytes, Leaf | None] = {}
     for path in set().union(*found):
@@ -52,7 +52,7 @@ def model(plans: list[Plan], order: tuple[int, ...], depth: int, skip_empty: boo
 
 
 def inside(plan: Plan, path: tuple[bytes, ...]) -> Plan:
-    """What is in a directory of a source."""
+    """The contents of a directory of a source."""
     for name in path:
         what = plan[name]
         assert not isinstance(what, int)
@@ -61,16 +61,14 @@ def inside(plan: Plan, path: tuple[bytes, ...]) -> Plan:
 
 
 @given(several, depths, st.booleans(), st.data())
-def test_the_merge_does_what_the_rules_say(
-    plans: list[Plan], depth: int, skip_empty: bool, data: st.DataObject
-) -> None:
+def test_merge_agrees_with_the_model(plans: list[Plan], depth: int, skip_empty: bool, data: st.DataObject) -> None:
     order = data.draw(st.permutations(range(len(plans))))
     inputs = trees(depth, *plans, searched=skip_empty)
     assert flat(merge(inputs, ranks(*order))) == model(plans, tuple(order), depth, skip_empty)
 
 
 @given(st.lists(plans, min_size=2, max_size=4), depths, st.booleans())
-def test_all_orders_show_the_same_names(plans: list[Plan], depth: int, skip_empty: bool) -> None:
+def test_all_orders_show_the_same_names_and_directories(plans: list[Plan], depth: int, skip_empty: bool) -> None:
     inputs = trees(depth, *plans, searched=skip_empty)
     shapes = [
         {path: leaf is None or leaf.kind == DIR for path, leaf in flat(merge(inputs, ranks(*order))).items()}
@@ -80,7 +78,7 @@ def test_all_orders_show_the_same_names(plans: list[Plan], depth: int, skip_empt
 
 
 def rescanned(rank: int, depth: int, plan: Plan, old: Directory | None, mtime: int, searched: bool) -> Directory:
-    """What a scan finds after another one: what has the same names, all the way down, is the old object."""
+    """The tree of a later scan: a directory with the same names, all the way down, is the old object."""
     entries: dict[bytes, Entry] = {}
     for name, what in plan.items():
         last = old.entries.get(name) if old is not None else None
@@ -92,7 +90,7 @@ def rescanned(rank: int, depth: int, plan: Plan, old: Directory | None, mtime: i
             before = last if isinstance(last, Directory) else None
             entries[name] = rescanned(rank, depth - 1, what, before, mtime, searched)
     own = attr(mtime, mtime)
-    if old is not None and leaves(old.entries) == leaves(entries):  # the same names: its own times stand
+    if old is not None and leaves(old.entries) == leaves(entries):  # same names: it keeps its own times
         own = old.attr
         if all(is_same(old.entries[name], new) for name, new in entries.items()):
             return old
@@ -100,7 +98,7 @@ def rescanned(rank: int, depth: int, plan: Plan, old: Directory | None, mtime: i
 
 
 def is_same(old: Entry, new: Entry) -> bool:
-    """Whether a scan finds nothing else."""
+    """Whether a scan finds no change."""
     if not isinstance(old, Leaf) or not isinstance(new, Leaf):
         return old is new
     return old == new and old.evidence == new.evidence
@@ -111,7 +109,7 @@ def leaves(entries: Mapping[bytes, Entry]) -> dict[bytes, Leaf | None]:
 
 
 def merges(history: tuple[int, list[tuple[Trees, int]]]) -> Iterator[tuple[Merged, Merged, int]]:
-    """Each index but the first, after the one before it, and the time at which it was merged."""
+    """(previous index, index, time of the merge) for each index except the first."""
     count, steps = history
     before = merge(steps[0][0], ranks(*range(count)))
     for inputs, now in steps[1:]:
@@ -138,7 +136,7 @@ def merged_at(index: Merged, prefix: bytes = b"") -> dict[bytes, Merged]:
 
 @st.composite
 def histories(draw: st.DrawFn) -> tuple[int, list[tuple[Trees, int]]]:
-    """A number of sources, and scans of them one after the other, each with the time at which it was merged."""
+    """The number of sources, and successive scans of them, each with the time of its merge."""
     count, depth, searched = draw(st.integers(2, 3)), draw(depths), draw(st.booleans())
     trees: Trees = (None,) * count
     steps = []
@@ -152,7 +150,7 @@ def histories(draw: st.DrawFn) -> tuple[int, list[tuple[Trees, int]]]:
 
 @settings(max_examples=60)
 @given(histories())
-def test_merging_on_from_an_older_index_gives_what_a_merge_from_scratch_gives(
+def test_incremental_merge_equals_a_merge_from_scratch(
     history: tuple[int, list[tuple[Trees, int]]],
 ) -> None:
     count, steps = history
@@ -169,7 +167,7 @@ def test_merging_on_from_an_older_index_gives_what_a_merge_from_scratch_gives(
 
 
 def differing(before: Trees, after: Trees) -> dict[bytes, set[bytes]] | None:
-    """The names that may be others than they were, by directory; None where a source came or went."""
+    """The names that may have changed, by directory; None if a source was lost or recovered."""
     only: dict[bytes, set[bytes]] = {}
     for old, new in zip(before, after, strict=True):
         if old is None or new is None:
@@ -181,7 +179,7 @@ def differing(before: Trees, after: Trees) -> dict[bytes, set[bytes]] | None:
 
 @settings(max_examples=60)
 @given(histories())
-def test_going_by_what_differs_gives_the_same_index_the_same_times_and_the_same_changes(
+def test_merge_of_changed_names_only_gives_the_same_index_times_and_changes(
     history: tuple[int, list[tuple[Trees, int]]],
 ) -> None:
     count, steps = history
@@ -194,14 +192,14 @@ def test_going_by_what_differs_gives_the_same_index_the_same_times_and_the_same_
         of_whole = merged_at(whole)
         for path, merged in merged_at(index).items():
             assert (times(merged), merged.min_mtimes) == (times(of_whole[path]), of_whole[path].min_mtimes)
-        told = {change.path for change in changes(before, index, only=only)}
-        assert told == {change.path for change in changes(before, whole)}
+        found = {change.path for change in changes(before, index, only=only)}
+        assert found == {change.path for change in changes(before, whole)}
         before, last = index, inputs
 
 
 @settings(max_examples=60)
 @given(histories())
-def test_changes_are_the_differing_paths_and_their_times_move_forward(
+def test_changes_are_the_differing_paths_and_move_the_times_forward(
     history: tuple[int, list[tuple[Trees, int]]],
 ) -> None:
     for before, index, _ in merges(history):
@@ -212,11 +210,11 @@ def test_changes_are_the_differing_paths_and_their_times_move_forward(
             for path in old.keys() | new.keys()
             if (path not in old or path not in new or old[path] != new[path]) and path.rpartition(b"/")[0] in stayed
         }
-        told = list(changes(before, index))
-        assert sorted(c.path for c in told if not (isinstance(c.before, Merged) and isinstance(c.after, Merged))) == (
+        found = list(changes(before, index))
+        assert sorted(c.path for c in found if not (isinstance(c.before, Merged) and isinstance(c.after, Merged))) == (
             sorted(differing)
         )
-        moved = {c.path for c in told if isinstance(c.before, Merged) and isinstance(c.after, Merged)}
+        moved = {c.path for c in found if isinstance(c.before, Merged) and isinstance(c.after, Merged)}
         for path in stayed:
             was, now_is = merged_at(before)[path], merged_at(index)[path]
             if {p for p in differing if p.rpartition(b"/")[0] == path}:
@@ -224,14 +222,14 @@ def test_changes_are_the_differing_paths_and_their_times_move_forward(
                 assert all(b > a for a, b in zip(times(was), times(now_is), strict=True))
             elif times(was) != times(now_is):
                 assert path in moved
-        positions = {change.path: position for position, change in enumerate(told)}
+        positions = {change.path: position for position, change in enumerate(found)}
         for path, position in positions.items():
             assert positions.get(path.rpartition(b"/")[0], -1) <= position
 
 
 @settings(max_examples=60)
 @given(histories())
-def test_a_folder_that_changed_hands_is_touched_later_than_ever_before(
+def test_minimum_mtime_of_a_folder_grows_whenever_its_winner_changes(
     history: tuple[int, list[tuple[Trees, int]]],
 ) -> None:
     for before, index, now in merges(history):

@@ -1,4 +1,4 @@
-"""Where what a source has is in the view, against the view itself, and what a change in a source is there."""
+"""The path in the view of a source's directory, against the view itself, and the changes there."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ from mmirrorfs.difference import Difference
 from mmirrorfs.merge.index import Change, merge
 from mmirrorfs.merge.names import pairing
 from mmirrorfs.merge.shown import seen, shown
-from mmirrorfs.tree import Leaf, Merged, Rank
+from mmirrorfs.tree import Leaf, Merged, Rank, join
 from tests.support.merging import Plan, depths, ranks, trees
 
 NOTHING: tuple[None, None] = (None, None)
@@ -23,7 +23,7 @@ OTHER = ONE._replace(size=6)
 
 
 def directories(merged: Merged, rank: Rank, own: bytes = b"", path: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
-    """The paths in a source of all directories that the view shows of it, and those in the view."""
+    """The paths in a source, and in the view, of all its directories that are shown."""
     if merged.inputs[rank] is None:
         return
     yield own, path
@@ -35,12 +35,8 @@ def directories(merged: Merged, rank: Rank, own: bytes = b"", path: bytes = b"")
             yield join(own, child.name or name), join(path, name)
 
 
-def join(above: bytes, name: bytes) -> bytes:
-    return above + b"/" + name if above else name
-
-
 @given(plans, plans, depths, st.sampled_from(["exact", "casefold"]))
-def test_each_directory_that_is_shown_is_found_and_no_other_is(high: Plan, low: Plan, depth: int, match: str) -> None:
+def test_every_shown_directory_is_found_and_no_other(high: Plan, low: Plan, depth: int, match: str) -> None:
     paired = pairing(match, [])
     index = merge(trees(depth, high, low), ranks(0, 1), paired)
     for rank in ranks(0, 1):
@@ -53,7 +49,7 @@ def test_each_directory_that_is_shown_is_found_and_no_other_is(high: Plan, low: 
             if own in expected:
                 assert found == expected[own]
             elif above and not isinstance(place_of(index, expected[above]), Merged):
-                assert found == expected[above] + own[len(above) :], "inside of a folder everything is"
+                assert found == expected[above] + own[len(above) :], "everything in a shown folder is shown"
             else:
                 assert (found, place) == NOTHING
 
@@ -66,7 +62,7 @@ def place_of(index: Merged, path: bytes) -> Merged | Leaf:
     return found
 
 
-def test_a_change_in_a_folder_that_is_not_shown_changes_nothing() -> None:
+def test_change_in_a_hidden_folder_is_no_change_of_the_view() -> None:
     index = merge(trees(1, {b"x": {}}, {b"x": {}, b"y": {}}), ranks(0, 1))
     differences = [Difference(b"new", None, ONE), Difference(b"edited", ONE, OTHER), Difference(b"old", ONE, None)]
     assert list(seen(index, Rank(1), b"x", differences)) == []
@@ -78,7 +74,7 @@ def test_a_change_in_a_folder_that_is_not_shown_changes_nothing() -> None:
     ]
 
 
-def test_in_a_merged_directory_what_came_and_went_is_told_by_the_merge_alone() -> None:
+def test_change_in_a_merged_directory_has_edited_leaves_only() -> None:
     index = merge(trees(1, {b"loose": FILE}, {b"loose": FILE, b"other": FILE}), ranks(0, 1))
     edited = [Difference(name, ONE, OTHER) for name in (b"loose", b"other", b"gone")]
     found = [*edited, Difference(b"new", None, ONE), Difference(b"old", ONE, None)]

@@ -1,4 +1,4 @@
-"""Pairing names that are almost the same: nothing is hidden, every view has the same names, and no pattern hangs."""
+"""Pairing of names: no name is hidden, all orders have the same names, and no pattern hangs."""
 
 import itertools
 import re
@@ -55,12 +55,12 @@ def _merged(trees: Trees, match: str, ignore: tuple[str, ...], order: tuple[int,
 
 
 def _own(name: bytes, leaf: Leaf) -> bytes:
-    """How the winner itself spells a name of the view."""
+    """The winner's spelling of a name of the view."""
     return leaf.name if leaf.name is not None else name
 
 
 @given(PLANS, st.sampled_from(MATCHES), st.sampled_from(IGNORES))
-def test_nothing_is_hidden_by_names_that_fall_together(
+def test_no_name_is_hidden_by_another_of_the_same_key(
     plans: list[dict[str, str]], match: str, ignore: tuple[str, ...]
 ) -> None:
     for rank, plan in enumerate(plans):
@@ -74,7 +74,7 @@ def test_nothing_is_hidden_by_names_that_fall_together(
 
 
 @given(PLANS, st.sampled_from(MATCHES), st.sampled_from(IGNORES))
-def test_every_view_has_the_same_names(plans: list[dict[str, str]], match: str, ignore: tuple[str, ...]) -> None:
+def test_every_order_has_the_same_names(plans: list[dict[str, str]], match: str, ignore: tuple[str, ...]) -> None:
     trees = _trees(plans)
     seen = {
         frozenset(_merged(trees, match, ignore, order).children) for order in itertools.permutations(range(len(plans)))
@@ -83,7 +83,7 @@ def test_every_view_has_the_same_names(plans: list[dict[str, str]], match: str, 
 
 
 @given(PLANS, st.sampled_from(MATCHES), st.sampled_from(IGNORES))
-def test_the_spelling_shown_is_the_highest_sources(
+def test_spelling_shown_is_that_of_the_highest_source(
     plans: list[dict[str, str]], match: str, ignore: tuple[str, ...]
 ) -> None:
     trees = _trees(plans)
@@ -97,16 +97,14 @@ def test_the_spelling_shown_is_the_highest_sources(
 
 
 @given(PLANS, st.sampled_from(IGNORES))
-def test_a_name_that_is_no_utf_8_is_matched_by_its_bytes_alone(
-    plans: list[dict[str, str]], ignore: tuple[str, ...]
-) -> None:
+def test_name_that_is_not_utf_8_is_matched_by_its_bytes(plans: list[dict[str, str]], ignore: tuple[str, ...]) -> None:
     odd = [{name: kind for name, kind in plan.items() if "\udcff" in name or "\udcfe" in name} for plan in plans]
     trees = _trees(odd)
     assert set(_merged(trees, "casefold", ignore).children) == set(_merged(trees, "exact", ()).children)
 
 
 @given(PLANS)
-def test_matching_exactly_is_the_merge_as_it_ever_was(plans: list[dict[str, str]]) -> None:
+def test_exact_pairing_with_a_pattern_equals_the_merge_without_pairing(plans: list[dict[str, str]]) -> None:
     trees = _trees(plans)
     assert dict(_merged(trees, "exact", ()).children) == dict(_merged(trees, "exact", ("never there",)).children)
 
@@ -123,17 +121,17 @@ def test_matching_exactly_is_the_merge_as_it_ever_was(plans: list[dict[str, str]
         ("casefold", "a", "b", False),
     ],
 )
-def test_what_is_paired_goes_by_the_match(match: str, one: str, other: str, paired: bool) -> None:
+def test_match_decides_which_names_are_paired(match: str, one: str, other: str, paired: bool) -> None:
     view = _merged(_trees([{one: "dir"}, {other: "dir"}]), match, ())
     assert sorted(view.children) == sorted({one.encode(), one.encode() if paired else other.encode()})
 
 
-def test_a_name_of_which_nothing_would_be_left_is_matched_as_it_is() -> None:
+def test_name_that_ignore_would_make_empty_is_matched_exactly() -> None:
     trees = _trees([{" [FLAC]": "dir"}, {" [MP3]": "dir"}])
     assert sorted(_merged(trees, "exact", IGNORES[1]).children) == [b" [FLAC]", b" [MP3]"]
 
 
-def test_below_a_paired_directory_each_source_is_asked_under_its_own_spelling() -> None:
+def test_paired_directory_keeps_the_spelling_of_each_source() -> None:
     high: Plan = {"Björk": {"Debut": "dir"}}
     low: Plan = {unicodedata.normalize("NFD", "Björk"): {"debut [MP3]": "dir", "Post": "dir"}}
     trees = (scanned(0, high), scanned(1, low))
@@ -145,7 +143,7 @@ def test_below_a_paired_directory_each_source_is_asked_under_its_own_spelling() 
     assert artist.children[b"Debut"] == Leaf(Rank(1), artist.children[b"Debut"].kind, b"debut [MP3]")  # type: ignore[union-attr]
 
 
-def test_names_of_one_source_that_fall_together_are_told() -> None:
+def test_collisions_have_names_of_one_source_with_the_same_key() -> None:
     trees = (scanned(0, {"a": "dir", "A": "dir", "b": "dir"}), scanned(1, {"a": "dir"}))
     assert list(collisions(trees, Matching(key_of("casefold", [])))) == [(0, b"A", b"a")]
 
@@ -161,25 +159,25 @@ def test_names_of_one_source_that_fall_together_are_told() -> None:
         r".*.*((a|b|c)|(d|e)(f|g|h))x", "(a){2}b",
     ],
 )  # fmt: skip
-def test_a_pattern_that_may_take_for_ever_is_refused(pattern: str) -> None:
+def test_pattern_that_may_backtrack_too_long_is_refused(pattern: str) -> None:
     with pytest.raises(ValueError, match="may take for ever"):
         compiled(pattern)
 
 
-def test_a_pattern_that_is_too_long_is_refused() -> None:
+def test_pattern_of_more_than_200_characters_is_refused() -> None:
     compiled("x" * 200)
     with pytest.raises(ValueError, match="more than 200 characters"):
         compiled("x" * 201)
 
 
 @pytest.mark.parametrize("pattern", ["", "x*", "x?", "(a|)", "^", "$", "(?i)"])
-def test_a_pattern_that_matches_nothing_at_all_is_refused(pattern: str) -> None:
+def test_pattern_that_matches_the_empty_string_is_refused(pattern: str) -> None:
     with pytest.raises(ValueError, match="matches nothing at all"):
         compiled(pattern)
 
 
 @pytest.mark.parametrize("pattern", ["(", "[", "*", "a{99999999999}", "(?z)"])
-def test_a_pattern_that_is_wrong_is_refused_with_the_reason(pattern: str) -> None:
+def test_malformed_pattern_is_refused_with_the_reason(pattern: str) -> None:
     with pytest.raises(ValueError, match=r"\w"):
         compiled(pattern)
 
@@ -196,8 +194,8 @@ WORST = [
 ]  # fmt: skip
 
 
-def test_whatever_is_accepted_ends_on_any_name() -> None:
-    """A process that is killed after a long time, for a pattern cannot be interrupted; nothing is measured."""
+def test_accepted_pattern_terminates_on_the_longest_names() -> None:
+    """In a process that can be killed, because a pattern cannot be interrupted. No time is measured."""
     names = [(unit * 255)[:255] for unit in ("a", "xy", " [FLAC]")]
     program = "import re, sys; [re.sub(pattern, '', name) for name in sys.argv[1:4] for pattern in sys.argv[4:]]"
     for pattern in [*ORDINARY, *WORST]:

@@ -1,4 +1,4 @@
-"""Pairs settled by hand: what is the same pairs under any match, what is apart does not, and nothing else changes."""
+"""[[same]] and [[apart]]: they hold under any match, and change nothing else."""
 
 import re
 from collections.abc import Sequence
@@ -46,20 +46,20 @@ def _folders(*names: str) -> Plan:
 
 
 @pytest.mark.parametrize("match", MATCHES)
-def test_names_that_are_the_same_pair_under_any_match_and_the_first_source_is_shown(match: str) -> None:
+def test_same_pairs_names_under_any_match(match: str) -> None:
     rules = [same("The Fab Four", "Beatles")]
     assert _names(_merged(match, rules, _folders("Beatles"), _folders("The Fab Four"))) == ["Beatles"]
     assert _names(_merged(match, rules, _folders("The Fab Four"), _folders("Beatles"))) == ["The Fab Four"]
 
 
-def test_what_the_match_pairs_with_one_of_them_is_the_same_too() -> None:
+def test_same_includes_what_the_match_pairs_with_its_names() -> None:
     rules = [same("Fab Four", "Beatles")]
     plans = _folders("Beatles, The"), _folders("fab four [FLAC]"), _folders("Beatles"), _folders("Fab Four")
     assert _names(_merged("loose", rules, *plans)) == ["Beatles, The"]
     assert len(_names(_merged("casefold", rules, *plans))) == 3
 
 
-def test_entries_that_share_what_pairs_are_one() -> None:
+def test_same_rules_whose_names_pair_are_united() -> None:
     rules = [same("a", "B"), same("b", "c", number=2)]
     assert _names(_merged("casefold", rules, _folders("a"), _folders("b"), _folders("c"))) == ["a"]
     assert _names(_merged("exact", rules, _folders("a"), _folders("b"), _folders("c"))) == ["a", "b"]
@@ -77,7 +77,7 @@ def test_entries_that_share_what_pairs_are_one() -> None:
         ("loose", "Björk", "Bjo\u0308rk"),
     ],
 )
-def test_names_that_are_apart_do_not_pair_though_the_match_would(match: str, one: str, other: str) -> None:
+def test_apart_separates_names_that_the_match_pairs(match: str, one: str, other: str) -> None:
     assert _names(_merged(match, [], _folders(one), _folders(other))) == [one]
     assert _names(_merged(match, [apart(one, other)], _folders(one), _folders(other))) == sorted([one, other])
     assert _names(_merged(match, [apart(other, one)], _folders(one), _folders(other), _folders(one, other))) == sorted(
@@ -85,7 +85,7 @@ def test_names_that_are_apart_do_not_pair_though_the_match_would(match: str, one
     )
 
 
-def test_what_is_apart_keeps_what_the_match_pairs_with_it_as_far_as_it_can() -> None:
+def test_apart_keeps_other_spellings_with_their_name() -> None:
     rules = [apart("The Band", "Band")]
     assert _names(_merged("loose", rules, _folders("The Band", "Band"), _folders("BAND", "the band"))) == [
         "Band", "The Band",
@@ -95,13 +95,13 @@ def test_what_is_apart_keeps_what_the_match_pairs_with_it_as_far_as_it_can() -> 
     assert _names(_merged("loose", rules, *plans)) == ["Weezer [1994]", "weezer"]
 
 
-def test_names_may_be_apart_by_case_though_others_of_them_are_by_more() -> None:
+def test_apart_rules_may_distinguish_by_different_matches() -> None:
     rules = [apart("HIM", "Him"), apart("him", "Other", number=2)]
     plans = _folders("HIM", "Other"), _folders("Him", "other"), _folders("him")
     assert _names(_merged("casefold", rules, *plans)) == ["HIM", "Him", "Other", "him"]
 
 
-def test_what_an_ignored_part_pairs_can_be_kept_apart_too() -> None:
+def test_apart_separates_names_that_ignore_pairs() -> None:
     plans = _folders("Two", "Two [FLAC]"), _folders("Two [FLAC]")
     assert _names(_merged("exact", [apart("Two", "Two [FLAC]")], *plans, ignore=r" \[FLAC\]$")) == ["Two", "Two [FLAC]"]
     trees = _trees(*plans)
@@ -110,14 +110,14 @@ def test_what_an_ignored_part_pairs_can_be_kept_apart_too() -> None:
     assert list(collisions(trees, matchings("exact", ignore, [apart("Two", "Two [FLAC]")]).at(b""))) == []
 
 
-def test_one_that_is_apart_can_be_the_same_as_a_third() -> None:
+def test_name_of_an_apart_can_be_in_a_same() -> None:
     rules = [apart("The Band", "Band"), same("Band", "La Banda")]
     plans = _folders("The Band", "Band"), _folders("La Banda")
     assert _names(_merged("loose", rules, *plans)) == ["Band", "The Band"]
 
 
 @pytest.mark.parametrize("where", ["Artist", "ARTIST", "The Artist", "Someone"])
-def test_an_entry_may_hold_in_one_directory_only_in_any_spelling_that_pairs(where: str) -> None:
+def test_rule_for_one_directory_applies_to_any_spelling_that_pairs(where: str) -> None:
     rules = [same("x", "y", where=where), same("Artist", "Someone", number=2)]
     one: Plan = {"Artist": _folders("x"), "Other": _folders("x"), "x": "dir"}
     other: Plan = {"Artist": _folders("y"), "Other": _folders("y"), "y": "dir"}
@@ -130,7 +130,7 @@ def test_an_entry_may_hold_in_one_directory_only_in_any_spelling_that_pairs(wher
     }
 
 
-def test_an_entry_may_hold_at_the_top_only_or_deep_below() -> None:
+def test_rule_for_one_directory_applies_at_that_level_only() -> None:
     one: Plan = {"x": "dir", "G": {"A": _folders("x"), "x": "dir"}}
     other: Plan = {"y": "dir", "G": {"A": _folders("y"), "y": "dir"}}
 
@@ -149,7 +149,7 @@ def test_an_entry_may_hold_at_the_top_only_or_deep_below() -> None:
     assert shown("G/B") == [["G", "x", "y"], ["A", "x", "y"], ["x", "y"]]
 
 
-def test_an_entry_for_one_of_two_years_does_not_hold_in_the_other() -> None:
+def test_rule_for_one_year_does_not_apply_to_another() -> None:
     plans: list[Plan] = [{"PG [1977]": _folders(x), "PG [1978]": _folders(x)} for x in ("x", "y")]
     merged = _merged("loose", [same("x", "y", where="1977 - PG")], *plans)
     assert [len(child.children) for _, child in sorted(merged.children.items()) if isinstance(child, Merged)] == [1, 2]
@@ -170,12 +170,12 @@ def test_an_entry_for_one_of_two_years_does_not_hold_in_the_other() -> None:
         ("exact", [same("a\x1b", "b"), apart("a\x1b", "b")], r"[[apart]] 1: a\x1b and b are the same"),
     ],
 )  # fmt: skip
-def test_entries_that_contradict_each_other_are_refused(match: str, rules: list[Rule], said: str) -> None:
+def test_rules_that_contradict_each_other_are_refused(match: str, rules: list[Rule], said: str) -> None:
     with pytest.raises(ValueError, match=re.escape(said)):
         pairing(match, [], rules)
 
 
-def test_entries_of_two_directories_may_say_different_things() -> None:
+def test_rules_of_different_directories_may_differ() -> None:
     pairing("exact", [], [same("a", "b", where="X"), apart("a", "b", where="Y"), same("a", "c", where="Z", number=2)])
 
 
@@ -184,7 +184,7 @@ def _unknown(match: str, rules: list[Rule], *plans: Plan) -> list[tuple[str, byt
     return [(rule.label, name) for rule, name in how.unknown(_merged(match, rules, *plans))]
 
 
-def test_names_that_no_source_has_where_they_should_be_are_told() -> None:
+def test_unknown_has_names_that_no_source_has_where_the_rule_applies() -> None:
     plans: list[Plan] = [{"A": _folders("x"), "B": _folders("y")}, {"A": _folders("X")}]
     assert _unknown("exact", [same("A", "C"), apart("x", "y")], *plans) == [("[[same]] 1", b"C")]
     assert _unknown("exact", [same("x", "X", where="A")], *plans) == []
@@ -206,7 +206,7 @@ def _rules(draw: st.DrawFn) -> list[Rule]:
 
 
 @given(st.lists(FLAT, min_size=2, max_size=4), _rules(), st.sampled_from(MATCHES), st.randoms())
-def test_entries_are_kept_in_any_sources_in_any_order_and_hide_nothing(
+def test_rules_hold_in_any_order_of_sources_and_hide_no_name(
     plans: list[list[str]], rules: list[Rule], match: str, random: Random
 ) -> None:
     try:

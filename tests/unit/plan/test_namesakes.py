@@ -1,4 +1,4 @@
-"""Names that are nearly the same and not paired, with what would pair them, without a disk."""
+"""Namesakes: similar names that are not paired, and what would pair them, without a disk."""
 
 import shlex
 from collections.abc import Mapping
@@ -31,14 +31,12 @@ def alike(name: str, *made: Mapping[str, str], now: Match = EXACT, path: bytes =
         ("Harbour Lights", "Harbor Lights", "same", '[[same]]\nnames = ["Harbour Lights", "Harbor Lights"]\nin = "/"'),
     ],
 )
-def test_a_name_that_is_not_paired_is_told_with_the_least_that_would_pair_it(
-    one: str, other: str, rule: str, advice: str
-) -> None:
+def test_namesake_has_the_least_that_would_pair_it(one: str, other: str, rule: str, advice: str) -> None:
     found = alike(one, {one: "dir"}, {other: "dir", "else": "dir"})
     assert found == [Namesake(other.encode(), LOW, rule, advice)]
 
 
-def test_what_is_advised_is_said_beside_what_is_there_already() -> None:
+def test_advice_includes_existing_patterns_and_the_directory() -> None:
     now = Match("loose", (" x$",))
     (found,) = alike("Moon", {"Moon": "dir"}, {"Moon {it's}": "dir"}, now=now)
     assert shlex.split(found.advice) == ["--ignore", " x$", "--ignore", r" \{it's\}$"]
@@ -46,7 +44,7 @@ def test_what_is_advised_is_said_beside_what_is_there_already() -> None:
     assert found.advice.endswith('in = "Lund/a"')
 
 
-def test_a_name_that_is_kept_apart_by_hand_is_told_with_the_rule() -> None:
+def test_namesake_separated_by_a_rule_has_its_label() -> None:
     apart = Rule("[[apart]] 1", False, (b"Moon", b"Moon (1967)"))
     elsewhere = Rule("[[apart]] 2", False, (b"x", b"X"), b"Lund")
     made = ({"Moon": "dir"}, {"moon (1967)": "dir"})
@@ -60,7 +58,7 @@ def test_a_name_that_is_kept_apart_by_hand_is_told_with_the_rule() -> None:
     assert alike("x", *case, now=Match("casefold", (), (elsewhere,)), path=b"Oslo") == []
 
 
-def test_what_is_in_a_rule_already_is_advised_as_one_that_grows() -> None:
+def test_advice_extends_an_existing_rule() -> None:
     same = Rule("[[same]] 1", True, (b"Harbour Lights", b"HL"))
     (found,) = alike(
         "Harbour Lights", {"Harbour Lights": "dir"}, {"Harbor Lights": "dir"}, now=Match("loose", (), (same,))
@@ -70,7 +68,7 @@ def test_what_is_in_a_rule_already_is_advised_as_one_that_grows() -> None:
     assert second == 'names = ["Harbour Lights", "Harbor Lights", "HL"]'
 
 
-def test_a_looser_match_under_which_the_rules_contradict_each_other_is_no_advice() -> None:
+def test_match_under_which_the_rules_contradict_each_other_is_no_advice() -> None:
     rules = (Rule("[[same]] 1", True, (b"a", b"b")), Rule("[[apart]] 1", False, (b"a!", b"b")))
     now = Match("exact", (), rules)
     assert alike("x", {"x": "dir"}, {"x!": "dir"}, now=now) == []
@@ -87,16 +85,16 @@ def test_a_looser_match_under_which_the_rules_contradict_each_other_is_no_advice
         ({"Moon": "dir"}, {"Mo\udcffn": "dir"}),
         ({"no": "dir"}, {"moon": "dir"}),
     ],
-    ids=["one source", "paired", "another name", "another edition", "no text", "not there"],
+    ids=["one source", "paired", "another name", "another edition", "not UTF-8", "missing"],
 )
-def test_what_cannot_be_paired_is_no_namesake(made: tuple[Mapping[str, str], ...]) -> None:
+def test_name_that_nothing_pairs_is_no_namesake(made: tuple[Mapping[str, str], ...]) -> None:
     assert alike("Moon", *made) == []
 
 
-def test_names_that_one_source_has_both_of_are_no_namesakes() -> None:
+def test_names_of_one_source_are_no_namesakes() -> None:
     assert alike("Harbour Lights", {"Harbour Lights": "dir", "Harbor Lights": "dir"}, {}) == []
 
 
-def test_a_name_that_is_no_text_has_no_namesake_that_is_spelled_alike() -> None:
+def test_name_that_is_not_utf_8_has_no_similar_namesake() -> None:
     inputs = (scanned(0, {"Harbour Lights\udcff": "dir"}), scanned(1, {"Harbor Lights\udcff": "dir"}))
     assert namesakes(inputs, b"", b"Harbour Lights\xff", EXACT) == []

@@ -1,4 +1,4 @@
-"""Near misses, without a disk: which names are held for one, how many of the right ones, and what pairs them."""
+"""Near misses, without a disk: recall and precision, the names compared, and the advice."""
 
 import shlex
 import subprocess
@@ -16,8 +16,8 @@ from mmirrorfs.merge.settled import Rule as Settled
 from mmirrorfs.plan.advice import Match
 from mmirrorfs.plan.alike import Ratio, base_of, ratio, slow_ratio
 from mmirrorfs.plan.near import near_misses
-from mmirrorfs.plan.rows import Group, Near, Places, joined
-from mmirrorfs.tree import Directory, Trees
+from mmirrorfs.plan.rows import Group, Near, Places
+from mmirrorfs.tree import Directory, Trees, join
 from tests.support.name_pairs import APART, NAME_PAIRS, SAME, UNKNOWN, NamePair
 from tests.support.scanned import Plan
 from tests.support.scanned import scanned as tree
@@ -36,7 +36,7 @@ def near(*plans: Plan, match: Match = EXACT) -> list[Near]:
 
 
 def groups(*plans: Plan) -> list[Group]:
-    """What many of the near misses of these sources have in common."""
+    """The groups of near misses of these sources."""
     return near_misses(trees_of(*plans), EXACT)[1]
 
 
@@ -46,7 +46,7 @@ def named(misses: list[Near]) -> set[frozenset[str]]:
 
 
 def match_of(advice: str, now: Match = EXACT) -> Match:
-    """The rule that a command line means, in the place of ``now``; as a shell takes it apart."""
+    """The match that a command line gives, split as a shell does, instead of ``now``."""
     words = shlex.split(advice)
     options = list(zip(words[::2], words[1::2], strict=True))
     assert {name for name, _ in options} <= {"--match", "--ignore"}
@@ -54,11 +54,11 @@ def match_of(advice: str, now: Match = EXACT) -> Match:
     return Match((matches or [now.name])[-1], tuple(ignores) or now.ignores, now.rules)
 
 
-# How many of the right ones
+# Recall and precision
 
 
 def _found(pairs: list[NamePair], ratio: Ratio) -> list[NamePair]:
-    """The pairs that are named, each in a directory of its own."""
+    """The pairs that are near misses, each in a directory of its own."""
     sides: tuple[Plan, Plan] = (
         {str(number): {pair.one: "dir"} for number, pair in enumerate(pairs)},
         {str(number): {pair.other: "dir"} for number, pair in enumerate(pairs)},
@@ -67,7 +67,7 @@ def _found(pairs: list[NamePair], ratio: Ratio) -> list[NamePair]:
 
 
 @pytest.mark.parametrize("ratio", RATIOS)
-def test_of_real_names_that_are_one_95_percent_are_named_and_hardly_any_others(ratio: Ratio) -> None:
+def test_recall_is_95_percent_and_precision_90_percent_on_real_names(ratio: Ratio) -> None:
     found = _found(NAME_PAIRS, ratio)
     right = [pair for pair in found if pair.verdict != "apart"]
     recall, precision = len(right) / len(SAME + UNKNOWN), len(right) / len(found)
@@ -78,8 +78,8 @@ def test_of_real_names_that_are_one_95_percent_are_named_and_hardly_any_others(r
 
 @pytest.mark.parametrize("ratio", RATIOS)
 @pytest.mark.parametrize("kind", ["artist", "album"])
-def test_it_is_so_too_where_all_names_are_in_one_directory(ratio: Ratio, kind: str) -> None:
-    """Of the ways to spell one name only the first two that the table has: none can be taken for a third."""
+def test_recall_and_precision_are_90_percent_with_all_names_in_one_directory(ratio: Ratio, kind: str) -> None:
+    """Only the first two spellings of each name in the table, so that no third one can be mistaken for them."""
     taken, pairs = set[str](), list[NamePair]()
     for pair in SAME + UNKNOWN:
         bases = {base_of(pair.one), base_of(pair.other)}
@@ -122,7 +122,7 @@ UNLIKE = [
 
 
 @pytest.mark.parametrize("ratio", RATIOS)
-def test_of_typing_errors_and_of_names_that_are_only_alike_nearly_all_are_told_apart(ratio: Ratio) -> None:
+def test_typing_errors_are_found_and_merely_similar_names_are_not(ratio: Ratio) -> None:
     pairs = [NamePair("same", "album", *names, "") for names in TYPOS]
     others = [NamePair("apart", "album", *names, "") for names in UNLIKE]
     found = _found(pairs + others, ratio)
@@ -132,14 +132,14 @@ def test_of_typing_errors_and_of_names_that_are_only_alike_nearly_all_are_told_a
     assert len(wrong) <= 0.1 * len(found), wrong
 
 
-def test_without_rapidfuzz_the_standard_library_finds_the_same(tmp_path: Path) -> None:
+def test_difflib_is_used_without_rapidfuzz(tmp_path: Path) -> None:
     (tmp_path / "rapidfuzz.py").write_text("raise ImportError('hidden')\n")
     script = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from mmirrorfs.plan import alike; "
     script += "print(alike.ratio is alike.slow_ratio)"
     assert subprocess.check_output([sys.executable, "-c", script], cwd=Path(__file__).parents[3]) == b"True\n"
 
 
-# What is compared with what
+# Which names are compared
 
 
 @pytest.mark.parametrize(
@@ -147,28 +147,28 @@ def test_without_rapidfuzz_the_standard_library_finds_the_same(tmp_path: Path) -
     [({"Album": "dir", "album": "dir"}, {"Album": "dir", "album": "dir"}), ({"a": "dir"}, {"b": "dir"})],
     ids=["both have both", "nothing alike"],
 )
-def test_names_that_are_paired_or_unlike_are_not_near_misses(high: Plan, low: Plan) -> None:
+def test_paired_or_dissimilar_names_are_no_near_miss(high: Plan, low: Plan) -> None:
     assert near(high, low) == []
 
 
-def test_a_source_that_has_both_names_tells_them_apart() -> None:
+def test_names_that_one_source_has_both_of_are_no_near_miss() -> None:
     assert near({"Album": "dir", "album": "dir"}, {"album": "dir"}) == []
 
 
-def test_names_of_nothing_but_a_suffix_are_not_all_alike() -> None:
+def test_names_that_consist_of_a_suffix_are_no_near_miss() -> None:
     assert near({"[one]": "dir"}, {"(two)": "dir"}) == []
 
 
-def test_files_and_names_that_are_no_utf_8_are_no_near_misses() -> None:
+def test_files_and_names_that_are_not_utf_8_are_no_near_miss() -> None:
     assert near({"a": "file", "\udcff": "dir"}, {"A": "file", "\udcff ": "dir"}) == []
 
 
-def test_near_misses_are_found_at_every_level_and_told_with_their_places() -> None:
+def test_near_miss_at_a_lower_level_has_its_directory() -> None:
     (miss,) = near({"x": {"Album": "dir"}}, {"x": {"album": "dir"}})
     assert miss.place == b"x"
 
 
-def test_below_a_name_that_is_no_utf_8_they_are_found_too() -> None:
+def test_near_miss_is_found_below_a_name_that_is_not_utf_8() -> None:
     (miss,) = near({"\udcff": {"Siouxsie": "dir"}}, {"\udcff": {"Siouxsiee": "dir"}})
     assert (miss.place, miss.rule) == (b"\xff", "same")
     assert miss.advice == '[[same]]\nnames = ["Siouxsie", "Siouxsiee"]'
@@ -179,12 +179,12 @@ def test_three_spellings_of_three_sources_are_one_near_miss() -> None:
     assert miss.names == ((b"The Beatles", (0,)), (b"Beatles, The", (1,)), (b"beatles", (2,)))
 
 
-def test_what_two_sources_have_is_compared_with_what_the_third_has() -> None:
+def test_name_of_two_sources_is_compared_with_that_of_the_third() -> None:
     (miss,) = near({"Abba": "dir"}, {"Abba": "dir"}, {"ABBA": "dir"})
     assert miss.names == ((b"Abba", (0, 1)), (b"ABBA", (2,)))
 
 
-def test_artists_who_share_albums_are_likely_one() -> None:
+def test_artists_with_common_albums_are_a_near_miss() -> None:
     high: Plan = {"Чайковский": {"Swan Lake": "dir", "The Nutcracker": "dir", "1812": "dir"}}
     low: Plan = {"Tchaikovsky": {"Swan Lake (1877)": "dir", "Nutcracker": "dir"}, "Other": {"Swan Lake": "dir"}}
     misses = near(high, low)
@@ -194,23 +194,23 @@ def test_artists_who_share_albums_are_likely_one() -> None:
 
 
 @pytest.mark.parametrize("title", ["Greatest Hits", "Live", "Unplugged", "Best Of"])
-def test_a_title_that_everybody_uses_makes_no_two_artists_one(title: str) -> None:
+def test_artists_with_only_a_common_title_are_no_near_miss(title: str) -> None:
     assert near({"Queen": {title: "dir", "Demos": "dir"}}, {"Abba": {title: "dir", "Demos": "dir"}}) == []
 
 
-def test_one_album_makes_artists_one_whose_names_are_related_and_no_others() -> None:
+def test_artists_with_one_common_album_are_a_near_miss_only_if_names_are_related() -> None:
     high: Plan = {"Nick Cave": {"Murder Ballads": "dir"}, "Karajan": {"The Planets": "dir"}}
     low: Plan = {"Nick Cave & The Bad Seeds": {"Murder Ballads": "dir"}, "Holst": {"The Planets": "dir"}}
     assert named(near(high, low)) == {frozenset(("Nick Cave", "Nick Cave & The Bad Seeds"))}
 
 
-def test_albums_of_artists_who_are_probably_one_are_compared_too() -> None:
+def test_albums_of_near_miss_artists_are_compared_too() -> None:
     misses = near({"The Beatles": {"Help": "dir"}}, {"Beatles, The": {"HELP": "dir"}})
     assert [(miss.place, miss.advice) for miss in misses] == [(b"", "--match loose"), (b"The Beatles", "--match loose")]
     assert misses[1].reason == "differ by case, once 'The Beatles' and 'Beatles, The' are one"
 
 
-def test_names_that_are_to_stay_apart_are_no_near_miss_and_settled_ones_are_what_they_pair_with() -> None:
+def test_names_of_rules_are_no_near_miss() -> None:
     plans: list[Plan] = [{"Siouxsie": "dir", "Abba": "dir"}, {"Siouxie": "dir", "Arrival": "dir", "ABBA ": "dir"}]
     apart = Settled("", False, (b"Siouxsie", b"Siouxie"))
     assert named(near(*plans)) == {frozenset(("Siouxsie", "Siouxie")), frozenset(("Abba", "ABBA "))}
@@ -221,12 +221,12 @@ def test_names_that_are_to_stay_apart_are_no_near_miss_and_settled_ones_are_what
     assert frozenset(("Siouxsie", "Siouxie")) in named(near(*plans, match=Match("exact", (), (elsewhere,))))
 
 
-def test_an_artists_name_in_front_of_an_album_is_seen() -> None:
+def test_artist_as_prefix_of_an_album_is_a_near_miss() -> None:
     (miss,) = near({"Pink Floyd": {"Pink Floyd - The Wall": "dir"}}, {"Pink Floyd": {"The Wall": "dir"}})
     assert (miss.rule, miss.advice) == ("ignore", "--ignore '^Pink Floyd - '")
 
 
-# What pairs them
+# Advice
 
 
 @pytest.mark.parametrize(
@@ -256,13 +256,13 @@ def test_an_artists_name_in_front_of_an_album_is_seen() -> None:
         ),
     ],
 )
-def test_each_says_why_and_the_least_that_pairs_them(one: str, other: str, reason: str, advice: str) -> None:
+def test_near_miss_has_the_reason_and_the_least_that_pairs_it(one: str, other: str, reason: str, advice: str) -> None:
     (miss,) = near({one: "dir"}, {other: "dir"})
     assert (miss.reason, miss.advice) == (f"differ by {reason}", advice)
     assert miss.rule == ("same" if "same" in advice else advice.split()[-1])
 
 
-def test_what_many_have_in_common_is_said_once_with_what_pairs_them() -> None:
+def test_near_misses_of_one_reason_are_one_group() -> None:
     names = [f"Album {letter}" for letter in "abcdefgh"]
     high: Plan = {"x": dict.fromkeys(names, "dir"), "y": dict.fromkeys(names, "dir")}
     low: Plan = {"x": {f"{name} [MP3]": "dir" for name in names}, "y": {f"[2019] {name}": "dir" for name in names}}
@@ -272,7 +272,7 @@ def test_what_many_have_in_common_is_said_once_with_what_pairs_them() -> None:
     ]
 
 
-def test_many_marks_in_any_combination_are_one_group_where_trying_each_would_take_too_long() -> None:
+def test_many_combinations_of_tags_are_grouped_without_trying_each() -> None:
     names = [f"{word} {letter}" for word in ("Harbour", "Quay", "Rope", "Ebb") for letter in "abcdefghij"]
     marks = [f" [rip{letter}]" for letter in "abcdefghij"]
     high = {name + marks[number % 10]: "dir" for number, name in enumerate(names)}
@@ -283,7 +283,7 @@ def test_many_marks_in_any_combination_are_one_group_where_trying_each_would_tak
     _check_advice(high, low)
 
 
-def test_a_suffix_that_no_rule_knows_counts_where_many_have_it_and_it_tells_nothing_apart() -> None:
+def test_unknown_suffix_is_recognised_if_many_have_it_and_it_is_not_distinctive() -> None:
     names = ["Harbour", "Quay", "Lighthouse", "Ebb"]
     plain: Plan = dict.fromkeys(names, "dir")
     assert len(near(plain, {f"{name} (ripped by me)": "dir" for name in names})) == 4
@@ -294,7 +294,7 @@ def test_a_suffix_that_no_rule_knows_counts_where_many_have_it_and_it_tells_noth
     assert near({**plain, "Pier": "dir"}, {**both, "Pier (odd)": "dir"}) == []
 
 
-def test_advice_has_all_patterns_and_leaves_what_is_there_already() -> None:
+def test_advice_includes_existing_patterns() -> None:
     now = Match("casefold", (r" \[FLAC\]$",))
     names = ["Harbour", "Quay", "Lighthouse"]
     misses = near(dict.fromkeys(names, "dir"), {f"{name} (mine)": "dir" for name in names}, match=now)
@@ -305,9 +305,7 @@ MARKS = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size
 
 
 @given(MARKS, st.sampled_from(["{} [{}]", "{} ({})", "{} - {}", "{}_{}", "({1}) {0}", "{1} - {0}"]))
-def test_a_command_line_that_is_advised_pairs_what_it_is_advised_for_whatever_the_names_are(
-    mark: str, form: str
-) -> None:
+def test_advised_options_pair_the_names_for_any_affix(mark: str, form: str) -> None:
     names = ["Harbour", "Quay", "the Lighthouse"]
     high: Plan = {"Tin": dict.fromkeys(names, "dir")}
     low: Plan = {"Tin": {form.format(name, mark): "dir" for name in names}}
@@ -343,12 +341,12 @@ MATCHINGS = st.builds(
 
 
 @given(st.lists(PLANS, min_size=2, max_size=3), MATCHINGS)
-def test_it_does_so_too_where_names_fall_together_above_it_and_beside_it(plans: list[Plan], match: Match) -> None:
+def test_advice_pairs_the_names_with_collisions_above_and_beside_them(plans: list[Plan], match: Match) -> None:
     _check_advice(*plans, now=match)
 
 
 def _check_advice(*plans: Plan, now: Match = EXACT) -> None:
-    """Each near misses' names become one by its advice, and a group's advice does it for as many as it says."""
+    """The advice of each near miss pairs its names, and that of a group as many as its count."""
     trees = trees_of(*plans)
     misses, common = near_misses(trees, now)
     for miss in misses:
@@ -374,14 +372,14 @@ def _check_advice(*plans: Plan, now: Match = EXACT) -> None:
 
 
 def _rule_of(advice: str) -> Settled:
-    """The rule that lines of a configuration file mean."""
+    """The rule in lines of a configuration file."""
     (table,) = tomllib.loads(advice)["same"]
     where = table["in"].strip("/").encode() if "in" in table else None
     return Settled(advice, True, tuple(name.encode() for name in table["names"]), where)
 
 
 def _one_by(match: Match, trees: Trees, miss: Near) -> bool:
-    """Whether the merge has what is named in one entry, under whatever name."""
+    """Whether the merge has the names in one entry."""
     wanted = {(rank, place) for places in miss.places for rank, place in enumerate(places) if place is not None}
     return any(wanted <= group for group in _merged(match, trees, b"", (b"",) * len(trees)))
 
@@ -391,10 +389,10 @@ def _merged(match: Match, inputs: Trees, path: bytes, above: Places) -> Iterator
     for name, entries, own in match.pairing(inputs, path):
         spelled = own or (name,) * len(entries)
         places = tuple(
-            joined(place, spelled[rank] or name) if place is not None and entries[rank] is not None else None
+            join(place, spelled[rank] or name) if place is not None and entries[rank] is not None else None
             for rank, place in enumerate(above)
         )
         yield {(rank, place) for rank, place in enumerate(places) if place is not None}
         directories = tuple(entry if isinstance(entry, Directory) else None for entry in entries)
         if any(directories):
-            yield from _merged(match, directories, joined(path, name), places)
+            yield from _merged(match, directories, join(path, name), places)

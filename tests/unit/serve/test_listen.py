@@ -1,6 +1,4 @@
-"""What a listener makes of reports, and that it says so once when its descriptor is closed under it: nothing of its
-source counts as watched any more.
-"""
+"""The listener: what it makes of events, and that a closed descriptor ends the watch with one warning."""
 
 import logging
 import os
@@ -23,8 +21,8 @@ from tests.support.trees import Tree, grow
 TREE: Tree = {b"A": {b"one": {b"1": b"track"}}}
 
 
-class Listening:
-    """One source that is listened to, and what its listener says."""
+class ListenedSource:
+    """A watched source, and the calls of its listener."""
 
     def __init__(self, tmp_path: Path) -> None:
         self.source = Source(Rank(0), "high", os.fsencode(grow(tmp_path / "high", TREE)), 2, skip_empty=True)
@@ -36,46 +34,46 @@ class Listening:
         self.listener = Listener(self.source, self.fetch, self.hint, self.doubt, self.freshness.clock, True)
 
     def hint(self, source: Source, where: set[bytes]) -> None:
-        """Something is to be looked at."""
+        """Record a hint."""
         self.hinted.append(where)
 
     def doubt(self, source: Source) -> None:
-        """Everything is to be looked at again: what a session does first is to begin anew."""
+        """Count a request for a rescan, and restart the watch as the session does."""
         self.doubted += 1
         self.listener.begin()
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait, but not for ever."""
+        """Wait until the condition holds, for 5 s at the most."""
         with trio.fail_after(5):
             while not condition():
                 await trio.sleep(0.01)
 
 
-@pytest.mark.parametrize("early", [True, False], ids=["before it listens", "between two readings"])
-def test_a_descriptor_that_is_closed_ends_the_watch_and_nothing_else(
+@pytest.mark.parametrize("early", [True, False], ids=["before it is read", "between two reads"])
+def test_a_closed_descriptor_ends_the_watch_and_has_the_source_polled(
     tmp_path: Path, early: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def main() -> None:
-        one = Listening(tmp_path)
-        await one.listener.open()
-        await one.fetch.directory(b"A/one")
-        assert one.known.when(b"A/one") == WATCHED
-        fds = one.source.watch.descriptors
+        listening = ListenedSource(tmp_path)
+        await listening.listener.open()
+        await listening.fetch.directory(b"A/one")
+        assert listening.known.when(b"A/one") == WATCHED
+        fds = listening.source.watch.descriptors
         async with trio.open_nursery() as nursery:
             if not early:
-                nursery.start_soon(one.listener.run)
-                (tmp_path / "high/A/one/2").touch()  # then it sleeps for a moment, and reads again
-                await one.until(lambda: one.known.listings.below[b"A/one"].get(b"2") is not None)
+                nursery.start_soon(listening.listener.run)
+                (tmp_path / "high/A/one/2").touch()  # the listener then sleeps, and reads again
+                await listening.until(lambda: listening.known.listings.below[b"A/one"].get(b"2") is not None)
             for fd in fds:
                 os.close(fd)
-                os.open("/dev/null", os.O_WRONLY)  # so that nothing else gets the number
+                os.open("/dev/null", os.O_WRONLY)  # reserves the number
             if early:
-                nursery.start_soon(one.listener.run)
-            await one.until(lambda: one.doubted > 0)
-            assert not one.known.trust.is_begun
-            one.listener.begin()
-            assert not one.known.trust.is_begun, "nobody listens, whoever begins anew"
-            assert one.known.when(b"A/one") != WATCHED
+                nursery.start_soon(listening.listener.run)
+            await listening.until(lambda: listening.doubted > 0)
+            assert not listening.known.trust.is_begun
+            listening.listener.begin()
+            assert not listening.known.trust.is_begun, "nothing reads events any more"
+            assert listening.known.when(b"A/one") != WATCHED
             nursery.cancel_scope.cancel()
 
     with caplog.at_level(logging.WARNING):
@@ -83,31 +81,33 @@ def test_a_descriptor_that_is_closed_ends_the_watch_and_nothing_else(
     assert "everything in it is looked at again" in caplog.text
 
 
-@pytest.mark.parametrize("early", [True, False], ids=["before it is known", "once it is known"])
-def test_a_folder_is_to_be_searched_when_something_comes_into_it_at_any_level(tmp_path: Path, early: bool) -> None:
+@pytest.mark.parametrize("early", [True, False], ids=["before the install", "after the install"])
+def test_a_file_created_at_any_level_of_an_empty_folder_has_it_searched(tmp_path: Path, early: bool) -> None:
     async def main() -> None:
-        one = Listening(tmp_path)
-        await one.listener.open()
+        listening = ListenedSource(tmp_path)
+        await listening.listener.open()
         grow(tmp_path / "high/A/empty/a", {})
-        found = one.source.scan(one.known.tree, anew=True)
+        found = listening.source.scan(listening.known.tree, anew=True)
         if not early:
-            one.known.install(found)
+            listening.known.install(found)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(one.listener.run)
+            nursery.start_soon(listening.listener.run)
             (tmp_path / "high/A/empty/a/1").touch()
             if early:
-                await one.until(lambda: any(one.known.trust.last_report(key) > 0 for key in keys_of(found, b"empty")))
-                one.known.install(found)
-                assert one.hinted == [], "nobody knew what it is about"
-                one.listener.scanned([])
-            await one.until(lambda: {b"A/empty"} in one.hinted)
+                await listening.until(
+                    lambda: any(listening.known.trust.last_report(key) > 0 for key in keys_of(found, b"empty"))
+                )
+                listening.known.install(found)
+                assert listening.hinted == [], "its key was not known yet"
+                listening.listener.scanned([])
+            await listening.until(lambda: {b"A/empty"} in listening.hinted)
             nursery.cancel_scope.cancel()
 
     trio.run(main)
 
 
 def keys_of(tree: Directory, name: bytes) -> tuple[bytes, ...]:
-    """The keys of the directories in a folder."""
+    """The watch keys of the directories in a folder."""
     artist = tree.entries[b"A"]
     assert isinstance(artist, Directory)
     folder = artist.entries[name]

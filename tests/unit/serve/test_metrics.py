@@ -1,4 +1,4 @@
-"""The text for Prometheus: what its own parser makes of it, whatever names there are."""
+"""The metrics, read back by Prometheus' own parser, with odd names."""
 
 import os
 import re
@@ -17,7 +17,7 @@ ODD = (b'quote"s', b"back\\slash", b"new\nline", b"caf\xe9", "Björk".encode(), 
 
 
 def source(name: bytes = b"flac", **values: object) -> dict[str, Any]:
-    """What a view says of a source."""
+    """The status of a source."""
     return {
         "name": os.fsdecode(name), **json_path(b"/music/" + name), "lost": None, "lost_since": None, "hangs": False,
         "waiting": {"calls": 1, "stuck": 0, "longest": 0.25}, "wins": 2, "folders": 3, "empty": None, "entries": 40,
@@ -27,7 +27,7 @@ def source(name: bytes = b"flac", **values: object) -> dict[str, Any]:
 
 
 def state(*sources: dict[str, Any], **values: object) -> dict[str, Any]:
-    """What a view says of itself."""
+    """The status of a view."""
     return {
         "version": "1.2.3", "pid": 7, "started": 1700000000.25, "sources": list(sources), "folders": 5, "took": 0.5,
         "inodes": 9, "open_files": 1, "open_directories": 0, "changes": 4, "changed": 1700000001.0, "pause": 0.0625,
@@ -37,17 +37,17 @@ def state(*sources: dict[str, Any], **values: object) -> dict[str, Any]:
 
 
 def value(text: str, name: str, **labels: str) -> float:
-    """That of one sample."""
+    """The value of one sample."""
     return samples(text)[f"mmirrorfs_{name}", frozenset({"view": "/mnt/v", **labels}.items())]
 
 
-def test_what_a_view_says_is_in_the_metrics() -> None:
+def test_the_status_of_a_view_is_in_its_metrics() -> None:
     text = exposition([(b"/mnt/v", state(source(), source(b"mp3", lost="gone", watch={"how": "polled", "why": "x"})))])
     assert value(text, "up") == 1
     assert value(text, "build_info", version="1.2.3") == 1
     assert value(text, "requests_total", operation="lookup") == 12
     assert value(text, "request_errors_total", operation="read", error="EIO") == 2
-    assert value(text, "request_errors_total", operation="lookup", error="EIO") == 0, "so that an increase shows"
+    assert value(text, "request_errors_total", operation="lookup", error="EIO") == 0, "an increase from 0 is visible"
     assert value(text, "opens_total") == 3
     assert value(text, "read_bytes_total") == 1 << 60
     assert value(text, "loop_longest_pause_seconds") == 0.0625
@@ -57,22 +57,22 @@ def test_what_a_view_says_is_in_the_metrics() -> None:
     assert value(text, "source_info", source="mp3", path="/music/mp3", watch="polled") == 1
     assert value(text, "source_crawl_state", source="flac", state="done") == 1
     assert value(text, "source_crawl_state", source="flac", state="crawling") == 0
-    assert f'mmirrorfs_read_bytes_total{{view="/mnt/v"}} {1 << 60}\n' in text, "to the byte"
+    assert f'mmirrorfs_read_bytes_total{{view="/mnt/v"}} {1 << 60}\n' in text, "not rounded"
 
 
-def test_one_that_hangs_is_not_up_and_not_lost() -> None:
+def test_a_hung_source_is_neither_up_nor_lost() -> None:
     text = exposition([(b"/mnt/v", state(source(hangs=True)))])
     assert (value(text, "source_up", source="flac"), value(text, "source_lost", source="flac")) == (0, 0)
 
 
-def test_a_view_that_gives_no_answer_is_not_up_and_says_nothing_else() -> None:
+def test_a_view_that_does_not_answer_has_up_0_and_no_other_sample() -> None:
     text = exposition([(b"/mnt/v", None), (b"/mnt/w", state(source()))])
     assert value(text, "up") == 0
     assert [name for name, labels in samples(text) if ("view", "/mnt/v") in labels] == ["mmirrorfs_up"]
     assert exposition([]) == ""
 
 
-def test_a_view_of_an_earlier_version_says_what_it_knows() -> None:
+def test_values_that_an_earlier_version_lacks_are_left_out() -> None:
     old = state(source())
     for name in ("started", "changes", "changed", "pause", "requests", "errors", "opened", "bytes_read"):
         del old[name]
@@ -83,7 +83,7 @@ def test_a_view_of_an_earlier_version_says_what_it_knows() -> None:
     assert "requests" not in text
 
 
-def test_each_family_stands_once_for_all_views_with_its_help_and_type() -> None:
+def test_each_family_occurs_once_for_all_views_with_its_help_and_type() -> None:
     text = exposition([(b"/mnt/%d" % number, state(source(), source(b"mp3"))) for number in range(3)])
     heads = re.findall(r"^# (HELP|TYPE) (\w+)", text, re.MULTILINE)
     assert len(heads) == len(set(heads))
@@ -91,7 +91,7 @@ def test_each_family_stands_once_for_all_views_with_its_help_and_type() -> None:
     assert len(families) == len(set(families)) == len(heads) / 2
 
 
-def test_names_are_as_prometheus_would_have_them() -> None:
+def test_names_and_help_texts_follow_the_conventions_of_prometheus() -> None:
     for family in FAMILIES:
         assert re.fullmatch(r"[a-z]+(_[a-z]+)*", family.name)
         assert (family.kind == "counter") == family.name.endswith("_total")
@@ -101,12 +101,12 @@ def test_names_are_as_prometheus_would_have_them() -> None:
     assert len({family.name for family in FAMILIES}) == len(FAMILIES)
 
 
-def test_the_page_on_monitoring_has_all_of_them_and_no_other() -> None:
+def test_the_page_on_monitoring_lists_exactly_these_families() -> None:
     page = (Path(__file__).parents[3] / "docs/monitoring.md").read_text()
     assert set(re.findall(r"\bmmirrorfs_(\w+)", page)) == {family.name for family in FAMILIES}
 
 
-def test_odd_names_are_told_apart_and_shown_as_elsewhere() -> None:
+def test_odd_names_stay_distinct_and_are_shown_as_in_status() -> None:
     views = [(b"/mnt/" + name, state(*map(source, ODD))) for name in ODD]
     text = exposition(views)
     assert text.isascii() or text.encode()
@@ -124,19 +124,19 @@ JSON = st.recursive(
 
 
 @given(st.data())
-def test_what_another_program_says_in_a_view_s_place_is_refused_or_does_no_harm(data: st.DataObject) -> None:
-    said = state(source(), source(b"mp3"))
-    where: dict[str, Any] = data.draw(st.sampled_from([said, said["sources"][0], said["sources"][1]["crawl"]]))
+def test_malformed_values_of_another_program_raise_malformed_or_give_valid_text(data: st.DataObject) -> None:
+    values = state(source(), source(b"mp3"))
+    where: dict[str, Any] = data.draw(st.sampled_from([values, values["sources"][0], values["sources"][1]["crawl"]]))
     where[data.draw(st.sampled_from(sorted(where)))] = data.draw(JSON)
     try:
-        text = exposition([(b"/mnt/v", said)])
+        text = exposition([(b"/mnt/v", values)])
     except MALFORMED:
         return
     samples(text)
     assert all(line.isprintable() for line in text.split("\n"))
 
 
-def test_what_is_said_twice_stands_once() -> None:
+def test_equal_samples_are_written_once() -> None:
     assert value(exposition([(b"/mnt/v", state(source(), source()))]), "source_up", source="flac") == 1
 
 
@@ -144,7 +144,7 @@ names = st.binary(min_size=1, max_size=20).filter(lambda name: b"\0" not in name
 
 
 @given(st.lists(names, min_size=1, max_size=4, unique=True), st.lists(names, min_size=1, max_size=3, unique=True))
-def test_any_names_at_all_are_read_back_by_the_parser(places: list[bytes], sources: list[bytes]) -> None:
+def test_arbitrary_names_are_read_back_by_the_parser(places: list[bytes], sources: list[bytes]) -> None:
     text = exposition([(b"/" + where, state(*map(source, sources))) for where in places])
     found = samples(text)
     for where in places:

@@ -1,4 +1,4 @@
-"""Keeping the index current: what is seen, what is swapped, what the kernel is told."""
+"""Keeping the index current: what is scanned, what is swapped, what is invalidated in the kernel."""
 
 import shutil
 from pathlib import Path
@@ -31,7 +31,7 @@ def plug_in(root: Path) -> None:
     (root.parent / "unplugged").rename(root)
 
 
-async def test_a_folder_that_appears_in_a_better_source_takes_over(
+async def test_a_folder_created_in_a_preferred_source_takes_over(
     world: World, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
     async with world.watched(monkeypatch):
@@ -42,7 +42,7 @@ async def test_a_folder_that_appears_in_a_better_source_takes_over(
         assert world.kernel.inodes == {ROOT}
 
 
-async def test_a_folder_that_vanishes_falls_back_to_the_next_source(
+async def test_a_removed_folder_falls_back_to_the_next_source(
     world: World, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
     async with world.watched(monkeypatch):
@@ -55,7 +55,7 @@ async def test_a_folder_that_vanishes_falls_back_to_the_next_source(
         await find(world.view, "Gold")
 
 
-def test_a_directory_that_is_found_gone_whole_falls_back_with_all_that_is_in_it(tmp_path: Path) -> None:
+def test_a_directory_reported_missing_falls_back_with_all_that_is_in_it(tmp_path: Path) -> None:
     world = World(tmp_path, depth=2)
     shutil.rmtree(world.high / "A")
     world.refresher.missing(world.sources[0], [b"A"])
@@ -66,7 +66,7 @@ def test_a_directory_that_is_found_gone_whole_falls_back_with_all_that_is_in_it(
     assert world.view.inodes.find(b"A") is None
 
 
-async def test_while_nothing_changes_nothing_is_swapped_or_told(
+async def test_without_changes_nothing_is_swapped_or_invalidated(
     world: World, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
     index = world.view.inodes.index
@@ -76,7 +76,7 @@ async def test_while_nothing_changes_nothing_is_swapped_or_told(
         assert world.kernel.nothing()
 
 
-async def test_what_lies_below_the_depth_is_nobody_s_news(
+async def test_a_change_below_the_depth_does_not_change_the_index(
     world: World, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
     index = world.view.inodes.index
@@ -86,7 +86,7 @@ async def test_what_lies_below_the_depth_is_nobody_s_news(
         assert world.view.inodes.index.children == index.children
 
 
-async def test_the_kernel_is_told_of_names_only_in_directories_that_it_knows(
+async def test_entries_are_invalidated_only_in_directories_that_the_kernel_holds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
     world = World(tmp_path, depth=2)
@@ -101,28 +101,28 @@ async def test_the_kernel_is_told_of_names_only_in_directories_that_it_knows(
     assert (await seen(world.view, "Gold/02")).kind == DIR
 
 
-async def test_who_is_told_of_changes_finds_them_in_the_view(
+async def test_changes_are_published_after_the_view_shows_them(
     world: World, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
-    told: list[Change] = []
+    published: list[Change] = []
 
     def changed(changes: list[Change]) -> None:
         assert world.winner(b"New") == 0
-        told.extend(changes)
+        published.extend(changes)
 
     world.told = changed
     async with world.watched(monkeypatch):
         (world.high / "New").mkdir()
-        await world.until(lambda: bool(told))
-    assert [(c.path, c.before, c.after) for c in told if not isinstance(c.after, Merged)] == [
+        await world.until(lambda: bool(published))
+    assert [(c.path, c.before, c.after) for c in published if not isinstance(c.after, Merged)] == [
         (b"New", None, Leaf(Rank(0), DIR))
     ]
 
 
-# Lost and back
+# Lost sources
 
 
-async def test_a_lost_source_keeps_its_place_and_is_warned_about_once(
+async def test_a_lost_source_keeps_its_place_and_causes_one_warning(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
 ) -> None:
     index, high = world.view.inodes.index, world.sources[0]
@@ -146,7 +146,7 @@ async def test_a_lost_source_keeps_its_place_and_is_warned_about_once(
 
 
 @pytest.mark.parametrize("noticed_by_a_reader", [False, True])
-async def test_a_lost_source_counts_as_empty_where_that_was_asked_for(
+async def test_a_lost_source_counts_as_empty_with_fallback(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -170,7 +170,7 @@ async def test_a_lost_source_counts_as_empty_where_that_was_asked_for(
         assert warnings(caplog, "is back") == 1
 
 
-async def test_a_source_that_is_lost_again_is_warned_about_again(
+async def test_a_source_that_is_lost_again_causes_another_warning(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
 ) -> None:
     async with world.watched(monkeypatch):
@@ -182,7 +182,7 @@ async def test_a_source_that_is_lost_again_is_warned_about_again(
             assert (warnings(caplog, "is lost"), warnings(caplog, "is back")) == (turn, turn)
 
 
-async def test_names_in_warnings_cannot_do_anything_to_a_terminal(
+async def test_paths_in_warnings_are_printable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
 ) -> None:
     world = World(tmp_path / "line\nbreak\x1b[31m")
@@ -193,7 +193,7 @@ async def test_names_in_warnings_cannot_do_anything_to_a_terminal(
     assert warnings(caplog, r"line\nbreak\x1b[31m") == 1
 
 
-async def test_a_source_that_hangs_holds_up_no_other(
+async def test_a_hung_source_does_not_delay_the_scans_of_others(
     world: World, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
     async with world.watched(monkeypatch):
@@ -204,12 +204,12 @@ async def test_a_source_that_hangs_holds_up_no_other(
             stuck = world.looks[0]
             for _ in range(5):
                 await world.looked()
-            assert world.looks[0] <= stuck + 1, "never looked at twice at once"
+            assert world.looks[0] <= stuck + 1, "one scan at a time"
         finally:
             world.gates[0].set()
 
 
-async def test_of_a_whole_look_all_counts_but_what_was_found_gone_meanwhile_which_is_looked_at_again(
+async def test_a_path_reported_missing_during_a_full_scan_is_left_out_of_it_and_rescanned(
     world: World, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
     source, known = world.sources[0], world.view.known[0]
@@ -227,10 +227,10 @@ async def test_of_a_whole_look_all_counts_but_what_was_found_gone_meanwhile_whic
         assert world.whole[0] == 1
 
 
-async def test_what_is_found_gone_from_a_watched_source_is_looked_at_again(
+async def test_a_path_reported_missing_from_a_watched_source_is_rescanned(
     world: World, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
-    """What it was may have come back before anybody was told: no other report of it would come."""
+    """It may be back already, and its event read before: no other event would follow."""
     source, known = world.sources[0], world.view.known[0]
     async with world.watched(monkeypatch):
         await world.a_whole_look()
@@ -245,10 +245,10 @@ async def test_what_is_found_gone_from_a_watched_source_is_looked_at_again(
         await world.until(lambda: world.winner(b"Gold") == 0)
 
 
-# Open files, and looks only when asked for
+# Open files, and scans on request
 
 
-async def test_a_file_edited_in_place_while_it_is_open_is_told(
+async def test_an_open_file_that_is_edited_in_place_is_invalidated(
     world: World, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
     edited, other = await find(world.view, "Gold/01"), await find(world.view, "A/x")
@@ -264,7 +264,7 @@ async def test_a_file_edited_in_place_while_it_is_open_is_told(
     world.view.files.release(handle)
 
 
-async def test_without_a_period_only_being_asked_brings_a_look(
+async def test_without_a_period_only_a_refresh_causes_a_scan(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
     world = World(tmp_path, period=None)
@@ -277,7 +277,7 @@ async def test_without_a_period_only_being_asked_brings_a_look(
         await world.until(lambda: world.looks == [1, 1])
 
 
-async def test_without_a_period_a_lost_source_is_noticed_and_found_again_all_the_same(
+async def test_without_a_period_a_lost_source_is_still_noticed_and_recovers_without_a_scan(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
 ) -> None:
     world = World(tmp_path, period=None)
@@ -289,26 +289,26 @@ async def test_without_a_period_a_lost_source_is_noticed_and_found_again_all_the
         await world.until(lambda: warnings(caplog, "is lost") == 1)
         plug_in(world.high)
         await world.until(lambda: world.sources[0].lost is None)
-        assert world.looks == [0, 0], "the sources were looked after, not scanned"
+        assert world.looks == [0, 0], "the roots were checked, not scanned"
     handle, _ = await world.view.open(node.ino)
     world.view.files.release(handle)
 
 
-async def test_what_is_being_installed_while_another_source_is_merged_is_merged_next(tmp_path: Path) -> None:
+async def test_a_tree_being_installed_while_another_source_is_merged_is_in_the_next_merge(tmp_path: Path) -> None:
     world = World(tmp_path)
     (world.high / "New").mkdir()
     (world.low / "Other").mkdir()
     found = [source.scan(known.tree) for source, known in zip(world.sources, world.view.known, strict=True)]
     first, second = world.view.known
-    refresher, revised = world.refresher, revisions(first.tree, found[0])
-    refresher._begun.append((first, first.tree, names_of(revised)))
+    indexer, revised = world.refresher._indexer, revisions(first.tree, found[0])
+    indexer._installing.append((first, first.tree, names_of(revised)))
     first.begin(found[0], revised)
-    await refresher._install(second, found[1], revisions(second.tree, found[1]))
-    await refresher._merge()
+    await indexer.install(second, found[1], revisions(second.tree, found[1]))
+    await indexer.merge()
     assert (world.winner(b"New"), world.winner(b"Other")) == (None, 1)
     (world.low / "Third").mkdir()
     third = world.sources[1].scan(second.tree)
-    await refresher._install(second, third, revisions(second.tree, third))
+    await indexer.install(second, third, revisions(second.tree, third))
     first.finish()
-    await refresher._merge()
+    await indexer.merge()
     assert (world.winner(b"New"), world.winner(b"Third")) == (0, 1)

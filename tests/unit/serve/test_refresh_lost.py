@@ -1,4 +1,4 @@
-"""A source that others find lost between two looks, and that is back before the next one."""
+"""A source that a reader marks as lost between two scans."""
 
 from pathlib import Path
 
@@ -8,11 +8,11 @@ from mmirrorfs.source import scan
 from tests.support.world import World
 
 
-async def test_what_fell_back_meanwhile_comes_back_though_no_look_found_the_source_lost(
+async def test_source_marked_lost_by_a_reader_recovers_on_the_next_scan(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scan, "COARSE", -1.0)
-    world = World(tmp_path, fallback=True)
+    world = World(tmp_path, period=0.2, fallback=True)
     async with world.watched(monkeypatch):
         await world.a_whole_look()
         world.gates[0].clear()
@@ -21,7 +21,7 @@ async def test_what_fell_back_meanwhile_comes_back_though_no_look_found_the_sour
         world.sources[0].lost = "a reader found it gone"
         (world.low / "New").mkdir()
         await world.until(lambda: world.winner(b"New") == 1)
-        assert world.winner(b"Gold") == 1, "the look at the other source merged without the lost one"
+        assert world.winner(b"Gold") == 1, "the scan of the other source merged without the lost one"
         world.gates[0].set()
         await world.until(lambda: world.winner(b"Gold") == 0)
         assert world.sources[0].lost is None

@@ -1,4 +1,4 @@
-"""A shortage of our own (threads, descriptors, memory) is an errno like any other, and no news of a source."""
+"""A shortage of our own (threads, descriptors, memory) is an OSError, and does not mark a source as lost."""
 
 import errno
 import os
@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from mmirrorfs.serve import refresh as refresh_module
+from mmirrorfs.serve import indexer as indexer_module
 from mmirrorfs.source.pace import AGAIN, NoThread, Pace, threaded
 from mmirrorfs.source.source import SHORTAGE, SourceLost
 from tests.support.build import move, sources
@@ -18,21 +18,21 @@ from tests.support.world import World, warnings
 
 
 class Threads:
-    """Takes the place of trio's: there are none as often as it is told."""
+    """Replaces trio.to_thread.run_sync; its next ``lacking`` calls fail."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, message: str = "can't start new thread") -> None:
         self.lacking = 0
-        self._really, self._message = trio.to_thread.run_sync, message
+        self._run_sync, self._message = trio.to_thread.run_sync, message
         monkeypatch.setattr(trio.to_thread, "run_sync", self._run)
 
-    async def _run(self, *words: object, **more: object) -> object:
+    async def _run(self, *args: object, **kwargs: object) -> object:
         if self.lacking:
             self.lacking -= 1
             raise RuntimeError(self._message)
-        return await self._really(*words, **more)  # type: ignore[arg-type]
+        return await self._run_sync(*args, **kwargs)  # type: ignore[arg-type]
 
 
-async def test_where_no_thread_can_be_had_the_caller_gets_an_errno(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_call_for_which_no_thread_can_be_started_raises_enomem(monkeypatch: pytest.MonkeyPatch) -> None:
     pace, threads = Pace(), Threads(monkeypatch)
     threads.lacking = 1
     with pytest.raises(NoThread) as caught:
@@ -41,14 +41,14 @@ async def test_where_no_thread_can_be_had_the_caller_gets_an_errno(monkeypatch: 
     assert (await pace.in_thread(lambda: "answered"), pace.busy, pace.hung) == ("answered", False, False)
 
 
-async def test_any_other_error_of_a_call_stays_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    threads = Threads(monkeypatch, "a fault of ours")
+async def test_any_other_runtimeerror_is_raised_unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = Threads(monkeypatch, "a bug")
     threads.lacking = 1
-    with pytest.raises(RuntimeError, match="a fault of ours"):
+    with pytest.raises(RuntimeError, match="a bug"):
         await threaded(lambda: None)
 
 
-async def test_a_descriptor_that_no_thread_was_left_for_is_closed_later(
+async def test_a_close_for_which_no_thread_can_be_started_is_retried(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
     pace, threads = Pace(), Threads(monkeypatch)
@@ -65,7 +65,7 @@ async def test_a_descriptor_that_no_thread_was_left_for_is_closed_later(
 
 
 @pytest.mark.parametrize("code", sorted(SHORTAGE))
-def test_a_source_that_we_cannot_list_is_not_lost_for_that(
+def test_a_scan_that_fails_for_a_shortage_does_not_mark_the_source_as_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     (source,) = sources(grow(tmp_path / "root", {"A": {}}))
@@ -85,7 +85,7 @@ def test_a_source_that_we_cannot_list_is_not_lost_for_that(
 
 
 @pytest.mark.parametrize("error", [NoThread(), MemoryError()], ids=["no thread", "no memory"])
-async def test_a_merge_that_there_was_no_room_for_is_made_up_for(
+async def test_a_merge_that_fails_for_a_shortage_is_made_up_for(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     autojump_clock: MockClock,
@@ -93,14 +93,14 @@ async def test_a_merge_that_there_was_no_room_for_is_made_up_for(
     error: Exception,
 ) -> None:
     world, failures = World(tmp_path), [error]
-    really = refresh_module._merged
+    original = indexer_module._merged
 
-    def merged(*words: object) -> object:
+    def merged(*args: object) -> object:
         if failures:
             raise failures.pop()
-        return really(*words)  # type: ignore[arg-type]
+        return original(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(refresh_module, "_merged", merged)
+    monkeypatch.setattr(indexer_module, "_merged", merged)
     async with world.watched(monkeypatch):
         (world.high / "More").mkdir()
         await world.until(lambda: world.winner(b"More") == 0)

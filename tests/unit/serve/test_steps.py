@@ -1,4 +1,4 @@
-"""However large a directory is that changed, what is done on the event loop between two turns of others is not."""
+"""The longest step on the event loop does not grow with the size of the directory that changed."""
 
 import os
 import sys
@@ -24,13 +24,13 @@ from tests.support.build import find
 from tests.support.knowing import Above, Shape, attr, known_of, tree
 from tests.support.world import World
 
-OURS = os.path.dirname(mmirrorfs.__file__)
-FEW, MANY = 1000, 4000
-"""Folders of a directory."""
+PACKAGE = os.path.dirname(mmirrorfs.__file__)
+FEW, MANY = 500, 2000
+"""Folders in a directory."""
 
 
-class Turns(trio.abc.Instrument):
-    """The most lines of ours that are run in one step of a task: on the event loop, for threads are not traced."""
+class StepLengths(trio.abc.Instrument):
+    """Records the most lines of mmirrorfs run in one step of a task, on the event loop: threads are not traced."""
 
     def __init__(self) -> None:
         self.most = self._lines = 0
@@ -42,27 +42,27 @@ class Turns(trio.abc.Instrument):
         self.most = max(self.most, self._lines)
 
     def trace(self, frame: FrameType, event: str, argument: object) -> Callable[..., Any] | None:
-        if not frame.f_code.co_filename.startswith(OURS):
+        if not frame.f_code.co_filename.startswith(PACKAGE):
             return None
         self._lines += event == "line"
         return self.trace
 
 
 @asynccontextmanager
-async def counted() -> AsyncIterator[Turns]:
-    """What is done on the loop in the block."""
-    turns, before = Turns(), sys.gettrace()
-    trio.lowlevel.add_instrument(turns)
-    sys.settrace(turns.trace)
+async def counted() -> AsyncIterator[StepLengths]:
+    """Count the lines run on the loop within the block."""
+    steps, before = StepLengths(), sys.gettrace()
+    trio.lowlevel.add_instrument(steps)
+    sys.settrace(steps.trace)
     try:
-        yield turns
+        yield steps
     finally:
         sys.settrace(before)
-        trio.lowlevel.remove_instrument(turns)
+        trio.lowlevel.remove_instrument(steps)
 
 
 async def cost(place: Path, folders: int, monkeypatch: pytest.MonkeyPatch, change: Callable[[World], object]) -> int:
-    """The most that is done in a turn while a change in a directory of so many folders comes into the view."""
+    """The most lines run in one step while a change in a directory of so many folders is merged."""
     world = World(place, depth=2)
     for number in range(folders):
         (world.low / "A" / f"{number:05}").mkdir()
@@ -71,11 +71,11 @@ async def cost(place: Path, folders: int, monkeypatch: pytest.MonkeyPatch, chang
         await world.a_whole_look()
         before = world.view.inodes.index
         await find(world.view, "A")
-        async with counted() as turns:
+        async with counted() as steps:
             change(world)
             await world.until(lambda: world.view.inodes.index is not before)
             await world.a_whole_look()
-    return turns.most
+    return steps.most
 
 
 def names(view: View) -> set[bytes]:
@@ -83,22 +83,22 @@ def names(view: View) -> set[bytes]:
     return set(getattr(found, "children", ()))
 
 
-def one_comes(world: World) -> None:
+def create_one(world: World) -> None:
     (world.low / "A" / "new").mkdir()
 
 
-def some_come(world: World) -> None:
+def create_some(world: World) -> None:
     for number in range(len(list((world.low / "A").iterdir())) // 2):
         (world.low / "A" / f"new {number}").mkdir()
 
 
-def one_is_found_gone(world: World) -> None:
+def report_one_missing(world: World) -> None:
     (world.low / "A" / "00007").rmdir()
     world.refresher.missing(world.sources[1], [b"A/00007"])
 
 
-@pytest.mark.parametrize("change", [one_comes, some_come, one_is_found_gone])
-async def test_what_a_turn_does_does_not_grow_with_the_directory_that_changed(
+@pytest.mark.parametrize("change", [create_one, create_some, report_one_missing])
+async def test_the_longest_step_does_not_grow_with_the_size_of_the_changed_directory(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     autojump_clock: MockClock,
@@ -108,7 +108,7 @@ async def test_what_a_turn_does_does_not_grow_with_the_directory_that_changed(
     assert many < 1.5 * few + 1000, "lines"
 
 
-async def test_looks_that_find_nothing_leave_nothing_behind(
+async def test_scans_that_find_no_change_leak_no_references_to_the_tree(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
     world = World(tmp_path)
@@ -128,13 +128,13 @@ shapes = st.dictionaries(
 
 
 def shape(plan: dict[bytes, dict[bytes, int]]) -> Shape:
-    """Artists by name, with what is in them; or, under an empty name, a folder in the place of one."""
+    """Artists by name with their contents; one with the name b"" in it is a folder instead."""
     return {name: inner[b""] if b"" in inner else Above(2 * (name[0] + 100), inner) for name, inner in plan.items()}
 
 
 @settings(max_examples=100)
 @given(shapes, shapes)
-def test_between_two_steps_each_directory_is_known_as_it_was_or_as_it_is(
+def test_between_two_install_steps_each_listing_is_the_old_or_the_new_one(
     before: dict[bytes, dict[bytes, int]], after: dict[bytes, dict[bytes, int]]
 ) -> None:
     known, new = known_of(shape(before)), tree(shape(after), fetched_at=5)
@@ -149,7 +149,7 @@ def test_between_two_steps_each_directory_is_known_as_it_was_or_as_it_is(
     assert known.listings.above == will_be
 
 
-def test_who_cannot_wait_finishes_what_was_begun() -> None:
+def test_finish_completes_an_install_under_way() -> None:
     known, new = known_of({}), tree({b"%d" % n: Above(2 * n + 100, {}) for n in range(3 * STEP)}, fetched_at=5)
     known.begin(new, revisions(known.tree, new))
     assert known.advance()
@@ -159,8 +159,8 @@ def test_who_cannot_wait_finishes_what_was_begun() -> None:
     assert not known.advance()
 
 
-def test_what_is_another_directory_than_the_one_above_says_is_dropped_once_that_is_looked_at_again() -> None:
-    """Though nothing there has changed: it may have been so for a moment only."""
+def test_a_listing_whose_inode_differs_from_its_parent_s_entry_is_dropped_by_the_next_scan() -> None:
+    """Even if the parent has not changed: the difference may have been transient."""
     known = Known(tree({b"A": 10}), known_of({})._room)
     known.apply(b"A", type(known.tree.listing)(pack((4, 12, 1, 1), True, [(b"x", attr(13))]), 5))
     assert known.listing(b"A") is not None

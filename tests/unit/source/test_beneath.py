@@ -1,4 +1,4 @@
-"""Opening beneath a root: by openat2 and by the walk that stands in for it, which must not differ."""
+"""Opening paths beneath a root: openat2 and the fallback walk must behave alike."""
 
 import errno
 import os
@@ -15,7 +15,7 @@ from tests.support.trees import Fifo, Link, grow
 
 @pytest.fixture(params=["openat2", "walk"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Both ways to open; a test that asks for this runs twice."""
+    """Both implementations: a test with this fixture runs twice."""
     if request.param == "walk":
         monkeypatch.setattr(Support, "openat2", False)
     elif not Support.openat2:
@@ -48,7 +48,7 @@ def contents(root: Path, path: str | bytes) -> bytes:
 
 
 def code_of(root: Path, path: str | bytes, flags: int) -> int | None:
-    """The errno that opening gives, or None where it succeeds."""
+    """The errno of an open, or None if it succeeds."""
     try:
         os.close(open_(root, path, flags))
     except OSError as error:
@@ -88,7 +88,7 @@ def test_a_link_in_any_position_is_an_error(root: Path, way: str, path: str, fla
     assert code_of(root, path, flags) == errno.ELOOP
 
 
-def test_a_link_itself_can_be_looked_at(root: Path, way: str) -> None:
+def test_a_link_itself_can_be_opened_with_o_path(root: Path, way: str) -> None:
     fd = open_(root, "links/up", PATH_ONLY)
     assert os.readlink(b"", dir_fd=fd) == b"../../outside"
     os.close(fd)
@@ -109,27 +109,27 @@ def test_a_link_itself_can_be_looked_at(root: Path, way: str) -> None:
         (b"n" * 256, PATH_ONLY, errno.ENAMETOOLONG),
     ],
 )
-def test_other_errors_are_the_kernel_s_own(root: Path, way: str, path: str | bytes, flags: int, code: int) -> None:
+def test_other_errors_are_those_of_the_kernel(root: Path, way: str, path: str | bytes, flags: int, code: int) -> None:
     assert code_of(root, path, flags) == code
 
 
-def test_a_root_that_is_gone_is_told(root: Path, way: str) -> None:
+def test_a_missing_root_gives_enoent(root: Path, way: str) -> None:
     assert code_of(root / "none", "file", CONTENT) == errno.ENOENT
 
 
-def test_names_that_are_no_utf_8_are_opened(root: Path, way: str) -> None:
+def test_names_that_are_not_utf_8_are_opened(root: Path, way: str) -> None:
     name = b"caf\xe9"
     with open(os.path.join(os.fsencode(root), name), "wb") as file:
         file.write(b"odd")
     assert contents(root, name) == b"odd"
 
 
-def test_a_fifo_does_not_wait_for_its_other_end(root: Path, way: str) -> None:
+def test_opening_a_fifo_does_not_block(root: Path, way: str) -> None:
     assert code_of(root, "fifo", CONTENT) is None
 
 
 @pytest.mark.parametrize(("levels", "name"), [(30, "n" * 200), (1500, "ddd"), (17, "n" * 255)])
-def test_paths_longer_than_the_kernel_takes_are_opened(root: Path, way: str, levels: int, name: str) -> None:
+def test_paths_longer_than_path_max_are_opened(root: Path, way: str, levels: int, name: str) -> None:
     with deep(root, levels, name) as path:
         assert len(path) > 4096
         assert contents(root, path + "/file") == b"deep"
@@ -138,7 +138,7 @@ def test_paths_longer_than_the_kernel_takes_are_opened(root: Path, way: str, lev
         assert code_of(root, path + "/file", DIRECTORY) == errno.ENOTDIR
 
 
-def test_what_is_in_memory_is_opened_at_once_and_the_rest_says_so(root: Path, way: str) -> None:
+def test_cached_opens_succeed_for_cached_inodes_and_raise_eagain_otherwise(root: Path, way: str) -> None:
     for _ in range(2):
         try:
             fd = open_(root, "dir/inner/file", CONTENT, cached=True)
@@ -149,7 +149,7 @@ def test_what_is_in_memory_is_opened_at_once_and_the_rest_says_so(root: Path, wa
     assert Support.cached
 
 
-def test_a_kernel_without_openat2_is_noticed_at_the_first_call(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kernel_without_openat2_is_detected_by_the_first_call(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(beneath, "_SYS_OPENAT2", 100_000)  # ENOSYS everywhere
     monkeypatch.setattr(Support, "openat2", True)
     assert contents(root, "dir/inner/file") == b"bytes"
@@ -157,21 +157,21 @@ def test_a_kernel_without_openat2_is_noticed_at_the_first_call(root: Path, monke
     assert code_of(root, "links/up/secret", CONTENT) == errno.ELOOP
 
 
-def test_a_kernel_without_openat2_is_noticed_on_a_long_path_too(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kernel_without_openat2_is_detected_on_a_long_path_too(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(beneath, "_SYS_OPENAT2", 100_000)
     monkeypatch.setattr(Support, "openat2", True)
     with deep(root, 30, "n" * 200) as path:
         assert contents(root, path + "/file") == b"deep"
 
 
-def test_an_eperm_of_a_file_s_own_does_not_speak_against_openat2(root: Path) -> None:
+def test_eperm_of_a_single_file_does_not_disable_openat2(root: Path) -> None:
     if not Support.openat2:
         pytest.skip("no openat2 here")
     assert code_of(root, "file", os.O_RDONLY | os.O_DIRECTORY) == errno.ENOTDIR
     assert Support.openat2
 
 
-def test_a_kernel_without_resolve_cached_has_nothing_in_memory(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_resolve_cached_every_cached_open_raises_eagain(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if not Support.openat2:
         pytest.skip("no openat2 here")
     monkeypatch.setattr(beneath, "_RESOLVE_CACHED", 1 << 40)  # EINVAL, as an unknown flag gives

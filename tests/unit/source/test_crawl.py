@@ -1,4 +1,4 @@
-"""A crawl of real trees: what arrives, in what order, and what is left out."""
+"""A crawl of real trees: which directories it sends, in what order, and which it leaves out."""
 
 import errno
 import os
@@ -14,7 +14,7 @@ import pytest
 from mmirrorfs.listing import Listing
 from mmirrorfs.source import crawl as crawl_module
 from mmirrorfs.source.crawl import Sender, Walk
-from mmirrorfs.source.look import look
+from mmirrorfs.source.list_directory import list_directory
 from mmirrorfs.source.reader import Reader, attributes
 from tests.support.build import deep
 from tests.support.crawling import SECONDS, Taken, crawled, expected, plan
@@ -35,7 +35,7 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3, 4, 5])
-async def test_everything_from_the_depth_on_arrives_as_lstat_tells_it(root: Path, depth: int) -> None:
+async def test_all_directories_from_the_depth_on_are_sent_with_lstat_attributes(root: Path, depth: int) -> None:
     found = Taken()
     before = time.monotonic()
     assert await crawled(plan(root, depth), found) == "done"
@@ -46,14 +46,14 @@ async def test_everything_from_the_depth_on_arrives_as_lstat_tells_it(root: Path
     assert {path.count(b"/") + 1 for path in found.listings} <= set(range(depth, 5))
 
 
-async def test_access_times_stay_as_they_are(root: Path) -> None:
+async def test_a_crawl_does_not_move_access_times(root: Path) -> None:
     for path in (root / "A/one", root / "A/one/01"):
         os.utime(path, ns=(1, 2))
     assert await crawled(plan(root), Taken()) == "done"
     assert {os.lstat(path).st_atime_ns for path in (root / "A/one", root / "A/one/01")} == {1}
 
 
-async def test_names_are_bytes(root: Path) -> None:
+async def test_names_that_are_not_utf_8_are_sent(root: Path) -> None:
     odd = os.fsencode(root) + b"/\xff\xfe/a\nb/\xe9"
     os.makedirs(odd)
     os.close(os.open(odd + b"/\xc3(", os.O_CREAT))
@@ -63,7 +63,7 @@ async def test_names_are_bytes(root: Path) -> None:
     assert found.found == expected(root, 1)
 
 
-async def test_a_root_of_any_bytes_and_in_a_working_directory_of_any_kind(
+async def test_a_root_with_any_bytes_is_crawled_from_any_working_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = grow(tmp_path / os.fsdecode(b"r\xff\xe9 t"), LIBRARY)
@@ -73,17 +73,17 @@ async def test_a_root_of_any_bytes_and_in_a_working_directory_of_any_kind(
     assert found.found == expected(root, 1)
 
 
-async def test_excluded_names_are_left_out_with_all_that_is_in_them(root: Path) -> None:
+async def test_excluded_directories_are_not_crawled(root: Path) -> None:
     taken = Taken()
     assert await crawled(plan(root, 1, ("d?sc", "01")), taken) == "done"
     found, without = taken.found, expected(root, 1, lambda name: name in (b"disc", b"01"))
-    for names in (*found.values(), *without.values()):  # their number of links would count what is left out
+    for names in (*found.values(), *without.values()):  # st_nlink would count excluded directories
         names.update({name: attr._replace(nlink=1) for name, attr in names.items() if attr.kind == 0o040000})
     assert found == without
     assert b"A/one/disc" not in found
 
 
-async def test_folders_come_in_the_order_of_inodes_each_whole_before_the_next(root: Path) -> None:
+async def test_folders_are_sent_in_inode_order_each_whole_before_the_next(root: Path) -> None:
     grow(root, {f"{number:02}": {"x": {}, "y": {"z": {}}} for number in range(30)})
     found = Taken()
     assert await crawled(plan(root), found) == "done"
@@ -105,8 +105,8 @@ async def test_a_tree_of_2000_levels(tmp_path: Path) -> None:
         assert found.listings[b"A/" + os.fsencode(inner)].names() == [b"file", b"link"]
 
 
-async def test_a_directory_of_100_000_entries(tmp_path: Path) -> None:
-    root = grow(tmp_path / "root", {"A": {"wide": {}}, "B": {"x": ""}})
+async def test_a_directory_of_100_000_entries(in_memory: Path) -> None:
+    root = grow(in_memory / "root", {"A": {"wide": {}}, "B": {"x": ""}})
     wide = os.open(root / "A/wide", os.O_RDONLY)
     for number in range(100_000):
         os.mknod(f"{number:06}", dir_fd=wide)
@@ -122,18 +122,20 @@ async def test_a_root_without_folders(tmp_path: Path) -> None:
     assert found.listings == {}
 
 
-def test_of_a_directory_that_fails_nothing_is_sent_and_the_rest_is(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_directory_that_cannot_be_listed_is_left_out_and_the_crawl_goes_on(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def failing(reader: Reader, path: bytes) -> Listing:
         if path in (b"A/one", b"C"):
             raise OSError(errno.EIO, os.strerror(errno.EIO))
-        return look(reader, path)
+        return list_directory(reader, path)
 
     class Kept(Sender):
         def directory(self, path: bytes, listing: Listing) -> None:
             paths.append(path)
 
     paths: list[bytes] = []
-    monkeypatch.setattr(crawl_module, "look", failing)
+    monkeypatch.setattr(crawl_module, "list_directory", failing)
     with open(os.devnull, "wb") as null:
         walk = Walk(plan(root), Kept(null.fileno()))
         walk.run()
@@ -142,7 +144,7 @@ def test_of_a_directory_that_fails_nothing_is_sent_and_the_rest_is(root: Path, m
 
 
 class TestLinks:
-    """With ``follow`` a link is what it points to, and the crawl still ends."""
+    """With ``follow`` a link counts as its target, and the crawl still terminates."""
 
     async def test_a_link_is_not_descended_into(self, root: Path, tmp_path: Path) -> None:
         grow(tmp_path / "elsewhere", {"song": "x"})
@@ -173,9 +175,7 @@ class TestLinks:
 
 @needs_root
 @pytest.mark.parametrize("everywhere", [False, True])
-async def test_other_filesystems_are_crawled_where_they_are_local_or_all_is_wanted(
-    root: Path, everywhere: bool
-) -> None:
+async def test_other_filesystems_are_crawled_if_local_or_with_everywhere(root: Path, everywhere: bool) -> None:
     queues, memory = grow(root / "A" / "queues", {}), grow(root / "A" / "memory", {})
     with mounted("mqueue", queues), mounted("tmpfs", memory):
         grow(memory, {"album": {"song": "x"}})
@@ -187,7 +187,7 @@ async def test_other_filesystems_are_crawled_where_they_are_local_or_all_is_want
 
 @contextmanager
 def mounted(kind: str, where: Path) -> Iterator[None]:
-    """A filesystem there."""
+    """Mount a filesystem there."""
     output_of("mount", "-t", kind, "none", where)
     try:
         yield
@@ -197,7 +197,7 @@ def mounted(kind: str, where: Path) -> Iterator[None]:
 
 @contextmanager
 def changing(where: Path) -> Iterator[None]:
-    """Directories come, go and are moved in there all the while."""
+    """Create, remove and rename directories there until the block ends."""
     ended = threading.Event()
 
     def change() -> None:
@@ -219,7 +219,7 @@ def changing(where: Path) -> Iterator[None]:
         thread.join()
 
 
-async def test_a_source_that_changes_all_the_while_does_not_keep_it_from_its_end(root: Path) -> None:
+async def test_a_crawl_of_a_constantly_changing_source_terminates(root: Path) -> None:
     grow(root / "C", {f"{number:03}": {"x": {"y": {}}} for number in range(300)})
     found = Taken()
     with changing(root / "C"):

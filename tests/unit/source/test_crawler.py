@@ -1,4 +1,4 @@
-"""The life of a crawl: how it ends, what it takes when its process dies or stops, and that nothing outlives it."""
+"""The parent's side of a crawl: its states, children that die or stop, and that no process or descriptor is left."""
 
 import logging
 import os
@@ -25,7 +25,13 @@ from tests.support.trees import TextTree, grow
 WIDE: TextTree = {
     f"{number:03}": {f"a track with a long name, number {track}": "" for track in range(60)} for number in range(120)
 }
-"""More than sockets hold, so that the child waits while nobody takes."""
+"""More than socket buffers hold, so that the child blocks while nobody reads."""
+
+
+@pytest.fixture
+def tmp_path(in_memory: Path) -> Path:
+    """In place of pytest's: thousands of files for each test."""
+    return in_memory
 
 
 @pytest.fixture
@@ -35,7 +41,7 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def nothing_is_left() -> Iterator[None]:
-    """Neither descriptors nor processes."""
+    """No descriptor and no process is left after a test."""
     before = os.listdir("/proc/self/fd")
     yield
     assert os.listdir("/proc/self/fd") == before
@@ -45,17 +51,17 @@ def nothing_is_left() -> Iterator[None]:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Children are replaced soon."""
+    """Restart children without delay."""
     monkeypatch.setattr(crawler_module, "SHORTEST", 0.01)
 
 
 def once(action: Callable[[], object]) -> Callable[[bytes], object]:
-    """An ``on_offer`` that does something at the first directory."""
+    """An ``on_offer`` that acts on the first directory only."""
     actions = [action]
     return lambda path: actions.pop()() if actions else None
 
 
-async def test_how_far_it_is(root: Path) -> None:
+async def test_progress_is_reported_up_to_done(root: Path) -> None:
     found = Taken()
     assert Crawl(plan(root), "source", found.offer, found.learn).progress == Progress("crawling", 0, 0, 0, 0)
     async with crawling(plan(root), found) as crawl:
@@ -66,14 +72,14 @@ async def test_how_far_it_is(root: Path) -> None:
         await until(lambda: crawl.pid is None, "the end of its process")
 
 
-async def test_what_there_is_no_room_for_ends_it(root: Path) -> None:
+async def test_a_crawl_without_room_ends_as_full(root: Path) -> None:
     found = Taken(room=7)
     async with crawling(plan(root), found) as crawl:
         await until(lambda: crawl.progress.state == "full", "the end")
         assert (crawl.progress.directories, found.offers, crawl.pid) == (7, 7, None)
 
 
-async def test_it_begins_again_when_asked_to_from_any_state(root: Path) -> None:
+async def test_restart_begins_a_new_crawl_from_any_state(root: Path) -> None:
     found = Taken()
     async with crawling(plan(root), found) as crawl:
         await until(lambda: crawl.progress.directories, "a directory")
@@ -88,19 +94,19 @@ async def test_it_begins_again_when_asked_to_from_any_state(root: Path) -> None:
         await until(lambda: crawl.progress == Progress("done", 0, 0, 0, 0), "one by another plan")
 
 
-async def test_it_has_the_idle_classes(root: Path) -> None:
+async def test_the_child_has_the_idle_scheduling_and_io_classes(root: Path) -> None:
     stopped = Taken()
     async with crawling(plan(root), stopped) as crawl:
         stopped.on_offer = once(lambda: os.kill(crawl.pid or 0, signal.SIGSTOP))
         await until(lambda: stopped.listings, "a directory")
         assert crawl.pid is not None
         assert os.sched_getscheduler(crawl.pid) == os.SCHED_IDLE
-        # ioprio_get(2) of a process tells what was set; of a group, of which this is the only one, what holds
+        # ioprio_get(2) of a process returns what was set; of a group, here with one process, the effective class
         ionice = subprocess.run(["ionice", "-P", str(crawl.pid)], capture_output=True, text=True, check=True)
         assert ionice.stdout == "idle\n"
 
 
-async def test_a_child_that_dies_is_replaced_and_that_is_said_once(
+async def test_a_killed_child_is_replaced_with_one_warning(
     root: Path, quick: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     killed: list[int] = []
@@ -120,7 +126,7 @@ async def test_a_child_that_dies_is_replaced_and_that_is_said_once(
     assert messages == ["source: the process that crawls it ended early (killed: Killed); starting another one"]
 
 
-async def test_children_that_bring_nothing_new_are_given_up(
+async def test_a_crawl_fails_after_too_many_children_without_progress(
     root: Path, quick: None, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
@@ -132,7 +138,7 @@ async def test_children_that_bring_nothing_new_are_given_up(
     ]
 
 
-async def test_a_child_that_cannot_be_started_is_no_more_than_one_that_died(
+async def test_a_child_that_cannot_be_started_counts_as_one_that_died(
     root: Path, quick: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
@@ -140,7 +146,7 @@ async def test_a_child_that_cannot_be_started_is_no_more_than_one_that_died(
     assert "No such file or directory" in caplog.text
 
 
-async def test_the_loop_goes_on_while_the_child_is_stopped_and_the_crawl_after_that(root: Path) -> None:
+async def test_a_stopped_child_does_not_block_the_loop_and_the_crawl_resumes(root: Path) -> None:
     found = Taken()
     async with crawling(plan(root), found) as crawl:
         found.on_offer = once(lambda: os.kill(crawl.pid or 0, signal.SIGSTOP))
@@ -156,7 +162,7 @@ async def test_the_loop_goes_on_while_the_child_is_stopped_and_the_crawl_after_t
     assert len(found.listings) == 120
 
 
-async def test_a_stopped_child_ends_with_a_crawl_that_is_cancelled(root: Path) -> None:
+async def test_a_stopped_child_is_killed_when_the_crawl_is_cancelled(root: Path) -> None:
     found = Taken()
     async with crawling(plan(root), found) as crawl:
         found.on_offer = once(lambda: os.kill(crawl.pid or 0, signal.SIGSTOP))
@@ -166,7 +172,7 @@ async def test_a_stopped_child_ends_with_a_crawl_that_is_cancelled(root: Path) -
     assert is_gone(pid)
 
 
-async def test_a_root_that_is_renamed_away_is_lost_and_nothing_false_arrives(root: Path, tmp_path: Path) -> None:
+async def test_a_root_renamed_during_a_crawl_is_lost_and_nothing_false_is_sent(root: Path, tmp_path: Path) -> None:
     imposter = grow(tmp_path / "imposter", {name: {"false": ""} for name in WIDE})
 
     def swap() -> None:
@@ -180,7 +186,7 @@ async def test_a_root_that_is_renamed_away_is_lost_and_nothing_false_arrives(roo
     assert found.found == {path: true[path] for path in found.listings}
 
 
-async def test_a_root_that_is_another_one_from_the_start_is_lost(root: Path) -> None:
+async def test_a_root_with_another_identity_at_the_start_is_lost(root: Path) -> None:
     st = os.lstat(root)
     found = Taken()
     assert await crawled(plan(root)._replace(identity=(st.st_dev, st.st_ino + 1)), found) == "lost"
@@ -188,11 +194,11 @@ async def test_a_root_that_is_another_one_from_the_start_is_lost(root: Path) -> 
     assert await crawled(plan(root)._replace(identity=(st.st_dev, st.st_ino)), found) == "done"
 
 
-async def test_a_root_that_is_gone_is_lost(tmp_path: Path) -> None:
+async def test_a_missing_root_is_lost(tmp_path: Path) -> None:
     assert await crawled(plan(tmp_path / "none"), Taken()) == "lost"
 
 
-async def test_a_large_directory_does_not_keep_the_loop(tmp_path: Path) -> None:
+async def test_receiving_a_large_directory_does_not_block_the_loop(tmp_path: Path) -> None:
     root = grow(tmp_path / "root", {"A": {f"{number:05}": "" for number in range(30_000)}})
     ticks: list[float] = []
 
@@ -212,7 +218,7 @@ async def test_a_large_directory_does_not_keep_the_loop(tmp_path: Path) -> None:
 
 @contextmanager
 def child(root: Path) -> Iterator[tuple[Child, socket.socket]]:
-    """A child that has more to send than anybody takes."""
+    """A child that is blocked, as nobody reads what it sends."""
     ours, theirs = socket.socketpair()
     with ours:
         with theirs:
@@ -226,7 +232,7 @@ def child(root: Path) -> Iterator[tuple[Child, socket.socket]]:
             process.wait(10)
 
 
-def test_the_child_ends_when_the_socket_is_closed(root: Path) -> None:
+def test_the_child_exits_when_the_socket_is_closed(root: Path) -> None:
     with child(root) as (process, ours):
         ours.close()
         process.wait(10)
@@ -238,12 +244,12 @@ from mmirrorfs.source import crawl
 def hang(reader, path):
     os.write(1, b"hangs")
     time.sleep(60)
-crawl.look = hang
+crawl.list_directory = hang
 crawl.main(int(sys.argv[1]))
 """
 
 
-def test_the_child_ends_when_the_socket_is_closed_though_it_is_waiting_for_a_disk(root: Path) -> None:
+def test_the_child_exits_when_the_socket_is_closed_during_a_blocking_call(root: Path) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         command = [sys.executable, "-c", HUNG, str(theirs.fileno())]
@@ -260,7 +266,7 @@ def test_the_child_ends_when_the_socket_is_closed_though_it_is_waiting_for_a_dis
 
 
 def opened(pid: int) -> set[str]:
-    """What a process has open, by its kind or its path."""
+    """The open descriptors of a process, by kind or path."""
     try:
         fds = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
     except FileNotFoundError:  # closed meanwhile
@@ -268,9 +274,9 @@ def opened(pid: int) -> set[str]:
     return {target.partition(":")[0] for target in fds}
 
 
-def test_the_child_holds_no_directory_of_the_source_and_no_stream_open_while_it_waits(root: Path) -> None:
+def test_a_blocked_child_holds_no_directory_and_no_stream_open(root: Path) -> None:
     with child(root) as (process, _):
-        table = {f"/proc/{process.pid}/mountinfo", "anon_inode"}  # it looks there, when something was mounted
+        table = {f"/proc/{process.pid}/mountinfo", "anon_inode"}  # read when the mount table changed
         own = {"/dev/null", "socket"}
         poll(lambda: opened(process.pid) - table == own, "a child that waits, and holds nothing else")
         assert os.readlink(f"/proc/{process.pid}/cwd") == "/"
@@ -294,7 +300,7 @@ time.sleep(60)
 
 
 @pytest.mark.parametrize("held", ["held", "closed"])
-def test_the_child_ends_when_its_parent_is_killed_whoever_else_holds_the_socket(root: Path, held: str) -> None:
+def test_the_child_exits_when_its_parent_is_killed_even_if_the_socket_stays_open(root: Path, held: str) -> None:
     with subprocess.Popen([sys.executable, "-c", PARENT, str(root), held], stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None
         pid, other = map(int, parent.stdout.readline().split())
@@ -306,7 +312,7 @@ def test_the_child_ends_when_its_parent_is_killed_whoever_else_holds_the_socket(
             os.kill(other, signal.SIGKILL)
 
 
-def test_the_child_starts_without_what_it_does_not_need() -> None:
+def test_the_child_does_not_import_trio_pyfuse3_or_click() -> None:
     code = "import sys, mmirrorfs.source.crawl; print(*sorted(sys.modules))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert {"trio", "pyfuse3", "click", "socket", "subprocess", "asyncio"} & set(found) == set()

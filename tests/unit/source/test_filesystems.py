@@ -1,11 +1,11 @@
-"""What mountinfo says, and what follows from it."""
+"""The mount table, and which paths are local by it."""
 
 from pathlib import Path
 
 import pytest
 
 from mmirrorfs.source import filesystems
-from mmirrorfs.source.filesystems import Locality, Mount, is_local, mount_at, mount_under, mounts, parents
+from mmirrorfs.source.filesystems import Locality, Mount, mount_at, mount_under, mounts, parents
 
 TABLE = rb"""21 1 259:2 / / rw,relatime shared:1 - ext4 /dev/nvme0n1p2 rw
 30 21 0:26 / /tmp rw,nosuid shared:5 master:2 - tmpfs tmpfs rw
@@ -40,7 +40,7 @@ def _table(monkeypatch: pytest.MonkeyPatch) -> None:
         (b"/mnt/nas/below", None),
     ],
 )
-def test_the_topmost_mount_on_a_path_is_found(path: bytes, expected: Mount | None) -> None:
+def test_mount_at_returns_the_topmost_mount_on_a_path(path: bytes, expected: Mount | None) -> None:
     assert mount_at(path) == expected
 
 
@@ -58,7 +58,7 @@ def test_the_topmost_mount_on_a_path_is_found(path: bytes, expected: Mount | Non
         (b"/mnt/usb/x", b"/mnt/usb"),
     ],
 )
-def test_the_mount_that_holds_a_path_is_found(path: bytes, where: bytes) -> None:
+def test_mount_under_returns_the_mount_of_a_path(path: bytes, where: bytes) -> None:
     mount = mount_under(path)
     assert mount is not None
     assert mount.where == where
@@ -79,7 +79,7 @@ def test_the_mount_that_holds_a_path_is_found(path: bytes, where: bytes) -> None
     ],
 )
 def test_network_and_fuse_filesystems_are_not_local(path: bytes, local: bool) -> None:
-    assert is_local(path) is local
+    assert Locality(path).whole is local
 
 
 @pytest.mark.usefixtures("_table")
@@ -92,31 +92,29 @@ def test_network_and_fuse_filesystems_are_not_local(path: bytes, local: bool) ->
         (b"/mnt/with space\ttab\\slash", False),
     ],
 )
-def test_inode_numbers_are_believed_on_local_filesystems_and_where_they_are_known_to_stay(
-    root: bytes, stable: bool
-) -> None:
+def test_inode_numbers_are_stable_on_local_filesystems_and_listed_others(root: bytes, stable: bool) -> None:
     assert Locality(root).stable is stable
 
 
 @pytest.mark.usefixtures("_table")
-def test_the_later_of_two_mounts_on_one_place_is_the_one_that_holds_it() -> None:
+def test_the_later_of_two_mounts_on_one_mountpoint_counts() -> None:
     mount = mount_under(b"/mnt/usb/x")
     assert mount is not None
     assert mount.type == b"exfat"
 
 
-def test_where_nothing_is_mounted_nothing_is_local(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_mount_nothing_is_local(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(filesystems, "mounts", list)
     assert mount_under(b"/x") is None
-    assert not is_local(b"/x")
+    assert not Locality(b"/x").whole
 
 
-def test_the_table_of_this_machine_can_be_read(tmp_path: Path) -> None:
+def test_the_mount_table_of_this_machine_can_be_read(tmp_path: Path) -> None:
     assert any(mount.where == b"/" for mount in mounts())
     assert mount_at(b"/proc") is not None
-    assert not is_local(b"/proc/self")
+    assert not Locality(b"/proc/self").whole
 
 
-def test_the_directories_above_are_given_from_the_nearest_up() -> None:
+def test_parents_are_returned_from_the_nearest_up() -> None:
     assert parents(b"/a/b/c") == [b"/a/b", b"/a", b"/"]
     assert parents(b"/") == []

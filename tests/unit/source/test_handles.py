@@ -1,4 +1,4 @@
-"""Keys of directories: one each, for as long as it is there."""
+"""Event keys of directories: unique, and stable until removal."""
 
 import errno
 import os
@@ -21,7 +21,7 @@ def where(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_key_is_of_one_directory_and_stays_with_it(where: Path) -> None:
+def test_each_directory_has_its_own_key_which_survives_renaming(where: Path) -> None:
     (where / "one").mkdir()
     (where / "two").mkdir()
     one, two = key_of(where / "one"), key_of(where / "two")
@@ -31,7 +31,7 @@ def test_a_key_is_of_one_directory_and_stays_with_it(where: Path) -> None:
     assert key_of(where / "two/renamed") == one
 
 
-def test_a_directory_in_the_place_of_another_has_another_key(where: Path) -> None:
+def test_a_directory_replaced_at_its_path_has_another_key(where: Path) -> None:
     keys = set()
     for _ in range(20):  # whose inode number is used again
         (where / "d").mkdir()
@@ -40,7 +40,7 @@ def test_a_directory_in_the_place_of_another_has_another_key(where: Path) -> Non
     assert len(keys) == 20
 
 
-def test_a_key_begins_with_the_number_of_the_filesystem(where: Path) -> None:
+def test_a_key_begins_with_the_fsid(where: Path) -> None:
     with opened(where) as fd:
         assert handle_of(fd) == handle_of(fd, fsid_of(fd))
         assert handle_of(fd)[:8] == fsid_of(fd)
@@ -48,7 +48,7 @@ def test_a_key_begins_with_the_number_of_the_filesystem(where: Path) -> None:
         assert handle_of(fd, b"12345678")[:8] == b"12345678"
 
 
-def test_threads_do_not_get_keys_of_one_another(where: Path) -> None:
+def test_concurrent_threads_get_their_own_keys(where: Path) -> None:
     names = [where / str(number) for number in range(4)]
     for name in names:
         name.mkdir()
@@ -67,15 +67,15 @@ def test_threads_do_not_get_keys_of_one_another(where: Path) -> None:
     assert not wrong
 
 
-def test_an_old_kernel_gives_the_same_keys(where: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kernel_without_at_handle_fid_gives_the_same_keys(where: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = key_of(where)
     unknown = 0x40000000
     monkeypatch.setattr(Support, "flags", Support.flags | unknown | handles._AT_HANDLE_FID)
     assert key_of(where) == before
-    assert not Support.flags & (handles._AT_HANDLE_FID | unknown), "that it does not know the flag is found out once"
+    assert not Support.flags & (handles._AT_HANDLE_FID | unknown), "the unsupported flag is detected once"
 
 
-def test_what_is_not_open_has_no_key(where: Path) -> None:
+def test_a_closed_descriptor_raises_ebadf(where: Path) -> None:
     with opened(where) as fd:
         pass
     with pytest.raises(OSError, match="Bad file descriptor") as caught:
@@ -83,7 +83,7 @@ def test_what_is_not_open_has_no_key(where: Path) -> None:
     assert caught.value.errno == errno.EBADF
 
 
-def test_a_filesystem_without_handles_has_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_filesystem_without_handles_gives_an_empty_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Support, "flags", handles._AT_EMPTY_PATH)
     assert key_of(Path("/proc")) == b""
 

@@ -1,4 +1,4 @@
-"""What watches report: every kind of change, on every filesystem that is local here, to root and to a plain user."""
+"""inotify events of every kind of change, on each local filesystem available, for root and a plain user."""
 
 import os
 import subprocess
@@ -20,11 +20,11 @@ from tests.support.marking import check, instance
 from tests.support.trees import grow
 
 
-def test_every_kind_of_change_is_reported_to_whoever_runs_the_tests(tmp_path: Path) -> None:
+def test_every_kind_of_change_causes_the_expected_events(tmp_path: Path) -> None:
     check(tmp_path)
 
 
-def test_a_plain_user_watches_what_he_may_read(place: Path) -> None:
+def test_a_plain_user_can_watch_readable_directories(place: Path) -> None:
     script = (
         "import os; from mmirrorfs.source.inotify import Watches\n"
         "watches = Watches()\n"
@@ -36,7 +36,7 @@ def test_a_plain_user_watches_what_he_may_read(place: Path) -> None:
     assert output_as_plain_user(place, script, place / "d") == "new\n"
 
 
-def test_a_directory_that_is_added_again_has_the_key_that_it_had(tmp_path: Path) -> None:
+def test_a_directory_added_again_has_the_same_key(tmp_path: Path) -> None:
     with instance() as watches:
         first = watch(tmp_path, watches.add, [""])
         grow(tmp_path, TREE)
@@ -44,7 +44,7 @@ def test_a_directory_that_is_added_again_has_the_key_that_it_had(tmp_path: Path)
         assert watches.made == 3
 
 
-def test_what_is_not_wanted_is_left_out(tmp_path: Path) -> None:
+def test_events_of_unwanted_directories_are_left_out(tmp_path: Path) -> None:
     grow(tmp_path, {b"mine": {}, b"theirs": {}})
     with instance() as watches:
         names = watch(tmp_path, watches.add, ["mine"])
@@ -54,7 +54,7 @@ def test_what_is_not_wanted_is_left_out(tmp_path: Path) -> None:
         assert said(watches.events(names), names) == {("mine", "2"): CREATE | ONDIR}
 
 
-def test_a_watch_that_ends_says_so_though_it_is_not_wanted(tmp_path: Path) -> None:
+def test_ignored_is_returned_for_unwanted_directories_too(tmp_path: Path) -> None:
     grow(tmp_path, TREE)
     with instance() as watches:
         keys = {name: key for key, name in watch(tmp_path, watches.add).items()}
@@ -67,7 +67,7 @@ def test_a_watch_that_ends_says_so_though_it_is_not_wanted(tmp_path: Path) -> No
             watches.remove(keys["d"])
 
 
-def test_a_call_takes_no_more_than_its_share(tmp_path: Path) -> None:
+def test_one_call_reads_a_bounded_number_of_bytes(tmp_path: Path) -> None:
     with instance() as watches:
         names = watch(tmp_path, watches.add, [""])
         made = 2 * MOST // 100
@@ -103,7 +103,7 @@ def test_a_child_that_inherits_the_instance_gets_the_keys_of_its_parent(tmp_path
         assert watch(tmp_path, watches.add, ["new"]) == names
 
 
-def test_what_is_no_directory_is_not_watched(tmp_path: Path) -> None:
+def test_a_file_cannot_be_watched(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     fd = os.open(tmp_path / "file", os.O_RDONLY)
     try:

@@ -1,4 +1,4 @@
-"""What is known of one source: by which proof it changes, what moves with its directory, and what goes first."""
+"""The cache of one source: which answers change it, what moves with a renamed directory, and what is evicted first."""
 
 from dataclasses import replace
 
@@ -12,15 +12,15 @@ from mmirrorfs.listing import Listing, pack
 from mmirrorfs.source.freshness import NEVER, Freshness
 from mmirrorfs.source.known import Known
 from mmirrorfs.source.room import Room
-from mmirrorfs.source.singles import Answer
+from mmirrorfs.source.singles import WEIGHT, Answer
 from mmirrorfs.source.walks import directories_of, revisions
 from mmirrorfs.tree import EMPTY_DIRECTORY, Directory
 from tests.support.knowing import LARGE, Above, Shape, attr, directory, known_of, paths, tree
 
-# Answers
+# Queries and answers
 
 
-def test_a_name_is_known_by_its_directory_present_or_absent_or_not_at_all() -> None:
+def test_a_listing_answers_for_present_and_absent_names() -> None:
     known = known_of({b"A": 10})
     known.apply(b"A", directory({b"a": 11}, fetched_at=5))
     assert known.entry(b"A", b"a") == Answer(attr(11), 5)
@@ -29,12 +29,12 @@ def test_a_name_is_known_by_its_directory_present_or_absent_or_not_at_all() -> N
     assert known.entry(b"", b"A") == Answer(attr(10), 0)
 
 
-def test_a_name_whose_attributes_were_not_to_be_had_is_not_known() -> None:
+def test_a_listed_name_without_attributes_is_not_cached() -> None:
     known = known_of({b"A": Above(10, {})})
     assert known.entry(b"", b"A") is None
 
 
-def test_a_stamp_that_stands_proves_names_and_no_attributes() -> None:
+def test_an_unchanged_stamp_renews_names_and_no_attributes() -> None:
     known = known_of({b"A": 10})
     known.apply(b"A", directory({b"a": 11}))
     known.prove(b"A", 7)
@@ -48,7 +48,7 @@ def test_a_stamp_that_stands_proves_names_and_no_attributes() -> None:
     assert known.listing(b"elsewhere") is None
 
 
-def test_a_name_that_was_looked_at_since_is_known_better_than_by_its_directory() -> None:
+def test_a_name_fetched_since_the_listing_overrides_it() -> None:
     known = known_of({b"A": 10})
     known.apply(b"A", directory({b"a": 11, b"gone": 13}))
     known.amend(b"A", b"a", attr(11, size=5), 1)
@@ -62,12 +62,12 @@ def test_a_name_that_was_looked_at_since_is_known_better_than_by_its_directory()
     current = known.current(b"A")
     assert current is not None
     assert dict(current.entries()) == {b"a": attr(11, size=5), b"new": attr(15)}
-    assert not current.settled, "its stamp is that of other names"
+    assert not current.settled, "its stamp belongs to other names"
     assert known.current(b"B") is None
     assert known.entry(b"A", b"a") == Answer(attr(11, size=5), 1)
 
 
-def test_a_listing_that_has_all_names_as_they_are_is_given_as_it_is() -> None:
+def test_current_returns_the_listing_itself_if_all_names_match() -> None:
     known, listing = known_of({b"A": 10}), directory({b"a": 11})
     known.apply(b"A", listing)
     known.amend(b"A", b"a", attr(11, size=5), 1)
@@ -75,7 +75,7 @@ def test_a_listing_that_has_all_names_as_they_are_is_given_as_it_is() -> None:
     assert known.current(b"A") is listing
 
 
-def test_a_listing_knows_better_than_what_was_seen_before_it_and_not_than_what_came_after() -> None:
+def test_a_listing_overrides_older_single_names_and_not_newer_ones() -> None:
     known = known_of({b"A": 10})
     known.amend(b"A", b"before", attr(11), 1)
     known.amend(b"A", b"after", attr(13), 3)
@@ -84,7 +84,7 @@ def test_a_listing_knows_better_than_what_was_seen_before_it_and_not_than_what_c
     assert known.entry(b"A", b"after") == Answer(attr(13), 3)
 
 
-def test_what_is_distrusted_is_known_still_and_too_old() -> None:
+def test_distrusted_entries_stay_cached_and_stale() -> None:
     known = known_of({b"A": 10})
     known.apply(b"A", directory({b"a": 11}, fetched_at=5))
     known.amend(b"A", b"b", attr(13), 6)
@@ -96,7 +96,7 @@ def test_what_is_distrusted_is_known_still_and_too_old() -> None:
     assert known.entry(b"", b"A") == Answer(attr(10), NEVER)
 
 
-def test_what_leads_to_nothing_is_absent_with_all_that_was_below() -> None:
+def test_a_removed_directory_is_absent_and_everything_below_is_dropped() -> None:
     known = known_of({b"A": 10})
     known.apply(b"A", directory({b"B": 12}))
     known.apply(b"A/B", directory({b"C": 14}))
@@ -108,7 +108,7 @@ def test_what_leads_to_nothing_is_absent_with_all_that_was_below() -> None:
     assert known.since(b"A/B/C") == {}
 
 
-def test_values_are_noted_with_when_they_were_so() -> None:
+def test_values_are_cached_with_their_time() -> None:
     known = known_of({})
     known.note(b"A/a", b"", b"target", 1)
     known.note(b"A/a", b"user.x", 61, 2)
@@ -117,10 +117,10 @@ def test_values_are_noted_with_when_they_were_so() -> None:
     assert known.value(b"A/b", b"") is None
 
 
-# Moves
+# Renamed directories
 
 
-def test_a_renamed_directory_inside_a_folder_keeps_what_is_known_below() -> None:
+def test_a_directory_renamed_inside_a_folder_keeps_its_cached_contents() -> None:
     known = known_of({b"A": 10})
     known.apply(b"A", directory({b"old": 12, b"stays": 14}))
     known.apply(b"A/old", directory({b"C": 16}, fetched_at=1, ino=12))
@@ -134,7 +134,7 @@ def test_a_renamed_directory_inside_a_folder_keeps_what_is_known_below() -> None
     assert known.entry(b"A/old/C", b"new") is None
 
 
-def test_a_directory_that_took_another_s_name_does_not_get_what_was_known_of_that() -> None:
+def test_directories_that_swap_names_keep_their_own_cached_contents() -> None:
     known = known_of({b"A": 10})
     known.apply(b"A", directory({b"one": 12, b"two": 14}))
     known.apply(b"A/one", directory({b"1": 11}, ino=12))
@@ -148,7 +148,7 @@ def test_a_directory_that_took_another_s_name_does_not_get_what_was_known_of_tha
     assert paths(known) == {b"A"}
 
 
-def test_a_renamed_folder_keeps_what_is_known_below() -> None:
+def test_a_renamed_folder_keeps_its_cached_contents() -> None:
     known = known_of({b"X": Above(4, {b"old": 10, b"gone": 12})})
     known.apply(b"X/old", directory({b"C": 16}, ino=10))
     known.apply(b"X/old/C", directory({b"a": 11}, ino=16))
@@ -160,7 +160,7 @@ def test_a_renamed_folder_keeps_what_is_known_below() -> None:
     assert known.since(b"X/gone") == {}
 
 
-def test_a_renamed_artist_keeps_what_is_known_below() -> None:
+def test_a_renamed_artist_keeps_its_cached_contents() -> None:
     known = known_of({b"Old": Above(4, {b"Gold": 10}), b"Else": Above(6, {b"Gold": 12})})
     known.apply(b"Old/Gold", directory({b"a": 11}, ino=10))
     known.apply(b"Else/Gold", directory({b"b": 13}, ino=12))
@@ -170,14 +170,14 @@ def test_a_renamed_artist_keeps_what_is_known_below() -> None:
     assert known.listing(b"Old") is None
 
 
-def test_a_folder_that_goes_to_another_artist_keeps_what_is_known_below() -> None:
+def test_a_folder_moved_to_another_artist_keeps_its_cached_contents() -> None:
     known = known_of({b"X": Above(4, {b"Gold": 10}), b"Y": Above(6, {})})
     known.apply(b"X/Gold", directory({b"a": 11}, ino=10))
     known.install(tree({b"X": Above(4, {}), b"Y": Above(6, {b"Gold": 10})}))
     assert known.entry(b"Y/Gold", b"a") == Answer(attr(11), 0)
 
 
-def test_what_is_in_both_trees_is_left_as_it_is() -> None:
+def test_entries_in_both_trees_are_left_as_they_are() -> None:
     known = known_of({b"X": Above(4, {b"Gold": 10})})
     known.apply(b"X/Gold", directory({b"a": 11}, ino=10))
     known.amend(b"X", b"Gold", attr(10, size=9), 1)
@@ -186,14 +186,14 @@ def test_what_is_in_both_trees_is_left_as_it_is() -> None:
     assert paths(known) == {b"X/Gold"}
 
 
-def test_what_was_below_a_directory_that_is_forgotten_is_not_told_of_another_one() -> None:
+def test_contents_of_an_evicted_directory_are_not_attributed_to_its_replacement() -> None:
     known = known_of({}, limit=5)
     known.apply(b"A/B", directory({b"C": 16, b"D": 18}, ino=12))
     known.apply(b"A/B/C", directory({b"a": 11}, ino=16))
     known.apply(b"A/B/D", directory({b"a": 11}, ino=18))
     known.apply(b"A", directory({b"B": 12}))
     known.apply(b"A/E", directory({}))
-    assert known.listing(b"A/B") is None, "it was the longest unused one"
+    assert known.listing(b"A/B") is None, "it was the least recently used one"
     known.apply(b"A", directory({b"B": 14}, stamp=2))
     known.apply(b"A/B", directory({b"C": 20, b"D": 18}, stamp=2, ino=14))
     assert known.entry(b"A/B/C", b"a") is None
@@ -203,7 +203,7 @@ def test_what_was_below_a_directory_that_is_forgotten_is_not_told_of_another_one
 # Room
 
 
-def test_where_room_is_short_the_longest_unused_goes_first() -> None:
+def test_the_least_recently_used_directory_is_evicted_first() -> None:
     known = known_of({}, limit=4)
     for name in (b"A", b"B"):
         known.apply(name, directory({b"1": 11, b"2": 13}))
@@ -212,20 +212,20 @@ def test_where_room_is_short_the_longest_unused_goes_first() -> None:
     assert paths(known) == {b"A", b"C"}
 
 
-def test_what_was_never_asked_for_takes_no_room_from_anything() -> None:
+def test_an_offered_listing_evicts_nothing() -> None:
     known = known_of({}, limit=3)
     known.apply(b"A", directory({b"1": 11, b"2": 13}, fetched_at=5))
     assert not known.offer(b"B", directory({b"1": 11, b"2": 13}))
     assert known.offer(b"C", directory({}))
     assert not known.offer(b"D", directory({}))
     assert paths(known) == {b"A", b"C"}
-    assert known.offer(b"A", directory({}, fetched_at=4)), "it is known, and better"
+    assert known.offer(b"A", directory({}, fetched_at=4)), "a newer listing is cached"
     assert known.entry(b"A", b"1") == Answer(attr(11), 5)
     assert known.offer(b"A", directory({}, fetched_at=6))
     assert known.entry(b"A", b"1") == Answer(None, 6)
 
 
-def test_above_the_depth_nothing_is_dropped_however_little_is_to_be_remembered() -> None:
+def test_nothing_above_the_depth_is_evicted_even_with_a_limit_of_zero() -> None:
     known = known_of({b"A": 10, b"X": Above(4, {b"Gold": 12})}, limit=0)
     known.apply(b"A", directory({b"1": 11}))
     known.amend(b"X", b"Gold", attr(12, size=1), 1)
@@ -258,7 +258,7 @@ steps = st.one_of(
 
 
 def take(known: Known, step: tuple[object, ...], now: float) -> None:
-    """One step of many."""
+    """Take one random step."""
     match step:
         case "apply" | "offer" as how, bytes(at), dict(inside):
             (known.apply if how == "apply" else known.offer)(at, directory(inside, now, int(now)))
@@ -278,27 +278,34 @@ def take(known: Known, step: tuple[object, ...], now: float) -> None:
             known.install(tree(shape, fetched_at=now))
 
 
+def recount(known: Known) -> int:
+    """The room that is taken, in entries below the depth."""
+    listings = sum(max(1, len(listing)) for listing in known.listings.below.values())
+    singles = sum(len(known.since(path)) for path in known._singles if path not in known.listings.above)
+    return listings + WEIGHT * singles + sum(map(len, known._values._of.values()))
+
+
 @settings(max_examples=500)
 @given(st.integers(0, 12), st.lists(st.tuples(st.integers(0, 1), steps), max_size=40))
-def test_the_room_that_is_taken_is_what_a_recount_gives_and_the_limit_holds(
-    limit: int, fetched_at: list[tuple[int, tuple[object, ...]]]
+def test_used_room_equals_a_recount_and_stays_within_the_limit(
+    limit: int, taken: list[tuple[int, tuple[object, ...]]]
 ) -> None:
     room = Room(limit)
     both = [Known(EMPTY_DIRECTORY, room) for _ in range(2)]
-    for now, (which, step) in enumerate(fetched_at, 1):
+    for now, (which, step) in enumerate(taken, 1):
         take(both[which], step, float(now))
-        assert room.used == sum(map(len, both)), step
+        assert room.used == sum(map(recount, both)), step
         last = any(len(known.listings.below) <= 1 for known in both)
-        assert room.used <= limit or last, "one that is asked for at this moment stays, however little room there is"
+        assert room.used <= limit or last, "the requested directory stays even without room"
 
 
-def test_what_was_found_gone_stays_where_something_else_is_known_to_have_come_since() -> None:
-    """Somebody may have asked before the name was taken over, and be told of it after a scan has seen what took it."""
+def test_a_removal_is_refused_if_a_newer_answer_or_another_type_is_cached() -> None:
+    """The request may be from before the replacement, and its answer arrive after the scan that found the new entry."""
     known = known_of({b"A": 10, b"X": Above(4, {b"loose": 11})})
     known.apply(b"A", directory({b"B": 12, b"c": 13}, fetched_at=5))
     assert not known.remove(b"X/loose", DIR, 0, 6), "a file has its name"
     assert not known.remove(b"A/B", FILE, 6, 6)
-    assert not known.remove(b"A/c", FILE, 4, 6), "it was seen since"
+    assert not known.remove(b"A/c", FILE, 4, 6), "it was fetched since"
     known.amend(b"A", b"d", attr(15), 7)
     assert not known.remove(b"A/d", FILE, 6, 8)
     assert known.entry(b"A", b"c") == Answer(attr(13), 5)
@@ -308,8 +315,8 @@ def test_what_was_found_gone_stays_where_something_else_is_known_to_have_come_si
     assert [known.entry(b"A", name) for name in (b"c", b"d")] == [Answer(None, 6), Answer(None, 8)]
 
 
-def test_where_inode_numbers_are_given_out_anew_a_directory_is_what_has_its_path() -> None:
-    """As on sshfs: the same directory has another number each time that it was forgotten."""
+def test_with_unstable_inode_numbers_the_path_identifies_a_directory() -> None:
+    """As on sshfs: a directory gets another number each time its inode was forgotten."""
     known = Known(tree({b"A": 10}), Room(LARGE), stable=False)
     known.apply(b"A", directory({b"sub": 12}))
     known.apply(b"A/sub", directory({b"deep": 11}))
@@ -317,10 +324,10 @@ def test_where_inode_numbers_are_given_out_anew_a_directory_is_what_has_its_path
     known.apply(b"A", directory({b"sub": 22}, fetched_at=2, stamp=2))
     assert known.entry(b"A/sub", b"deep") == Answer(attr(11), 0)
     known.apply(b"A", directory({b"other": 12}, fetched_at=3, stamp=3))
-    assert paths(known) == {b"A"}, "gone, and not moved: the number may be another directory's by now"
+    assert paths(known) == {b"A"}, "removed, not renamed: the number may be reused"
 
 
-def test_values_go_with_what_they_are_of() -> None:
+def test_values_are_dropped_with_their_file() -> None:
     room = Room(100)
     known = Known(EMPTY_DIRECTORY, room)
     known.note(b"A/one/link", b"", b"target", 1.0)
@@ -330,10 +337,10 @@ def test_values_go_with_what_they_are_of() -> None:
     assert known.value(b"A/one", b"system.posix_acl_access") == (b"acl", 1.0)
     known.remove(b"A/one", DIR, 2.0, 2.0)
     assert known.value(b"A/one", b"system.posix_acl_access") is None
-    assert room.used == len(known)
+    assert room.used == recount(known)
 
 
-def test_a_folder_that_becomes_an_artist_does_not_take_the_place_of_what_was_scanned() -> None:
+def test_a_folder_renamed_to_an_artist_does_not_replace_the_scanned_listing() -> None:
     known = known_of({b"A": Above(4, {b"x": 10}), b"C": Above(6, {b"y": 12})})
     known.apply(b"A/x", directory({b"track": 11}, ino=10))
     known.install(tree({b"A": Above(4, {}), b"C": Above(10, {b"track": 11})}, fetched_at=1))
@@ -343,14 +350,14 @@ def test_a_folder_that_becomes_an_artist_does_not_take_the_place_of_what_was_sca
     assert paths(known) == set()
 
 
-def test_what_could_not_be_had_at_the_last_look_is_kept_as_it_was_known() -> None:
-    """A source that is being lost gives names still, and errors for their attributes."""
+def test_attributes_that_a_listing_could_not_read_stay_cached() -> None:
+    """A source that is being lost still lists names, and fails to stat them."""
     known = known_of({b"A": Above(4, {b"x": 10}), b"loose": 13})
     known.apply(b"A/x", directory({b"track": 11}, ino=10))
     blind = Listing(pack((4, 10, 2, 2), True, [(b"track", bare(FILE))]), 1)
     for _ in range(2):
         known.apply(b"A/x", blind)
-        assert known.entry(b"A/x", b"track") == Answer(attr(11), 0), "true then, and not proved since"
+        assert known.entry(b"A/x", b"track") == Answer(attr(11), 0), "true then, and not renewed since"
     known.apply(b"A/x", directory({b"sub": 12}, fetched_at=2, ino=10))
     known.apply(b"A/x/sub", directory({b"deep": 15}, fetched_at=2, ino=12))
     known.apply(b"A/x", Listing(pack((4, 10, 3, 3), True, [(b"sub", bare(DIR))]), 3))
@@ -361,8 +368,8 @@ def test_what_could_not_be_had_at_the_last_look_is_kept_as_it_was_known() -> Non
     assert known.entry(b"", b"loose") == Answer(attr(13), 0)
 
 
-def test_what_is_known_of_another_directory_than_the_one_that_is_there_is_not_told() -> None:
-    """It was moved away and back, and looked at in between: a look at the one above it saw neither."""
+def test_the_listing_of_another_inode_than_the_parent_has_is_dropped() -> None:
+    """It was renamed and back, and listed in between: the listing of its parent shows neither."""
     known = known_of({b"A": 10})
     known.apply(b"A", directory({b"sub": 12}, ino=10))
     known.apply(b"A/sub", directory({}, fetched_at=1, ino=14))
@@ -373,8 +380,8 @@ def test_what_is_known_of_another_directory_than_the_one_that_is_there_is_not_to
     assert known.listing(b"A/sub") is None
 
 
-def test_a_number_that_is_given_out_again_is_no_move() -> None:
-    """ext4 gives the number of what was removed to what is made next: another directory, with another mtime."""
+def test_a_reused_inode_number_is_not_a_rename() -> None:
+    """ext4 reuses the number of a removed inode for the next one: another directory, with another mtime."""
     known = known_of({b"A": 10})
     known.apply(b"A", directory({b"old": 12}))
     known.apply(b"A/old", directory({b"track": 11}, ino=12))
@@ -385,35 +392,35 @@ def test_a_number_that_is_given_out_again_is_no_move() -> None:
 
 @settings(max_examples=500)
 @given(shapes, st.lists(steps, max_size=30))
-def test_what_changed_is_told_or_that_it_is_in_another_directory_by_now(
-    shape: Shape, fetched_at: list[tuple[object, ...]]
+def test_every_change_of_an_entry_is_reported_or_that_of_a_directory_above_it(
+    shape: Shape, taken: list[tuple[object, ...]]
 ) -> None:
-    told: set[tuple[bytes, bytes]] = set()
-    known = Known(tree(shape), Room(LARGE), changed=lambda at, what: told.update((at, one.name) for one in what))
-    for now, step in enumerate(fetched_at, 1):
+    reported: set[tuple[bytes, bytes]] = set()
+    known = Known(tree(shape), Room(LARGE), changed=lambda at, what: reported.update((at, one.name) for one in what))
+    for now, step in enumerate(taken, 1):
         before, tops, merging = all_of(known), above_depth(known.tree), step[0] in ("install", "remove")
-        told.clear()
+        reported.clear()
         take(known, step, float(now))
         after, tops = all_of(known), tops | above_depth(known.tree)
         for at, one in before.keys() & after.keys():
             if is_news(before[at, one].attr, after[at, one].attr) and not (merging and at in tops):
-                assert (at, one) in told or above(at) & told, (step, at, one)
+                assert (at, one) in reported or above(at) & reported, (step, at, one)
 
 
 def above_depth(tree: Directory) -> set[bytes]:
-    """The directories above the depth, and all that lies in them: the merge tells of what came and went there."""
+    """The directories above the depth, and all paths below them: changes of names there are the merge's."""
     found = {path for path, _ in directories_of(tree)}
     return found | {path for path in PATHS if any(path.startswith(one + b"/") for one in found if one)}
 
 
 def all_of(known: Known) -> dict[tuple[bytes, bytes], Answer]:
-    """Everything that is known of all names."""
+    """The cached answers for all names."""
     answers = {(at, one): known.entry(at, one) for at in PATHS for one in NAMES}
     return {where: answer for where, answer in answers.items() if answer is not None}
 
 
 def above(path: bytes) -> set[tuple[bytes, bytes]]:
-    """A path, and those that it lies in, each as a directory and a name."""
+    """A path and its ancestors, each as directory and name."""
     found: set[tuple[bytes, bytes]] = set()
     while path:
         directory, _, name = path.rpartition(b"/")
@@ -422,16 +429,16 @@ def above(path: bytes) -> set[tuple[bytes, bytes]]:
     return found
 
 
-def test_who_hears_of_a_change_finds_it_answered_already() -> None:
-    """The kernel is told to ask again: an answer from before would follow its own invalidation, and last an hour."""
+def test_a_change_is_reported_after_it_was_applied() -> None:
+    """The kernel asks again after an invalidation: an old reply would be cached for an hour."""
 
-    def heard(at: bytes, changes: list[Difference]) -> None:
+    def changed(at: bytes, changes: list[Difference]) -> None:
         for one in changes:
             found = known.entry(at, one.name)
             assert found is not None
             assert found.attr == one.after
 
-    known = Known(tree({b"A": 10, b"X": Above(4, {b"loose": 11})}), Room(LARGE), changed=heard)
+    known = Known(tree({b"A": 10, b"X": Above(4, {b"loose": 11})}), Room(LARGE), changed=changed)
     known.apply(b"A", directory({b"1": 11, b"2": 13, b"3": 15}))
     known.amend(b"A", b"1", attr(11, size=1), 1)
     known.amend(b"A", b"2", None, 1)
@@ -440,7 +447,7 @@ def test_who_hears_of_a_change_finds_it_answered_already() -> None:
     known.install(tree({b"A": 10, b"X": Above(4, {b"loose": 13})}, fetched_at=4))
 
 
-def test_what_was_known_of_a_directory_goes_as_soon_as_another_has_its_name() -> None:
+def test_a_listing_is_dropped_as_soon_as_another_directory_has_its_name() -> None:
     known = known_of({b"A": 10})
     known.apply(b"A", directory({b"d": 12}))
     known.apply(b"A/d", directory({b"1": 11}, fetched_at=1))
@@ -449,7 +456,7 @@ def test_what_was_known_of_a_directory_goes_as_soon_as_another_has_its_name() ->
     assert known.entry(b"A/d", b"1") is None
 
 
-def test_a_look_at_a_directory_that_another_took_the_place_of_meanwhile_is_worth_nothing() -> None:
+def test_a_listing_of_a_directory_that_was_replaced_meanwhile_is_discarded() -> None:
     known = known_of({b"A": 10})
     known.apply(b"A", directory({b"d": 12}))
     known.amend(b"A", b"d", attr(16), 2)
@@ -459,7 +466,7 @@ def test_a_look_at_a_directory_that_another_took_the_place_of_meanwhile_is_worth
     assert known.entry(b"A/d", b"2") == Answer(attr(13), 3)
 
 
-def test_what_differs_is_not_found_out_again_because_the_old_names_were_proved_meanwhile(
+def test_differences_are_not_computed_again_after_the_old_listing_was_renewed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     known, new = known_of({b"A": 10}), tree({b"A": 12}, fetched_at=5)
@@ -469,6 +476,6 @@ def test_what_differs_is_not_found_out_again_because_the_old_names_were_proved_m
     def fail(*both: Listing) -> list[Difference]:
         raise AssertionError
 
-    monkeypatch.setattr("mmirrorfs.source.known.differences", fail)
+    monkeypatch.setattr("mmirrorfs.source.cache.differences", fail)
     known.install(new, revised)
     assert known.entry(b"", b"A") == Answer(attr(12), 5)

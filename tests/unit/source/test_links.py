@@ -1,4 +1,4 @@
-"""Following links: what counts as what, and what is as good as dangling."""
+"""Resolving links: targets, loops, and links that count as dangling."""
 
 import errno
 import os
@@ -12,7 +12,7 @@ from mmirrorfs.source import links
 from mmirrorfs.source.beneath import CONTENT, DIRECTORY
 from mmirrorfs.source.filesystems import VIEW_TYPE, Mount, mount_at
 from mmirrorfs.source.links import DEEPEST, open_following, stat_following
-from mmirrorfs.source.look import look
+from mmirrorfs.source.list_directory import list_directory
 from mmirrorfs.source.reader import Reader
 from tests.support.trees import Link, grow
 
@@ -58,7 +58,7 @@ def contents(root: Path, path: str) -> bytes:
         ("through", b"near"),
     ],
 )
-def test_a_link_counts_as_what_it_points_to_wherever_that_is(root: Path, path: str, expected: bytes) -> None:
+def test_a_link_counts_as_its_target_wherever_that_is(root: Path, path: str, expected: bytes) -> None:
     assert contents(root, path) == expected
     st = stat_following(os.fsencode(root), os.fsencode(path))
     assert st is not None
@@ -66,7 +66,7 @@ def test_a_link_counts_as_what_it_points_to_wherever_that_is(root: Path, path: s
 
 
 @pytest.mark.parametrize("path", ["A/self", "A/up", "dangling", "circle", "A/file/x", "none"])
-def test_loops_and_dangling_links_are_nothing(root: Path, path: str) -> None:
+def test_loops_and_dangling_links_have_no_target(root: Path, path: str) -> None:
     assert stat_following(os.fsencode(root), os.fsencode(path)) is None
 
 
@@ -77,7 +77,7 @@ def test_nothing_is_opened_through_a_loop(root: Path, path: str) -> None:
     assert caught.value.errno == errno.ELOOP
 
 
-def test_a_long_row_of_links_ends_as_in_the_kernel(root: Path) -> None:
+def test_a_chain_of_links_is_limited_as_in_the_kernel(root: Path) -> None:
     (root / "l0").symlink_to("A")
     for n in range(1, DEEPEST + 1):
         (root / f"l{n}").symlink_to(f"l{n - 1}")
@@ -85,7 +85,7 @@ def test_a_long_row_of_links_ends_as_in_the_kernel(root: Path) -> None:
     assert stat_following(os.fsencode(root), b"l%d" % DEEPEST) is None
 
 
-def test_a_link_into_a_view_is_as_good_as_dangling(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_link_into_a_view_counts_as_dangling(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     proc = mount_at(b"/proc")
     assert proc is not None
     (root / "view").symlink_to("/proc/version")
@@ -95,9 +95,9 @@ def test_a_link_into_a_view_is_as_good_as_dangling(root: Path, monkeypatch: pyte
     assert stat_following(os.fsencode(root), b"view") is None
 
 
-def test_a_reader_that_follows_shows_targets_and_keeps_what_leads_nowhere(root: Path) -> None:
+def test_a_following_reader_shows_targets_and_dangling_links_as_they_are(root: Path) -> None:
     reader = Reader(os.fsencode(root), follow=True)
-    listed = list(look(reader, b"").entries())
+    listed = list(list_directory(reader, b"").entries())
     assert {name: attr.kind for name, attr in listed} == {
         b"A": DIR,
         b"out": DIR,
@@ -114,7 +114,7 @@ def test_a_reader_that_follows_shows_targets_and_keeps_what_leads_nowhere(root: 
     assert reader.readlink(b"dangling") == b"nowhere/x"
 
 
-def test_a_reader_that_follows_opens_lists_and_describes_targets(root: Path) -> None:
+def test_a_following_reader_opens_lists_and_stats_targets(root: Path) -> None:
     reader = Reader(os.fsencode(root), follow=True)
     fd, attr = reader.open_content(b"chain/01")
     assert (os.read(fd, 9), attr.size) == (b"far", 3)
@@ -127,13 +127,13 @@ def test_a_reader_that_follows_opens_lists_and_describes_targets(root: Path) -> 
 
 
 @pytest.mark.parametrize("path", [b"chain/01", b"chain"])
-def test_a_reader_that_follows_never_does_so_where_it_must_not_wait(root: Path, path: bytes) -> None:
+def test_a_following_reader_raises_eagain_for_links_in_cached_calls(root: Path, path: bytes) -> None:
     reader = Reader(os.fsencode(root), follow=True)
     with pytest.raises(BlockingIOError):
         reader.stat(path, cached=True)
 
 
-def test_a_reader_that_does_not_follow_shows_links(root: Path) -> None:
+def test_a_reader_without_follow_shows_links(root: Path) -> None:
     reader = Reader(os.fsencode(root))
     assert reader.stat(b"out").kind == LINK
     with pytest.raises(OSError, match=r".") as caught:

@@ -1,4 +1,4 @@
-"""Who is watched how: each filesystem by itself, by what the kernel answers, and anew when it was mounted anew."""
+"""How directories are watched: by fanotify, by inotify within a budget, or polled."""
 
 import os
 from pathlib import Path
@@ -11,7 +11,7 @@ from tests.support.marking import watching
 from tests.support.trees import grow
 
 
-def test_with_nothing_to_mark_with_all_is_polled(tmp_path: Path) -> None:
+def test_without_descriptors_everything_is_polled(tmp_path: Path) -> None:
     with watching(fanotify=False, inotify=False) as all_:
         assert all_.mark(tmp_path) == b""
         assert all_.way(tmp_path)[:2] == ("polled", "fanotify: not permitted; inotify: not to be had")
@@ -34,7 +34,7 @@ def test_a_plain_user_watches_each_directory(place: Path) -> None:
     assert output_as_plain_user(place, script, place / "d").splitlines() == expected
 
 
-def test_no_more_watches_are_made_than_may_be(tmp_path: Path) -> None:
+def test_the_budget_of_watches_is_not_exceeded(tmp_path: Path) -> None:
     grow(tmp_path, {b"1": {}, b"2": {}, b"3": {}})
     with watching(fanotify=False, budget=2) as all_:
         keys = [all_.mark(tmp_path / name) for name in "123123"]
@@ -47,13 +47,13 @@ def test_no_more_watches_are_made_than_may_be(tmp_path: Path) -> None:
         assert [all_.marker.budget, all_.mark(tmp_path / "1")] == [0, b""]
 
 
-def test_a_directory_that_was_watched_already_costs_no_other_watch(tmp_path: Path) -> None:
+def test_marking_a_watched_directory_again_costs_no_watch(tmp_path: Path) -> None:
     with watching(fanotify=False, budget=2) as all_:
         assert all_.mark(tmp_path) == all_.mark(tmp_path) == all_.mark(tmp_path)
         assert all_.marker.budget == 1
 
 
-def test_what_cannot_be_watched_is_polled_alone(tmp_path: Path) -> None:
+def test_a_file_is_polled_and_directories_are_watched_afterwards(tmp_path: Path) -> None:
     grow(tmp_path, {b"d": {}})
     with watching(fanotify=False) as all_, opened(tmp_path) as fd:
         assert all_.watches is not None
@@ -66,7 +66,7 @@ def test_what_cannot_be_watched_is_polled_alone(tmp_path: Path) -> None:
         assert all_.marker.mark(fd)
 
 
-def test_what_is_not_open_cannot_be_marked(tmp_path: Path) -> None:
+def test_marking_a_closed_descriptor_raises(tmp_path: Path) -> None:
     with watching(fanotify=False) as all_:
         with opened(tmp_path) as fd:
             pass

@@ -1,4 +1,4 @@
-"""What it costs to know an entry: bytes, by tracemalloc. The figures are printed (``pytest -rP``)."""
+"""Memory of a cached entry in bytes, by tracemalloc. The figures are printed (``pytest -rP``)."""
 
 import tracemalloc
 from collections.abc import Callable
@@ -11,13 +11,13 @@ from mmirrorfs.source.known import Known
 from mmirrorfs.source.room import Room
 from mmirrorfs.tree import EMPTY_DIRECTORY
 
-FOLDERS, FILES = 10_000, 10
+FOLDERS, FILES = 5_000, 10
 LARGE = 1 << 40
-"""Larger than any limit that is reached here."""
+"""A limit that is not reached here."""
 
 
 def path_of(folder: int) -> bytes:
-    """A path as long as those of albums are."""
+    """A path as long as that of an album."""
     return b"The Artist %d/Album number %d" % (folder // 10, folder)
 
 
@@ -27,7 +27,7 @@ def name_of(file: int) -> bytes:
 
 
 def attributes_of(number: int) -> Attributes:
-    """Attributes that share no numbers with others, but for what files of one owner do."""
+    """Attributes that share only mode, owner and device with others."""
     time = (1_700_000_000 << 30) + number * 1_000_003
     return Attributes(
         FILE | 0o644, 1, 1000, 1000, 0, number * 30_011, number * 61, time, time + 1, time + 2, 66, number
@@ -35,14 +35,14 @@ def attributes_of(number: int) -> Attributes:
 
 
 def apply(known: Known) -> None:
-    """Know whole directories."""
+    """Cache whole directories."""
     for folder in range(FOLDERS):
         listed = [(name_of(file), attributes_of(folder * FILES + file)) for file in range(FILES)]
         known.apply(path_of(folder), Listing(pack((66, folder, folder, folder), True, listed), float(folder)))
 
 
 def watch(known: Known) -> None:
-    """Know whole directories whose changes are reported: ext4's file handles are 8 bytes long."""
+    """Cache whole watched directories: the file handles of ext4 have 8 bytes."""
     for folder in range(FOLDERS):
         listed = [(name_of(file), attributes_of(folder * FILES + file)) for file in range(FILES)]
         key = b"%020d" % folder
@@ -50,7 +50,7 @@ def watch(known: Known) -> None:
 
 
 def amend(known: Known) -> None:
-    """Know files by themselves."""
+    """Cache single files."""
     for number in range(FOLDERS * FILES):
         known.amend(path_of(number // FILES), name_of(number % FILES), attributes_of(number), float(number))
 
@@ -58,7 +58,7 @@ def amend(known: Known) -> None:
 @pytest.mark.parametrize(
     ("fill", "most"), [(apply, 120), (watch, 120), (amend, 600)], ids=["in its directory", "watched", "by itself"]
 )
-def test_an_entry_that_is_known_costs_little(fill: Callable[[Known], None], most: int) -> None:
+def test_a_cached_entry_costs_a_bounded_number_of_bytes(fill: Callable[[Known], None], most: int) -> None:
     known = Known(EMPTY_DIRECTORY, Room(LARGE))
     tracemalloc.start()
     try:
@@ -69,4 +69,4 @@ def test_an_entry_that_is_known_costs_little(fill: Callable[[Known], None], most
         tracemalloc.stop()
     print(f"{each:.0f} bytes an entry")
     assert each <= most
-    assert each <= 120 * len(known) / (FOLDERS * FILES), "the room that is taken says what it costs"
+    assert each <= 120 * known.used / (FOLDERS * FILES), "the used room corresponds to the memory"

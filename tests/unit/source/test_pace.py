@@ -1,4 +1,4 @@
-"""Where a blocking call runs, and when a source counts as hung."""
+"""Where a blocking call runs, and when a source hangs."""
 
 import errno
 import os
@@ -24,7 +24,7 @@ def pace(watch: Stopwatch) -> Pace:
 
 
 class Gate:
-    """What calls to a hung source wait for, once it is shut behind the first."""
+    """Blocks calls to a source that hangs, once it is shut after the first."""
 
     def __init__(self) -> None:
         self._begun = threading.Event()
@@ -71,11 +71,9 @@ async def test_errors_are_passed_on(pace: Pace) -> None:
     assert not pace.hung
 
 
-async def test_a_source_hangs_when_it_was_asked_and_no_call_returned_in_time(
-    pace: Pace, watch: Stopwatch, gate: Gate
-) -> None:
+async def test_a_source_hangs_if_no_call_in_progress_returns_in_time(pace: Pace, watch: Stopwatch, gate: Gate) -> None:
     watch.now += 10 * HUNG
-    assert not pace.hung, "it was asked nothing"
+    assert not pace.hung, "no call is in progress"
     async with trio.open_nursery() as nursery:
         nursery.start_soon(pace.in_thread, gate.wait)
         await gate.begun()
@@ -90,7 +88,7 @@ async def test_a_source_hangs_when_it_was_asked_and_no_call_returned_in_time(
     assert (pace.hung, pace.busy) == (False, False)
 
 
-async def test_a_slow_source_that_answers_anything_does_not_hang(pace: Pace, watch: Stopwatch, gate: Gate) -> None:
+async def test_a_slow_source_whose_calls_return_does_not_hang(pace: Pace, watch: Stopwatch, gate: Gate) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(pace.in_thread, gate.wait)
         await gate.begun()
@@ -105,7 +103,7 @@ async def test_a_slow_source_that_answers_anything_does_not_hang(pace: Pace, wat
         gate.set()
 
 
-async def test_a_hung_source_takes_no_thread_from_another(gate: Gate, autojump_clock: MockClock) -> None:
+async def test_a_hung_source_takes_no_threads_from_another(gate: Gate, autojump_clock: MockClock) -> None:
     stuck, healthy = Pace(), Pace()
     autojump_clock.autojump_threshold = float("inf")
     async with trio.open_nursery() as nursery:
@@ -116,7 +114,7 @@ async def test_a_hung_source_takes_no_thread_from_another(gate: Gate, autojump_c
         nursery.cancel_scope.cancel()
 
 
-async def test_a_cancelled_caller_does_not_wait_for_its_thread(
+async def test_a_cancelled_caller_does_not_wait_for_the_thread(
     pace: Pace, gate: Gate, autojump_clock: MockClock
 ) -> None:
     with trio.move_on_after(5) as scope:

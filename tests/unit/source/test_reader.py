@@ -1,4 +1,4 @@
-"""Reading one source: every kind of question, and no descriptor left behind."""
+"""System calls on one source: results, errors, and that no descriptor is left."""
 
 import errno
 import os
@@ -10,7 +10,7 @@ from typing import cast
 import pytest
 
 from mmirrorfs.attributes import DIR, FILE, LINK, bare
-from mmirrorfs.source.look import look
+from mmirrorfs.source.list_directory import list_directory
 from mmirrorfs.source.reader import Reader, attributes
 from tests.support.trees import Fifo, Link, grow
 
@@ -38,7 +38,7 @@ def no_descriptor_is_left() -> Iterator[None]:
     assert os.listdir("/proc/self/fd") == before
 
 
-def test_attributes_are_what_stat_tells(root: Path, reader: Reader) -> None:
+def test_attributes_equal_those_of_stat(root: Path, reader: Reader) -> None:
     for path in ("", "album", "album/01", "album/cover", "album/pipe"):
         st = os.lstat(root / path)
         found = reader.stat(os.fsencode(path))
@@ -54,35 +54,35 @@ def test_attributes_of_several_names_are_read_in_one_directory(reader: Reader) -
     assert reader.stat_several(b"", []) == []
 
 
-def test_several_in_what_is_no_directory_are_an_error(reader: Reader) -> None:
+def test_stat_several_in_a_file_is_an_error(reader: Reader) -> None:
     with pytest.raises(NotADirectoryError):
         reader.stat_several(b"album/01", [b"x"])
     with pytest.raises(FileNotFoundError):
         reader.stat_several(b"none", [b"x"])
 
 
-def test_a_look_brings_names_and_attributes(root: Path, reader: Reader) -> None:
-    found = look(reader, b"album")
+def test_a_listing_has_names_and_attributes(root: Path, reader: Reader) -> None:
+    found = list_directory(reader, b"album")
     assert found.stamp[1] == (root / "album").stat().st_ino
     assert dict(found.kinds()) == {b"01": FILE, b"02": FILE, b"cover": LINK, b"pipe": 0o010000, b"inner": DIR}
 
 
-def test_a_look_leaves_no_descriptor(reader: Reader) -> None:
+def test_list_directory_leaves_no_descriptor_open(reader: Reader) -> None:
     before = os.listdir("/proc/self/fd")
-    look(reader, b"album")
+    list_directory(reader, b"album")
     for wrong in (b"album/01", b"none"):
         with pytest.raises(OSError, match="No"):
-            look(reader, wrong)
+            list_directory(reader, wrong)
     assert os.listdir("/proc/self/fd") == before
 
 
-def test_what_is_excluded_is_not_listed(root: Path) -> None:
+def test_excluded_names_are_not_listed(root: Path) -> None:
     reader = Reader(os.fsencode(root), lambda name: name.startswith(b"0"))
-    assert look(reader, b"album").names() == [b"cover", b"inner", b"pipe"]
+    assert list_directory(reader, b"album").names() == [b"cover", b"inner", b"pipe"]
 
 
 class Entry:
-    """A directory entry that went away, or cannot be looked at, between readdir and stat."""
+    """A directory entry that was removed, or cannot be statted, after readdir."""
 
     def __init__(self, code: int, kind: int) -> None:
         self.name = "name"
@@ -105,16 +105,16 @@ class Entry:
 
 
 @pytest.mark.parametrize("kind", [DIR, FILE, LINK])
-def test_an_entry_that_cannot_be_looked_at_is_known_by_its_type_alone(reader: Reader, kind: int) -> None:
+def test_an_entry_that_cannot_be_statted_has_its_type_alone(reader: Reader, kind: int) -> None:
     found = reader.attributes_of(b"album", b"name", cast("os.DirEntry[str]", Entry(errno.EIO, kind)))
     assert found == bare(kind)
 
 
-def test_no_type_is_made_up_for_one_that_is_neither(reader: Reader) -> None:
+def test_an_entry_of_another_type_that_cannot_be_statted_is_left_out(reader: Reader) -> None:
     assert reader.attributes_of(b"album", b"name", cast("os.DirEntry[str]", Entry(errno.EIO, stat.S_IFIFO))) is None
 
 
-def test_an_entry_that_went_away_is_left_out(reader: Reader) -> None:
+def test_a_removed_entry_is_left_out(reader: Reader) -> None:
     assert reader.attributes_of(b"album", b"name", cast("os.DirEntry[str]", Entry(errno.ENOENT, FILE))) is None
 
 
@@ -143,12 +143,12 @@ def test_a_link_is_never_followed_to_contents(reader: Reader) -> None:
         assert caught.value.errno == errno.ELOOP
 
 
-def test_a_link_is_read_as_it_stands(reader: Reader) -> None:
+def test_readlink_returns_the_target_unresolved(reader: Reader) -> None:
     assert reader.readlink(b"album/cover") == b"01"
     assert reader.readlink(b"link") == b"album"
 
 
-def test_what_is_no_link_cannot_be_read_as_one(reader: Reader) -> None:
+def test_readlink_of_a_file_is_an_error(reader: Reader) -> None:
     with pytest.raises(OSError, match=r".") as caught:
         reader.readlink(b"album/01")
     assert caught.value.errno in (errno.EINVAL, errno.ENOENT)
@@ -166,13 +166,13 @@ def test_extended_attributes_are_read(root: Path, reader: Reader) -> None:
     assert caught.value.errno == errno.ENODATA
 
 
-def test_the_filesystem_s_figures_come_with_its_device(root: Path, reader: Reader) -> None:
+def test_statvfs_has_the_device_number(root: Path, reader: Reader) -> None:
     device, figures = reader.statvfs()
     assert device == root.stat().st_dev
     assert figures.f_frsize == os.statvfs(root).f_frsize
 
 
-def test_a_root_that_moved_is_read_at_its_new_place(root: Path, reader: Reader) -> None:
+def test_a_renamed_root_is_read_after_the_reader_was_given_its_new_path(root: Path, reader: Reader) -> None:
     moved = root.rename(root.parent / "moved")
     with pytest.raises(FileNotFoundError):
         reader.stat(b"album/01")
@@ -180,7 +180,7 @@ def test_a_root_that_moved_is_read_at_its_new_place(root: Path, reader: Reader) 
     assert reader.stat(b"album/01").kind == FILE
 
 
-def test_a_directory_s_own_count_of_links_is_hidden_where_names_are(root: Path) -> None:
+def test_nlink_of_a_directory_is_hidden_if_names_are_excluded(root: Path) -> None:
     assert Reader(os.fsencode(root)).stat(b"album").nlink == (root / "album").stat().st_nlink
     assert Reader(os.fsencode(root), lambda name: False).stat(b"album").nlink == 1
     assert Reader(os.fsencode(root), follow=True).stat(b"album").nlink == 1

@@ -1,4 +1,4 @@
-"""Scanning again and again: what is seen, what is read, what is shared. Trouble is in ``test_scan_trouble``."""
+"""Scans and rescans: results, the calls they take, and shared values. Errors are in ``test_scan_trouble``."""
 
 import os
 import time
@@ -20,7 +20,7 @@ FIFO = 0o010000
 
 
 class Future:
-    """The clock of a machine that is some seconds ahead, so that everything on disk happened a while ago."""
+    """A clock some seconds ahead, so that all changes on disk are old."""
 
     def __init__(self) -> None:
         self.ahead = 1000.0
@@ -34,7 +34,7 @@ class Future:
 
 @pytest.fixture
 def future(monkeypatch: pytest.MonkeyPatch) -> Future:
-    """Every stamp is trusted from its first listing on."""
+    """Every stamp is settled from its first listing on."""
     clock = Future()
     monkeypatch.setattr(scan_module, "time", clock)
     return clock
@@ -77,7 +77,7 @@ def root(tmp_path: Path) -> Path:
         ),
     ],
 )
-def test_a_scan_sees_everything_down_to_the_depth_and_nothing_below(
+def test_a_scan_reads_everything_down_to_the_depth_and_nothing_below(
     root: Path, depth: int, expected: dict[str, object]
 ) -> None:
     assert shape(scan(scanner(root, depth))) == expected
@@ -89,21 +89,21 @@ def test_leaves_carry_their_source_and_are_shared(root: Path) -> None:
     assert found.entries[b"A"] is found.entries[b"B"]
 
 
-def test_whether_there_are_only_folders_is_told(tmp_path: Path) -> None:
+def test_only_folders_is_set_for_directories_without_files(tmp_path: Path) -> None:
     root = grow(tmp_path / "r", {"A": {"x": {}}, "B": {"x": {}, "f": ""}})
     found = scan(scanner(root))
     below = [found.entries[name] for name in (b"A", b"B")]
     assert [entry.only_folders for entry in [found, *below] if isinstance(entry, Directory)] == [False, True, False]
 
 
-def test_links_are_left_out_and_told(tmp_path: Path) -> None:
+def test_links_are_left_out_and_recorded(tmp_path: Path) -> None:
     root = grow(tmp_path / "r", {"A": {"x": {}, "l": Link("x")}, "dir": Link("A"), "none": Link("nowhere")})
     found = scan(scanner(root))
     assert shape(found) == {"A": {"x": DIR}}
     assert sorted(found.links) == [b"dir", b"none"]
 
 
-def test_followed_links_count_as_what_they_point_to_and_never_settle(tmp_path: Path, future: Future) -> None:
+def test_followed_links_count_as_their_targets_and_never_settle(tmp_path: Path, future: Future) -> None:
     grow(tmp_path / "out", {"x": {}})
     root = grow(
         tmp_path / "r", {"A": Link("../out"), "B": {"up": Link("..")}, "f": Link("/dev/null"), "none": Link("x")}
@@ -118,7 +118,7 @@ def test_followed_links_count_as_what_they_point_to_and_never_settle(tmp_path: P
     assert shape(scan(following, found))["A"] == {"x": DIR, "y": DIR}
 
 
-def test_the_attributes_of_all_that_is_not_scanned_itself_are_taken(root: Path) -> None:
+def test_attributes_are_read_of_all_entries_that_are_not_scanned(root: Path) -> None:
     found = scan(scanner(root, 1))
     known = dict(found.listing.entries())
     assert {name: attr.kind for name, attr in known.items()} == {b"A": DIR, b"B": DIR, b"file": FILE, b"pipe": FIFO}
@@ -128,7 +128,7 @@ def test_the_attributes_of_all_that_is_not_scanned_itself_are_taken(root: Path) 
     assert listing.names() == [b"A", b"B", b"file", b"pipe"], "of those that are, the names"
 
 
-def test_a_brief_scan_takes_directories_without_attributes_and_a_whole_one_after_it_has_all(root: Path) -> None:
+def test_a_brief_scan_has_no_attributes_of_directories_and_the_next_full_one_has_all(root: Path) -> None:
     again = scanner(root, 1)
     brief, whole = again.scan(None, lambda: None, brief=True), scan(scanner(root, 1))
     assert shape(brief) == shape(whole)
@@ -136,7 +136,7 @@ def test_a_brief_scan_takes_directories_without_attributes_and_a_whole_one_after
     assert again.scan(brief, lambda: None, anew=True).listing.blob == whole.listing.blob
 
 
-def test_attributes_that_moved_are_no_change_of_the_names(root: Path) -> None:
+def test_changed_attributes_do_not_change_the_names(root: Path) -> None:
     again, before = scanner(root, 1), attributes((root / "A").stat())
     first = scan(again)
     (root / "A").chmod(0o711)
@@ -149,7 +149,7 @@ def test_attributes_that_moved_are_no_change_of_the_names(root: Path) -> None:
     assert [found.listing.get(b"A") for found in (first, third)] == [before, attributes((root / "A").stat())]
 
 
-def test_what_is_excluded_is_not_seen(root: Path) -> None:
+def test_excluded_names_are_not_scanned(root: Path) -> None:
     found = Scanner(Reader(os.fsencode(root), lambda name: name in (b"A", b"note")), Rank(0), 2)
     assert shape(scan(found)) == {"B": {"three": DIR}, "file": FILE, "pipe": FIFO}
 
@@ -163,7 +163,7 @@ def test_progress_adds_up_to_the_entries(root: Path) -> None:
 # Again
 
 
-def test_a_quiet_scan_costs_one_stat_a_directory_and_returns_the_old_tree(
+def test_a_rescan_without_changes_costs_one_stat_a_directory_and_returns_the_old_tree(
     root: Path, future: Future, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     again = scanner(root)
@@ -174,7 +174,7 @@ def test_a_quiet_scan_costs_one_stat_a_directory_and_returns_the_old_tree(
     assert sorted(counting.looked_at) == [".", "A", "B"]
 
 
-def test_only_a_directory_that_moved_is_listed_and_the_rest_is_shared(
+def test_only_a_changed_directory_is_listed_and_the_rest_is_shared(
     root: Path, future: Future, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     again = scanner(root)
@@ -189,9 +189,7 @@ def test_only_a_directory_that_moved_is_listed_and_the_rest_is_shared(
     assert shape(second) == {**shape(first), "B": {"three": DIR, "note": FILE, "new": DIR}}
 
 
-def test_a_new_directory_is_listed_with_the_one_that_it_is_in(
-    root: Path, future: Future, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_new_directory_is_listed_with_its_parent(root: Path, future: Future, monkeypatch: pytest.MonkeyPatch) -> None:
     again = scanner(root, depth=3)
     first = scan(again)
     grow(root / "A" / "new", {"x": {}})
@@ -206,7 +204,7 @@ def test_a_new_directory_is_listed_with_the_one_that_it_is_in(
     assert old.entries[b"one"] is new.entries[b"one"]
 
 
-def test_what_lies_below_the_depth_moves_nothing(root: Path, future: Future) -> None:
+def test_changes_below_the_depth_leave_the_tree_as_it_is(root: Path, future: Future) -> None:
     again = scanner(root)
     first = scan(again)
     (root / "A" / "one" / "02").touch()
@@ -214,7 +212,7 @@ def test_what_lies_below_the_depth_moves_nothing(root: Path, future: Future) -> 
     assert scan(again, first) is first
 
 
-def test_a_fresh_change_is_not_trusted_and_listed_again_without_news(
+def test_a_directory_changed_just_now_is_unsettled_and_listed_again(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     again = scanner(root)
@@ -225,7 +223,7 @@ def test_a_fresh_change_is_not_trusted_and_listed_again_without_news(
     assert sorted(counting.listed) == [".", "A", "B"]
 
 
-def test_a_change_that_left_the_stamp_as_it_was_is_seen_while_the_stamp_is_fresh(root: Path) -> None:
+def test_a_change_with_the_same_stamp_is_seen_while_the_stamp_is_unsettled(root: Path) -> None:
     again = scanner(root)
     first = scan(again)
     before = (root / "B").stat()
@@ -240,7 +238,7 @@ def test_a_change_that_left_the_stamp_as_it_was_is_seen_while_the_stamp_is_fresh
 
 
 def _with_stamp_of(old: Scanner, path: Path, attr: Attributes) -> Scanner:
-    """A scanner on a filesystem whose clock did not move: that directory looks as before."""
+    """A scanner on a filesystem with a coarse clock: that directory keeps its stamp."""
 
     class Coarse(Reader):
         def shown(self, st: os.stat_result) -> Attributes:
@@ -250,7 +248,7 @@ def _with_stamp_of(old: Scanner, path: Path, attr: Attributes) -> Scanner:
     return Scanner(Coarse(os.fsencode(path.parent)), Rank(0), 2)
 
 
-def test_a_stamp_in_the_future_is_trusted_once_it_stood_for_a_while(
+def test_a_stamp_in_the_future_settles_after_it_was_unchanged_for_a_while(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for path in (root, root / "A", root / "B"):
@@ -292,7 +290,7 @@ def test_a_file_becomes_a_directory_and_a_directory_a_file(root: Path, future: F
     assert LINK not in shape(third).values()
 
 
-def test_a_directory_that_went_is_gone_from_the_tree(root: Path, future: Future) -> None:
+def test_a_removed_directory_is_gone_from_the_tree(root: Path, future: Future) -> None:
     again = scanner(root)
     first = scan(again)
     (root / "A").rename(root.parent / "elsewhere")
@@ -302,7 +300,7 @@ def test_a_directory_that_went_is_gone_from_the_tree(root: Path, future: Future)
     assert second.entries[b"B"] is first.entries[b"B"]
 
 
-def test_a_directory_that_was_swapped_for_another_is_listed_anew(root: Path, future: Future) -> None:
+def test_a_directory_replaced_by_another_is_listed_again(root: Path, future: Future) -> None:
     again = scanner(root)
     first = scan(again)
     (root / "A").rename(root / "C")
@@ -311,7 +309,7 @@ def test_a_directory_that_was_swapped_for_another_is_listed_anew(root: Path, fut
     assert shape(scan(again, first)) == {**shape(first), "A": {"other": DIR}, "C": {"one": DIR, "two": DIR}}
 
 
-def test_no_tree_is_too_deep(tmp_path: Path, future: Future) -> None:
+def test_a_very_deep_tree_is_scanned(tmp_path: Path, future: Future) -> None:
     with deep(tmp_path, 1200, "dddd"):
         again = scanner(tmp_path, 2000)
         levels, found = 0, scan(again)

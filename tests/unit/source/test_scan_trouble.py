@@ -1,4 +1,4 @@
-"""Scanning a source that fails in places: what is kept, what is left out, what is told."""
+"""Scans with errors: what is kept, what is left out, what is raised."""
 
 import errno
 import os
@@ -41,7 +41,7 @@ def at(directory: Directory, name: bytes) -> Directory:
 
 
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EPERM, errno.EIO])
-def test_a_directory_that_cannot_be_listed_is_shown_empty_with_its_reason(
+def test_a_directory_that_cannot_be_listed_is_empty_with_an_errno(
     again: Scanner, reader: Failing, root: Path, code: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     reader.codes[b"A"] = code
@@ -52,7 +52,7 @@ def test_a_directory_that_cannot_be_listed_is_shown_empty_with_its_reason(
     assert len(caplog.records) == 1
 
 
-def test_a_directory_that_still_cannot_be_listed_is_no_news(
+def test_a_directory_that_still_cannot_be_listed_is_the_same_value(
     again: Scanner, reader: Failing, caplog: pytest.LogCaptureFixture
 ) -> None:
     reader.codes[b"A"] = errno.EACCES
@@ -61,7 +61,7 @@ def test_a_directory_that_still_cannot_be_listed_is_no_news(
     assert len(caplog.records) == 1
 
 
-def test_a_directory_that_became_unreadable_loses_its_names_and_gets_them_back(
+def test_a_directory_made_unreadable_loses_its_names_until_it_is_readable(
     again: Scanner, reader: Failing, root: Path
 ) -> None:
     first = scan(again)
@@ -73,9 +73,7 @@ def test_a_directory_that_became_unreadable_loses_its_names_and_gets_them_back(
     assert shape(scan(again, second)) == shape(first)
 
 
-def test_a_directory_that_cannot_even_be_looked_at_is_a_name_of_which_nothing_is_known(
-    again: Scanner, reader: Failing
-) -> None:
+def test_a_directory_that_cannot_be_statted_is_a_leaf_without_attributes(again: Scanner, reader: Failing) -> None:
     before = scan(again)
     reader.codes[b"A"], reader.stat_too = errno.EACCES, True
     found = scan(again, before)
@@ -86,9 +84,7 @@ def test_a_directory_that_cannot_even_be_looked_at_is_a_name_of_which_nothing_is
 
 
 @pytest.mark.parametrize("code", [errno.EIO, errno.ESTALE, errno.ENOMEM, errno.EMFILE])
-def test_an_io_error_is_no_news_of_what_is_in_a_directory(
-    again: Scanner, reader: Failing, root: Path, code: int
-) -> None:
+def test_an_io_error_leaves_a_directory_as_it_was(again: Scanner, reader: Failing, root: Path, code: int) -> None:
     first = scan(again)
     grow(root / "A", {"new": {}})
     move(root / "A")
@@ -110,12 +106,12 @@ def test_below_a_directory_with_an_io_error_the_scan_goes_on(reader: Failing, ro
 
 
 @pytest.mark.parametrize("code", [errno.ENOENT, errno.ENOTDIR, errno.ELOOP])
-def test_a_directory_that_vanishes_during_the_scan_is_left_out(again: Scanner, reader: Failing, code: int) -> None:
+def test_a_directory_removed_during_the_scan_is_left_out(again: Scanner, reader: Failing, code: int) -> None:
     reader.codes[b"A"] = code
     assert shape(scan(again)) == {"B": {"three": DIR}}
 
 
-def test_a_failure_is_believed_only_after_the_root_was_asked_for(again: Scanner, reader: Failing) -> None:
+def test_an_error_is_believed_only_after_the_root_was_checked(again: Scanner, reader: Failing) -> None:
     class RootGone(OSError):
         pass
 
@@ -141,7 +137,7 @@ def test_a_root_that_cannot_be_listed_is_an_error(again: Scanner, reader: Failin
         assert caught.value.errno == code
 
 
-def test_names_that_are_no_utf_8_and_control_characters_are_seen(tmp_path: Path) -> None:
+def test_names_that_are_not_utf_8_or_have_control_characters_are_scanned(tmp_path: Path) -> None:
     names = {b"caf\xe9", b"line\nbreak", b"\x1b[0m", b"\\", b" ", b"n" * 255}
     for name in names:
         os.mkdir(os.path.join(os.fsencode(tmp_path), name))
@@ -151,10 +147,10 @@ def test_names_that_are_no_utf_8_and_control_characters_are_seen(tmp_path: Path)
 
 @pytest.mark.parametrize("depth", [1, 2])
 @pytest.mark.parametrize(("before", "after"), [("file", "folder"), ("folder", "file"), ("folder", "link")])
-def test_what_takes_the_place_of_another_while_it_is_listed_is_never_of_the_others_type(
+def test_an_entry_replaced_during_the_listing_never_has_attributes_of_another_type(
     tmp_path: Path, before: str, after: str, depth: int
 ) -> None:
-    """The directory tells one type, and stat(2) another a moment later; attributes must fit the type that is shown."""
+    """readdir gives one type, and stat(2) another one later; attributes must fit the type that is shown."""
     root = grow(tmp_path / "root", {"other": {}})
 
     def make(kind: str) -> None:
@@ -181,5 +177,5 @@ def test_what_takes_the_place_of_another_while_it_is_listed_is_never_of_the_othe
         if isinstance(entry, Leaf) and attr is not None and attr.is_known:
             assert attr.kind == entry.kind
         elif entry is not None:
-            assert isinstance(entry, Directory), "nothing is known of it"
-    assert (b"name" in found.entries) == (after != "link"), "the second look is true"
+            assert isinstance(entry, Directory), "it has no attributes"
+    assert (b"name" in found.entries) == (after != "link"), "the next scan is right"

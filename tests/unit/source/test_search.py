@@ -1,4 +1,4 @@
-"""Searching folders for files: what counts as one, what is asked for again, and by what reports."""
+"""Searching folders for files: what counts as one, and when a folder is searched again."""
 
 import errno
 import os
@@ -13,7 +13,7 @@ from mmirrorfs.source.exclude import excluded_by
 from mmirrorfs.source.folders import Folders
 from mmirrorfs.source.freshness import Freshness
 from mmirrorfs.source.known import Known
-from mmirrorfs.source.look import look
+from mmirrorfs.source.list_directory import list_directory
 from mmirrorfs.source.reader import Reader
 from mmirrorfs.source.room import Room
 from mmirrorfs.source.scan import Scanner
@@ -54,25 +54,25 @@ def evidence(directory: Directory, path: str) -> Evidence:
 
 
 def is_empty(root: Path, follow: bool = False, excludes: Collection[str] = ()) -> bool:
-    """What a first scan says of the folder x."""
+    """Whether folder x is empty by a first scan."""
     return leaf(scan(scanner(Reader(os.fsencode(root), excluded_by(excludes), follow))), "x").is_empty
 
 
 def named(reader: Reader) -> Reader:
-    """Directories are reported by their names, but for those that are called "unseen"."""
+    """The event key of a directory is its name, except that "unseen" is not watched."""
     reader.mark = lambda fd: os.fsencode(os.path.basename(os.readlink(f"/proc/self/fd/{fd}"))).replace(b"unseen", b"")
     return reader
 
 
-class Asked(Reader):
-    """A reader that notes the paths of which it is asked for the attributes."""
+class Statted(Reader):
+    """A reader that records the paths of its stat calls."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(os.fsencode(root))
-        self.asked: list[bytes] = []
+        self.statted: list[bytes] = []
 
     def stat(self, path: bytes, cached: bool = False) -> Attributes:
-        self.asked.append(path)
+        self.statted.append(path)
         return super().stat(path, cached)
 
 
@@ -88,7 +88,9 @@ class Asked(Reader):
         ({"a": {"b": Fifo()}}, False),
     ],
 )
-def test_a_file_is_what_is_no_directory_at_any_level(tmp_path: Path, folder: TextTree, expected: bool) -> None:
+def test_everything_that_is_not_a_directory_counts_as_a_file_at_any_level(
+    tmp_path: Path, folder: TextTree, expected: bool
+) -> None:
     root = grow(tmp_path / "root", {"x": folder, "other": {}})
     for brief in (True, False):
         found = scanner(Reader(os.fsencode(root))).scan(None, lambda: None, brief=brief)
@@ -106,27 +108,27 @@ def test_a_file_is_what_is_no_directory_at_any_level(tmp_path: Path, folder: Tex
         ({"a": Link(".")}, False),
     ],
 )
-def test_a_link_that_is_followed_counts_as_it_is_shown(tmp_path: Path, folder: TextTree, expected: bool) -> None:
-    """One that leads nowhere, or to a directory that it lies in, is shown as a link."""
+def test_a_followed_link_counts_as_it_is_shown(tmp_path: Path, folder: TextTree, expected: bool) -> None:
+    """A dangling one, or one to a directory above itself, is shown as a link."""
     root = grow(tmp_path / "root", {"x": folder, "other": {}, "full": {"1": ""}})
     assert is_empty(root, follow=True) == expected
 
 
-def test_directories_that_lead_to_each_other_by_links_are_searched_once(tmp_path: Path) -> None:
+def test_directories_linked_to_each_other_are_searched_once(tmp_path: Path) -> None:
     others: TextTree = {f"to {name}": Link(f"../{name}") for name in "abcdefgh"}
     beside = grow(tmp_path / "beside", dict.fromkeys("abcdefgh", others))
     root = grow(tmp_path / "root", {"x": {name: Link(f"{beside}/{name}") for name in "abcdefgh"}})
-    assert not is_empty(root, follow=True), "a link to where it lies is shown as one"
+    assert not is_empty(root, follow=True), "a link to a directory above itself is shown as a link"
 
 
-def test_what_is_left_out_does_not_count(tmp_path: Path) -> None:
+def test_excluded_names_do_not_count(tmp_path: Path) -> None:
     root = grow(tmp_path / "root", {"x": {".DS_Store": "", "a": {"Thumbs.db": ""}, "@eaDir": {"1": ""}}})
     assert is_empty(root, excludes=[".DS_Store", "Thumbs.db", "@eaDir"])
     assert not is_empty(root, excludes=[".DS_Store", "Thumbs.db"])
 
 
 @pytest.mark.parametrize("name", [b"caf\xe9", b"line\nbreak", b"\x1b[0m", b"\\", b" ", b"n" * 255])
-def test_any_name_is_searched(tmp_path: Path, name: bytes) -> None:
+def test_directories_with_any_name_are_searched(tmp_path: Path, name: bytes) -> None:
     top = os.fsencode(tmp_path)
     os.makedirs(top + b"/" + name + b"/" + name)
     again = scanner(Reader(top))
@@ -140,7 +142,7 @@ def test_any_name_is_searched(tmp_path: Path, name: bytes) -> None:
 
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EPERM, errno.EIO])
 @pytest.mark.parametrize("path", [b"x", b"x/a"])
-def test_what_cannot_be_read_is_not_known_to_be_empty(tmp_path: Path, code: int, path: bytes) -> None:
+def test_a_folder_with_an_unreadable_part_is_not_empty(tmp_path: Path, code: int, path: bytes) -> None:
     reader = Failing(grow(tmp_path / "root", {"x": {"a": {}}}))
     again = scanner(reader)
     reader.codes[path] = code
@@ -151,7 +153,7 @@ def test_what_cannot_be_read_is_not_known_to_be_empty(tmp_path: Path, code: int,
 
 
 @pytest.mark.parametrize(("code", "expected"), [(errno.EACCES, False), (errno.EIO, True), (errno.EMFILE, True)])
-def test_an_error_that_is_no_news_leaves_what_was_known(tmp_path: Path, code: int, expected: bool) -> None:
+def test_an_error_that_proves_nothing_leaves_the_evidence(tmp_path: Path, code: int, expected: bool) -> None:
     reader = Failing(grow(tmp_path / "root", {"x": {}, "y": {"1": ""}}))
     named(reader)
     again = scanner(reader)
@@ -163,7 +165,7 @@ def test_an_error_that_is_no_news_leaves_what_was_known(tmp_path: Path, code: in
     assert evidence(second, "x").keys == UNREPORTED, "it is searched again, whether anything is reported or not"
 
 
-def test_an_error_is_believed_only_after_the_root_was_asked_for(tmp_path: Path) -> None:
+def test_an_error_is_believed_only_after_the_root_was_checked(tmp_path: Path) -> None:
     def lost() -> None:
         raise OSError(errno.EIO, "lost")
 
@@ -174,13 +176,13 @@ def test_an_error_is_believed_only_after_the_root_was_asked_for(tmp_path: Path) 
             scanner(reader).scan(None, lost)
 
 
-def test_what_goes_while_it_is_searched_is_not_there(tmp_path: Path) -> None:
+def test_a_directory_removed_during_the_search_does_not_count(tmp_path: Path) -> None:
     reader = Failing(grow(tmp_path / "root", {"x": {"a": {"1": ""}}}))
     reader.codes[b"x/a"] = errno.ENOENT
     assert leaf(scan(scanner(reader)), "x").is_empty
 
 
-def test_what_is_not_local_in_a_folder_that_is_counts_as_a_file_and_is_not_opened(tmp_path: Path) -> None:
+def test_a_mount_that_is_not_local_in_a_local_folder_counts_as_a_file_unopened(tmp_path: Path) -> None:
     root = grow(tmp_path / "root", {"A": {"x": {"net": {}}, "net": {}}, "net": {"x": {}}})
     reader = Failing(root)
     reader.codes |= dict.fromkeys([b"A/x/net", b"A/net"], errno.EDEADLK)
@@ -195,7 +197,7 @@ def test_only_folders_at_the_depth_are_searched(tmp_path: Path) -> None:
     assert not any(leaf(found, path).evidence for path in ("A/f", "f"))
 
 
-def test_a_directory_with_an_empty_folder_has_not_only_folders_as_the_merge_takes_them(tmp_path: Path) -> None:
+def test_only_folders_is_unset_for_a_directory_with_an_empty_folder(tmp_path: Path) -> None:
     root = grow(tmp_path / "root", {"A": {"x": {}, "y": {"1": ""}}, "B": {"x": {"1": ""}}})
     again = scanner(Reader(os.fsencode(root)), 2)
     found = scan(again)
@@ -216,18 +218,18 @@ def root(tmp_path: Path) -> Path:
     return grow(tmp_path / "root", {"full": {"1": "", "2": ""}, "deep": {"a": {"b": {"1": ""}}}, "empty": {"a": {}}})
 
 
-def test_where_nothing_is_reported_the_file_that_was_found_is_asked_for_and_the_empty_ones_are_searched(
+def test_without_events_the_found_file_is_statted_and_empty_folders_are_searched(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    again = scanner(reader := Asked(root))
+    again = scanner(reader := Statted(root))
     first = scan(again)
     counting = Counting(root, monkeypatch)
     assert scan(again, first).entries is first.entries
     assert sorted(counting.listed) == [".", "empty", "empty/a"], "the root may have changed, just after it was listed"
-    assert sorted(reader.asked) in ([b"deep/a/b/1", b"full/1"], [b"deep/a/b/1", b"full/2"])
+    assert sorted(reader.statted) in ([b"deep/a/b/1", b"full/1"], [b"deep/a/b/1", b"full/2"])
 
 
-def test_a_file_that_comes_or_goes_at_any_level_is_noticed_though_no_stamp_above_moves(root: Path) -> None:
+def test_a_file_created_or_removed_at_any_level_is_noticed_without_a_changed_stamp_above(root: Path) -> None:
     again = scanner(Reader(os.fsencode(root)))
     found = scan(again)
     for path in ("empty/a/new", "empty/a/b/c/new", "empty/new"):
@@ -248,37 +250,37 @@ def test_a_file_that_comes_or_goes_at_any_level_is_noticed_though_no_stamp_above
     assert leaf(scan(again, found), "full").is_empty
 
 
-def test_nothing_outside_is_asked_for_through_a_link_that_took_a_directory_s_place(tmp_path: Path) -> None:
+def test_a_directory_replaced_by_a_link_does_not_lead_the_search_outside(tmp_path: Path) -> None:
     root = grow(tmp_path / "root", {"x": {"a": {"1": ""}}})
     again = scanner(Reader(os.fsencode(root)))
     first = scan(again)
     (root / "x/a").rename(tmp_path / "outside")
     (root / "x/a").symlink_to(tmp_path / "outside")
     assert evidence(first, "x").file == b"a/1"
-    assert evidence(scan(again, first), "x").file == b"a", "the link, not what it leads to"
+    assert evidence(scan(again, first), "x").file == b"a", "the link, not its target"
 
 
-def test_the_evidence_has_the_keys_of_the_directories_that_prove_it(root: Path) -> None:
+def test_evidence_has_the_keys_of_the_directories_it_depends_on(root: Path) -> None:
     found = scan(scanner(named(Reader(os.fsencode(root)))))
     assert evidence(found, "full")[:2] == (b"", (b"full",))
     assert (evidence(found, "deep").file, set(evidence(found, "deep").keys)) == (b"", {b"deep", b"a", b"b"})
     assert (evidence(found, "empty").file, set(evidence(found, "empty").keys)) == (None, {b"empty", b"a"})
 
 
-def test_where_one_of_them_is_not_reported_the_folder_is_not(root: Path) -> None:
+def test_evidence_is_unwatched_if_one_of_its_directories_is(root: Path) -> None:
     grow(root, {"full": {"unseen": {}}, "empty": {"unseen": {}}, "deep": {"a": {"b": {"unseen": {}}}}})
     found = scan(scanner(named(Reader(os.fsencode(root)))))
     assert evidence(found, "full").keys == (b"full",), "it is not on the way to the file"
     assert evidence(found, "empty")[:2] == (None, UNREPORTED)
 
 
-def test_a_link_that_was_followed_is_not_reported(tmp_path: Path) -> None:
+def test_evidence_through_a_followed_link_is_unwatched(tmp_path: Path) -> None:
     root = grow(tmp_path / "root", {"x": {"a": Link("../y")}, "y": {}})
     found = scan(scanner(named(Reader(os.fsencode(root), follow=True))))
     assert (evidence(found, "x").keys, evidence(found, "y").keys) == (UNREPORTED, (b"y",))
 
 
-def test_with_some_only_these_are_searched_and_those_that_are_new(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_only_these_folders_and_new_ones_are_searched(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     again = scanner(named(Reader(os.fsencode(root))))
     first = scan(again)
     for folder in ("full", "deep", "empty"):
@@ -300,19 +302,19 @@ def test_with_some_only_these_are_searched_and_those_that_are_new(root: Path, mo
     assert (leaf(fourth, "full").is_empty, evidence(fourth, "other").keys) == (True, (b"other",))
 
 
-def test_where_nothing_is_reported_some_only_are_asked_for_their_files_too(
+def test_with_only_the_found_files_of_these_folders_alone_are_statted(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    again = scanner(reader := Asked(root))
+    again = scanner(reader := Statted(root))
     first = scan(again)
     counting = Counting(root, monkeypatch)
     assert scan(again, first, only={b"deep", b"full"}) is first
-    assert (counting.listed, len(reader.asked)) == ([], 2)
+    assert (counting.listed, len(reader.statted)) == ([], 2)
     (root / "deep/a/b/1").unlink()
     assert leaf(scan(again, first, only={b"deep"}), "deep").is_empty
 
 
-def test_a_folder_far_down_is_searched_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_only_a_deep_folder_is_searched_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = grow(tmp_path / "root", {"A": {"B": {"x": {}, "y": {}}, "C": {"z": {}}}})
     again = scanner(named(Reader(os.fsencode(root))), 3)
     first = scan(again)
@@ -325,7 +327,9 @@ def test_a_folder_far_down_is_searched_by_itself(tmp_path: Path, monkeypatch: py
     assert third is second
 
 
-def test_anew_all_are_searched_and_what_is_found_again_is_the_same(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_anew_all_folders_are_searched_and_equal_results_are_the_same_value(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     again = scanner(named(Reader(os.fsencode(root))))
     first = scan(again)
     counting = Counting(root, monkeypatch)
@@ -344,33 +348,33 @@ def tree(*folders: tuple[bytes, Evidence]) -> Directory:
     return root
 
 
-def test_folders_are_found_by_the_keys_of_what_is_in_them_for_as_long_as_these_prove_anything() -> None:
+def test_folders_are_found_by_the_keys_in_their_current_evidence() -> None:
     folders = Folders(Trust())
     first = tree((b"x", Evidence(b"", (b"1", b"2"), 0)), (b"y", Evidence(None, UNREPORTED, 0)))
     folders.update(b"A", None, first, first.entries)
     assert (folders.keys.paths(b"1"), folders.keys.paths(b"2"), folders.polled) == ([b"A/x"], [b"A/x"], {b"A/y"})
     renamed = tree((b"z", Evidence(b"", (b"1",), 1)), (b"y", Evidence(b"", (b"2",), 1)))
     folders.update(b"B", None, renamed, renamed.entries)
-    assert folders.keys.paths(b"1") == [b"A/x", b"B/z"], "until the old place was looked at too"
+    assert folders.keys.paths(b"1") == [b"A/x", b"B/z"], "until the old place was scanned too"
     folders.update(b"A", first, None, first.entries)
     assert (folders.keys.paths(b"1"), folders.keys.paths(b"2"), folders.polled) == ([b"B/z"], [b"B/y"], set())
     folders.update(b"B", renamed, tree(), renamed.entries)
     assert not folders.keys
 
 
-def test_what_was_known_of_a_folder_that_is_filled_is_not_told_when_it_takes_over(tmp_path: Path) -> None:
+def test_the_cached_listing_of_a_folder_that_was_filled_becomes_stale(tmp_path: Path) -> None:
     root, freshness = grow(tmp_path / "root", {"x": {"a": {}}, "y": {"a": {}}}), Freshness.promised(60, time.monotonic)
     again = scanner(reader := Reader(os.fsencode(root)))
     known = Known(scan(again), Room(100))
     for path in (b"x", b"x/a", b"y", b"y/a"):
-        known.apply(path, look(reader, path))
+        known.apply(path, list_directory(reader, path))
         assert freshness.is_fresh(known.when(path))
     (root / "x/a/1").touch()
     known.install(scan(again, known.tree))
     assert [freshness.is_fresh(known.when(path)) for path in (b"x", b"x/a", b"y", b"y/a")] == [False, False, True, True]
 
 
-def test_what_was_reported_before_it_was_known_what_it_is_about_is_not_missed() -> None:
+def test_a_folder_with_an_event_before_its_evidence_is_returned_once() -> None:
     trust = Trust()
     folders = Folders(trust)
     trust.report([b"1", b"2"], 10)

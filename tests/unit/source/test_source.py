@@ -1,4 +1,4 @@
-"""One source: when it is lost and when it is not, and when its word is taken."""
+"""One source: when it is lost, which errors are believed, and fallbacks."""
 
 import errno
 import math
@@ -56,13 +56,13 @@ def emptied(root: Path) -> None:
     move(root)
 
 
-def test_a_source_that_is_there_is_not_lost(source: Source) -> None:
+def test_a_present_source_is_not_lost(source: Source) -> None:
     source.check_root()
     assert set(source.scan(None).entries) == {b"A", b"B"}
 
 
 @pytest.mark.parametrize("how", [gone, replaced_by_empty, replaced_by_file])
-def test_a_root_that_is_gone_or_an_empty_stranger_is_a_lost_source(
+def test_a_missing_root_or_another_empty_directory_is_a_lost_source(
     source: Source, root: Path, how: Callable[[Path], None]
 ) -> None:
     tree = source.scan(None)
@@ -76,12 +76,12 @@ def test_a_root_that_is_gone_or_an_empty_stranger_is_a_lost_source(
         source.scan(None)
 
 
-def test_another_directory_that_is_not_empty_is_the_source_come_back(source: Source, root: Path) -> None:
+def test_another_directory_that_is_not_empty_is_the_source_remounted(source: Source, root: Path) -> None:
     tree = source.scan(None)
     replaced_by_other(root)
     assert set(source.scan(tree).entries) == {b"C"}
     emptied(root)
-    assert set(source.scan(tree).entries) == set(), "the new directory is the one that is known now"
+    assert set(source.scan(tree).entries) == set(), "the new directory is the root now"
 
 
 def test_the_same_directory_now_empty_was_emptied(source: Source, root: Path) -> None:
@@ -90,7 +90,7 @@ def test_the_same_directory_now_empty_was_emptied(source: Source, root: Path) ->
     assert set(source.scan(tree).entries) == set()
 
 
-def test_a_source_that_is_lost_is_found_again_as_it_was(source: Source, root: Path) -> None:
+def test_a_lost_source_recovers(source: Source, root: Path) -> None:
     tree = source.scan(None)
     replaced_by_empty(root)
     with pytest.raises(SourceLost):
@@ -125,7 +125,7 @@ def test_a_link_in_the_place_of_the_root_or_on_the_way_to_it_is_never_followed(t
             source.scan(old)
 
 
-def test_what_is_excluded_does_not_make_a_stranger_the_source_come_back(root: Path) -> None:
+def test_excluded_names_do_not_make_another_directory_the_source_remounted(root: Path) -> None:
     source = Source(Rank(0), "root", os.fsencode(root), 1, lambda name: name == b".DS_Store")
     tree = source.scan(None)
     replaced_by_empty(root)
@@ -135,7 +135,7 @@ def test_what_is_excluded_does_not_make_a_stranger_the_source_come_back(root: Pa
 
 
 @pytest.mark.parametrize(("names", "lost"), [(["C"], True), (["A", "C"], False)])
-def test_on_another_filesystem_the_source_has_something_of_what_was_known(
+def test_on_another_filesystem_a_remounted_source_has_some_of_the_known_names(
     source: Source, root: Path, monkeypatch: pytest.MonkeyPatch, names: list[str], lost: bool
 ) -> None:
     tree = source.scan(None)
@@ -155,7 +155,7 @@ def test_an_unreadable_or_failing_root_is_a_lost_source(source: Source, monkeypa
         source.check_root()
 
 
-def test_a_root_that_gives_io_errors_while_it_is_listed_is_a_lost_source(
+def test_a_root_with_io_errors_while_it_is_listed_is_a_lost_source(
     source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def failing(path: bytes) -> int:
@@ -166,7 +166,7 @@ def test_a_root_that_gives_io_errors_while_it_is_listed_is_a_lost_source(
         source.scan(None)
 
 
-def test_a_root_that_goes_between_the_check_and_the_look_is_a_lost_source(
+def test_a_root_removed_between_check_and_scan_is_a_lost_source(
     source: Source, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     listed = source.reader.open_directory
@@ -181,18 +181,18 @@ def test_a_root_that_goes_between_the_check_and_the_look_is_a_lost_source(
         source.scan(None)
 
 
-def test_a_source_that_is_not_there_at_the_start_is_an_error(tmp_path: Path) -> None:
+def test_a_source_missing_at_the_start_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         Source(Rank(0), "x", os.fsencode(tmp_path / "none"), 1)
 
 
-async def test_questions_are_answered(source: Source) -> None:
+async def test_run_and_within_return_results(source: Source) -> None:
     for _ in range(3):
         assert (await source.run(source.reader.stat, b"A/01")).kind == FILE
         assert (await source.within(5, source.reader.stat, b"A/01")).kind == FILE
 
 
-async def test_no_such_file_is_believed_while_the_root_is_there(source: Source) -> None:
+async def test_enoent_is_believed_while_the_root_is_valid(source: Source) -> None:
     for _ in range(2):
         with pytest.raises(FileNotFoundError):
             await source.run(source.reader.stat, b"A/none")
@@ -202,7 +202,7 @@ async def test_no_such_file_is_believed_while_the_root_is_there(source: Source) 
 
 
 @pytest.mark.parametrize("bounded", [False, True])
-async def test_no_such_file_is_not_believed_of_a_lost_source(source: Source, root: Path, bounded: bool) -> None:
+async def test_enoent_of_a_lost_source_raises_source_lost(source: Source, root: Path, bounded: bool) -> None:
     replaced_by_empty(root)
     stat = source.reader.stat
     with pytest.raises(SourceLost):
@@ -210,7 +210,7 @@ async def test_no_such_file_is_not_believed_of_a_lost_source(source: Source, roo
     assert source.lost == "an empty directory is in its place"
 
 
-async def test_a_lost_source_is_not_asked_again(source: Source, root: Path) -> None:
+async def test_a_lost_source_is_not_called_again(source: Source, root: Path) -> None:
     source.lost = "unplugged"
     with pytest.raises(SourceLost, match="unplugged"):
         await source.run(source.reader.stat, b"A")
@@ -226,27 +226,27 @@ def failing_with(code: int) -> Callable[[], None]:
 
 
 @pytest.mark.parametrize("code", sorted(DOUBTFUL))
-async def test_doubtful_errors_are_told_as_they_are_while_the_root_is_there(source: Source, code: int) -> None:
+async def test_doubtful_errors_are_raised_unchanged_while_the_root_is_valid(source: Source, code: int) -> None:
     with pytest.raises(OSError, match=r".") as caught:
         await source.run(failing_with(code))
     assert (caught.value.errno, type(caught.value) is SourceLost) == (code, False)
 
 
 @pytest.mark.parametrize("code", sorted(DOUBTFUL))
-async def test_doubtful_errors_of_a_lost_source_say_that_it_is_lost(source: Source, root: Path, code: int) -> None:
+async def test_doubtful_errors_of_a_lost_source_raise_source_lost(source: Source, root: Path, code: int) -> None:
     gone(root)
     with pytest.raises(SourceLost):
         await source.run(failing_with(code))
 
 
-async def test_an_error_that_no_lost_source_gives_is_taken_at_its_word(source: Source, root: Path) -> None:
+async def test_an_error_that_is_not_doubtful_is_believed_without_a_check(source: Source, root: Path) -> None:
     gone(root)
     with pytest.raises(PermissionError):
         await source.run(failing_with(errno.EPERM))
     assert source.lost is None
 
 
-async def test_a_root_that_hangs_when_it_is_doubted_is_waited_for_no_longer_than_agreed(
+async def test_a_root_check_that_hangs_is_within_the_timeout(
     root: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
     source, gate = sources(root, local=False)[0], threading.Event()
@@ -263,7 +263,7 @@ async def test_a_root_that_hangs_when_it_is_doubted_is_waited_for_no_longer_than
 
 
 @pytest.mark.parametrize("source", [True], indirect=True)
-def test_what_is_in_memory_is_answered_at_once(source: Source) -> None:
+def test_cached_calls_return_for_cached_inodes(source: Source) -> None:
     source.reader.stat(b"A/01")
     assert source.cached(source.reader.stat, b"A/01").kind == FILE
     with pytest.raises(FileNotFoundError):
@@ -273,13 +273,13 @@ def test_what_is_in_memory_is_answered_at_once(source: Source) -> None:
 
 
 @pytest.mark.parametrize("source", [False], indirect=True)
-def test_a_filesystem_that_is_not_local_is_not_asked_on_the_loop(source: Source) -> None:
+def test_a_filesystem_that_is_not_local_is_never_called_on_the_loop(source: Source) -> None:
     with pytest.raises(BlockingIOError):
         source.cached(source.reader.stat, b"A/01")
 
 
 @pytest.mark.parametrize("source", [True], indirect=True)
-def test_no_such_file_is_not_believed_at_once_of_a_root_that_is_gone(source: Source, root: Path) -> None:
+def test_cached_enoent_raises_eagain_if_the_root_is_gone(source: Source, root: Path) -> None:
     replaced_by_empty(root)
     with pytest.raises(BlockingIOError):
         source.cached(source.reader.stat, b"A/01")
@@ -289,10 +289,10 @@ def test_no_such_file_is_not_believed_at_once_of_a_root_that_is_gone(source: Sou
         source.cached(source.stat_several, b"", [b"A", b"B"])
 
 
-def test_a_root_that_cannot_be_asked_whether_it_may_be_entered_says_why(
+def test_an_error_while_checking_search_permission_of_the_root_is_the_reason(
     source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """access(2) is answered by the source, too, and os.access tells no error."""
+    """access(2) may fail in the source, too, and os.access raises nothing."""
     stat = os.stat
 
     def failing(path: bytes | str, **words: Any) -> os.stat_result:  # noqa: ANN401  # os.stat's own
@@ -311,13 +311,11 @@ def test_a_root_that_cannot_be_asked_whether_it_may_be_entered_says_why(
 # Slow, and hung
 
 
-async def test_a_source_that_hangs_is_not_waited_for_where_something_else_will_do(
-    root: Path, autojump_clock: MockClock
-) -> None:
+async def test_a_hung_source_with_a_fallback_is_not_waited_for(root: Path, autojump_clock: MockClock) -> None:
     source, gate = sources(root, local=False)[0], threading.Event()
     now = [1000.0]
     source.pace = Pace(clock=lambda: now[0])
-    autojump_clock.autojump_threshold = 0.1
+    autojump_clock.autojump_threshold = 0.005
     otherwise: list[str | None] = [None]
     answers: list[tuple[object, bool]] = []
 
@@ -326,7 +324,7 @@ async def test_a_source_that_hangs_is_not_waited_for_where_something_else_will_d
         return "at last"
 
     async def ask() -> None:
-        answers.append(await source.patiently(lambda: otherwise[0], slow))
+        answers.append(await source.with_fallback(lambda: otherwise[0], slow))
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(ask)
@@ -343,35 +341,38 @@ async def test_a_source_that_hangs_is_not_waited_for_where_something_else_will_d
     while source.pace.busy:
         await trio.lowlevel.checkpoint()
     await trio.testing.wait_all_tasks_blocked()
-    assert await source.patiently(lambda: "as it was", slow) == ("at last", True)
+    assert await source.with_fallback(lambda: "as it was", slow) == ("at last", True)
 
 
 @pytest.mark.parametrize("limit", [math.inf, 1.0], ids=["hangs", "answers others"])
-async def test_what_was_waited_for_long_enough_is_not_asked_for_again_meanwhile(root: Path, limit: float) -> None:
-    source, gate, now, asked = sources(root, local=False)[0], threading.Event(), [1000.0], list[str]()
+async def test_a_call_that_timed_out_is_not_repeated_until_it_returns(
+    root: Path, limit: float, autojump_clock: MockClock
+) -> None:
+    source, gate, now, called = sources(root, local=False)[0], threading.Event(), [1000.0], list[str]()
+    autojump_clock.autojump_threshold = 0.005
     source.pace = Pace(clock=lambda: now[0], limit=limit)
 
     def slow(name: str) -> str:
-        asked.append(name)
+        called.append(name)
         gate.wait()
         return "now"
 
     async def ask(name: str) -> tuple[str, bool]:
         now[0] += 0.1
-        return await source.patiently(lambda: "as it was", slow, name)
+        return await source.with_fallback(lambda: "as it was", slow, name)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(ask, "one")
-        while not asked:
+        while not called:
             await trio.sleep(0.01)
         now[0] += HUNG
     for _ in range(3):
         assert await ask("one") == ("as it was", False)
-    assert asked == ["one"]
+    assert called == ["one"]
     if limit == math.inf:
-        for name in ("two", "three"):  # one is asked to find out whether the source answers again
+        for name in ("two", "three"):  # one call is made to check whether the source responds again
             assert await ask(name) == ("as it was", False)
-        assert asked == ["one", "two"]
+        assert called == ["one", "two"]
     gate.set()
     while source.pace.busy:
         await trio.lowlevel.checkpoint()

@@ -1,4 +1,4 @@
-"""The watch of one source: what it may take of the user's inotify watches, and gives back."""
+"""The watch of one source: its budget of inotify watches."""
 
 import errno
 import shutil
@@ -14,12 +14,12 @@ from tests.support.changes import All, opened
 from tests.support.trees import grow
 
 LEFT = 24
-"""inotify watches that the user has left."""
+"""inotify watches that the user may still add."""
 
 
 @pytest.fixture
 def watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
-    """One without fanotify, which is open."""
+    """An open one, without fanotify."""
 
     def refused() -> None:
         raise OSError(errno.EPERM, "refused")
@@ -40,11 +40,11 @@ def mark(watch: Watch, path: Path) -> bytes:
         return watch.mark(fd)
 
 
-def test_it_takes_its_share_of_what_is_left(watch: Watch) -> None:
+def test_the_budget_is_a_share_of_the_free_watches(watch: Watch) -> None:
     assert (watch.budget, watch.part) == (LEFT // 4, LEFT // 8)
 
 
-def test_a_watch_that_has_ended_is_given_back(watch: Watch, tmp_path: Path) -> None:
+def test_a_watch_that_ended_is_returned_to_the_budget(watch: Watch, tmp_path: Path) -> None:
     assert mark(watch, tmp_path / "1")
     assert mark(watch, tmp_path / "2")
     assert watch.budget == LEFT // 4 - 2
@@ -53,7 +53,7 @@ def test_a_watch_that_has_ended_is_given_back(watch: Watch, tmp_path: Path) -> N
     assert watch.budget == LEFT // 4 - 1
 
 
-def test_what_a_crawl_made_counts_and_what_it_met_is_known(watch: Watch, tmp_path: Path) -> None:
+def test_a_crawl_report_is_subtracted_from_the_budget_and_adopted(watch: Watch, tmp_path: Path) -> None:
     mark(watch, tmp_path / "1")
     (way,) = watch.ways
     other = Way("polled", "nfs is not a local filesystem", mount=7)
@@ -63,7 +63,7 @@ def test_what_a_crawl_made_counts_and_what_it_met_is_known(watch: Watch, tmp_pat
     assert watch.part == 1
 
 
-def test_one_that_is_closed_marks_and_learns_nothing(watch: Watch, tmp_path: Path) -> None:
+def test_a_closed_watch_marks_and_learns_nothing(watch: Watch, tmp_path: Path) -> None:
     watch.close()
     watch.learn([(1, "polled", "", False, 7)], 3)
     assert (watch.ways, watch.budget, watch.part, mark(watch, tmp_path)) == ([], 0, 0, b"")

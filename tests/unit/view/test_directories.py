@@ -1,4 +1,4 @@
-"""Open directories: what is listed, in which order, and when a listing is used again."""
+"""Open directories: the entries listed, their order, and when a listing is reused."""
 
 import contextlib
 import errno
@@ -66,14 +66,14 @@ async def names(directories: Directories, view: View, path: str) -> list[str]:
         ("A/Gold/CD2", {}),
     ],
 )
-async def test_a_directory_lists_what_the_merge_and_the_winner_have(
+async def test_listing_has_the_entries_of_the_merge_or_the_winner(
     view: View, directories: Directories, path: str, expected: dict[str, int]
 ) -> None:
     entries = await listed(directories, await find(view, path))
     assert {name: attr.kind for name, (_, attr) in entries.items()} == expected
 
 
-async def test_a_listing_and_a_lookup_give_the_same_node(view: View, directories: Directories) -> None:
+async def test_listing_and_lookup_agree_on_inode_number_and_attributes(view: View, directories: Directories) -> None:
     for path in ("", "A", "A/Gold"):
         above = await find(view, path)
         for name, (node, attr) in (await listed(directories, above)).items():
@@ -81,7 +81,7 @@ async def test_a_listing_and_a_lookup_give_the_same_node(view: View, directories
             assert (found.ino, view.answer(found)[0]) == (node.ino, attr)
 
 
-async def test_listings_are_in_byte_order(tmp_path: Path) -> None:
+async def test_listing_is_in_byte_order(tmp_path: Path) -> None:
     odd = [b"\xff", b"a b", b"Z", b"\xc3\xa9", b"b", b"B", b"a", b"\x01", b"a.b", b"10", b"9"]
     for above in (b"", b"inside"):
         os.makedirs(os.path.join(os.fsencode(tmp_path), b"root", above), exist_ok=True)
@@ -95,7 +95,7 @@ async def test_listings_are_in_byte_order(tmp_path: Path) -> None:
         assert found == sorted(odd + ([b"inside"] if node.ino == ROOT else []))
 
 
-async def test_what_was_opened_is_what_is_listed_whatever_changes_meanwhile(
+async def test_listing_is_a_snapshot_taken_at_opendir(
     view: View, directories: Directories, high: Path, clock: Clock
 ) -> None:
     for path in ("", "A/Gold"):
@@ -108,9 +108,7 @@ async def test_what_was_opened_is_what_is_listed_whatever_changes_meanwhile(
         directories.release(handle)
 
 
-async def test_a_directory_that_is_rewound_is_listed_anew(
-    view: View, directories: Directories, high: Path, clock: Clock
-) -> None:
+async def test_rewinddir_takes_a_new_listing(view: View, directories: Directories, high: Path, clock: Clock) -> None:
     handle = await directories.open((await find(view, "A/Gold")).ino)
     assert len(list(await directories.entries(handle, 0))) == 3
     (high / "A/Gold/new").touch()
@@ -120,7 +118,7 @@ async def test_a_directory_that_is_rewound_is_listed_anew(
     assert len(list(await directories.entries(handle, 0))) == 4
 
 
-async def test_a_handle_is_gone_once_it_was_released(view: View, directories: Directories) -> None:
+async def test_released_handle_raises_ebadf(view: View, directories: Directories) -> None:
     handle = await directories.open(ROOT)
     assert len(directories) == 1
     for _ in range(2):
@@ -132,45 +130,45 @@ async def test_a_handle_is_gone_once_it_was_released(view: View, directories: Di
 
 
 @pytest.mark.parametrize("path", ["note", "A/Gold/01", "A/Gold/l"])
-async def test_only_directories_can_be_opened(view: View, directories: Directories, path: str) -> None:
+async def test_opendir_of_a_non_directory_raises(view: View, directories: Directories, path: str) -> None:
     node = await find(view, path)
     with pytest.raises(OSError, match="irectory"):
         await directories.open(node.ino)
 
 
-async def test_a_number_that_nobody_holds_cannot_be_opened(directories: Directories) -> None:
+async def test_opendir_of_an_unknown_inode_number_raises_estale(directories: Directories) -> None:
     with pytest.raises(OSError, match="Stale"):
         await directories.open(12345)
 
 
-# Again
+# Caching
 
 
-async def told(directories: Directories, node: Node) -> dict[str, tuple[int, Attributes]]:
-    """Numbers and attributes in a directory, but for access times: looking moves them."""
+async def stable_entries(directories: Directories, node: Node) -> dict[str, tuple[int, Attributes]]:
+    """Inode numbers and attributes of a directory, without access times, which a listing changes."""
     entries = await listed(directories, node)
     return {name: (node.ino, attr._replace(atime_ns=0)) for name, (node, attr) in entries.items()}
 
 
 @pytest.mark.parametrize("path", ["", "A", "A/Gold", "A/Gold/CD2"])
-async def test_a_source_is_asked_once_when_what_is_known_of_a_directory_is_too_old_and_not_before(
+async def test_expired_directory_is_fetched_with_one_call_and_a_fresh_one_with_none(
     view: View, directories: Directories, clock: Clock, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     node = await find(view, path)
-    before = await told(directories, node)
+    before = await stable_entries(directories, node)
     calls = asked(view.sources[0], monkeypatch)
     clock.now += KEEP - 0.1
-    assert await told(directories, node) == before
+    assert await stable_entries(directories, node) == before
     assert calls == []
     clock.now += 0.1
-    assert await told(directories, node) == before
-    with trio.fail_after(10):  # in a merged directory nobody waits
+    assert await stable_entries(directories, node) == before
+    with trio.fail_after(10):  # a merged directory is fetched in the background
         while not calls:
             await trio.sleep(0.01)
     assert len(calls) == 1
 
 
-async def test_inside_a_folder_a_listing_is_used_while_it_is_fresh(high: Path, low: Path, clock: Clock) -> None:
+async def test_listing_of_a_folder_is_cached_until_it_expires(high: Path, low: Path, clock: Clock) -> None:
     for local in (True, False):
         view = view_of(sources(high, low, depth=2, local=local), clock=clock)
         directories = Directories(view)
@@ -182,7 +180,9 @@ async def test_inside_a_folder_a_listing_is_used_while_it_is_fresh(high: Path, l
         assert f"new{local}" in await names(directories, view, "A/Gold")
 
 
-async def test_a_new_index_makes_a_new_listing_at_once(view: View, directories: Directories, high: Path) -> None:
+async def test_listing_of_a_merged_directory_shows_a_new_index_at_once(
+    view: View, directories: Directories, high: Path
+) -> None:
     assert await names(directories, view, "A") == ["Gold", "More"]
     grow(high / "A" / "New", {})
     move(high / "A")
@@ -190,7 +190,7 @@ async def test_a_new_index_makes_a_new_listing_at_once(view: View, directories: 
     assert await names(directories, view, "A") == ["Gold", "More", "New"]
 
 
-async def test_what_went_gives_way_to_the_next_source_or_is_left_out_of_a_listing(
+async def test_removed_leaf_gives_way_to_the_next_source_or_is_not_listed(
     view: View, directories: Directories, high: Path, clock: Clock
 ) -> None:
     (high / "A" / "Gold").rename(high / "elsewhere")
@@ -198,19 +198,19 @@ async def test_what_went_gives_way_to_the_next_source_or_is_left_out_of_a_listin
     (high / "note").mkdir()
     clock.now += KEEP
 
-    async def leads_to_the_other() -> bool:
-        with contextlib.suppress(OSError):  # ESTALE: the kernel looks it up again
+    async def has_given_way() -> bool:
+        with contextlib.suppress(OSError):  # ESTALE: the kernel repeats the lookup
             return await names(directories, view, "A/Gold") == ["x"]
         return False
 
-    with trio.fail_after(10):  # nobody waits for what is not in memory, so it may take a while to be noticed
-        while await names(directories, view, "") != ["A", "B"] or not await leads_to_the_other():
+    with trio.fail_after(10):  # fetched in the background, so it takes a while
+        while await names(directories, view, "") != ["A", "B"] or not await has_given_way():
             await trio.sleep(0.01)
     assert set(heard(view).gone) == {b"A/Gold", b"note"}
 
 
 @pytest.mark.parametrize("local", [True, False])
-async def test_an_excluded_name_is_not_in_a_folder_either(high: Path, local: bool) -> None:
+async def test_excluded_name_is_hidden_below_the_depth(high: Path, local: bool) -> None:
     source = Source(Rank(0), "high", os.fsencode(high), 2, lambda name: name == b"01", local=local)
     view = view_of([source])
     for _ in range(2):  # without a listing, and with one
@@ -222,7 +222,7 @@ async def test_an_excluded_name_is_not_in_a_folder_either(high: Path, local: boo
 # Large directories
 
 
-async def test_a_large_directory_is_listed_whole_and_lets_others_run(tmp_path: Path) -> None:
+async def test_large_directory_is_listed_completely_and_yields_to_other_tasks(tmp_path: Path) -> None:
     many = PIECE * 5 + 3
     root = grow(
         tmp_path / "root", {"folder": {f"{n:05}": "" for n in range(many)}, **{f"f{n:05}": {} for n in range(many)}}
@@ -246,7 +246,7 @@ async def test_a_large_directory_is_listed_whole_and_lets_others_run(tmp_path: P
         assert turns >= 5
 
 
-async def test_a_large_listing_that_fails_half_way_leaves_no_descriptor(
+async def test_large_listing_that_fails_half_way_leaks_no_descriptor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = grow(tmp_path / "root", {"folder": {f"{n:05}": "" for n in range(PIECE + 10)}})
@@ -269,7 +269,7 @@ def _io_error() -> NoReturn:
     raise OSError(errno.EIO, "I/O error")
 
 
-async def test_a_directory_whose_attributes_were_never_known_is_not_there_once_it_went(
+async def test_open_directory_removed_with_unknown_attributes_raises(
     view: View, directories: Directories, high: Path, clock: Clock
 ) -> None:
     node = await find(view, "A/Gold/CD2")
@@ -282,18 +282,18 @@ async def test_a_directory_whose_attributes_were_never_known_is_not_there_once_i
     directories.release(handle)
 
 
-async def test_a_directory_that_goes_while_it_is_opened_tells_what_was_known_before(
+async def test_directory_removed_during_opendir_keeps_its_last_known_attributes(
     view: View, directories: Directories, high: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    node, listing = await find(view, "A/Gold/CD2"), view.listing
+    node, listing = await find(view, "A/Gold/CD2"), view.revalidation.listing
 
-    async def goes(folder: FileNode) -> Listing:
+    async def removed_meanwhile(folder: FileNode) -> Listing:
         found = await listing(folder)
         (high / "A" / "Gold" / "CD2").rmdir()
         view.known[0].amend(b"A/Gold", b"CD2", None, clock.now)
         return found
 
-    monkeypatch.setattr(view, "listing", goes)
+    monkeypatch.setattr(view.revalidation, "listing", removed_meanwhile)
     handle = await directories.open(node.ino)
     assert view.answer(await view.getattr(node.ino))[0].kind == DIR
     directories.release(handle)

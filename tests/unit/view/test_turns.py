@@ -1,4 +1,4 @@
-"""Large directories are worked off in pieces: whoever else wants something gets a turn after each of them."""
+"""Large directories are processed in pieces, with a checkpoint after each."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -20,14 +20,14 @@ from tests.support.trees import grow
 
 MANY = 3000
 REPLY = 100
-"""Entries that are taken from a listing for one reply."""
+"""Entries in one reply."""
 
 
 @pytest.fixture
 def work(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """How much was done on the event loop since it was cleared last, by kind."""
+    """The work done on the event loop since it was last cleared, by kind."""
     counted: Counter[str] = Counter()
-    child, entries, asked = Inodes.child, Listing.entries, Reader.stat_several
+    child, entries, stat_several = Inodes.child, Listing.entries, Reader.stat_several
 
     def count_child(inodes: Inodes, above: MergedNode, name: bytes, entry: Merged | Leaf) -> Node:
         counted["nodes"] += 1
@@ -38,24 +38,24 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
             counted["entries"] += 1
             yield entry
 
-    def count_asked(
+    def count_attributes(
         reader: Reader, above: bytes, names: list[bytes], cached: bool = False
     ) -> list[Attributes | OSError]:
         counted["attributes"] += len(names)
-        return asked(reader, above, names, cached)
+        return stat_several(reader, above, names, cached)
 
     monkeypatch.setattr(Inodes, "child", count_child)
     monkeypatch.setattr(Listing, "entries", count_entries)
-    monkeypatch.setattr(Reader, "stat_several", count_asked)
+    monkeypatch.setattr(Reader, "stat_several", count_attributes)
     return counted
 
 
-async def most_in_a_turn(view: View, path: str, work: Counter[str]) -> dict[str, int]:
-    """The most that is done while a directory is listed, before somebody who wants a turn gets one."""
+async def most_between_checkpoints(view: View, path: str, work: Counter[str]) -> dict[str, int]:
+    """The maximum work between two checkpoints while a directory is listed, by kind."""
     most: Counter[str] = Counter()
     directories, node = Directories(view), await find(view, path)
 
-    async def wants_turns() -> None:
+    async def other_task() -> None:
         while True:
             for kind, count in work.items():
                 most[kind] = max(most[kind], count)
@@ -63,7 +63,7 @@ async def most_in_a_turn(view: View, path: str, work: Counter[str]) -> dict[str,
             await trio.lowlevel.checkpoint()
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(wants_turns)
+        nursery.start_soon(other_task)
         handle = await directories.open(node.ino)
         for start in range(0, MANY, REPLY):
             await trio.lowlevel.checkpoint()
@@ -75,7 +75,7 @@ async def most_in_a_turn(view: View, path: str, work: Counter[str]) -> dict[str,
 
 
 @pytest.mark.parametrize("depth", [1, 2], ids=["a folder", "a merged directory"])
-async def test_a_large_directory_is_worked_off_in_pieces(
+async def test_large_directory_is_processed_in_pieces(
     tmp_path: Path, depth: int, work: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = [f"{number * 1009 % MANY:04}" for number in range(MANY)]
@@ -85,6 +85,6 @@ async def test_a_large_directory_is_worked_off_in_pieces(
     view = view_of(sources(high, low, depth=depth), clock=clock)
     clock.now += KEEP
     work.clear()
-    done = await most_in_a_turn(view, "in", work)
+    done = await most_between_checkpoints(view, "in", work)
     assert done.keys() >= ({"entries"} if depth == 1 else {"nodes", "attributes"})
-    assert max(done.values()) <= 2 * PIECE, "it is by chance who is the first when two have a turn"
+    assert max(done.values()) <= 2 * PIECE, "trio runs tasks of one batch in random order"

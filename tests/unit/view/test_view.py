@@ -1,4 +1,4 @@
-"""The filesystem without FUSE: names, attributes, numbers, opening. Lost and hung sources are in ``test_view_lost``."""
+"""The filesystem without FUSE: lookup, getattr, inode numbers, open. ``test_view_lost`` has lost and hung sources."""
 
 import errno
 import os
@@ -18,7 +18,7 @@ from tests.support.build import KEEP, Clock, find, heard, move, rescan, seen, so
 from tests.support.trees import Fifo, Link, grow
 
 LATER = 3 * 10**18
-"""When refreshes are said to happen: after everything else."""
+"""The time of rescans: after all others."""
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def view(both: list[Source], clock: Clock) -> View:
 
 
 async def code_of(view: View, path: str) -> int | None:
-    """The errno that looking a path up gives, or None where it is there."""
+    """The errno of a lookup of that path, or None if it exists."""
     try:
         await find(view, path)
     except OSError as error:
@@ -61,12 +61,12 @@ async def code_of(view: View, path: str) -> int | None:
 async def bytes_of(view: View, path: str) -> bytes:
     handle, _ = await view.open((await find(view, path)).ino)
     try:
-        return bytes(await view.files.read(handle, 0, 100))
+        return bytes(await view.read(handle, 0, 100))
     finally:
         view.files.release(handle)
 
 
-# Names and numbers
+# Lookup and inode numbers
 
 
 @pytest.mark.parametrize(
@@ -83,11 +83,11 @@ async def bytes_of(view: View, path: str) -> bytes:
         ("A/More/CD2/x", 0o010000),
     ],
 )
-async def test_names_lead_to_what_the_merge_says(view: View, path: str, kind: int) -> None:
+async def test_lookup_follows_the_merge_down_to_every_kind_of_entry(view: View, path: str, kind: int) -> None:
     assert (await seen(view, path)).kind == kind
 
 
-async def test_a_folder_is_its_winner_s_and_nothing_of_the_other_s_shows_through(both: list[Source]) -> None:
+async def test_folder_has_entries_of_its_winner_only(both: list[Source]) -> None:
     high, low = view_of(both), view_of(both, (1, 0))
     assert (await code_of(high, "A/Gold/01.flac"), await code_of(high, "A/Gold/01.mp3")) == (None, errno.ENOENT)
     assert (await code_of(low, "A/Gold/01.flac"), await code_of(low, "A/Gold/01.mp3")) == (errno.ENOENT, None)
@@ -95,11 +95,11 @@ async def test_a_folder_is_its_winner_s_and_nothing_of_the_other_s_shows_through
 
 
 @pytest.mark.parametrize("path", ["none", "A/none", "A/Gold/none", "A/Gold/none/x", "A/Gold/01.flac/x"])
-async def test_absent_names_are_not_there(view: View, path: str) -> None:
+async def test_lookup_of_a_missing_name_raises_enoent_or_enotdir(view: View, path: str) -> None:
     assert await code_of(view, path) in (errno.ENOENT, errno.ENOTDIR)
 
 
-async def test_numbers_are_the_same_in_another_process_and_after_a_refresh(both: list[Source]) -> None:
+async def test_inode_numbers_survive_a_restart_and_a_rescan(both: list[Source]) -> None:
     one, other = view_of(both), view_of(sources(*[Path(os.fsdecode(s.path)) for s in both], depth=2))
     for path in ("A", "B", "A/Gold", "A/Gold/01.flac", "note"):
         number = (await find(one, path)).ino
@@ -107,14 +107,14 @@ async def test_numbers_are_the_same_in_another_process_and_after_a_refresh(both:
         assert number == (await find(one, path)).ino == (await find(other, path)).ino
 
 
-async def test_numbers_differ_between_the_sources_of_one_name(both: list[Source]) -> None:
+async def test_inode_number_of_a_name_differs_between_sources_unless_it_is_merged(both: list[Source]) -> None:
     high, low = view_of(both), view_of(both, (1, 0))
     assert (await find(high, "note")).ino != (await find(low, "note")).ino
     assert (await find(high, "A/Gold")).ino != (await find(low, "A/Gold")).ino
     assert (await find(high, "A")).ino == (await find(low, "A")).ino
 
 
-async def test_dots_lead_here_and_to_the_directory_above_when_all_else_was_forgotten(view: View) -> None:
+async def test_lookup_of_dots_finds_node_and_parent_after_all_others_were_forgotten(view: View) -> None:
     for path in ("A", "note", "A/Gold", "A/Gold/01.flac", "A/More/CD2", "A/More/CD2/x"):
         node = await find(view, path)
         above = await find(view, os.path.dirname(path))
@@ -128,7 +128,7 @@ async def test_dots_lead_here_and_to_the_directory_above_when_all_else_was_forgo
         assert await view.lookup(ROOT, b"..") is view.inodes.node(ROOT)
 
 
-async def test_dots_of_a_directory_that_is_gone_are_not_there(view: View, both: list[Source], low: Path) -> None:
+async def test_lookup_of_dots_in_a_removed_directory_raises_enoent(view: View, both: list[Source], low: Path) -> None:
     node = await find(view, "B")
     (low / "B").rmdir()
     move(low)
@@ -138,24 +138,24 @@ async def test_dots_of_a_directory_that_is_gone_are_not_there(view: View, both: 
             await view.lookup(node.ino, dots)
 
 
-# Holding and forgetting
+# Lookup counts
 
 
-async def test_a_number_that_nobody_holds_is_stale(view: View) -> None:
+async def test_inode_number_that_the_kernel_does_not_hold_raises_estale(view: View) -> None:
     node = await find(view, "A/Gold")
     view.inodes.held.forget(node.ino, 1)
-    for asked in (view.getattr, view.open, view.readlink):
+    for request in (view.getattr, view.open, view.readlink):
         with pytest.raises(OSError, match="Stale") as caught:
-            await asked(node.ino)
+            await request(node.ino)
         assert caught.value.errno == errno.ESTALE
 
 
-async def test_a_lookup_counts_nothing_by_itself(view: View) -> None:
+async def test_lookup_does_not_change_the_lookup_count(view: View) -> None:
     await view.lookup(ROOT, b"A")
     assert len(view.inodes.held) == 1
 
 
-async def test_one_name_is_one_node_as_long_as_it_is_held(view: View) -> None:
+async def test_lookups_of_a_name_return_one_node_while_it_is_held(view: View) -> None:
     one, again = await find(view, "A/Gold/01.flac"), await find(view, "A/Gold/01.flac")
     assert one is again
     assert one.nlookup == 2
@@ -163,7 +163,7 @@ async def test_one_name_is_one_node_as_long_as_it_is_held(view: View) -> None:
     assert (await view.getattr(one.ino)) is one
 
 
-async def test_a_node_whose_name_went_answers_that_it_is_not_there(
+async def test_getattr_of_a_removed_directory_raises_enoent(
     view: View, both: list[Source], low: Path, clock: Clock
 ) -> None:
     merged, folder = await find(view, "B"), await find(view, "A/More")
@@ -181,7 +181,7 @@ async def test_a_node_whose_name_went_answers_that_it_is_not_there(
 # Attributes
 
 
-async def test_a_merged_directory_is_the_first_source_s_with_the_newest_times(both: list[Source]) -> None:
+async def test_merged_directory_has_attributes_of_the_first_source_and_the_newest_times(both: list[Source]) -> None:
     for rank, source in enumerate(both):
         path = os.path.join(source.reader.root, b"A")
         os.chmod(path, 0o700 + rank)
@@ -191,7 +191,7 @@ async def test_a_merged_directory_is_the_first_source_s_with_the_newest_times(bo
         assert (attr.mode, attr.nlink, attr.mtime_ns) == (DIR | mode, 1, 2 * 10**18)
 
 
-async def test_everything_else_has_the_winner_s_own_attributes(view: View, high: Path) -> None:
+async def test_folder_and_file_have_attributes_of_the_winner(view: View, high: Path) -> None:
     for path in ("A/Gold", "A/Gold/01.flac", "A/Gold/cover", "note"):
         attr, st = await seen(view, path), (high / path).lstat()
         assert attr.ino == st.st_ino
@@ -199,7 +199,7 @@ async def test_everything_else_has_the_winner_s_own_attributes(view: View, high:
         assert (attr.mtime_ns, attr.ctime_ns) == (st.st_mtime_ns, st.st_ctime_ns)
 
 
-async def test_attributes_are_kept_for_a_while_and_then_asked_for_again(view: View, high: Path, clock: Clock) -> None:
+async def test_attributes_are_cached_until_they_expire(view: View, high: Path, clock: Clock) -> None:
     nodes = [await find(view, path) for path in ("note", "A/Gold/01.flac")]
     for path in ("note", "A/Gold/01.flac"):
         (high / path).write_text("longer than before")
@@ -209,7 +209,7 @@ async def test_attributes_are_kept_for_a_while_and_then_asked_for_again(view: Vi
     assert [view.answer(await view.getattr(node.ino))[0].size for node in nodes] == [18, 18]
 
 
-async def test_a_folder_that_another_source_took_over_moves_forward_in_time(
+async def test_times_of_a_folder_move_forward_when_another_source_takes_over(
     view: View, both: list[Source], high: Path, low: Path
 ) -> None:
     os.utime(low / "A" / "Gold", ns=(5, 5))
@@ -222,8 +222,8 @@ async def test_a_folder_that_another_source_took_over_moves_forward_in_time(
     assert after.mtime_ns == after.ctime_ns == LATER > before.mtime_ns
 
 
-async def test_what_changed_without_moving_mtime_or_size_is_told(view: View, high: Path, clock: Clock) -> None:
-    told, node = heard(view).changed, await find(view, "A/Gold/01.flac")
+async def test_change_of_neither_mtime_nor_size_is_reported_once(view: View, high: Path, clock: Clock) -> None:
+    reported, node = heard(view).changed, await find(view, "A/Gold/01.flac")
     view.pages.replied(node, *view.answer(node))
     st = (high / "A/Gold/01.flac").stat()
     (high / "new").write_text("FLAC")
@@ -231,25 +231,25 @@ async def test_what_changed_without_moving_mtime_or_size_is_told(view: View, hig
     (high / "new").rename(high / "A/Gold/01.flac")
     for expected in ([], [node.ino]):
         view.pages.replied(node, *view.answer(await view.getattr(node.ino)))
-        assert told == expected
+        assert reported == expected
         clock.now += KEEP
 
 
 # Links and files
 
 
-async def test_a_link_below_the_depth_is_read_as_it_stands(view: View) -> None:
+async def test_readlink_returns_the_target_unchanged(view: View) -> None:
     assert await view.readlink((await find(view, "A/Gold/cover")).ino) == b"01.flac"
     with pytest.raises(OSError, match="Invalid argument"):
         await view.readlink(ROOT)
 
 
-async def test_a_file_s_bytes_are_read(view: View) -> None:
+async def test_read_returns_the_bytes_of_the_winner(view: View) -> None:
     assert await bytes_of(view, "A/Gold/01.flac") == b"flac"
     assert await bytes_of(view, "A/More/02.mp3") == b"mp3"
 
 
-async def test_what_the_kernel_has_cached_is_true_while_the_file_is_the_same(view: View, high: Path) -> None:
+async def test_open_keeps_cached_pages_only_while_the_file_is_unchanged(view: View, high: Path) -> None:
     node = await find(view, "A/Gold/01.flac")
     unchanged = []
     for text in (None, None, "other", None):
@@ -259,11 +259,11 @@ async def test_what_the_kernel_has_cached_is_true_while_the_file_is_the_same(vie
         view.pages.opened(node.ino)
         view.files.release(handle)
         unchanged.append(same)
-    assert unchanged == [False, True, False, True], "at first the kernel was told of nothing"
+    assert unchanged == [False, True, False, True], "nothing is cached at first"
 
 
 @pytest.mark.parametrize("path", ["A/Gold/01.flac", "note"])
-async def test_a_file_that_replaced_one_that_is_open_is_a_file_of_its_own(
+async def test_file_that_replaced_an_open_one_has_its_own_inode_number(
     view: View, high: Path, clock: Clock, path: str
 ) -> None:
     old = await find(view, path)
@@ -276,26 +276,28 @@ async def test_a_file_that_replaced_one_that_is_open_is_a_file_of_its_own(
     new = await find(view, path)
     assert new.ino != old.ino
     assert await bytes_of(view, path) == b"replaced!"
-    assert bytes(await view.files.read(handle, 0, 100)) in (b"flac", b"high")
-    assert view.answer(await view.getattr(old.ino))[0].size == 4, "an open file is asked itself"
+    assert bytes(await view.read(handle, 0, 100)) in (b"flac", b"high")
+    assert view.answer(await view.getattr(old.ino))[0].size == 4, "attributes come from the open file itself"
     view.files.release(handle)
     clock.now += KEEP
     assert (await find(view, path)).ino == old.ino
 
 
-async def test_what_is_open_goes_on_when_its_folder_goes(view: View, both: list[Source], high: Path) -> None:
+async def test_open_file_stays_readable_after_its_folder_was_removed(
+    view: View, both: list[Source], high: Path
+) -> None:
     handle, _ = await view.open((await find(view, "A/Gold/01.flac")).ino)
     (high / "A" / "Gold").rename(high / "A" / "Other")
     move(high / "A")
     rescan(view, LATER)
-    assert bytes(await view.files.read(handle, 0, 10)) == b"flac"
+    assert bytes(await view.read(handle, 0, 10)) == b"flac"
     view.files.release(handle)
     node = await find(view, "A/Gold/01.mp3")
     assert isinstance(node, FileNode)
     assert node.source is both[1]
 
 
-async def test_a_folder_swapped_for_a_link_leads_nowhere_and_gives_way(view: View, high: Path) -> None:
+async def test_folder_replaced_by_a_symlink_gives_way_to_the_next_source(view: View, high: Path) -> None:
     node = await find(view, "A/Gold/01.flac")
     (high / "A" / "Gold").rename(high / "A" / "Moved")
     (high / "A" / "Gold").symlink_to("Moved")
@@ -304,7 +306,7 @@ async def test_a_folder_swapped_for_a_link_leads_nowhere_and_gives_way(view: Vie
     assert await bytes_of(view, "A/Gold/01.mp3") == b"mp3"
 
 
-def test_the_promise_is_kept_by_what_is_kept_and_how_often_is_looked() -> None:
+def test_staleness_budget_of_cache_and_scan_period_is_within_refresh() -> None:
     for seconds in (1, 60, 3600):
         parts = Freshness.promised(seconds, time.monotonic)
         assert parts.keep + parts.kernel < seconds
@@ -314,7 +316,7 @@ def test_the_promise_is_kept_by_what_is_kept_and_how_often_is_looked() -> None:
 
 
 @pytest.mark.parametrize("local", [True, False], ids=["local", "remote"])
-async def test_who_looks_up_what_a_brief_scan_left_out_waits_for_it(
+async def test_lookup_waits_for_attributes_that_a_brief_scan_left_out(
     high: Path, low: Path, clock: Clock, local: bool
 ) -> None:
     both = sources(high, low, depth=2, local=local)

@@ -1,4 +1,4 @@
-"""Extended attributes and the figures of the filesystem."""
+"""Extended attributes and statfs."""
 
 import errno
 import os
@@ -45,7 +45,7 @@ def xattrs(view: View) -> Xattrs:
     return Xattrs(view, Labels(view, "me"))
 
 
-async def test_attributes_are_the_winner_s_own(view: View, xattrs: Xattrs) -> None:
+async def test_xattrs_are_those_of_the_winner(view: View, xattrs: Xattrs) -> None:
     for path, expected in (("", b"0"), ("A", b"0"), ("A/Gold", b"0")):
         node = await find(view, path)
         assert await xattrs.getxattr(node.ino, b"user.rank") == expected
@@ -54,20 +54,20 @@ async def test_attributes_are_the_winner_s_own(view: View, xattrs: Xattrs) -> No
     assert await xattrs.getxattr(node.ino, b"user.mood") == b"blue"
 
 
-async def test_a_merged_directory_has_those_of_the_first_source_in_the_view_s_order(high: Path, view: View) -> None:
+async def test_xattrs_of_a_merged_directory_are_those_of_the_preferred_source(high: Path, view: View) -> None:
     other = view_of(view.sources, (1, 0))
     xattrs = Xattrs(other, Labels(other))
     assert await xattrs.getxattr((await find(other, "A")).ino, b"user.rank") == b"1"
 
 
 @pytest.mark.parametrize("path", ["", "A", "A/Gold", "A/Gold/01", "note"])
-async def test_what_is_not_set_is_no_data(view: View, xattrs: Xattrs, path: str) -> None:
+async def test_xattr_that_is_not_set_raises_enodata(view: View, xattrs: Xattrs, path: str) -> None:
     with pytest.raises(OSError, match="No data") as caught:
         await xattrs.getxattr((await find(view, path)).ino, b"user.none")
     assert caught.value.errno == errno.ENODATA
 
 
-async def test_what_ls_asks_of_every_file_costs_no_disk(
+async def test_security_xattrs_are_answered_without_the_source(
     view: View, xattrs: Xattrs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     node = await find(view, "A/Gold/01")
@@ -78,20 +78,20 @@ async def test_what_ls_asks_of_every_file_costs_no_disk(
             await xattrs.getxattr(node.ino, name)
 
 
-async def test_a_link_s_attributes_are_never_those_of_what_it_points_to(view: View, xattrs: Xattrs) -> None:
+async def test_xattrs_of_a_symlink_do_not_follow_it(view: View, xattrs: Xattrs) -> None:
     node = await find(view, "A/Gold/l")
     with pytest.raises(OSError, match=r"."):
         await xattrs.getxattr(node.ino, b"user.mood")
 
 
-async def test_a_number_that_nobody_holds_is_stale(xattrs: Xattrs) -> None:
+async def test_inode_number_that_the_kernel_does_not_hold_raises_estale(xattrs: Xattrs) -> None:
     with pytest.raises(OSError, match="Stale"):
         await xattrs.getxattr(12345, b"user.rank")
     with pytest.raises(OSError, match="Stale"):
         await xattrs.listxattr(12345)
 
 
-async def test_the_figures_of_one_filesystem_count_once(view: View, xattrs: Xattrs, high: Path) -> None:
+async def test_statfs_counts_a_shared_filesystem_once(view: View, xattrs: Xattrs, high: Path) -> None:
     figures, own = await xattrs.statfs(), os.statvfs(high)
     assert figures["f_blocks"] == own.f_blocks * own.f_frsize // BLOCK
     assert figures["f_namemax"] == own.f_namemax
@@ -99,7 +99,7 @@ async def test_the_figures_of_one_filesystem_count_once(view: View, xattrs: Xatt
     assert "f_bavail" not in figures
 
 
-async def test_the_figures_of_several_filesystems_are_summed_up(
+async def test_statfs_sums_up_several_filesystems(
     view: View, xattrs: Xattrs, high: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = os.statvfs(high)
@@ -115,7 +115,7 @@ def gate() -> Iterator[threading.Event]:
     event.set()
 
 
-async def test_a_source_that_does_not_answer_is_left_out_of_the_figures(
+async def test_statfs_leaves_out_a_hung_source(
     high: Path, low: Path, gate: threading.Event, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
     view = view_of(sources(high, low, depth=2, local=False))
@@ -126,14 +126,14 @@ async def test_a_source_that_does_not_answer_is_left_out_of_the_figures(
     assert figures["f_blocks"] == own.f_blocks * own.f_frsize // BLOCK
 
 
-async def test_where_no_source_answers_the_figures_are_zero(view: View, xattrs: Xattrs) -> None:
+async def test_statfs_is_zero_if_all_sources_are_lost(view: View, xattrs: Xattrs) -> None:
     for source in view.sources:
         source.lost = "unplugged"
     figures = await xattrs.statfs()
     assert (figures["f_blocks"], figures["f_namemax"]) == (0, 255)
 
 
-async def test_a_merged_directory_s_attributes_do_not_wait_for_a_hung_source(
+async def test_xattrs_of_a_merged_directory_do_not_block_on_a_hung_source(
     high: Path, low: Path, gate: threading.Event, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
     view = view_of(sources(high, low, depth=2, local=False))
@@ -143,13 +143,11 @@ async def test_a_merged_directory_s_attributes_do_not_wait_for_a_hung_source(
     with pytest.raises(OSError, match="No data"):
         await xattrs.getxattr(ROOT, b"user.rank")
     with pytest.raises(OSError, match="Input/output error"):
-        await xattrs.getxattr(ROOT, b"system.posix_acl_access")  # never "none": that would open what it closes
+        await xattrs.getxattr(ROOT, b"system.posix_acl_access")  # never ENODATA: that would grant access
     assert await xattrs.listxattr(ROOT) == []
 
 
-async def test_of_a_lost_source_access_lists_are_remembered_and_nothing_fails(
-    view: View, xattrs: Xattrs, high: Path
-) -> None:
+async def test_lost_source_keeps_cached_access_lists(view: View, xattrs: Xattrs, high: Path) -> None:
     access = b"system.posix_acl_access"
     paths = ("A", "A/Gold", "A/Gold/01")
     for number, path in enumerate(paths):

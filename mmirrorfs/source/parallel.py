@@ -1,6 +1,6 @@
-"""The same call for several things: one after the other, or, on a link that takes its time, several at once.
+"""Calls for several arguments: one after the other, or in threads once a call mostly waits (network filesystems).
 
-Blocking; any thread may call this.
+Blocking; any thread may call it.
 """
 
 import threading
@@ -12,19 +12,19 @@ from typing import TypeVar
 T = TypeVar("T")
 
 SLOW = 0.0005
-"""Seconds that a call takes at the least where others are made beside it."""
+"""Seconds that a call takes at least before threads are used."""
 IDLE = 8
-"""How many times as long as it worked a call has waited there: threads that work take the interpreter's lock from each
-other. Seen: a directory of ten takes 1 ms on GlusterFS, 50 ms on sshfs with 20 ms to the server, 0.3 ms on mergerfs; of
-that 0.1 ms is work."""
+"""Ratio of waiting to CPU time from which threads are used: those that work contend for the interpreter's lock. Seen: a
+directory of ten takes 1 ms on GlusterFS, 50 ms on sshfs with a round trip of 20 ms, 0.3 ms on mergerfs; 0.1 ms of that
+is CPU time."""
 THREADS = 8
 
 
 def each(call: Callable[[T], None], things: Sequence[T]) -> None:
-    """Call it with each, in order; from the first call on that mostly waited, in THREADS threads.
+    """Call it with each, in order; after the first call that mostly waited, in THREADS threads.
 
-    Raises what the first call that failed raised, when none is under way any more; no other is begun then. The threads
-    do not keep the process: one may hang.
+    After an exception no call is started; it is raised when all running calls have returned. The threads are daemons:
+    one may hang.
     """
     at = 0
     for at, thing in enumerate(things, 1):  # noqa: B007  # used below
@@ -32,14 +32,14 @@ def each(call: Callable[[T], None], things: Sequence[T]) -> None:
         call(thing)
         if perf_counter() - begun > max(SLOW, IDLE * (thread_time() - worked)):
             break
-    _at_once(call, things[at:])
+    _concurrently(call, things[at:])
 
 
-def _at_once(call: Callable[[T], None], things: Sequence[T]) -> None:
+def _concurrently(call: Callable[[T], None], things: Sequence[T]) -> None:
     left, failed = iter(things), list[BaseException]()
 
     def work() -> None:
-        for thing in left:  # one step under the interpreter's lock: nobody else gets that one
+        for thing in left:  # next() is atomic under the interpreter's lock
             if failed:
                 return
             try:
@@ -50,7 +50,7 @@ def _at_once(call: Callable[[T], None], things: Sequence[T]) -> None:
     started = []
     for _ in range(min(THREADS, len(things)) - 1):
         thread = threading.Thread(target=work, daemon=True)
-        with suppress(RuntimeError):  # there is none to be had: fewer will do
+        with suppress(RuntimeError):  # no more threads: fewer will do
             thread.start()
             started.append(thread)
     work()

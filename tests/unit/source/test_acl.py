@@ -1,4 +1,4 @@
-"""What a known access list is worth later, on clocks that are set; reading lists; and sending them."""
+"""Access lists: validating cached ones, reading, and sending them."""
 
 import errno
 import os
@@ -10,26 +10,25 @@ import pytest
 from mmirrorfs.attributes import DIR, FILE, LINK, Attributes, Kind
 from mmirrorfs.listing import AccessLists, Listing, pack
 from mmirrorfs.source.access import Access
-from mmirrorfs.source.freshness import COARSE, NEVER
+from mmirrorfs.source.acl import NONE, NOTHING, NOTHING_ABOVE, OWN, Asker, Read, of_entries
+from mmirrorfs.source.freshness import COARSE, NEVER, WallClock
 from mmirrorfs.source.known import Known
-from mmirrorfs.source.lists import NONE, NOTHING, NOTHING_ABOVE, OWN, Asker, Read, of_entries
-from mmirrorfs.source.look import look
+from mmirrorfs.source.list_directory import list_directory
 from mmirrorfs.source.reader import Reader
 from mmirrorfs.source.room import Room
-from mmirrorfs.source.walls import Walls
 from mmirrorfs.tree import EMPTY_DIRECTORY
 from tests.support.acls import ACCESS, DEFAULT, access_list, give
 from tests.support.crawling import Taken, crawling, plan, until
 from tests.support.trees import Link, grow
 
 WALL = 1_700_000_000
-"""Seconds since the epoch at the moment 0 of the monotonic clock."""
+"""Seconds since the epoch at 0 of the monotonic clock."""
 SOME: AccessLists = {ACCESS.encode(): b"some"}
 OTHER: AccessLists = {ACCESS.encode(): b"other"}
 
 
 def file(ino: int, ctime: float, kind: Kind = FILE, dev: int = 1) -> Attributes:
-    """What has that inode number, changed so many seconds after ``WALL``."""
+    """A file with that inode number and a ctime so many seconds after ``WALL``."""
     return Attributes(kind | 0o640, 1, 0, 0, 0, 0, 0, 0, 0, int((WALL + ctime) * 1e9), dev, ino)
 
 
@@ -38,14 +37,14 @@ def listing(fetched_at: float, lists: object = None, **entries: Attributes) -> L
     return Listing(pack((1, 2, 3, 4), True, listed), fetched_at, lists=lists)  # type: ignore[arg-type]  # any will do
 
 
-def walls() -> Walls:
-    made = Walls()
-    made.see(0, int(WALL * 1e9))
+def wall_clock() -> WallClock:
+    made = WallClock()
+    made.update(0, int(WALL * 1e9))
     return made
 
 
-class Asked(list[bytes]):
-    """The names that were asked for: each has OTHER."""
+class Reads(list[bytes]):
+    """Records the names whose lists were read; each has OTHER."""
 
     def __call__(self, name: bytes, kind: Kind, dev: int) -> AccessLists | None:
         self.append(name)
@@ -68,74 +67,74 @@ class Asked(list[bytes]):
     ],
     ids=["as it was", "changed", "replaced", "elsewhere", "settled", "may change within the same tick", "of tomorrow"],
 )
-def test_a_list_is_carried_over_where_inode_and_ctime_stand(
+def test_a_list_is_kept_while_inode_and_ctime_are_unchanged(
     before: Attributes, after: Attributes, carried: bool
 ) -> None:
     for lists, expected in (({b"a": SOME}, {b"a": SOME}), (NOTHING, NOTHING)):
-        asked = Asked()
-        found = of_entries(listing(20, a=after), listing(10, lists, a=before), walls(), asked)
-        assert (found, asked) == ((expected, []) if carried else ({b"a": OTHER}, [b"a"]))
+        reads = Reads()
+        found = of_entries(listing(20, a=after), listing(10, lists, a=before), wall_clock(), reads)
+        assert (found, reads) == ((expected, []) if carried else ({b"a": OTHER}, [b"a"]))
 
 
-def test_what_was_not_known_is_asked_for_and_what_may_not_be_is_not_known() -> None:
+def test_unknown_lists_are_read_or_stay_unknown_if_they_may_not_be() -> None:
     old, new = (
         listing(10, {b"a": None, b"b": SOME}, a=file(1, 0), b=file(2, 0)),
         listing(20, a=file(1, 0), c=file(3, 0)),
     )
-    assert of_entries(new, old, walls(), Asked()) == {b"a": OTHER, b"c": OTHER}
-    assert of_entries(new, old, walls(), None) == {b"a": None, b"c": None}
-    assert of_entries(new, listing(10, a=file(1, 0)), walls(), None) is None
-    assert of_entries(new, None, walls(), None) is None
+    assert of_entries(new, old, wall_clock(), Reads()) == {b"a": OTHER, b"c": OTHER}
+    assert of_entries(new, old, wall_clock(), None) == {b"a": None, b"c": None}
+    assert of_entries(new, listing(10, a=file(1, 0)), wall_clock(), None) is None
+    assert of_entries(new, None, wall_clock(), None) is None
 
 
-def test_nothing_that_was_distrusted_is_carried_over() -> None:
-    asked = Asked()
-    of_entries(listing(20, a=file(1, 0)), listing(NEVER, {b"a": SOME}, a=file(1, 0)), walls(), asked)
-    assert asked == [b"a"]
+def test_lists_of_a_distrusted_listing_are_not_kept() -> None:
+    reads = Reads()
+    of_entries(listing(20, a=file(1, 0)), listing(NEVER, {b"a": SOME}, a=file(1, 0)), wall_clock(), reads)
+    assert reads == [b"a"]
 
 
-def test_the_list_of_a_merged_directory_is_carried_over_where_its_stamp_stands() -> None:
+def test_the_list_of_a_merged_directory_is_kept_while_its_stamp_is_unchanged() -> None:
     old = listing(10, {OWN: SOME})
-    assert of_entries(listing(20), old, walls(), None, own=True) == {OWN: SOME}
+    assert of_entries(listing(20), old, wall_clock(), None, own=True) == {OWN: SOME}
     moved = Listing(pack((1, 2, 3, 5), True, []), 20)
-    assert of_entries(moved, old, walls(), None, own=True) == {OWN: None}
-    assert of_entries(moved, old, walls(), Asked(), own=True) == {OWN: OTHER}
-    assert of_entries(listing(20), listing(10, NOTHING), walls(), None, own=True) == {OWN: None}
+    assert of_entries(moved, old, wall_clock(), None, own=True) == {OWN: None}
+    assert of_entries(moved, old, wall_clock(), Reads(), own=True) == {OWN: OTHER}
+    assert of_entries(listing(20), listing(10, NOTHING), wall_clock(), None, own=True) == {OWN: None}
 
 
-def test_links_and_what_has_no_attributes_are_not_asked_for() -> None:
-    asked = Asked()
+def test_lists_of_links_and_entries_without_attributes_are_not_read() -> None:
+    reads = Reads()
     new = listing(20, a=file(1, 0, LINK), b=file(1, 0, dev=0))
-    assert of_entries(new, None, walls(), asked, own=True) == {OWN: OTHER}
-    assert asked == [OWN]
+    assert of_entries(new, None, wall_clock(), reads, own=True) == {OWN: OTHER}
+    assert reads == [OWN]
 
 
-def test_directories_without_any_share_one_value() -> None:
+def test_directories_without_lists_share_one_value() -> None:
     new = listing(20, a=file(1, 0), d=file(2, 0, DIR))
-    assert of_entries(new, None, walls(), lambda name, kind, dev: NONE) is NOTHING
-    assert of_entries(new, None, walls(), lambda name, kind, dev: NONE, own=True) is NOTHING_ABOVE
+    assert of_entries(new, None, wall_clock(), lambda name, kind, dev: NONE) is NOTHING
+    assert of_entries(new, None, wall_clock(), lambda name, kind, dev: NONE, own=True) is NOTHING_ABOVE
 
 
-def test_a_clock_that_is_set_or_stood_still_makes_no_moment_later_than_it_was() -> None:
-    made = Walls()
+def test_the_wall_clock_never_returns_a_later_time_after_clock_jumps() -> None:
+    made = WallClock()
     assert made.at(10) == 10e9 - 10e9, "no clock was seen: nothing is settled"
     for now, wall in ((0, WALL), (5, WALL + 3600), (6, WALL + 6)):  # set forward, and back
-        made.see(now, int(wall * 1e9))
+        made.update(now, int(wall * 1e9))
         assert made.at(10) == (WALL + 10) * 1e9
-    made.see(7, int((WALL - 100) * 1e9))
+    made.update(7, int((WALL - 100) * 1e9))
     assert made.at(10) == (WALL - 107 + 10) * 1e9
 
 
-# What is known
+# Cached lists
 
 
 def known_with(lists: object, fetched_at: float = 10) -> tuple[Known, Access]:
     known = Known(EMPTY_DIRECTORY, Room(1000))
     known.apply(b"d", listing(fetched_at, lists, a=file(1, 0), b=file(2, fetched_at)))
-    return known, Access(known, walls())
+    return known, Access(known, wall_clock())
 
 
-def test_a_list_is_told_as_of_when_its_entry_was_proved() -> None:
+def test_a_list_holds_for_the_time_of_its_entry() -> None:
     known, access = known_with({b"a": SOME})
     assert access.value(b"d/a", ACCESS.encode()) == (b"some", 10)
     assert access.value(b"d/a", DEFAULT.encode()) == (errno.ENODATA, 10)
@@ -147,14 +146,14 @@ def test_a_list_is_told_as_of_when_its_entry_was_proved() -> None:
 
 
 @pytest.mark.parametrize("now", [file(1, 5), file(7, 0), None])
-def test_a_list_of_what_was_changed_replaced_or_removed_since_is_not_known(now: Attributes | None) -> None:
+def test_the_list_of_an_entry_changed_replaced_or_removed_since_is_unknown(now: Attributes | None) -> None:
     known, access = known_with({b"a": SOME})
     known.amend(b"d", b"a", now, 30)
     known.current(b"d")
     assert access.value(b"d/a", ACCESS.encode()) is None
 
 
-def test_a_list_that_could_not_be_read_is_not_known() -> None:
+def test_a_list_that_could_not_be_read_is_unknown() -> None:
     for lists in (None, {b"a": None}):
         assert known_with(lists)[1].value(b"d/a", ACCESS.encode()) is None
 
@@ -169,7 +168,7 @@ def test_a_list_that_could_not_be_read_is_not_known() -> None:
     ],
     ids=["known then", "known later", "other names", "not known"],
 )
-def test_what_the_crawl_read_counts_for_a_directory_that_is_known_as_it_was_then(read: Read, counts: bool) -> None:
+def test_crawled_lists_are_stored_only_for_the_same_stamp(read: Read, counts: bool) -> None:
     access = known_with(None)[1]
     access.learn(read)
     assert access.value(b"d/a", ACCESS.encode()) == ((b"some", 10) if counts else None)
@@ -204,33 +203,33 @@ def test_lists_are_read_as_the_source_has_them(root: Path, listed: bool) -> None
         os.close(fd)
 
 
-def test_a_look_takes_them_and_asks_again_for_none_that_stands(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_listing_reads_lists_and_keeps_valid_ones(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reader = Reader(os.fsencode(root))
-    assert look(reader, b"A/one").lists is None
-    first = look(reader, b"A/one", None, True)
+    assert list_directory(reader, b"A/one").lists is None
+    first = list_directory(reader, b"A/one", None, True)
     assert first.lists == {b"02": FULL, b"d": MORE}
     first.fetched_at += 2 * COARSE  # so long after their ctimes
     monkeypatch.setattr(os, "listxattr", lambda path, follow_symlinks: pytest.fail(str(path)))
-    assert look(reader, b"A/one", first, True).lists == first.lists
+    assert list_directory(reader, b"A/one", first, True).lists == first.lists
 
 
-def test_what_is_sent_arrives() -> None:
+def test_lists_survive_encoding_and_decoding() -> None:
     for lists in (NOTHING, NOTHING_ABOVE, {b"\xff\n": FULL, b"x": None, OWN: NONE}):
         read = Read(b"d", 1.5, (1, 1 << 63, -3, 4), lists)
         assert Read.decoded(b"d", 1.5, read.encoded()) == read
         assert lists in (NOTHING, NOTHING_ABOVE, Read.decoded(b"d", 1.5, read.encoded()).lists)
 
 
-async def test_the_crawl_sends_those_of_all_directories_after_all_listings(root: Path) -> None:
-    fetched_at = Taken()
+async def test_the_crawl_sends_all_lists_after_all_listings(root: Path) -> None:
+    received = Taken()
     before = time.monotonic()
-    async with crawling(plan(root, 2), fetched_at) as crawl:
+    async with crawling(plan(root, 2), received) as crawl:
         await until(lambda: crawl.progress.state == "done" and crawl.pid is None, "the end")
-    assert {path: read.lists for path, read in fetched_at.lists.items()} == {
+    assert {path: read.lists for path, read in received.lists.items()} == {
         b"": {OWN: FULL},
         b"A": {b"one": FULL, OWN: NONE},
         b"A/one": {b"02": FULL, b"d": MORE},
         b"A/one/d": NOTHING,
     }
-    assert fetched_at.lists[b"A/one"].stamp == fetched_at.listings[b"A/one"].stamp
-    assert all(before < listing.fetched_at < fetched_at.lists[b""].when for listing in fetched_at.listings.values())
+    assert received.lists[b"A/one"].stamp == received.listings[b"A/one"].stamp
+    assert all(before < listing.fetched_at < received.lists[b""].when for listing in received.listings.values())

@@ -1,13 +1,13 @@
-"""POSIX access lists (acl(5)) of the entries of a directory: reading them, and what known ones are worth later.
+"""POSIX access control lists (acl(5)) of the entries of a directory: reading them, and validating cached ones.
 
-Rule 1: nothing changes a list without moving the ctime of its inode. So a list holds for as long as (dev, ino, ctime)
-stand, unless it was read within COARSE of that ctime: a later change may carry the same one.
-Rule 2: a list that cannot be read is not known, never "none": that would open what it closes.
+Rule 1: a change of a list moves the ctime of its inode. So a list is valid while (dev, ino, ctime) are unchanged,
+unless it was read within COARSE of that ctime: a later change may have the same one.
+Rule 2: a list that cannot be read is unknown, never "none", which would grant access.
 
-Nearly always there are none, so ``Listing.lists`` of nearly all directories are the same NOTHING. The merged
-directories, which are in no other listing, have their own lists under the name OWN.
+Hardly any file has one, so ``Listing.lists`` of nearly all directories is the same object, NOTHING. Merged directories,
+which are in no other listing, have their own lists under the name OWN.
 
-What reads blocks, and may be called in any thread or process but the event loop's; the rest is pure.
+Functions that read block: in any thread but the event loop's. All others are pure.
 """
 
 import errno
@@ -20,30 +20,29 @@ from typing import NamedTuple
 
 from mmirrorfs.attributes import DIR, LINK, Attributes, Kind
 from mmirrorfs.listing import AccessLists, Listing, Lists, Stamp
-from mmirrorfs.source.freshness import COARSE
+from mmirrorfs.source.freshness import COARSE, WallClock
 from mmirrorfs.source.reader import CODEC, Reader
 from mmirrorfs.source.walks import join
-from mmirrorfs.source.walls import Walls
 
 PREFIX = b"system.posix_acl_"
-"""How the names of the attributes begin that hold access lists."""
+"""Prefix of the extended attributes that hold access lists."""
 ACCESS, DEFAULT = "system.posix_acl_access", "system.posix_acl_default"
 OWN = b""
 NONE: AccessLists = {}
-"""Of an entry that has no list."""
+"""The lists of an entry that has none."""
 NOTHING: Lists = {}
-"""Of a directory in which no entry has one."""
+"""The lists of a directory in which no entry has one."""
 NOTHING_ABOVE: Lists = {OWN: NONE}
-"""Of a merged directory that has none either."""
+"""The same of a merged directory, which has none itself."""
 
 _STAMP = struct.Struct("<QQqq")
 
 Ask = Callable[[bytes, Kind, int], AccessLists | None]
-"""Gives the lists of a name in a directory, of that type and device; None where they cannot be had."""
+"""Reads the lists of a name with that type and device; None if they cannot be read."""
 
 
 class Read(NamedTuple):
-    """The lists in one directory, which had that stamp, read at ``when`` or later, in monotonic seconds."""
+    """The lists of one directory with that stamp, read at ``when`` or later, in monotonic seconds."""
 
     path: bytes
     when: float
@@ -51,48 +50,50 @@ class Read(NamedTuple):
     lists: Lists
 
     def encoded(self) -> bytes:
-        """Stamp and lists, to be sent."""
-        told = {os.fsdecode(name): _told(lists) if lists is not None else None for name, lists in self.lists.items()}
-        return _STAMP.pack(*self.stamp) + (json.dumps(told).encode() if told else b"")
+        """Stamp and lists as bytes."""
+        text = {os.fsdecode(name): _to_json(lists) if lists is not None else None for name, lists in self.lists.items()}
+        return _STAMP.pack(*self.stamp) + (json.dumps(text).encode() if text else b"")
 
     @classmethod
     def decoded(cls, path: bytes, when: float, text: bytes) -> "Read":
-        """The other way round."""
-        told = json.loads(text[_STAMP.size :] or b"{}")
-        lists = {os.fsencode(name): _heard(lists) if lists is not None else None for name, lists in told.items()}
+        """The inverse of ``encoded``."""
+        found = json.loads(text[_STAMP.size :] or b"{}")
+        lists = {os.fsencode(name): _from_json(lists) if lists is not None else None for name, lists in found.items()}
         return cls(path, when, _STAMP.unpack_from(text), shared(lists))
 
 
-def _told(lists: AccessLists) -> dict[str, str]:
+def _to_json(lists: AccessLists) -> dict[str, str]:
     return {name.decode(): value.hex() for name, value in lists.items()}
 
 
-def _heard(lists: dict[str, str]) -> AccessLists:
+def _from_json(lists: dict[str, str]) -> AccessLists:
     return {name.encode(): bytes.fromhex(value) for name, value in lists.items()} or NONE
 
 
 def is_settled(ctime_ns: int, wall_ns: int) -> bool:
-    """Whether a list that was read at that time of day, or later, holds for as long as its inode has that ctime."""
+    """Whether a list read at that time of day or later is valid for as long as its inode has that ctime."""
     return wall_ns - ctime_ns > COARSE * 1e9
 
 
-def stands(before: Attributes, after: Attributes, wall_ns: int) -> bool:
-    """Whether a list of what had these attributes, read at that time of day or later, is one of what has those."""
+def is_valid(before: Attributes, after: Attributes, wall_ns: int) -> bool:
+    """Whether a list read at that time of day or later, of an inode with attributes ``before``, is valid ``after``."""
     same = (before.dev, before.ino, before.ctime_ns) == (after.dev, after.ino, after.ctime_ns)
     return same and is_settled(before.ctime_ns, wall_ns)
 
 
 def shared(lists: Lists) -> Lists:
-    """The same lists; those of nearly all directories are one value."""
+    """Equal lists, as one object for nearly all directories."""
     if not lists:
         return NOTHING
     return NOTHING_ABOVE if lists == NOTHING_ABOVE else lists
 
 
-def of_entries(new: Listing, old: Listing | None, walls: Walls, ask: Ask | None, own: bool = False) -> Lists | None:
-    """The lists of the entries of a directory that was just listed, and its own: those of ``old`` that stand.
+def of_entries(
+    new: Listing, old: Listing | None, wall_clock: WallClock, ask: Ask | None, own: bool = False
+) -> Lists | None:
+    """The lists of the entries of a directory that was just listed, and its ``own``: those of ``old`` that are valid.
 
-    All others are asked for; where that may not be, they are not known. None where nothing is.
+    All others are read with ``ask``; without it they are unknown. None if all are.
     """
     lists, at = dict[bytes, AccessLists | None](), 0
     known: Lists = NOTHING
@@ -100,12 +101,12 @@ def of_entries(new: Listing, old: Listing | None, walls: Walls, ask: Ask | None,
     if old is not None and old.lists is not None:
         known = old.lists
         last = {name: (dev, ino, ctime) for name, _, dev, ino, ctime in old.identities()}
-        at = walls.at(old.fetched_at)
+        at = wall_clock.at(old.fetched_at)
     elif ask is None:
         return None
     for name, kind, dev, ino, ctime in new.identities():
         if kind == LINK or not dev:
-            continue  # a link has none, and of what has no attributes nothing is told
+            continue  # links have none; an entry without attributes remains unknown
         found: AccessLists | None = None
         if last and last.get(name) == (dev, ino, ctime) and is_settled(ctime, at):
             found = known.get(name, NONE)
@@ -121,11 +122,11 @@ def of_entries(new: Listing, old: Listing | None, walls: Walls, ask: Ask | None,
 
 
 class Asker:
-    """Asks for the lists of names in an open directory.
+    """Reads the lists of names in an open directory.
 
-    ``where`` is what leads there: its path, with a slash, or nothing for the working directory. ``listed`` is the
-    device number of its filesystem, if that can be trusted to list attributes with these among them, as local ones can:
-    half the calls.
+    ``where`` is the prefix of paths: that of the directory, with a slash, or empty for the working directory.
+    ``listed`` is the device number of a filesystem whose listxattr(2) includes access lists, as local ones do: that
+    takes half the calls.
     """
 
     def __init__(self, reader: Reader, path: bytes, fd: int, listed: int | None, where: str | None = None) -> None:
@@ -144,7 +145,7 @@ class Asker:
         try:
             if self._reader.follow and name != OWN and self._is_link(name):
                 return self._followed(name, kind)
-            if dev == self._listed and not os.listxattr(path, follow_symlinks=False):  # as nearly always
+            if dev == self._listed and not os.listxattr(path, follow_symlinks=False):  # the usual case
                 return NONE
             return _each(kind, lambda one: os.getxattr(path, one, follow_symlinks=False))
         except OSError as error:

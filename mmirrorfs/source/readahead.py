@@ -1,4 +1,4 @@
-"""Which directories will be asked for next. Event loop's thread only; no I/O."""
+"""Read-ahead: which directories will be requested next. Event loop's thread only; no I/O."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -7,17 +7,17 @@ from mmirrorfs.source.known import Known
 from mmirrorfs.source.walks import join
 
 MOST = 16
-"""Directories that are looked at beside one that is asked for, at the most."""
+"""Directories listed ahead of a requested one at most."""
 NEAR = 4
-"""Of what is next any one may be asked for: a view shows some folders of another source."""
+"""Directories beyond the window that count as consecutive: a view shows some folders from another source."""
 FAR = 8 * MOST
-"""Directories that are gone through to find some that are not known."""
+"""Directories searched at most for those that are not cached."""
 
 
 class Ahead:
-    """Which directories will be asked for next: the more, the longer one after the other was asked for.
+    """A window of directories that doubles with each consecutive request.
 
-    From the ``depth`` on: those above it are the scan's, also one that it could not scan yet.
+    From the ``depth`` on: those above it are left to the scan.
     """
 
     def __init__(self, known: Known, depth: int) -> None:
@@ -27,7 +27,7 @@ class Ahead:
         self._window = 0
 
     def of(self, path: bytes) -> list[bytes]:
-        """The unknown directories that come after one in a walk."""
+        """The directories to list ahead of one: those that follow it in a walk and are not cached."""
         self._window = min(2 * self._window + 1, MOST) if path in self._expected else 0
         peek = self._known.listings.peek
         unknown = (one for one in islice(self._after(path), FAR) if peek(one) is None)
@@ -36,8 +36,8 @@ class Ahead:
         return found[: self._window]
 
     def _after(self, path: bytes) -> Iterator[bytes]:
-        """What a walk comes by after a directory, as far as that is known: those beside it, then those beside the one
-        that it is in, each with what is in it.
+        """The directories that follow in a walk, as far as cached: siblings, then those of the parent, each with its
+        descendants.
         """
         while path:
             above, _, name = path.rpartition(b"/")

@@ -1,21 +1,21 @@
-"""Several calls: in order while they work, at once where they wait, and what happens when some fail."""
+"""Several calls: in order while they use the CPU, in threads if they wait, and after an exception."""
 
 import threading
 import time
 
 import pytest
 
-from mmirrorfs.source.several import THREADS, each
+from mmirrorfs.source.parallel import THREADS, each
 
 
 @pytest.mark.alone
-def test_what_does_not_wait_is_called_in_order_in_one_thread() -> None:
+def test_calls_that_do_not_wait_run_in_order_in_one_thread() -> None:
     called = list[tuple[int, int]]()
     each(lambda thing: called.append((thing, threading.get_ident())), range(100))
     assert called == [(thing, threading.get_ident()) for thing in range(100)]
 
 
-def test_what_waits_is_called_in_several_threads_each_once() -> None:
+def test_calls_that_wait_run_in_several_threads_each_once() -> None:
     called, together = list[int](), threading.Barrier(THREADS)
 
     def wait(thing: int) -> None:
@@ -30,7 +30,7 @@ def test_what_waits_is_called_in_several_threads_each_once() -> None:
 
 
 @pytest.mark.parametrize("at", [0, 1, 40])
-def test_after_a_failure_no_other_call_is_begun_and_the_failure_is_raised(at: int) -> None:
+def test_after_an_exception_no_call_is_started_and_it_is_raised(at: int) -> None:
     called = list[int]()
 
     def fail(thing: int) -> None:
@@ -45,7 +45,7 @@ def test_after_a_failure_no_other_call_is_begun_and_the_failure_is_raised(at: in
     assert len(called) <= at + 2 * THREADS
 
 
-def test_where_there_are_no_threads_to_be_had_one_does_it_all(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_new_threads_the_calling_one_makes_all_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     def none(self: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
@@ -60,5 +60,5 @@ def test_where_there_are_no_threads_to_be_had_one_does_it_all(monkeypatch: pytes
     assert called == list(range(10))
 
 
-def test_of_nothing_nothing_is_called() -> None:
+def test_no_arguments_make_no_calls() -> None:
     each(pytest.fail, [])
