@@ -100,15 +100,18 @@ def test_an_acl_set_changed_and_removed_shows_within_the_maximum_staleness(place
     with mounted(where, high, low, depth=2, options=[REFRESH, f"--crawl={crawl}"]) as view:
         if crawl != "off":
             await_crawls(view)
-        for name in (".", "A", "A/one", "A/one/00", "A/one/sub/deep", "A/one/sub/deep/file", "loose"):
-            shown, own = where / name, high / name
-            assert lists_of(shown) == none
-            for rights in (4, 6):
-                give(own, rights)
-                wanted = {**none, ACCESS: access_list(rights)}
-                shows(lambda: lists_of(shown) == wanted, f"the ACL of {name} with {rights}")  # noqa: B023
-            os.removexattr(own, ACCESS)
-            shows(lambda: lists_of(shown) == none, f"the ACL of {name} removed")  # noqa: B023
+        names = (".", "A", "A/one", "A/one/00", "A/one/sub/deep", "A/one/sub/deep/file", "loose")
+        assert lists_in(where, [*names]) == dict.fromkeys(names, none)
+        for rights in (4, 6):
+            wanted = {**none, ACCESS: access_list(rights)}
+            for name in names:
+                give(high / name, rights)
+            for name in names:
+                shows(lambda: lists_of(where / name) == wanted, f"the ACL of {name} with {rights}")  # noqa: B023
+        for name in names:
+            os.removexattr(high / name, ACCESS)
+        for name in names:
+            shows(lambda: lists_of(where / name) == none, f"the ACL of {name} removed")  # noqa: B023
 
 
 def test_acls_in_a_folder_added_after_the_crawl_are_cached_once_it_was_listed(place: Path) -> None:
