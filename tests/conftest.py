@@ -5,6 +5,7 @@ kernel. Fixtures, and tests without that mark, have the ``timeout`` of pyproject
 that mount are skipped. Where CI is set, hypothesis generates the same examples each time.
 """
 
+import contextlib
 import os
 import shutil
 import signal
@@ -76,6 +77,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture
 def place() -> Iterator[Path]:
     """An empty directory that everybody may enter. The test fails if it leaves a mount or a process in it."""
+    with _empty_directory() as path:
+        yield path
+
+
+@pytest.fixture(scope="module")
+def shared_place() -> Iterator[Path]:
+    """The same for a whole module: for mounts that several tests share."""
+    with _empty_directory() as path:
+        yield path
+
+
+@contextlib.contextmanager
+def _empty_directory() -> Iterator[Path]:
     path = Path(os.path.realpath(tempfile.mkdtemp(prefix="mmirrorfs-test-")))
     path.chmod(0o755)
     try:
@@ -105,11 +119,13 @@ def in_memory() -> Iterator[Path]:
 
 @pytest.fixture(autouse=True)
 def _limited(request: pytest.FixtureRequest) -> Iterator[None]:
-    """The time limit of a test that mounts."""
+    """The time limit of a test that mounts; when it is exceeded, shared mounts are aborted too."""
     marker = request.node.get_closest_marker("mount")
     if marker is None:
         yield
         return
-    where = os.fsencode(request.getfixturevalue("place"))
-    with limit(_seconds(marker), where):
+    names = [name for name in ("shared_place", "place") if name == "place" or name in request.fixturenames]
+    with contextlib.ExitStack() as limits:
+        for name in names:
+            limits.enter_context(limit(_seconds(marker), os.fsencode(request.getfixturevalue(name))))
         yield

@@ -1,7 +1,7 @@
-"""restic and borg back up a view: what has not changed is not read again, and what is restored is what was shown.
+"""restic and borg back up a view: unchanged files are not read again, and a restore equals the view.
 
-Both take a file for unchanged by its inode number, size and ctime, so all three must be the same the next time, also
-when the view has been mounted anew and the kernel has given the mount another device number.
+Both compare a file's inode number, size and ctime, so all three must be stable, also after a remount on another device
+number.
 """
 
 import json
@@ -21,11 +21,11 @@ from tests.support.users import Word, output_of, run
 pytestmark = pytest.mark.mount(seconds=120)
 
 SECONDS = 60.0
-"""What a command on five songs may take."""
+"""Time limit of a command on five songs."""
 
 
 class Backup(ABC):
-    """A repository, and the view that goes into it."""
+    """A repository for a view."""
 
     def __init__(self, place: Path, view: Path) -> None:
         self.place, self.view = place, view
@@ -37,14 +37,14 @@ class Backup(ABC):
 
     @abstractmethod
     def back_up(self) -> int:
-        """Back up the view; returns how many files were read, not taken as unchanged."""
+        """Back up the view; returns how many files were read."""
 
     @abstractmethod
     def restore(self) -> Path:
-        """Restore the latest backup; returns where the view's root is."""
+        """Restore the latest backup; returns the restored root of the view."""
 
-    def told_by(self, *command: Word, cwd: Path | None = None) -> str:
-        """What a command writes to stdout and stderr."""
+    def _output_of(self, *command: Word, cwd: Path | None = None) -> str:
+        """stdout and stderr of a command."""
         home = {"RESTIC_CACHE_DIR": "cache", "BORG_BASE_DIR": "borg"}
         environment = {name: str(self.place / where) for name, where in home.items()}
         environment |= {"RESTIC_PASSWORD": "secret", "BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK": "yes"}
@@ -55,7 +55,7 @@ class Backup(ABC):
 
 
 class Restic(Backup):
-    """restic tells in its summary how many files were new, changed and unmodified."""
+    """restic counts new, changed and unmodified files in its summary."""
 
     def prepare(self) -> None:
         self._restic("init")
@@ -72,35 +72,35 @@ class Restic(Backup):
         return Path(f"{self.place}/restored{self.view}")
 
     def _restic(self, *words: Word) -> str:
-        return self.told_by("restic", "-r", self.place / "repository", *words)
+        return self._output_of("restic", "-r", self.place / "repository", *words)
 
 
 class Borg(Backup):
-    """borg names the files that it read. It never trusts the newest file of a backup: that is one beside the view."""
+    """borg lists the files that it read. It always reads the newest file of a backup, which is one outside the view."""
 
     def prepare(self) -> None:
         self._count = 0
-        self.told_by("borg", "init", "-e", "none", self.place / "repository")
+        self._output_of("borg", "init", "-e", "none", self.place / "repository")
 
     def back_up(self) -> int:
         newest = self.place / "newest"
         newest.write_text("now")
         self._count += 1
         command = ("borg", "create", "--list", "--filter=AMCE", f"{self.place}/repository::{self._count}")
-        lines = self.told_by(*command, self.view, newest).splitlines()
+        lines = self._output_of(*command, self.view, newest).splitlines()
         assert all(line[:2] in ("A ", "M ") for line in lines), f"changed or failed meanwhile: {lines}"
         return sum(not line.endswith("newest") for line in lines)
 
     def restore(self) -> Path:
         (self.place / "restored").mkdir()
         archive = f"{self.place}/repository::{self._count}"
-        self.told_by("borg", "extract", archive, cwd=self.place / "restored")
+        self._output_of("borg", "extract", archive, cwd=self.place / "restored")
         return Path(f"{self.place}/restored{self.view}")
 
 
 @pytest.mark.alone
 @pytest.mark.parametrize("program", [Restic, Borg])
-def test_only_what_changed_is_read_again_and_the_restored_is_what_was_shown(place: Path, program: type[Backup]) -> None:
+def test_only_changed_files_are_read_again_and_a_restore_equals_the_view(place: Path, program: type[Backup]) -> None:
     high, low = library(place)
     with mounted(place / "mnt", high, low, depth=2, options=[REFRESH]) as view:
         backup = program(place, view.mountpoint)
@@ -124,7 +124,7 @@ def test_only_what_changed_is_read_again_and_the_restored_is_what_was_shown(plac
 
 @contextmanager
 def taken(device: int, place: Path, high: Path, low: Path) -> Iterator[None]:
-    """Have a device number in use, by a mount of our own or by somebody else's: the kernel gives out the lowest."""
+    """Occupy a device number with another mount: the kernel hands out the lowest free one."""
     with ExitStack() as others:
         for number in range(5):
             other = others.enter_context(mounted(place / f"other {number}", high, low))
@@ -134,8 +134,8 @@ def taken(device: int, place: Path, high: Path, low: Path) -> Iterator[None]:
 
 
 def change_hands(high: Path, low: Path, view: View) -> None:
-    """Let the high source take an album over, and change a file that is not shown; wait until it shows."""
+    """Let the high source take over an album, and change a hidden file; wait until the takeover shows."""
     songs(high / "Ann/Low/1.flac")
-    (low / "Ann/Both/1.mp3").write_bytes(b"hidden by the other source's folder")
+    (low / "Ann/Both/1.mp3").write_bytes(b"hidden by the high source's folder")
     shows(lambda: [path.name for path in (view.mountpoint / "Ann/Low").iterdir()] == ["1.flac"], "it changed hands")
     looked_again(view)

@@ -1,4 +1,4 @@
-"""minidlna with a view as its media directory: what a player on the network finds, and what a scan finds again."""
+"""minidlna with a view as its media directory: what players find, and that rescans keep it."""
 
 import shutil
 from pathlib import Path
@@ -24,7 +24,7 @@ pytestmark = [
 
 
 def expected(*order: Path) -> dict[str, bytes]:
-    """What a player is to find, by album and title, and its bytes."""
+    """The content that a player has to find, by album and title."""
     found = {}
     for path, winner in winners(*order).items():
         title = f"{winner.stem} of {winner.parts[-4]}"
@@ -33,7 +33,7 @@ def expected(*order: Path) -> dict[str, bytes]:
 
 
 def fetched(server: Server) -> dict[str, bytes]:
-    """What a player gets."""
+    """The content that a player gets, by album and title."""
     return {name: thing.fetch() for name, thing in server.objects().items()}
 
 
@@ -50,7 +50,7 @@ def test_a_player_finds_each_album_once_and_gets_the_winners_bytes(place: Path, 
         assert thing.fetch((1000, 4999)) == thing.fetch()[1000:5000]
 
 
-def test_a_scan_finds_what_changed_and_nothing_else(place: Path) -> None:
+def test_a_rescan_finds_changes_and_keeps_everything_else(place: Path) -> None:
     high, low = library(place)
     with mounted(place / "mnt", high, low, depth=2, options=[REFRESH]) as view:
         with scanned(place / "dlna", view.mountpoint) as server:
@@ -67,19 +67,19 @@ def test_a_scan_finds_what_changed_and_nothing_else(place: Path) -> None:
 
 
 @needs_root
-def test_a_lost_source_costs_no_album(place: Path) -> None:
+def test_a_rescan_while_a_source_is_lost_removes_no_album(place: Path) -> None:
     with disk(place / "high", {}) as high:
         sources = library(place)
         with mounted(place / "mnt", *sources, depth=2, options=[REFRESH]) as view:
             with scanned(place / "dlna", view.mountpoint) as server:
                 before = server.objects().keys()
             high.unplug()
-            poll(lambda: "is lost" in view.text(), "the loss is said", WAIT)
+            poll(lambda: "is lost" in view.text(), "the loss logged", WAIT)
             with scanned(place / "dlna", view.mountpoint, again=True) as server:
                 assert server.objects().keys() == before
                 assert server.objects()["Bob/Solo/1 of low"].fetch() == (place / "low/Bob/Solo/1.mp3").read_bytes()
             high.plug()
-            poll(lambda: "is back" in view.text(), "the return is said", WAIT)
+            poll(lambda: "is back" in view.text(), "the recovery logged", WAIT)
             with scanned(place / "dlna", view.mountpoint, again=True) as server:
                 assert fetched(server) == expected(*sources)
             view.expect(LOST)

@@ -1,4 +1,4 @@
-"""Two hosts that show the same GlusterFS volume: they agree, and what befalls the volume, or one of them, passes."""
+"""Views of one GlusterFS volume on two hosts: they agree, and recover from failures of the volume or a host."""
 
 import contextlib
 import errno
@@ -49,7 +49,7 @@ def music() -> Iterator[Volume]:
 
 @contextlib.contextmanager
 def both(music: Volume, options: tuple[str, ...] = (), look: bool = True) -> Iterator[tuple[Side, Side]]:
-    """The volume with new trees in it, and a view of them on each host, all read once, unless nobody is to ``look``."""
+    """The volume with new trees, and a view of them on each host; all is read once unless ``look`` is false."""
     clients, order = music.hosts.clients, (music.where / "flac", music.where / "mp3")
     for path, tree in zip(order, (HIGH, LOW), strict=True):
         clients[0].output_of("rm", "--recursive", "--force", path)
@@ -57,12 +57,12 @@ def both(music: Volume, options: tuple[str, ...] = (), look: bool = True) -> Ite
     with contextlib.ExitStack() as stack:
         one, two = (stack.enter_context(shown(client, order, options)) for client in clients)
         if look:
-            become((one, two), lambda side: not side.differences(), "the model's")
+            become((one, two), lambda side: not side.differences(), "equal to the model")
         yield one, two
 
 
 def become(sides: Iterable[Side], condition: Callable[[Side], object], what: str) -> None:
-    """Wait until something is so on each host."""
+    """Wait until the condition holds on each host."""
     for side in sides:
         poll(partial(condition, side), f"{what}, on {side.host.name}", SLOW)
 
@@ -72,7 +72,7 @@ def are_numbered_alike(sides: tuple[Side, Side]) -> bool:
     return sides[0].numbers() == sides[1].numbers()
 
 
-def test_both_views_are_the_model_s_to_the_byte_with_the_same_inode_numbers(music: Volume, place: Path) -> None:
+def test_both_views_equal_the_model_and_have_the_same_inode_numbers(music: Volume, place: Path) -> None:
     with both(music) as (one, two):
         assert one.differences() == two.differences() == []
         assert len(one.numbers()) == 15
@@ -96,8 +96,8 @@ def test_a_change_on_either_host_shows_on_both(music: Volume, place: Path, turn:
 
 
 @needs_ganesha
-def test_an_nfs_client_moves_from_one_host_to_the_other_with_its_handles(music: Volume, place: Path) -> None:
-    """What it never asked the other host for is known there by the crawl."""
+def test_an_nfs_client_keeps_its_handles_when_it_moves_to_the_other_host(music: Volume, place: Path) -> None:
+    """The other host, which it never used, resolves them by its crawl."""
     with both(music, ("--crawl=all",), look=False) as (one, two), contextlib.ExitStack() as stack:
         for side in (one, two):
             where = place / side.host.name
@@ -111,7 +111,7 @@ def test_an_nfs_client_moves_from_one_host_to_the_other_with_its_handles(music: 
             assert {path: file.read() for path, file in kept.items()} == paths
 
 
-def test_samba_shares_the_same_on_both(music: Volume, place: Path) -> None:
+def test_samba_shares_the_same_on_both_hosts(music: Volume, place: Path) -> None:
     if not all(map(shutil.which, ("smbd", "smbclient"))):
         pytest.skip("Samba is needed: apt install samba smbclient")
     found = []
@@ -126,26 +126,26 @@ def test_samba_shares_the_same_on_both(music: Volume, place: Path) -> None:
     assert {path.read_bytes() for path in place.glob("copy-*")} == {b"low"}
 
 
-def test_a_brick_is_killed_and_healed_and_nobody_notices(music: Volume, place: Path) -> None:
+def test_views_stay_current_while_a_brick_is_killed_and_healed(music: Volume, place: Path) -> None:
     with both(music) as sides:
         for number, side in enumerate(sides):
             music.kill(music.bricks[number])
             new = f"New/{number}/1.flac"
             side.host.plant(side.order[0] / f"New/{number}", {b"1.flac": b"new"})
-            become(sides, lambda side: side.eyes.holds(side.path(new), b"new"), "what came meanwhile")  # noqa: B023
-            become(sides, lambda side: not side.differences(), "the model's, from the other brick")
+            become(sides, lambda side: side.eyes.holds(side.path(new), b"new"), "the new album")  # noqa: B023
+            become(sides, lambda side: not side.differences(), "equal to the model, from the other brick")
             music.start()
             music.await_healed()
             assert (music.bricks[number] / "flac" / new).read_bytes() == b"new"
 
 
-def test_a_host_that_is_cut_off_keeps_what_it_knows_and_finds_back(music: Volume, place: Path) -> None:
+def test_a_host_cut_off_keeps_its_cached_metadata_and_recovers(music: Volume, place: Path) -> None:
     with both(music) as sides:
         one, two = sides
         two.expect_loss()
         before, numbers = two.eyes.names(two.path("Ann/Both")), two.numbers()
         music.hosts.cut(two.host)
-        assert two.eyes.names(two.path("Ann/Both")) == before, "it hangs, and is not lost yet"
+        assert two.eyes.names(two.path("Ann/Both")) == before, "it hangs and is not lost yet"
         assert two.eyes.stat(two.path("Ann/Both/1.flac")).st_size == 200_000
         become([two], lambda side: side.losses == 2, "the loss")
         one.host.plant(one.order[0] / "Ann/New", {b"1.flac": b"new"})
@@ -153,13 +153,13 @@ def test_a_host_that_is_cut_off_keeps_what_it_knows_and_finds_back(music: Volume
         assert (two.eyes.names(two.path("Ann/Both")), two.numbers()) == (before, numbers)
         assert [two.error_of(path) for path in ("Ann/Both/1.flac", "Ann/Low/1.mp3", "loose")] == [errno.EIO] * 3
         music.hosts.mend(two.host)
-        become(sides, lambda side: not side.differences(), "the model's again")
-        become([two], lambda side: side.losses == 0, "the good news")
+        become(sides, lambda side: not side.differences(), "equal to the model again")
+        become([two], lambda side: side.losses == 0, "the recovery logged")
         assert are_numbered_alike(sides)
 
 
-def test_where_the_volume_stops_both_keep_what_they_know_and_it_heals(music: Volume, place: Path) -> None:
-    """What was renamed is known still, though nobody has read it under its new name."""
+def test_a_stopped_volume_keeps_its_cached_metadata_on_both_hosts_and_recovers(music: Volume, place: Path) -> None:
+    """Renamed directories are cached still, though nobody has listed them by their new names."""
     paths = ("", "Zoe", "Zoe/Both/disc 2", "Cid/New", "Bob/Solo")
     names = [["Ann", "Bob", "Cid", "Zoe", "loose"], ["Both", "Ærlig ☃"], ["1.flac"], ["1.flac"], ["1.mp3"]]
     with both(music) as sides:
@@ -179,6 +179,6 @@ def test_where_the_volume_stops_both_keep_what_they_know_and_it_heals(music: Vol
             assert [side.error_of(path) for path in ("Cid/New/1.flac", "Bob/Solo/1.mp3")] == [errno.EIO] * 2
             side.eyes.close(fd)
         music.start()
-        become(sides, lambda side: not side.differences(), "the model's again")
-        become(sides, lambda side: side.losses == 0, "the good news")
+        become(sides, lambda side: not side.differences(), "equal to the model again")
+        become(sides, lambda side: side.losses == 0, "the recovery logged")
         assert are_numbered_alike(sides)

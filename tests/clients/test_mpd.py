@@ -1,6 +1,6 @@
-"""MPD, the music player daemon, with a view as its music directory: its database is what users would lose.
+"""MPD, the music player daemon, with a view as its music directory: its database loses nothing.
 
-The real program, with the null output; it listens on a socket in the test's own directory.
+The real program, with the null output and a socket in the test's own directory.
 """
 
 import shutil
@@ -26,12 +26,12 @@ pytestmark = [
 
 
 def library(place: Path) -> None:
-    """What the low source has."""
+    """Fill the low source."""
     song(place / "low" / "Ann" / "Both" / "1.mp3", "both")
     song(place / "low" / "Ann" / "Low" / "1.mp3", "low")
 
 
-def test_a_lost_source_costs_mpd_no_song(place: Path) -> None:
+def test_an_update_while_a_source_is_lost_removes_no_song(place: Path) -> None:
     library(place)
     with disk(place / "high", {}) as high:
         song(place / "high" / "Ann" / "Both" / "1.flac", "both")
@@ -44,16 +44,16 @@ def test_a_lost_source_costs_mpd_no_song(place: Path) -> None:
             songs = ["Ann/Both/1.flac", "Ann/High/1.flac", "Ann/Low/1.mp3"]
             assert mpd.update() == songs
             high.unplug()
-            poll(lambda: "is lost" in view.text(), "the loss is said", WAIT)
+            poll(lambda: "is lost" in view.text(), "the loss logged", WAIT)
             assert mpd.update() == songs
             high.plug()
-            poll(lambda: "is back" in view.text(), "the return is said", WAIT)
+            poll(lambda: "is back" in view.text(), "the recovery logged", WAIT)
             assert mpd.update() == songs
             view.expect(LOST)
             view.expect(BACK)
 
 
-def test_mpd_plays_an_album_that_changes_hands_meanwhile(place: Path) -> None:
+def test_mpd_plays_on_when_another_source_takes_over_the_album(place: Path) -> None:
     library(place)
     (place / "high" / "Ann").mkdir(parents=True)
     with (
@@ -74,7 +74,7 @@ def test_mpd_plays_an_album_that_changes_hands_meanwhile(place: Path) -> None:
         assert mpd.update() == ["Ann/Both/1.flac", "Ann/Low/1.mp3"]
 
 
-def test_nothing_that_changed_is_nothing_updated_also_after_a_remount(place: Path) -> None:
+def test_an_update_without_changes_changes_nothing_even_after_a_remount(place: Path) -> None:
     library(place)
     song(place / "high" / "Ann" / "Both" / "1.flac", "both")
     sources, database = (place / "high", place / "low"), place / "mpd" / "database"

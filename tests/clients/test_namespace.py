@@ -1,4 +1,4 @@
-"""A container that has a directory of the host: which mounts it sees that are made, or made anew, after it started."""
+"""A container with a bind mount of a host directory: which views mounted or remounted later it sees."""
 
 import errno
 import os
@@ -22,7 +22,7 @@ SHOWN = {"high": b"high", "low": b"low"}
 
 @pytest.fixture
 def host(place: Path) -> Iterator[Path]:
-    """The directory of the host that views are mounted in."""
+    """The host directory that views are mounted in."""
     for name, content in SHOWN.items():
         grow(place / name, {name.encode(): {b"1": content}})
     with shared_directory(place / "host") as where:
@@ -30,21 +30,21 @@ def host(place: Path) -> Iterator[Path]:
 
 
 def view_in(host: Path) -> AbstractContextManager[View]:
-    """A view in that directory. What is below it when it is not mounted is empty."""
+    """A view in that directory, on an empty mountpoint."""
     return mounted(host / "view", host.parent / "high", host.parent / "low")
 
 
 def seen(where: Path) -> dict[str, bytes]:
-    """What is seen of a view."""
+    """The content of a view."""
     return {name: (where / name / "1").read_bytes() for name in os.listdir(where)}
 
 
-def test_a_view_that_is_mounted_later_is_seen_by_a_slave(place: Path, host: Path) -> None:
+def test_a_container_with_slave_propagation_sees_a_view_mounted_later(place: Path, host: Path) -> None:
     with container(place, host, "slave") as inside, view_in(host):
         assert seen(inside / "view") == SHOWN
 
 
-def test_a_view_that_is_mounted_later_is_not_seen_by_a_private_one(place: Path, host: Path) -> None:
+def test_a_container_with_private_propagation_does_not_see_a_view_mounted_later(place: Path, host: Path) -> None:
     with container(place, host, "private") as inside, view_in(host) as view:
         assert seen(view.mountpoint) == SHOWN
         assert seen(inside / "view") == {}
@@ -52,7 +52,7 @@ def test_a_view_that_is_mounted_later_is_not_seen_by_a_private_one(place: Path, 
 
 @pytest.mark.parametrize(("bound", "path"), [("host", "view"), ("host/view", ".")])
 @pytest.mark.parametrize("propagation", ["slave", "private"])
-def test_after_a_crash_the_new_view_is_seen_by_a_slave_that_has_the_directory_above(
+def test_after_a_crash_only_a_slave_of_the_parent_directory_sees_the_new_view(
     place: Path, host: Path, bound: str, path: str, propagation: str
 ) -> None:
     (host / "view").mkdir()

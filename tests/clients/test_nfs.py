@@ -1,4 +1,4 @@
-"""NFS-Ganesha with a view as its export: it knows files by their handles alone, also after the view was remounted."""
+"""NFS-Ganesha exporting a view: file handles stay valid, also after a remount of the view."""
 
 import contextlib
 import re
@@ -38,19 +38,19 @@ def sources(place: Path) -> tuple[Path, Path]:
 
 
 def url(view: Path, version: int, path: str = "") -> str:
-    """The address of something in the export."""
+    """The URL of a path in the export."""
     return f"nfs://127.0.0.1{VERSIONS[version].format(view=view)}{path}?version={version}"
 
 
 def listed(net: Network, view: Path, version: int) -> dict[str, int | None]:
-    """All paths with their sizes; None for a directory."""
+    """All exported paths with their sizes; None for a directory."""
     code, said = net.nfs("nfs-ls", url(view, version), "-R")
     assert code == 0, said
     return {path.decode(): None if kind == b"d" else int(size) for kind, size, path in LINE.findall(said)}
 
 
 def tree(top: Path) -> dict[str, int | None]:
-    """The same of a directory here."""
+    """The same of a local directory."""
     return {str(path.relative_to(top)): None if path.is_dir() else path.stat().st_size for path in top.rglob("*")}
 
 
@@ -72,7 +72,7 @@ def test_a_client_lists_and_reads_the_whole_view(place: Path, version: int) -> N
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("access", ["RO", "RW"])
-def test_nothing_can_be_written_whatever_the_export_says(place: Path, version: int, access: str) -> None:
+def test_writes_fail_even_where_the_export_allows_them(place: Path, version: int, access: str) -> None:
     trees = sources(place)
     before = [stamps(source) for source in trees]
     (place / "new").write_text("new")
@@ -88,7 +88,7 @@ def test_nothing_can_be_written_whatever_the_export_says(place: Path, version: i
     assert [stamps(source) for source in trees] == before
 
 
-def test_an_album_that_changes_hands_is_seen(place: Path) -> None:
+def test_a_client_sees_an_album_that_another_source_took_over(place: Path) -> None:
     high, low = sources(place)
     with (
         mounted(place / "mnt", high, low, depth=2, options=[REFRESH]) as view,
@@ -105,7 +105,7 @@ def test_an_album_that_changes_hands_is_seen(place: Path) -> None:
 
 @contextlib.contextmanager
 def taken(place: Path, device: int) -> Iterator[None]:
-    """See to it that nothing that is mounted now gets the number of this device: something else has it then."""
+    """Occupy a device number, so that no later mount gets it."""
     with contextlib.ExitStack() as disks:
         for number in range(50):
             where = place / f"taken{number}"
@@ -116,8 +116,8 @@ def taken(place: Path, device: int) -> Iterator[None]:
 
 
 @pytest.mark.alone
-def test_a_handle_that_a_client_keeps_is_good_after_a_remount_on_another_device(place: Path) -> None:
-    """The server holds the view: it is ended and started anew, as the client sees a server that was rebooted."""
+def test_a_clients_handle_is_valid_after_a_remount_on_another_device(place: Path) -> None:
+    """The server keeps the view busy, so it is restarted: for the client it was rebooted."""
     high, low = sources(place)
     with network() as net, contextlib.ExitStack() as clients:
         with mounted(place / "mnt", high, low, depth=2) as view, net.exported(place / "nfs", view.mountpoint):
@@ -133,5 +133,5 @@ def test_a_handle_that_a_client_keeps_is_good_after_a_remount_on_another_device(
         ):
             assert view.mountpoint.stat().st_dev != device
             assert one.read() == b"high one"
-            assert two.read().startswith(b"[Errno"), "of what is gone"
+            assert two.read().startswith(b"[Errno"), "of a removed file"
             assert one.read() == b"high one"

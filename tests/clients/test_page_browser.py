@@ -1,4 +1,4 @@
-"""The page of a plan in a real browser: what it shows, how it is asked, and the lines that it gives."""
+"""The HTML page of a plan in a real browser: content, filters, keyboard use, and the configuration it produces."""
 
 import os
 import tomllib
@@ -21,7 +21,7 @@ from tests.support.running import called
 from tests.support.trees import folders, grow
 
 SECONDS = 30.0
-"""How long the browser may take to start, and a test to end."""
+"""Time limit of the start of the browser, and of a test."""
 
 SCRIPTS = [
     "<script>window.ran = 1</script>",
@@ -37,7 +37,7 @@ SCRIPTS = [
     "__proto__",
     "constructor",
 ]
-"""Names that would do something where they were taken for more than names."""
+"""Names that would have an effect if they were not escaped."""
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 @pytest.fixture
 def browser(started: Browser) -> Iterator[Browser]:
-    """The browser, which has no complaint about the test in the end, nor asked anybody for anything."""
+    """The browser; the test fails if its console has errors or it made a request."""
     started.prefer("light")
     started.complaints()
     with limit(SECONDS, os.fsencode(started.place)):
@@ -64,7 +64,7 @@ def browser(started: Browser) -> Iterator[Browser]:
 
 
 def library(**more: object) -> Document:
-    """Two sources, with one of everything that can be said of them."""
+    """A plan of two sources, with one of every kind of entry."""
     folders = {
         "Björk/Début": {"flac": 11, "mp3": 11},
         "Björk/Post": {"flac": 11},
@@ -83,17 +83,17 @@ def library(**more: object) -> Document:
 
 
 def albums(browser: Browser) -> list[str]:
-    """The names in the table, in its order."""
+    """The names in the table, in order."""
     return browser.texts(".rows [data-column=leaf] .line > .name, .rows [data-column=whole] .line > .name")
 
 
 def lines(browser: Browser) -> dict[str, list[dict[str, Any]]]:
-    """What a configuration file with the lines of the page says."""
+    """The lines of the page, parsed as a configuration file."""
     return tomllib.loads(browser.text("#lines"))
 
 
 def tick(browser: Browser, number: int, label: str) -> None:
-    """Tick a near miss, by its place in the list."""
+    """Choose an answer for a near miss, by its position in the list."""
     (choice,) = [one for one in browser.all(f".miss:nth-child({number}) .choice") if one.text == label]
     choice.click()
 
@@ -101,7 +101,7 @@ def tick(browser: Browser, number: int, label: str) -> None:
 # --- The picture ---
 
 
-def test_picture_of_two_sources_is_true_to_scale(browser: Browser) -> None:
+def test_the_chart_of_two_sources_is_true_to_scale(browser: Browser) -> None:
     browser.open(library())
     assert browser.texts(".figure strong") == ["3", "2", "1"]
     assert "Of 6 albums in all, 40% of those in flac and 67% of those in mp3" in browser.text("#picture .muted")
@@ -114,13 +114,13 @@ def test_picture_of_two_sources_is_true_to_scale(browser: Browser) -> None:
     assert both["right"] == pytest.approx(flac["right"], abs=1)
 
 
-def test_picture_leads_to_what_it_shows(browser: Browser) -> None:
+def test_a_click_on_the_chart_filters_the_albums(browser: Browser) -> None:
     browser.open(library())
     browser.click(".figure", "1")
     assert albums(browser) == ["Rooftops"]
 
 
-def test_of_more_sources_each_combination_is_shown(browser: Browser) -> None:
+def test_the_chart_of_more_sources_shows_each_combination(browser: Browser) -> None:
     names = ["flac", "mp3", "ogg", "phone"]
     folders = {f"A/{i}": {names[rank]: 1 for rank in range(4) if i + 1 & 1 << rank} for i in range(15)}
     browser.open(planned(names, {**folders, "B/1": {"ogg": 3}, "B/2": {"ogg": 3}}))
@@ -134,14 +134,14 @@ def test_of_more_sources_each_combination_is_shown(browser: Browser) -> None:
     assert browser.texts(".chip[aria-pressed=true]") == ["Only in flac, mp3 and phone 1"]
 
 
-def test_what_a_part_of_a_plan_leaves_out_is_said(browser: Browser) -> None:
+def test_a_partial_plan_says_how_many_albums_it_leaves_out(browser: Browser) -> None:
     browser.open(library(totals={"folders": 20_000, "in both with loose": 9}))
     assert browser.texts("#picture > .muted")[1] == "Only 6 of 20,000 albums are on this page, as --only says."
     browser.open(planned(["flac", "mp3"], {}) | {"totals": {"folders": 3}})
     assert browser.text("#picture") == "Only 0 of 3 albums are on this page, as --only says."
 
 
-def test_what_another_match_would_bring_is_said(browser: Browser) -> None:
+def test_the_chart_says_what_another_match_would_pair(browser: Browser) -> None:
     browser.open(library(totals={"folders": 6, "in both with loose": 3}))
     assert browser.text("#picture > .muted").endswith("With --match loose 3 would be in both.")
 
@@ -161,7 +161,7 @@ def test_what_another_match_would_bring_is_said(browser: Browser) -> None:
         ("Links left out", ["elsewhere"]),
     ],
 )
-def test_filters_show_what_they_say_and_how_many(browser: Browser, chip: str, names: list[str]) -> None:
+def test_each_filter_shows_its_albums_and_their_number(browser: Browser, chip: str, names: list[str]) -> None:
     browser.open(library())
     (label,) = [text for text in browser.texts(".chip") if text.startswith(chip)]
     assert label == f"{chip} {len(names)}"
@@ -173,7 +173,7 @@ def test_filters_show_what_they_say_and_how_many(browser: Browser, chip: str, na
     assert browser.text("#count") == f"{len(names)} of 7"
 
 
-def test_filters_and_search_narrow_each_other(browser: Browser) -> None:
+def test_filters_and_search_are_combined(browser: Browser) -> None:
     browser.open(library())
     browser.click(".chip", "Near misses")
     browser.type("sparrows roof", into="#search")
@@ -185,13 +185,13 @@ def test_filters_and_search_narrow_each_other(browser: Browser) -> None:
 
 
 @pytest.mark.parametrize("asked", ["debut", "DÉBUT", "bjork deb", "De\u0301but", "  début  "])
-def test_search_minds_neither_case_nor_accents_nor_order(browser: Browser, asked: str) -> None:
+def test_search_ignores_case_accents_and_word_order(browser: Browser, asked: str) -> None:
     browser.open(library())
     browser.type(asked, into="#search")
     assert albums(browser) == ["Début"]
 
 
-def test_columns_sort_both_ways_and_what_has_nothing_there_comes_last(browser: Browser) -> None:
+def test_columns_sort_both_ways_with_empty_cells_last(browser: Browser) -> None:
     browser.open(library())
     browser.click(".sort", "mp3")
     assert albums(browser)[:3] == ["Début", "Rooftops", "Harbour"]
@@ -203,7 +203,7 @@ def test_columns_sort_both_ways_and_what_has_nothing_there_comes_last(browser: B
     assert albums(browser)[-1] in ("Rooftops", "rooftops")
 
 
-def test_artists_are_a_table_too_and_lead_to_their_albums(browser: Browser) -> None:
+def test_the_table_of_artists_links_to_their_albums(browser: Browser) -> None:
     browser.open(library())
     browser.click(".tab", "Artists")
     assert albums(browser) == ["Björk", "Mira Lund", "Tin Sparrows"]
@@ -216,7 +216,7 @@ def test_artists_are_a_table_too_and_lead_to_their_albums(browser: Browser) -> N
     assert albums(browser) == ["Harbour", "Lighthouse"]
 
 
-def test_albums_are_counted_for_their_own_artist_alone(browser: Browser) -> None:
+def test_albums_are_counted_per_artist_exactly(browser: Browser) -> None:
     browser.open(planned(["flac", "mp3"], {"A/1": {"flac": 1}, "A b/1": {"mp3": 1}, "A b/2": {"flac": 1, "mp3": 1}}))
     browser.click(".tab", "Artists")
     assert albums(browser) == ["A", "A b"]
@@ -224,7 +224,7 @@ def test_albums_are_counted_for_their_own_artist_alone(browser: Browser) -> None
     assert browser.texts(".rows [data-column=both]") == ["0", "1"]
 
 
-def test_what_needs_a_look_is_said_first_and_leads_there(browser: Browser) -> None:
+def test_entries_that_need_attention_are_listed_first_and_link_to_their_filters(browser: Browser) -> None:
     browser.open(library())
     assert browser.texts(".attend") == ["3 near misses", "1 conflict", "1 unreadable", "1 link left out"]
     browser.click(".attend", "1 unreadable")
@@ -235,7 +235,7 @@ def test_what_needs_a_look_is_said_first_and_leads_there(browser: Browser) -> No
     assert len(browser.all(".miss")) == 3
 
 
-def test_twenty_thousand_albums_are_scrolled_through_with_few_of_them_in_the_page(browser: Browser) -> None:
+def test_scrolling_twenty_thousand_albums_keeps_few_rows_in_the_page(browser: Browser) -> None:
     folders = {f"Artist {i // 10:04}/Album {i:05}": {"flac": 9, **({"mp3": 9} if i % 2 else {})} for i in range(20_000)}
     near = [near_miss(f"Artist {i:04}", f"Album {i}", f"album {i}") for i in range(2_000)]
     browser.open(planned(["flac", "mp3"], folders, near=near))
@@ -257,7 +257,7 @@ def test_twenty_thousand_albums_are_scrolled_through_with_few_of_them_in_the_pag
     assert len(browser.all(".miss")) == 100
 
 
-def test_a_list_that_no_element_is_tall_enough_for_is_scrolled_to_its_end(
+def test_a_list_taller_than_an_element_can_be_scrolls_to_its_end(
     browser: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = page._read
@@ -279,7 +279,7 @@ def test_a_list_that_no_element_is_tall_enough_for_is_scrolled_to_its_end(
 # --- Near misses and the lines for them ---
 
 
-def test_ticks_become_lines_of_the_configuration_file(browser: Browser) -> None:
+def test_choices_become_lines_of_the_configuration_file(browser: Browser) -> None:
     browser.open(library())
     browser.click(".tab", "Near misses")
     assert not browser.one("#copy").is_displayed()
@@ -299,7 +299,7 @@ def test_ticks_become_lines_of_the_configuration_file(browser: Browser) -> None:
 
 
 @pytest.mark.parametrize(("kind", "label", "other"), [("same", "The same", "Apart"), ("apart", "Apart", "The same")])
-def test_names_that_share_one_are_one_entry_and_a_contradiction_is_said(
+def test_pairs_with_a_common_name_are_one_entry_and_contradictions_are_reported(
     browser: Browser, kind: str, label: str, other: str
 ) -> None:
     near = [near_miss("", "a", "b"), near_miss("", "c", "d"), near_miss("", "b", "c"), near_miss("x", "a", "d")]
@@ -319,7 +319,7 @@ NO_COMMAND = "document.execCommand = () => false;"
 
 
 @pytest.mark.parametrize("refused", ["", NO_CLIPBOARD])
-def test_lines_are_copied_also_where_the_clipboard_is_refused(browser: Browser, refused: str) -> None:
+def test_lines_are_copied_even_if_clipboard_access_is_refused(browser: Browser, refused: str) -> None:
     browser.open(library(), clipboard="nothing yet")
     browser.click(".tab", "Near misses")
     tick(browser, 3, "The same")
@@ -329,7 +329,7 @@ def test_lines_are_copied_also_where_the_clipboard_is_refused(browser: Browser, 
     assert tomllib.loads(browser.clipboard()) == {"same": [{"names": ["Air", "Air (FR)"], "in": "/"}]}
 
 
-def test_lines_are_selected_for_the_keyboard_where_they_cannot_be_copied(browser: Browser) -> None:
+def test_lines_are_selected_for_the_keyboard_if_copying_fails(browser: Browser) -> None:
     browser.open(library(), clipboard="nothing yet")
     browser.click(".tab", "Near misses")
     tick(browser, 3, "The same")
@@ -340,7 +340,7 @@ def test_lines_are_selected_for_the_keyboard_where_they_cannot_be_copied(browser
     assert browser.clipboard().strip() == browser.text("#lines").strip() != ""
 
 
-def test_advice_for_many_is_copied_as_it_is(browser: Browser) -> None:
+def test_the_advice_for_a_group_is_copied_verbatim(browser: Browser) -> None:
     group = {"count": 1459, "text": "suffix ' [MP3]'", "advice": r"--ignore ' \[MP3\]$'"}
     browser.open(library(groups=[group]), clipboard="nothing yet")
     browser.click(".tab", "Near misses")
@@ -351,7 +351,7 @@ def test_advice_for_many_is_copied_as_it_is(browser: Browser) -> None:
     browser.becomes("#groups button", "Copy")
 
 
-def test_ticks_are_there_after_a_reload(browser: Browser) -> None:
+def test_choices_survive_a_reload(browser: Browser) -> None:
     browser.open(library())
     browser.click(".tab", "Near misses")
     tick(browser, 1, "The same")
@@ -362,7 +362,7 @@ def test_ticks_are_there_after_a_reload(browser: Browser) -> None:
 @example(["e\u0301", "\u00e9"])
 @given(st.lists(st.text(), min_size=1))
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_every_text_is_a_string_of_toml_in_which_all_can_be_seen(started: Browser, texts: list[str]) -> None:
+def test_every_text_becomes_a_toml_string_of_visible_characters(started: Browser, texts: list[str]) -> None:
     if not started.pages:
         started.open(library())
     strings: list[str] = started.evaluate("return arguments[0].map(toml)", texts)
@@ -371,7 +371,7 @@ def test_every_text_is_a_string_of_toml_in_which_all_can_be_seen(started: Browse
     assert {unicodedata.category(char) for char in "".join(strings)} & {"Cc", "Cf", "Co", "Cs", "Zl", "Zp"} == set()
 
 
-def test_a_name_that_is_not_utf8_is_shown_and_said_to_have_no_lines(browser: Browser) -> None:
+def test_a_name_that_is_not_utf8_is_shown_without_choices(browser: Browser) -> None:
     near = [near_miss(b"caf\xe9", "Post", "post")]
     folders = {b"caf\xe9/Post": {"flac": 1}, b"caf\xe8/Post": {"mp3": 1}, b"caf\xe8/x": {"mp3": 1}}
     browser.open(planned(["flac", "mp3"], folders, near=near))
@@ -383,7 +383,7 @@ def test_a_name_that_is_not_utf8_is_shown_and_said_to_have_no_lines(browser: Bro
     assert browser.all(".choice") == []
 
 
-def test_what_is_ticked_on_the_page_of_a_command_is_paired_by_the_next(browser: Browser, tmp_path: Path) -> None:
+def test_the_next_command_pairs_what_was_chosen_on_the_page(browser: Browser, tmp_path: Path) -> None:
     one, other = b'Mira "Q" Lund\\e\t', b'Mira "Q" Lunde\\e\t'
     grow(tmp_path / "flac", {one: folders("f", "Harbour", "Quay")})
     grow(tmp_path / "mp3", {other: folders("m", "Harbour", "Quay")})
@@ -405,7 +405,7 @@ def test_what_is_ticked_on_the_page_of_a_command_is_paired_by_the_next(browser: 
 # --- Names are data ---
 
 
-def test_names_that_are_scripts_are_shown_and_do_nothing(browser: Browser) -> None:
+def test_names_with_markup_or_scripts_are_shown_as_text(browser: Browser) -> None:
     near = [near_miss(name, name, f"{name}x", "ignore", reason=name, advice=name) for name in SCRIPTS]
     for rank, spelled in enumerate(spelled for miss in near for spelled in miss["names"]):
         spelled["sources"] = [SCRIPTS[rank // 2]]
@@ -428,7 +428,7 @@ def test_names_that_are_scripts_are_shown_and_do_nothing(browser: Browser) -> No
     assert browser.all("main img, main iframe, main script, main b, main a, dialog script") == []
 
 
-def test_the_page_itself_could_not_make_elements_of_a_text(browser: Browser) -> None:
+def test_trusted_types_forbid_the_page_to_parse_text_as_html(browser: Browser) -> None:
     browser.open(library())
     tried = "try { document.body.innerHTML = '<img>'; return 'done' } catch (error) { return error.name }"
     assert browser.evaluate(tried) == "TypeError"
@@ -448,7 +448,7 @@ def test_the_page_itself_could_not_make_elements_of_a_text(browser: Browser) -> 
         ("e\u0301 \u05d0\u05d1", "e\u0301 \u05d0\u05d1"),
     ],
 )
-def test_what_cannot_be_seen_in_a_name_is_spelled_out(browser: Browser, name: str, shown: str) -> None:
+def test_invisible_characters_of_a_name_are_escaped(browser: Browser, name: str, shown: str) -> None:
     browser.open(planned(["flac", "mp3"], {f"Lund/{name}": {"flac": 1}}))
     assert albums(browser) == [shown]
 
@@ -456,7 +456,7 @@ def test_what_cannot_be_seen_in_a_name_is_spelled_out(browser: Browser, name: st
 # --- For everybody ---
 
 
-def test_table_and_tabs_are_used_by_keyboard_alone(browser: Browser) -> None:
+def test_table_and_tabs_can_be_used_by_keyboard_alone(browser: Browser) -> None:
     browser.open(library())
     browser.evaluate("document.body.focus()")
     browser.type("/")
@@ -481,7 +481,7 @@ def test_table_and_tabs_are_used_by_keyboard_alone(browser: Browser) -> None:
     assert browser.one("#near").is_displayed()
 
 
-def test_everything_that_can_be_used_has_a_name(browser: Browser) -> None:
+def test_every_control_has_an_accessible_name(browser: Browser) -> None:
     browser.open(library())
     assert nameless(browser) == []
     browser.click(".rows .row")
@@ -494,7 +494,7 @@ def test_everything_that_can_be_used_has_a_name(browser: Browser) -> None:
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("tab", ["Albums", "Artists", "Near misses"])
-def test_all_text_has_contrast_in_both_themes(browser: Browser, theme: str, tab: str) -> None:
+def test_all_text_has_sufficient_contrast_in_both_themes(browser: Browser, theme: str, tab: str) -> None:
     browser.prefer(theme)
     browser.open(library(groups=[{"count": 3, "text": "case", "advice": "--match casefold"}]))
     browser.click(".tab", tab)
@@ -505,7 +505,7 @@ def test_all_text_has_contrast_in_both_themes(browser: Browser, theme: str, tab:
     assert [what for what in found if what[0] < 4.5] == []
 
 
-def test_theme_is_the_systems_until_another_is_chosen_and_then_stays(browser: Browser) -> None:
+def test_the_theme_follows_the_system_until_one_is_chosen(browser: Browser) -> None:
     ground = "return getComputedStyle(document.documentElement).backgroundColor"
     browser.open(library())
     light = browser.evaluate(ground)
@@ -522,7 +522,7 @@ def test_theme_is_the_systems_until_another_is_chosen_and_then_stays(browser: Br
 
 
 @pytest.mark.parametrize("tab", ["Albums", "Artists", "Near misses"])
-def test_a_phone_shows_all_of_it_without_scrolling_sideways(browser: Browser, tab: str) -> None:
+def test_a_phone_needs_no_horizontal_scrolling(browser: Browser, tab: str) -> None:
     long = "W" * 255
     near = [near_miss(long, long, long + "x", reason=long)]
     browser.open(planned(["flac", "mp3"], {f"{long}/{long}": {"flac": 1}}, near=near), 390, 844)
@@ -536,7 +536,7 @@ def test_a_phone_shows_all_of_it_without_scrolling_sideways(browser: Browser, ta
 
 @pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.parametrize("count", [2, 3, 12])
-def test_long_names_of_sources_are_cut_and_break_nothing(browser: Browser, width: int, count: int) -> None:
+def test_long_source_names_are_truncated_and_keep_the_layout(browser: Browser, width: int, count: int) -> None:
     names = [f"{rank} {'W' * 200}" for rank in range(count)]
     browser.open(planned(names, {"A/1": dict.fromkeys(names, 3), "A/2": {names[0]: 1}}), width, 844)
     assert browser.evaluate("return document.documentElement.scrollWidth") <= width
@@ -550,14 +550,14 @@ def test_long_names_of_sources_are_cut_and_break_nothing(browser: Browser, width
 # --- Plans of other shapes ---
 
 
-def test_a_plan_of_nothing_is_a_page_that_says_so(browser: Browser) -> None:
+def test_an_empty_plan_is_a_page_that_says_so(browser: Browser) -> None:
     browser.open(planned(["flac", "mp3"], {}))
     assert browser.text("#picture") == "No source has albums at this depth."
     assert browser.text("#attention") == "Nothing needs a decision."
     assert browser.text("#count") == "0 of 0"
 
 
-def test_at_another_depth_folders_are_not_called_albums(browser: Browser) -> None:
+def test_at_other_depths_folders_are_not_called_albums(browser: Browser) -> None:
     browser.open(planned(["flac", "mp3"], {"Harbour": {"flac": 1}, "Quay": {"flac": 1, "mp3": 1}}, depth=1))
     assert browser.texts(".tab") == ["Folders 2", "Near misses 0"]
     assert albums(browser) == ["Harbour", "Quay"]

@@ -1,9 +1,15 @@
-"""A source on another machine, mounted by sshfs or rclone: what changes there shows, and it may be out of reach."""
+"""Sources on another machine, mounted by sshfs and by rclone: changes there show, and an unreachable server is a loss.
 
+Both kinds of mount are tested side by side, each on a client of its own.
+"""
+
+import contextlib
 import errno
 import shutil
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -34,12 +40,12 @@ LIBRARY: Tree = {
     b"mp3": {b"Ann": {b"Both": {b"1.mp3": b"low"}, b"Low": {b"1.mp3": b"low"}}, b"Bob": {b"Solo": {b"1.mp3": b"solo"}}},
 }
 OPTIONS = ("--timeout=3",)
-"""rclone tries a file for most of a minute."""
+"""rclone retries a file for most of a minute."""
 
 
 @dataclass(frozen=True)
 class Remote:
-    """The library on the server, and how a client mounts it."""
+    """The library on the server, and by each kind how a client mounts it."""
 
     hosts: Hosts
     library: Path
@@ -53,49 +59,74 @@ def remote() -> Iterator[Remote]:
         yield Remote(made, library, serve(made, library))
 
 
-@pytest.fixture(params=KINDS)
-def side(request: pytest.FixtureRequest, remote: Remote, place: Path) -> Iterator[Side]:
-    """A client with the library and a view of it; all of it read once. ``place`` is the test's, for its time limit."""
-    client, where = remote.hosts.clients[0], remote.hosts.place / request.param
+@pytest.fixture
+def sides(remote: Remote, place: Path) -> Iterator[dict[str, Side]]:
+    """By each kind of mount a client with the library and a view of it, all read once. ``place`` is for the limit."""
     output_of("find", remote.library, "-mindepth", "1", "-delete")
     grow(remote.library, LIBRARY)
-    where.mkdir(exist_ok=True)
-    remote.mounts[request.param](client, where)
-    with shown(client, [where / "flac", where / "mp3"], OPTIONS) as side:
-        poll(lambda: not side.differences(), "the model's", SLOW)
-        yield side
-    client.output_of("umount", where)
+    with contextlib.ExitStack() as stack:
+        found = {}
+        for kind, client in zip(KINDS, remote.hosts.clients, strict=True):
+            where = remote.hosts.place / kind
+            where.mkdir(exist_ok=True)
+            remote.mounts[kind](client, where)
+            stack.callback(client.output_of, "umount", where)
+            found[kind] = stack.enter_context(shown(client, [where / "flac", where / "mp3"], OPTIONS))
+        become(found, lambda side: not side.differences(), "equal to the model")
+        yield found
 
 
-def test_what_changes_on_the_server_shows_at_every_level(remote: Remote, side: Side) -> None:
+def become(sides: dict[str, Side], condition: Callable[[Side], object], what: str) -> None:
+    """Wait until the condition holds for each view."""
+    for kind, side in sides.items():
+        poll(partial(condition, side), f"{kind}: {what}", SLOW)
+
+
+def on_each(sides: dict[str, Side], check: Callable[[Side], None]) -> None:
+    """Run a check on all views at once."""
+    with ThreadPoolExecutor(len(sides)) as pool:
+        running = {kind: pool.submit(check, side) for kind, side in sides.items()}
+    assert {kind: repr(error) for kind, future in running.items() if (error := future.exception())} == {}
+
+
+def test_changes_on_the_server_show_at_every_level(remote: Remote, sides: dict[str, Side]) -> None:
     high, low = remote.library / "flac", remote.library / "mp3"
     for number in range(2):
         grow(high, {b"Ann": {b"New%d" % number: {b"1.flac": b"new"}}, b"Cid%d" % number: {b"New": {b"1.flac": b"new"}}})
         (high / f"Ann/Both/new{number}").write_bytes(b"new")
         (high / "Ann/Both/1.flac").write_bytes(b"edited" * (number + 1))
         (low / f"Ann/Low/{number + 1}.mp3").rename(low / f"Ann/Low/{number + 2}.mp3")
-        track = side.path(f"Ann/Both/new{number}")
-        poll(lambda: track.name in side.eyes.names(track.parent), "a new track", SLOW)  # noqa: B023
-        poll(lambda: not side.differences(), "the model's", SLOW)
+        new = f"new{number}"
+        become(sides, lambda side, new=new: new in side.eyes.names(side.path("Ann/Both")), "a new track")  # type: ignore[misc]
+        become(sides, lambda side: not side.differences(), "equal to the model")
     shutil.rmtree(high / "Ann/Both")
     (low / "Bob").rename(low / "Dan")
-    poll(lambda: side.eyes.names(side.path("Ann/Both")) == ["1.mp3"], "what the other source has", SLOW)
-    poll(lambda: not side.differences(), "the model's", SLOW)
+    become(sides, lambda side: side.eyes.names(side.path("Ann/Both")) == ["1.mp3"], "the other source's album")
+    become(sides, lambda side: not side.differences(), "equal to the model")
 
 
-def test_where_the_server_cannot_be_reached_all_is_kept_but_bytes_and_it_heals(remote: Remote, side: Side) -> None:
-    client = side.host
-    names, numbers = side.eyes.names(side.path("Ann/Both")), side.numbers()
-    fd = side.eyes.open(side.path("Ann/Both/1.flac"))
-    side.expect_loss()
-    remote.hosts.cut(client)
-    while side.losses < len(side.order):
-        assert side.eyes.names(side.path("Ann/Both")) == names
-        assert side.eyes.stat(side.path("Bob/Solo/1.mp3")).st_size == 4
-    assert [side.error_of(path) for path in ("Ann/Both/disc 2/1.flac", "loose", "Bob/Solo/1.mp3")] == [errno.EIO] * 3
-    assert (side.numbers(), side.eyes.fstat(fd).st_size) == (numbers, 200_000)
+def test_while_the_server_is_unreachable_only_reads_fail_and_the_view_recovers(
+    remote: Remote, sides: dict[str, Side]
+) -> None:
+    numbers = {kind: side.numbers() for kind, side in sides.items()}
+    opened = {kind: side.eyes.open(side.path("Ann/Both/1.flac")) for kind, side in sides.items()}
+
+    def check_cut_off(side: Side) -> None:
+        names = side.eyes.names(side.path("Ann/Both"))
+        side.expect_loss()
+        remote.hosts.cut(side.host)
+        while side.losses < len(side.order):
+            assert side.eyes.names(side.path("Ann/Both")) == names
+            assert side.eyes.stat(side.path("Bob/Solo/1.mp3")).st_size == 4
+        paths = ("Ann/Both/disc 2/1.flac", "loose", "Bob/Solo/1.mp3")
+        assert [side.error_of(path) for path in paths] == [errno.EIO] * 3
+
+    on_each(sides, check_cut_off)
+    for kind, side in sides.items():
+        assert (side.numbers(), side.eyes.fstat(opened[kind]).st_size) == (numbers[kind], 200_000), kind
     grow(remote.library, {b"mp3": {b"Bob": {b"New": {b"1.mp3": b"new"}}}})
-    remote.hosts.mend(client)
-    poll(lambda: side.losses == 0, "the good news", SLOW)
-    poll(lambda: not side.differences(), "the model's again", SLOW)
-    assert side.eyes.read(side.path("Bob/New/1.mp3")) == b"new"
+    for side in sides.values():
+        remote.hosts.mend(side.host)
+    become(sides, lambda side: side.losses == 0, "the recovery logged")
+    become(sides, lambda side: not side.differences(), "equal to the model again")
+    assert [side.eyes.read(side.path("Bob/New/1.mp3")) for side in sides.values()] == [b"new"] * len(sides)

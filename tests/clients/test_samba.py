@@ -1,4 +1,4 @@
-"""Samba with a view as its share: what a guest sees, what he may do, and what the server asks of the view."""
+"""Samba sharing a view: what a guest sees and may do, and which system calls the server makes."""
 
 import re
 import shutil
@@ -35,17 +35,17 @@ MANGLED: Tree = {
         b"back\\slash": {b"1": b"three"},
     }
 }
-"""Names that the protocol cannot say."""
+"""Names that SMB cannot represent."""
 WILD: Tree = {
     b"AC": {b'"Live"?': {b"1.flac": b"one"}, b"<Live>": {b"2.flac": b"two"}, b"plain": {b"a*b|c.flac": b"three"}}
 }
-"""Names with what are wildcards in the protocol."""
+"""Names with SMB's wildcards."""
 SHORT = r'[:"<>?*|]|\.$'
 CATIA = (
     "vfs objects = catia",
     "catia:mappings = 0x22:0xa8,0x2a:0xa4,0x3a:0xf7,0x3c:0xab,0x3e:0xbb,0x3f:0xbf,0x5c:0xff,0x7c:0xa6",
 )
-"""What README advises: other signs in the place of those that the protocol cannot say."""
+"""The advice of the documentation: replacements for characters that SMB cannot represent."""
 
 
 def samba() -> tuple[int, ...]:
@@ -78,7 +78,7 @@ def test_a_guest_lists_and_copies_the_whole_view(place: Path, prefer: str) -> No
         assert listed == tree(view.mountpoint) == tree(place / "copy")
 
 
-def test_names_that_the_protocol_cannot_say_are_listed_short_and_can_be_read(place: Path) -> None:
+def test_names_that_smb_cannot_represent_are_mangled_and_can_be_read(place: Path) -> None:
     sources = grow(place / "high", MANGLED), grow(place / "low", {})
     with mounted(place / "mnt", *sources, depth=2, options=OPEN) as view:
         view.expect("is empty")
@@ -90,7 +90,7 @@ def test_names_that_the_protocol_cannot_say_are_listed_short_and_can_be_read(pla
     assert [path for path in listed if re.search(SHORT, path)] == []
 
 
-def test_names_with_wildcards_are_listed_short_and_a_samba_from_4_22_on_opens_none_of_them(place: Path) -> None:
+def test_names_with_wildcards_are_mangled_and_since_samba_4_22_unreadable(place: Path) -> None:
     sources = grow(place / "high", WILD), grow(place / "low", {})
     with mounted(place / "mnt", *sources, depth=2, options=OPEN) as view:
         view.expect("is empty")
@@ -101,10 +101,12 @@ def test_names_with_wildcards_are_listed_short_and_a_samba_from_4_22_on_opens_no
             assert len(listed) == 7
             assert [path for path in listed if re.search(SHORT, path)] == []
             opened = [] if samba() >= (4, 22) else [b"one", b"three", b"two"]
-            assert sorted(contents(place / f"copy{number}").values()) == opened, "of a plain folder as of a view"
+            assert sorted(contents(place / f"copy{number}").values()) == opened, (
+                "the same for a plain folder and a view"
+            )
 
 
-def test_with_other_signs_all_names_can_be_read(place: Path) -> None:
+def test_with_catia_mappings_all_names_can_be_read(place: Path) -> None:
     if not list(Path("/usr/lib").glob("*/samba/vfs/catia.so")):
         pytest.skip("the module catia is not installed: apt install samba-vfs-modules")
     sources = grow(place / "high", MANGLED), grow(place / "low", WILD)
@@ -119,7 +121,7 @@ def test_with_other_signs_all_names_can_be_read(place: Path) -> None:
 
 
 @pytest.mark.parametrize("read_only", ["yes", "no"])
-def test_nothing_can_be_written_whatever_the_share_says(place: Path, read_only: str) -> None:
+def test_writes_fail_even_where_the_share_allows_them(place: Path, read_only: str) -> None:
     sources = library(place)
     (place / "new").write_text("new")
     (place / "low/Bob/Empty").mkdir()
@@ -146,7 +148,7 @@ def test_without_allow_other_a_guest_sees_nothing(place: Path) -> None:
         assert "NT_STATUS_ACCESS_DENIED" in said
 
 
-def test_an_album_that_changes_hands_is_seen_in_the_same_connection(place: Path) -> None:
+def test_a_connected_client_sees_an_album_that_another_source_took_over(place: Path) -> None:
     high, low = library(place)
     with mounted(place / "mnt", high, low, depth=2, options=[*OPEN, REFRESH]) as view:
         with shared(place / "smb", view.mountpoint, "read only = yes") as share, share.connected() as client:
@@ -160,8 +162,8 @@ def test_an_album_that_changes_hands_is_seen_in_the_same_connection(place: Path)
         assert (place / "copy").read_bytes() == (high / "Ann/Low/1.flac").read_bytes()
 
 
-def test_what_the_server_asks_for_is_answered_sensibly(place: Path) -> None:
-    """But for what Samba 4.25 asks of /proc, by openat2, which says EXDEV for a plain folder too."""
+def test_system_calls_of_the_server_fail_only_with_expected_errors(place: Path) -> None:
+    """Except openat2 on /proc by Samba 4.25, which fails with EXDEV for a plain folder too."""
     if shutil.which("strace") is None:
         pytest.skip("strace is not installed")
     with mounted(place / "mnt", *library(place), depth=2, options=OPEN) as view:

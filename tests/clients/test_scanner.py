@@ -1,6 +1,6 @@
-"""No change that was none: a scanner that compares everything stat tells finds only what was changed.
+"""A scanner that compares all of stat finds real changes only.
 
-What is told must not depend on when, in which order, or how often it is asked.
+Attributes must not depend on when, in which order, or how often they are requested.
 """
 
 import os
@@ -18,7 +18,7 @@ from tests.support.users import output_of
 pytestmark = pytest.mark.mount
 
 FIELDS = "%y %i %T@ %C@ %s %b %m %n %U %G %l"
-"""What find tells of a file, less its device's number and the time of the last access."""
+"""All that find prints of a file but the device number and the access time."""
 HIGH: Tree = {
     b"Ann": {b"Both": {b"1.flac": b"one", b"scans": {b"front": b"x", b"back": Link(b"front")}}, b"High": {b"1": b""}},
     b"cover": b"high",
@@ -31,20 +31,20 @@ LOW: Tree = {
 
 
 def scan(view: View) -> dict[str, str]:
-    """What a scanner that walks the tree remembers, by path."""
+    """The attributes by path, as found by walking the tree."""
     found = output_of("find", view.mountpoint, "-printf", f"%P\\t{FIELDS}\\n").decode()
     return dict(line.split("\t", 1) for line in found.splitlines())
 
 
 def look_up(view: View, paths: list[str]) -> dict[str, str]:
-    """The same of paths that are already known, none of them listed before."""
+    """The same for given paths, looked up without listing their directories."""
     names = [view.mountpoint / path for path in paths]
-    told = output_of("find", *names, "-maxdepth", "0", "-printf", f"{FIELDS}\\n").decode().splitlines()
-    return dict(zip(paths, told, strict=True))
+    lines = output_of("find", *names, "-maxdepth", "0", "-printf", f"{FIELDS}\\n").decode().splitlines()
+    return dict(zip(paths, lines, strict=True))
 
 
 @pytest.mark.parametrize("prefer", ["high", "low"])
-def test_nothing_changed_is_nothing_found_also_after_a_refresh_and_a_remount(place: Path, prefer: str) -> None:
+def test_without_changes_attributes_are_the_same_after_a_refresh_and_a_remount(place: Path, prefer: str) -> None:
     sources = grow(place / "high", HIGH), grow(place / "low", LOW)
     with mounted(place / "mnt", *sources, prefer=prefer, depth=2, options=[REFRESH]) as view:
         first = scan(view)
@@ -58,7 +58,7 @@ def test_nothing_changed_is_nothing_found_also_after_a_refresh_and_a_remount(pla
         assert scan(view) == first
 
 
-def test_only_what_changed_is_found_and_the_directories_above_it(place: Path) -> None:
+def test_a_change_shows_in_its_path_and_the_directories_above_only(place: Path) -> None:
     high, low = grow(place / "high", HIGH), grow(place / "low", LOW)
     with mounted(place / "mnt", high, low, depth=2, options=[REFRESH]) as view:
         first = scan(view)

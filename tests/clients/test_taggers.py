@@ -1,4 +1,4 @@
-"""mutagen and beets on a view: the tags are the winner's, a write is refused, and a library of them loses nothing."""
+"""mutagen and beets on a view: tags are the winner's, writes are refused, and a beets library loses nothing."""
 
 import json
 import re
@@ -24,13 +24,13 @@ print(json.dumps([[dict(file.tags), file.info.length, type(file).__name__] for f
 """
 REFUSED = "Read-only file system"
 REFUSED_FLAC = "ERROR: writing FLAC file, status = .*STATUS_(ERROR_OPENING_FILE|OK)"
-"""metaflac 1.4, and 1.5, which gives the wrong status."""
+"""metaflac 1.4, and 1.5, which reports the wrong status."""
 REFUSED_BEETS = f"{REFUSED}|error writing <super: "
-"""beets 1.6, and 2.2, which cannot say more."""
+"""beets 1.6, and 2.2, which reports no more than this."""
 
 
 def tags(paths: Sequence[Path]) -> list[object]:
-    """What mutagen, of the system's Python, reads from each file."""
+    """The tags that mutagen, of the system's Python, reads from each file."""
     need("mutagen-inspect")
     read: list[object] = json.loads(output_of("/usr/bin/python3", "-c", READ, *paths))
     return read
@@ -46,27 +46,27 @@ class Beets:
         (place / "config.yaml").write_text(lines)
 
     def beet(self, *words: str | Path) -> tuple[str, str]:
-        """What a command writes to stdout, and what to stderr; it must not fail."""
+        """stdout and stderr of a command, which must succeed."""
         done = run("beet", *words, environment={"BEETSDIR": str(self._place), "HOME": str(self._place)})
         assert done.returncode == 0, f"{words} ended with {done.returncode}: {done.stderr!r}"
         return done.stdout.decode(), done.stderr.decode()
 
     def add(self, view: Path) -> None:
-        """Take everything in, where it is and as it is."""
+        """Import everything in place, unchanged."""
         self.beet("import", "--quiet", "-A", "-C", view)
 
     def reads(self) -> int:
-        """Look for changes, where nothing has changed; returns how many files were read for it."""
-        told, log = self.beet("-v", "update")
-        assert told == "", "nothing has changed"
+        """Update without changes; returns how many files were read."""
+        output, log = self.beet("-v", "update")
+        assert output == "", "nothing has changed"
         return len(self.beet("ls")[0].splitlines()) - log.count("because mtime is up to date")
 
     def files(self, view: Path) -> list[str]:
-        """The files it knows, by their path in the view."""
+        """The files in the library, by their path in the view."""
         return sorted(self.beet("ls", "-f", "$path")[0].replace(f"{view}/", "").splitlines())
 
 
-def test_mutagen_reads_from_every_file_what_the_winner_says(place: Path) -> None:
+def test_mutagen_reads_the_winners_tags_from_every_file(place: Path) -> None:
     sources = library(place)
     for prefer in ("high", "low"):
         with mounted(place / prefer[:1], *sources, prefer=prefer, depth=2) as view:
@@ -95,7 +95,7 @@ def test_a_write_of_tags_is_refused(place: Path, command: tuple[str, ...], path:
     assert [stamps(source) for source in sources] == before
 
 
-def test_beets_takes_a_view_in_and_finds_nothing_changed_also_after_a_refresh_and_a_remount(place: Path) -> None:
+def test_beets_imports_a_view_and_rereads_nothing_after_a_refresh_and_a_remount(place: Path) -> None:
     sources, beets = library(place), Beets(place / "beets")
     with mounted(place / "mnt", *sources, depth=2, options=[REFRESH]) as view:
         beets.add(view.mountpoint)
@@ -108,30 +108,30 @@ def test_beets_takes_a_view_in_and_finds_nothing_changed_also_after_a_refresh_an
         assert beets.files(view.mountpoint) == list(winners(*sources))
 
 
-def test_beets_follows_an_album_that_changes_hands(place: Path) -> None:
+def test_beets_follows_an_album_that_another_source_took_over(place: Path) -> None:
     (high, low), beets = library(place), Beets(place / "beets")
     with mounted(place / "mnt", high, low, depth=2, options=[REFRESH]) as view:
         beets.add(view.mountpoint)
         songs(high / "Ann/Low/1.flac")
-        shows(lambda: (view.mountpoint / "Ann/Low/1.flac").exists(), "it changed hands")
-        shows(lambda: not (view.mountpoint / "Ann/Low/1.mp3").exists(), "it changed hands")
+        shows(lambda: (view.mountpoint / "Ann/Low/1.flac").exists(), "the takeover")
+        shows(lambda: not (view.mountpoint / "Ann/Low/1.mp3").exists(), "the takeover")
         assert beets.beet("update") == ("Ann - Low - 1 of low\n  deleted\n", "")
         beets.add(view.mountpoint / "Ann/Low")
         assert beets.files(view.mountpoint) == list(winners(high, low))
 
 
-def test_beets_cannot_write_and_the_sources_are_as_they_were(place: Path) -> None:
+def test_beets_cannot_write_and_the_sources_stay_unchanged(place: Path) -> None:
     sources, beets = library(place), Beets(place / "beets")
     before = [stamps(source) for source in sources]
     with mounted(place / "mnt", *sources, depth=2) as view:
         beets.add(view.mountpoint)
-        told = beets.beet("modify", "--yes", "title=New")[1].splitlines()
-        assert [bool(re.search(REFUSED_BEETS, line)) for line in told] == [True] * 5
+        errors = beets.beet("modify", "--yes", "title=New")[1].splitlines()
+        assert [bool(re.search(REFUSED_BEETS, line)) for line in errors] == [True] * 5
     assert [stamps(source) for source in sources] == before
 
 
 @needs_root
-def test_a_lost_source_costs_beets_no_song(place: Path) -> None:
+def test_an_update_while_a_source_is_lost_removes_no_song(place: Path) -> None:
     beets = Beets(place / "beets")
     with disk(place / "high", {}) as high:
         sources = library(place)
@@ -140,6 +140,6 @@ def test_a_lost_source_costs_beets_no_song(place: Path) -> None:
             beets.add(view.mountpoint)
             known = list(winners(*sources))
             high.unplug()
-            shows(lambda: "is lost" in view.text(), "the loss is said")
+            shows(lambda: "is lost" in view.text(), "the loss logged")
             assert beets.reads() == 0
             assert beets.files(view.mountpoint) == known

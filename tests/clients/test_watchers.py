@@ -1,6 +1,6 @@
-"""Real programs that watch a view for changes are told of them, by the kernel and by nobody else.
+"""Real programs that watch a view with inotify are notified of changes.
 
-Nothing here asks a program to look: what it has in the end it has heard of. The sources report their changes.
+No program is asked to rescan: it must act on events alone. The sources are watched themselves.
 """
 
 import contextlib
@@ -25,8 +25,8 @@ from tests.support.watched import HOURLY
 
 pytestmark = [pytest.mark.mount(seconds=150), needs_root]
 
-TOLD = 10.0
-"""Seconds from a change in a source until a program has it."""
+NOTICED = 10.0
+"""Seconds from a change in a source until a program has acted on it."""
 
 
 @contextlib.contextmanager
@@ -48,50 +48,55 @@ def title(mpd: Player, path: str) -> str:
 
 
 def test_mpd_updates_its_database_by_itself(place: Path) -> None:
+    """MPD waits for some seconds before each update: changes of all kinds are made at once, each to an album."""
     for program in ("mpd", "mpc", "ffmpeg"):
         need(program)
     with viewed(place) as (high, low, view), player(place / "mpd", view.mountpoint, watches=True) as mpd:
         mpd.update()
         assert has(mpd, "Ann/Low/1.mp3")
-        song(low / "Ann/New/1.mp3", "new")
-        poll(lambda: has(mpd, "Ann/New/1.mp3"), "a new album", TOLD)
+        albums = ("New", "Edited", "Taken", "Gone")
+        for album in albums:
+            song(low / f"Ann/{album}/1.mp3", "new")
+        poll(lambda: all(has(mpd, f"Ann/{album}/1.mp3") for album in albums), "new albums", NOTICED)
+
         song(low / "Ann/New/2.mp3", "second")
-        poll(lambda: has(mpd, "Ann/New/2.mp3"), "a new track", TOLD)
         song(place / "edited.mp3", "edited")
-        (low / "Ann/New/2.mp3").write_bytes((place / "edited.mp3").read_bytes())
-        poll(lambda: title(mpd, "Ann/New/2.mp3") == "edited", "the tags of an edited track", TOLD)
-        song(high / "Ann/New/1.flac", "flac")
-        poll(lambda: has(mpd, "Ann/New/1.flac") and not has(mpd, "Ann/New/1.mp3"), "a takeover", TOLD)
-        shutil.move(high / "Ann/New", place / "away")
-        poll(lambda: has(mpd, "Ann/New/1.mp3") and not has(mpd, "Ann/New/1.flac"), "a fall-back", TOLD)
+        (low / "Ann/Edited/1.mp3").write_bytes((place / "edited.mp3").read_bytes())
+        song(high / "Ann/Taken/1.flac", "flac")
+        shutil.rmtree(low / "Ann/Gone")
+        poll(lambda: has(mpd, "Ann/New/2.mp3"), "a new track", NOTICED)
+        poll(lambda: title(mpd, "Ann/Edited/1.mp3") == "edited", "the tags of an edited track", NOTICED)
+        poll(lambda: has(mpd, "Ann/Taken/1.flac") and not has(mpd, "Ann/Taken/1.mp3"), "a takeover", NOTICED)
+        poll(lambda: not any(path.startswith("Ann/Gone/") for path in mpd.songs()), "an album removed", NOTICED)
+
         (low / "Ann/New/2.mp3").unlink()
-        poll(lambda: not has(mpd, "Ann/New/2.mp3"), "the end of a track", TOLD)
-        shutil.rmtree(low / "Ann/New")
-        poll(lambda: not any(path.startswith("Ann/New/") for path in mpd.songs()), "the end of an album", TOLD)
+        shutil.move(high / "Ann/Taken", place / "away")
+        poll(lambda: not has(mpd, "Ann/New/2.mp3"), "a track removed", NOTICED)
+        poll(lambda: has(mpd, "Ann/Taken/1.mp3") and not has(mpd, "Ann/Taken/1.flac"), "a fallback", NOTICED)
 
 
-def test_minidlna_lists_what_came_and_went(place: Path) -> None:
+def test_minidlna_lists_added_and_removed_tracks_by_itself(place: Path) -> None:
     for program in ("minidlnad", "ffmpeg"):
         need(program)
     with viewed(place) as (_, low, view), scanned(place / "dlna", view.mountpoint, watches=True) as server:
         artist = view.mountpoint / "Ann"
         assert f"{artist}/Low/1.mp3" in server.files()
         number = iter(range(1000))
-        told_again_and_again(
+        repeat_until_notified(
             lambda: songs(low / f"Ann/New{next(number)}/1.mp3"),
             lambda: any(path.startswith(f"{artist}/New") and path.endswith("/1.mp3") for path in server.files()),
             "a new album",
         )
         songs(low / "Ann/Low/2.mp3")
-        poll(lambda: f"{artist}/Low/2.mp3" in server.files(), "a new track", 2 * TOLD)
+        poll(lambda: f"{artist}/Low/2.mp3" in server.files(), "a new track", 2 * NOTICED)
         (low / "Ann/Low/2.mp3").unlink()
-        poll(lambda: f"{artist}/Low/2.mp3" not in server.files(), "the end of a track", 2 * TOLD)
+        poll(lambda: f"{artist}/Low/2.mp3" not in server.files(), "a track removed", 2 * NOTICED)
 
 
 @contextlib.contextmanager
-def hearing(place: Path, *words: Word, stdin: bytes = b"") -> Iterator[Callable[[], str]]:
-    """A program that writes what it hears of; gives what it wrote so far."""
-    log = place / "heard"
+def printing(place: Path, *words: Word, stdin: bytes = b"") -> Iterator[Callable[[], str]]:
+    """Run a program that prints events; gives its output so far."""
+    log = place / "events"
     with open(log, "wb") as file:
         process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=file, stderr=subprocess.STDOUT)
     assert process.stdin is not None
@@ -104,24 +109,24 @@ def hearing(place: Path, *words: Word, stdin: bytes = b"") -> Iterator[Callable[
         process.wait()
 
 
-def told_again_and_again(change: Callable[[], object], condition: Callable[[], bool], what: str) -> None:
-    """Change until it is heard: there is no telling when a program has begun to watch."""
+def repeat_until_notified(change: Callable[[], object], condition: Callable[[], bool], what: str) -> None:
+    """Repeat the change until the program has noticed: it does not say when it starts to watch."""
 
-    def heard() -> bool:
+    def has_noticed() -> bool:
         change()
         return condition()
 
-    poll(heard, what, 2 * TOLD)
+    poll(has_noticed, what, 2 * NOTICED)
 
 
-def test_samba_tells_its_clients(place: Path) -> None:
+def test_samba_notifies_its_clients(place: Path) -> None:
     need("smbd")
     with viewed(place) as (_, low, view), shared(place / "samba", view.mountpoint) as share:
         words = [*share._client, "--command", "notify Ann"]
-        with hearing(place, need("stdbuf"), "-oL", *words) as heard:
+        with printing(place, need("stdbuf"), "-oL", *words) as output:
             number = iter(range(1000))
-            told_again_and_again(
-                lambda: (low / f"Ann/New{next(number)}").mkdir(), lambda: "New" in heard(), "a new folder"
+            repeat_until_notified(
+                lambda: (low / f"Ann/New{next(number)}").mkdir(), lambda: "New" in output(), "a new folder"
             )
 
 
@@ -151,46 +156,49 @@ for changes in watch(sys.argv[1], step=50, yield_on_timeout=True, rust_timeout=3
     [(WATCHDOG, "created", "modified", "deleted"), (WATCHFILES, "'added'", "'modified'", "'deleted'")],
     ids=["watchdog", "watchfiles"],
 )
-def test_libraries_that_watch_say_what_happened(place: Path, script: str, new: str, edited: str, gone: str) -> None:
-    with viewed(place) as (_, low, view), hearing(place, sys.executable, "-c", script, view.mountpoint) as heard:
-        poll(lambda: "ready" in heard(), "it watches", TOLD)
+def test_watching_libraries_report_each_change(place: Path, script: str, new: str, edited: str, gone: str) -> None:
+    with (
+        viewed(place) as (_, low, view),
+        printing(place, sys.executable, "-c", script, view.mountpoint) as output,
+    ):
+        poll(lambda: "ready" in output(), "watching", NOTICED)
 
         def says(kind: str, name: str) -> bool:
-            return any(kind in line and name in line for line in heard().replace("(", "\n").splitlines())
+            return any(kind in line and name in line for line in output().replace("(", "\n").splitlines())
 
         (low / "Ann/Low/9.mp3").write_bytes(b"new")
-        poll(lambda: says(new, "Ann/Low/9.mp3"), "a new track", TOLD)
+        poll(lambda: says(new, "Ann/Low/9.mp3"), "a new track", NOTICED)
         with open(low / "Ann/Low/9.mp3", "r+b") as file:
             file.write(b"edit")
-        poll(lambda: says(edited, "Ann/Low/9.mp3"), "an edit", TOLD)
+        poll(lambda: says(edited, "Ann/Low/9.mp3"), "an edit", NOTICED)
         (low / "Ann/New").mkdir()
-        poll(lambda: says(new, "Ann/New"), "a new album", TOLD)
+        poll(lambda: says(new, "Ann/New"), "a new album", NOTICED)
         (low / "Ann/New/1.mp3").write_bytes(b"new")
-        poll(lambda: says(new, "Ann/New/1.mp3"), "a track in it", TOLD)
+        poll(lambda: says(new, "Ann/New/1.mp3"), "a track in it", NOTICED)
         (low / "Ann/Low/9.mp3").unlink()
-        poll(lambda: says(gone, "Ann/Low/9.mp3"), "the end of a track", TOLD)
+        poll(lambda: says(gone, "Ann/Low/9.mp3"), "a track removed", NOTICED)
 
 
-def test_entr_runs_a_command(place: Path) -> None:
+def test_entr_runs_its_command_after_an_edit(place: Path) -> None:
     with viewed(place) as (_, low, view):
         track = view.mountpoint / "Ann/Low/1.mp3"
-        words = [need("entr"), "-n", "-p", "echo", "it is told"]
-        with hearing(place, *words, stdin=os.fsencode(track) + b"\n") as heard:
+        words = [need("entr"), "-n", "-p", "echo", "it ran"]
+        with printing(place, *words, stdin=os.fsencode(track) + b"\n") as output:
 
             def edit() -> None:
                 with open(low / "Ann/Low/1.mp3", "ab") as file:
                     file.write(b"more")
 
-            told_again_and_again(edit, lambda: "it is told" in heard(), "an edit")
+            repeat_until_notified(edit, lambda: "it ran" in output(), "an edit")
 
 
-def test_the_watcher_of_dotnet_hears_of_all_that_it_listens_to(place: Path) -> None:
-    """Its mask is that of FileSystemWatcher with all of NotifyFilters; Jellyfin goes by it."""
+def test_a_watcher_with_the_mask_of_dotnet_gets_its_events(place: Path) -> None:
+    """The mask of FileSystemWatcher with all NotifyFilters, which Jellyfin uses."""
     with viewed(place) as (_, low, view):
         mask = "move,create,delete,modify,close_write,attrib"
-        with hearing(place, need("inotifywait"), "-m", "-r", "-e", mask, view.mountpoint) as heard:
-            poll(lambda: "Watches established" in heard(), "it watches", TOLD)
+        with printing(place, need("inotifywait"), "-m", "-r", "-e", mask, view.mountpoint) as output:
+            poll(lambda: "Watches established" in output(), "watching", NOTICED)
             (low / "Ann/New").mkdir()
-            poll(lambda: "MOVED_TO,ISDIR New" in heard(), "a new album", TOLD)
+            poll(lambda: "MOVED_TO,ISDIR New" in output(), "a new album", NOTICED)
             (low / "Ann/Low/9.mp3").write_bytes(b"new")
-            poll(lambda: "MOVED_TO 9.mp3" in heard(), "a new track", TOLD)
+            poll(lambda: "MOVED_TO 9.mp3" in output(), "a new track", NOTICED)

@@ -1,17 +1,17 @@
-"""What is there is never denied: an old listing proves what is in it, and nothing of what is not.
+"""A name that exists is never reported missing: a cached listing proves what it contains, not what it lacks.
 
-Inside a folder a slow source is waited for by those who ask, and a hung one for what was never seen.
+Inside a folder, readers wait for a slow source; for a hung one they wait only for what was never cached.
 """
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tests.support.disks import disk
-from tests.support.fresh import PROMISE, REFRESH, figures, shows, stays
+from tests.support.fresh import figures, shows, stays
 from tests.support.hanging import Hanging, freed, hanging
 from tests.support.mounts import mounted
 from tests.support.polling import poll
@@ -21,126 +21,154 @@ from tests.support.waiting import Asked, worst
 
 pytestmark = [pytest.mark.mount(seconds=60), needs_root]
 
+STALENESS = 0.2
+REFRESH = f"--refresh={STALENESS}"
 HUNG = 5.0
 """Seconds without any answer after which a source counts as hung."""
 FOLDER: Tree = {b"%02d" % number: b"track" for number in range(12)}
-NAMES = [f"{number:02}" for number in range(12)]
-SLOW: Tree = {b"A": FOLDER, b"B": {b"one": b"1"}}
+SMALL: Tree = {b"written": b"track", b"mode": b"track", b"removed": b"track"}
+TREE: Tree = {b"A": FOLDER, b"B": {b"one": b"1"}, b"Slow 0.1": SMALL, b"Slow 0.2": SMALL, b"Turns": {}}
+OTHER: Tree = {b"Other": {b"track": b"o"}}
 
 
-@contextmanager
-def view_of(place: Path, refresh: str = REFRESH) -> Iterator[tuple[Hanging, Path, Path]]:
-    """The source, what lies under it, and the view, in which everything was listed."""
-    under, other = grow(place / "under", SLOW), grow(place / "other", {b"Other": {b"track": b"o"}})
+@dataclass(frozen=True, slots=True)
+class Slow:
+    """A source that can be slow or hang, the tree under it, and the view of it and another source."""
+
+    net: Hanging
+    under: Path
+    view: Path
+
+
+@pytest.fixture(scope="module")
+def shared(shared_place: Path) -> Iterator[Slow]:
+    """One view for all tests that only change names of their own."""
+    under, other = grow(shared_place / "under", TREE), grow(shared_place / "other", OTHER)
     with (
-        hanging(under, place / "net") as net,
-        mounted(place / "view", place / "net", other, options=[refresh]) as view,
+        hanging(under, shared_place / "net") as net,
+        mounted(shared_place / "view", shared_place / "net", other, options=[REFRESH]) as view,
         freed(net),
     ):
-        read_all(view.mountpoint)
-        yield net, under, view.mountpoint
+        yield Slow(net, under, view.mountpoint)
 
 
-def read_all(top: Path) -> list[str]:
-    """Every name, with its attributes."""
-    found = []
+@pytest.fixture
+def source(shared: Slow) -> Iterator[Slow]:
+    """The shared source, answering at once, with everything cached; it answers at once again afterwards."""
+    read_all(shared.view)
+    try:
+        yield shared
+    finally:
+        shared.net.slow(0)
+        shared.net.go_on()
+
+
+def read_all(top: Path) -> None:
+    """List every directory and stat every name."""
     for above, below, files in os.walk(top):
         for name in (*below, *files):
             os.stat(os.path.join(above, name))
-            found.append(name)
-    return found
 
 
-def age(net: Hanging) -> None:
-    """Let everything that is kept of the source become too old to be told as new."""
-    stays(lambda: net.process.poll() is None, "the source", 1.5 * PROMISE)
+def expire(source: Slow) -> None:
+    """Let everything cached of the source exceed its maximum staleness."""
+    stays(lambda: source.net.process.poll() is None, "the source", 1.5 * STALENESS)
 
 
-@pytest.mark.parametrize("pause", [0.5, 1.0])
-def test_a_file_added_to_a_slow_source_is_found(place: Path, pause: float) -> None:
-    with view_of(place) as (net, under, view):
-        net.slow(pause)
-        (under / "A/new").write_bytes(b"new track")
-        age(net)
-        assert Asked(lambda: os.stat(view / "A/new")).answer(20).st_size == 9
-        assert Asked(lambda: (view / "A/new").read_bytes()).answer(20) == b"new track"
-        net.slow(0)
+@pytest.mark.parametrize("pause", [STALENESS / 2, STALENESS])
+def test_changes_in_a_slow_source_are_seen_by_the_first_reader(place: Path, source: Slow, pause: float) -> None:
+    here, there = source.view / f"Slow {pause}", source.under / f"Slow {pause}"
+    source.net.slow(pause)
+    (there / "new").write_bytes(b"new track")
+    (there / "written").write_bytes(b"another length")
+    (there / "mode").chmod(0o640)
+    (there / "removed").unlink()
+    expire(source)
+    assert Asked(lambda: os.stat(here / "new")).answer(20).st_size == 9
+    assert Asked(lambda: figures(here / "written")).answer(20) == figures(there / "written")
+    assert Asked(lambda: figures(here / "mode")).answer(20) == figures(there / "mode")
+    with pytest.raises(FileNotFoundError):
+        Asked(lambda: os.stat(here / "removed")).answer(20)
+    assert Asked(lambda: (here / "new").read_bytes()).answer(20) == b"new track"
 
 
-@pytest.mark.parametrize("pause", [0.5, 1.0])
-def test_a_change_in_a_slow_source_is_seen_by_the_first_who_asks(place: Path, pause: float) -> None:
-    with view_of(place) as (net, under, view):
-        net.slow(pause)
-        (under / "A/00").write_bytes(b"another length")
-        (under / "A/01").chmod(0o640)
-        (under / "A/02").unlink()
-        age(net)
-        assert Asked(lambda: figures(view / "A/00")).answer(20) == figures(under / "A/00")
-        assert Asked(lambda: figures(view / "A/01")).answer(20) == figures(under / "A/01")
-        with pytest.raises(FileNotFoundError):
-            Asked(lambda: os.stat(view / "A/02")).answer(20)
-        net.slow(0)
+def test_a_listing_slower_than_the_hang_timeout_is_current_and_delays_no_other_reader(
+    place: Path, source: Slow
+) -> None:
+    """Each request is answered in a quarter of a second, so the source is not hung, however long the listing takes."""
+    source.net.slow(0.25)
+    (source.under / "A/listed").write_bytes(b"new track")
+    (source.under / "A/02").unlink()
+    expire(source)
+    listing = Asked(lambda: sorted(os.listdir(source.view / "A")))
+
+    def read_others() -> None:
+        assert (source.view / "Other/track").read_bytes() == b"o"
+        assert sorted(os.listdir(source.view)) == sorted(["Other", *map(os.fsdecode, TREE)])
+        os.stat(source.view / "B")
+
+    assert any(worst(read_others, 1) < 0.25 for _ in range(3))
+    found = listing.answer(60)
+    assert listing.took > HUNG
+    assert found == sorted(os.listdir(source.under / "A"))
+    assert "listed" in found
+    assert "02" not in found
 
 
-def test_a_folder_whose_listing_takes_longer_than_a_hang_is_listed_as_it_is(place: Path) -> None:
-    """Each request is answered in half a second, so the source does not hang, however long they take together."""
-    with view_of(place) as (net, under, view):
-        net.slow(0.5)
-        (under / "A/new").write_bytes(b"new track")
-        (under / "A/02").unlink()
-        age(net)
-        found = Asked(lambda: sorted(os.listdir(view / "A")))
-        assert found.answer(40) == sorted({*NAMES, "new"} - {"02"})
-        net.slow(0)
+def test_a_hung_source_serves_cached_metadata_and_only_uncached_names_wait(place: Path, source: Slow) -> None:
+    names = os.listdir(source.under / "A")
+    before = {name: figures(source.view / "A" / name) for name in names}
+    (source.under / "A/uncached").write_bytes(b"new track")
+    source.net.hang()
+    expire(source)
+    uncached = Asked(lambda: os.stat(source.view / "A/uncached").st_size)
+    cached = Asked(lambda: figures(source.view / "B/one"))
+    assert cached.answer(HUNG + 3) == figures(source.under / "B/one")
+    listing = Asked(lambda: sorted(os.listdir(source.view / "B")))
+    assert listing.answer(HUNG + 3) == ["one"]
+    assert uncached.is_waiting, "the name may exist"
+    source.net.go_on()
+    assert uncached.answer(10) == 9
+    assert {name: figures(source.view / "A" / name) for name in names} == before
 
 
-def test_who_waits_for_a_slow_source_keeps_nobody_else_waiting(place: Path) -> None:
-    with view_of(place) as (net, under, view):
-        net.slow(0.5)
-        (under / "A/new").write_bytes(b"new track")
-        age(net)
-        slow = Asked(lambda: os.listdir(view / "A"))
-
-        def others() -> None:
-            assert (view / "Other/track").read_bytes() == b"o"
-            assert sorted(os.listdir(view)) == ["A", "B", "Other"]
-            os.stat(view / "B")
-
-        assert min(worst(others, 1) for _ in range(3)) < 0.25
-        assert "new" in slow.answer(60)
-        net.slow(0)
+def test_a_hung_source_reports_an_absent_name_missing_only_once_it_answers(place: Path, source: Slow) -> None:
+    source.net.hang()
+    expire(source)
+    absent = Asked(lambda: os.stat(source.view / "B/absent"))
+    stays(lambda: absent.is_waiting, "the lookup", HUNG + 2)
+    source.net.go_on()
+    with pytest.raises(FileNotFoundError):
+        absent.answer(10)
 
 
-def test_of_a_hung_source_what_was_seen_is_told_and_what_was_not_is_waited_for(place: Path) -> None:
-    with view_of(place) as (net, under, view):
-        before = {name: figures(view / "A" / name) for name in NAMES}
-        (under / "A/new").write_bytes(b"new track")
-        net.hang()
-        age(net)
-        new = Asked(lambda: os.stat(view / "A/new").st_size)
-        old = Asked(lambda: {name: figures(view / "B" / name) for name in ("one",)})
-        assert old.answer(HUNG + 3)["one"] == figures(under / "B/one")
-        listing = Asked(lambda: sorted(os.listdir(view / "B")))
-        assert listing.answer(HUNG + 3) == ["one"]
-        assert new.is_waiting, "it may be there"
-        net.go_on()
-        assert new.answer(10) == 9
-        assert {name: figures(view / "A" / name) for name in NAMES} == before
+def test_a_source_that_answers_any_request_is_not_hung(place: Path, source: Slow) -> None:
+    """One reader waits for long, others are answered in between: no cached metadata is served instead."""
+    names = sorted(os.listdir(source.under / "A"))
+    source.net.slow(0.25)
+    expire(source)
+    slow = Asked(lambda: sorted(os.listdir(source.view / "A")))
+    poll(lambda: source.net.figures.listed, "the listing begun")
+    stays(lambda: slow.is_waiting or True, "time", HUNG)
+    (source.under / "B/one").write_bytes(b"longer than before")
+    expire(source)
+    assert Asked(lambda: os.stat(source.view / "B/one").st_size).answer(20) == 18
+    assert slow.answer(40) == names
 
 
-def test_a_name_that_is_nowhere_is_denied_by_a_hung_source_only_when_it_answers_again(place: Path) -> None:
-    with view_of(place) as (net, _, view):
-        net.hang()
-        age(net)
-        absent = Asked(lambda: os.stat(view / "B/absent"))
-        stays(lambda: absent.is_waiting, "the question", HUNG + 2)
-        net.go_on()
-        with pytest.raises(FileNotFoundError):
-            absent.answer(10)
+def test_names_added_to_and_removed_from_a_slow_source_show_each_time(place: Path, source: Slow) -> None:
+    here, there = source.view / "Turns", source.under / "Turns"
+    source.net.slow(STALENESS)
+    for turn in range(3):
+        (there / f"{turn}").write_bytes(b"added")
+        (there / f"{turn - 1}").unlink(missing_ok=True)
+        expire(source)
+        added, removed = (Asked(lambda name=name: os.path.lexists(here / f"{name}")) for name in (turn, turn - 1))  # type: ignore[misc]
+        assert (added.answer(20), removed.answer(20)) == (True, False), turn
 
 
-def test_a_file_looked_up_since_its_folder_was_listed_is_known_when_its_network_is_lost(place: Path) -> None:
-    under, other = grow(place / "under", SLOW), grow(place / "other", {b"Other": {b"track": b"o"}})
+def test_a_file_found_after_its_folder_was_listed_stays_cached_when_the_network_is_lost(place: Path) -> None:
+    under, other = grow(place / "under", TREE), grow(place / "other", OTHER)
     with (
         hanging(under, place / "net") as net,
         mounted(place / "view", place / "net", other, options=[REFRESH]) as mount,
@@ -156,10 +184,10 @@ def test_a_file_looked_up_since_its_folder_was_listed_is_known_when_its_network_
         check_stays(view, "A/new", expected)
 
 
-def test_a_file_looked_up_since_its_folder_was_listed_is_known_when_its_disk_is_lost(place: Path) -> None:
+def test_a_file_found_after_its_folder_was_listed_stays_cached_when_the_disk_is_lost(place: Path) -> None:
     """The folder is large, so that names are looked up in it one by one."""
     large: Tree = {b"%04d" % number: b"track" for number in range(600)}
-    other = grow(place / "other", {b"Other": {b"track": b"o"}})
+    other = grow(place / "other", OTHER)
     with (
         disk(place / "disk", {b"A": large}, "ext4") as plug,
         mounted(place / "view", plug.where, other, options=[REFRESH]) as mount,
@@ -177,37 +205,6 @@ def test_a_file_looked_up_since_its_folder_was_listed_is_known_when_its_disk_is_
 
 
 def check_stays(view: Path, path: str, expected: object) -> None:
-    """The name is known while the kernel forgets it again and again, and others are denied."""
-    stays(lambda: figures(view / path) == expected, "a file that was seen", 2 * PROMISE)
+    """The cached name stays while the kernel's entry expires again and again; absent names are missing."""
+    stays(lambda: figures(view / path) == expected, "a cached file", 2 * STALENESS)
     assert not (view / "A/absent").exists()
-
-
-def test_a_source_is_not_hung_while_it_answers_somebody(place: Path) -> None:
-    """One reader waits for long, others are answered in between: nothing old is told for new."""
-    with view_of(place) as (net, under, view):
-        net.slow(1)
-        age(net)
-        slow = Asked(lambda: os.listdir(view / "A"))
-        poll(lambda: net.figures.listed, "the listing begun")
-        stays(lambda: slow.is_waiting or True, "time", HUNG)
-        (under / "B/one").write_bytes(b"longer than before")
-        age(net)
-        assert Asked(lambda: os.stat(view / "B/one").st_size).answer(20) == 18
-        assert slow.answer(40) == NAMES
-        net.slow(0)
-
-
-def test_names_come_and_go_in_a_slow_source_and_the_view_tells_the_truth_of_each(place: Path) -> None:
-    def there(view: Path, name: str) -> bool:
-        return Asked(lambda: os.path.lexists(view / "B" / name)).answer(20)
-
-    with view_of(place) as (net, under, view):
-        net.slow(0.5)
-        for turn in range(2):
-            (under / f"B/{turn}").write_bytes(b"come")
-            age(net)
-            assert there(view, f"{turn}")
-            (under / f"B/{turn}").unlink()
-            age(net)
-            assert not there(view, f"{turn}")
-        net.slow(0)

@@ -1,14 +1,16 @@
-"""A source that hangs keeps its own readers waiting and nobody else, and never the end of the mount."""
+"""A hung source delays its own readers and nobody else."""
 
 import errno
 import json
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.handles import forget, handle_of, opened
+from tests.support.hanging import Hanging
 from tests.support.hung import (
     READERS,
     SIZE,
@@ -28,15 +30,33 @@ from tests.support.users import needs_root
 pytestmark = needs_root
 
 
+@pytest.fixture(scope="module")
+def shared(shared_place: Path) -> Iterator[tuple[Hanging, View]]:
+    """A source that can hang, and one view for all tests that leave both as they were."""
+    with hanging_view(shared_place) as (source, view):
+        yield source, view
+
+
+@pytest.fixture
+def hung(shared: tuple[Hanging, View]) -> Iterator[tuple[Hanging, View]]:
+    """The shared source, which answers before and after the test, and its view."""
+    source, view = shared
+    check_the_rest(view)
+    try:
+        yield source, view
+    finally:
+        source.go_on()
+
+
 def open_files(view: View) -> int:
-    """How many the daemon has open, by its own account."""
+    """Files that the daemon has open, as its status says."""
     return int(json.loads(os.getxattr(view.mountpoint, "user.mmirrorfs.status"))["open_files"])
 
 
 @pytest.mark.parametrize("hang", ["all", "reads"])
-def test_readers_of_a_hung_source_keep_nobody_else_waiting(place: Path, hang: str) -> None:
+def test_readers_of_a_hung_source_delay_nobody_else(place: Path, hang: str) -> None:
     with hanging_view(place, hang) as (source, view), stuck_readers(place, source, view) as stuck:
-        check_the_rest_for(view, 3)
+        check_the_rest_for(view, 1.5)
         assert stuck.done == 0
         source.go_on()
         assert stuck.answers(20) == [content(number).hex() for number in range(READERS)]
@@ -44,8 +64,8 @@ def test_readers_of_a_hung_source_keep_nobody_else_waiting(place: Path, hang: st
         assert (view.mountpoint / "Slow/One/track").read_bytes() == b"s"
 
 
-def test_the_kernel_reads_ahead_for_others_while_its_read_ahead_of_a_hung_source_is_stuck(place: Path) -> None:
-    """It keeps 12 such requests under way unless it is told otherwise: more stuck readers than that stop all others."""
+def test_readahead_works_for_others_while_readahead_of_a_hung_source_is_stuck(place: Path) -> None:
+    """FUSE allows 12 background requests by default: with more stuck readers than that, all others would stop."""
 
     def large(place: Path) -> tuple[Path, Path]:
         many: Tree = {b"%02d" % number: bytes(300_000) for number in range(40)}
@@ -58,7 +78,7 @@ def test_the_kernel_reads_ahead_for_others_while_its_read_ahead_of_a_hung_source
     ):
         source.hang()
         stuck.start()
-        poll(lambda: stuck.reading == 40, "readers that are stuck")
+        poll(lambda: stuck.reading == 40, "stuck readers")
         assert len(soon((view.mountpoint / "Both/Fast/track").read_bytes)) == 4_000_000
         assert stuck.done == 0
         source.go_on()
@@ -66,20 +86,21 @@ def test_the_kernel_reads_ahead_for_others_while_its_read_ahead_of_a_hung_source
 
 
 @pytest.mark.parametrize("refresh", ["--refresh=1", "--refresh=0"])
-def test_a_source_that_hung_before_anybody_looked_into_it_keeps_nobody_waiting(place: Path, refresh: str) -> None:
+def test_a_source_that_hangs_before_its_first_use_delays_nobody(place: Path, refresh: str) -> None:
     with hanging_view(place, options=(refresh,)) as (source, view):
         source.hang()
-        check_the_rest_for(view, 3)
+        check_the_rest_for(view, 1.5)
         source.go_on()
         assert (view.mountpoint / "Both/Slow/007").read_bytes() == content(7)
 
 
-def test_nobody_waits_in_a_merged_directory_for_a_loose_file_that_is_open(place: Path) -> None:
-    with hanging_view(place) as (source, view), open(view.mountpoint / "Both/loose", "rb") as file:
+def test_an_open_loose_file_of_a_hung_source_delays_nobody(place: Path, hung: tuple[Hanging, View]) -> None:
+    source, view = hung
+    with open(view.mountpoint / "Both/loose", "rb") as file:
         assert os.path.getsize(view.mountpoint / "Both/loose") == 1
         assert soon(lambda: os.fstat(file.fileno()).st_size) == 1
         source.hang()
-        poll(lambda: source.figures.held, "a refresh that is stuck")
+        poll(lambda: source.figures.held, "a rescan that is stuck")
         for _ in range(3):
             assert soon(lambda: os.fstat(file.fileno()).st_size) == 1
             check_the_rest_for(view, 1)
@@ -87,18 +108,18 @@ def test_nobody_waits_in_a_merged_directory_for_a_loose_file_that_is_open(place:
         assert file.read() == b"s"
 
 
-def test_closing_the_files_of_a_hung_source_keeps_nobody_waiting(place: Path) -> None:
-    with hanging_view(place) as (source, view):
-        files = [os.open(view.mountpoint / f"Both/Slow/{number:03}", os.O_RDONLY) for number in range(50)]
-        source.hang()
-        for fd in files:
-            soon(lambda fd=fd: os.close(fd))  # type: ignore[misc]
-        check_the_rest_for(view, 2)
-        source.go_on()
-        poll(lambda: open_files(view) == 0, "the files closed")
+def test_closing_files_of_a_hung_source_delays_nobody(place: Path, hung: tuple[Hanging, View]) -> None:
+    source, view = hung
+    files = [os.open(view.mountpoint / f"Both/Slow/{number:03}", os.O_RDONLY) for number in range(50)]
+    source.hang()
+    for fd in files:
+        soon(lambda fd=fd: os.close(fd))  # type: ignore[misc]
+    check_the_rest_for(view, 2)
+    source.go_on()
+    poll(lambda: open_files(view) == 0, "the files closed")
 
 
-def test_lookups_that_are_stuck_in_a_folder_hold_up_no_directory_above_it(place: Path) -> None:
+def test_lookups_stuck_in_a_folder_block_no_directory_above_it(place: Path) -> None:
     with hanging_view(place) as (source, view):
         source.hang()
         paths = [view.mountpoint / f"Both/Slow/{number:03}" for number in range(5)]
@@ -110,28 +131,27 @@ def test_lookups_that_are_stuck_in_a_folder_hold_up_no_directory_above_it(place:
         assert [process.wait(10) for process in stuck] == [0] * 5
 
 
-def test_statfs_leaves_out_the_source_that_hangs(place: Path) -> None:
-    with hanging_view(place) as (source, view):
-        both = soon(lambda: os.statvfs(view.mountpoint)).f_blocks
-        source.hang()
-        alone = soon(lambda: os.statvfs(view.mountpoint)).f_blocks
-        assert both - alone == 1000, "the hanging source tells of 1000 blocks"
-        assert [soon(lambda: os.statvfs(view.mountpoint)).f_blocks for _ in range(5)] == [alone] * 5
-        source.go_on()
-        poll(lambda: os.statvfs(view.mountpoint).f_blocks == both, "both sources counted again")
+def test_statfs_leaves_out_a_hung_source(place: Path, hung: tuple[Hanging, View]) -> None:
+    source, view = hung
+    both = soon(lambda: os.statvfs(view.mountpoint)).f_blocks
+    source.hang()
+    alone = soon(lambda: os.statvfs(view.mountpoint)).f_blocks
+    assert both - alone == 1000, "the hung source has 1000 blocks"
+    assert [soon(lambda: os.statvfs(view.mountpoint)).f_blocks for _ in range(5)] == [alone] * 5
+    source.go_on()
+    poll(lambda: os.statvfs(view.mountpoint).f_blocks == both, "both sources counted again")
 
 
-def test_what_was_listed_before_is_listed_while_the_source_hangs(place: Path) -> None:
-    with hanging_view(place) as (source, view):
-        names = os.listdir(view.mountpoint / "Both/Slow")
-        source.hang()
-        for _ in range(5):
-            assert soon(lambda: os.listdir(view.mountpoint / "Both/Slow")) == names
-            assert soon(lambda: os.path.getsize(view.mountpoint / "Both/Slow/007")) == SIZE
-        source.go_on()
+def test_a_cached_listing_is_served_while_the_source_hangs(place: Path, hung: tuple[Hanging, View]) -> None:
+    source, view = hung
+    names = os.listdir(view.mountpoint / "Both/Slow")
+    source.hang()
+    for _ in range(5):
+        assert soon(lambda: os.listdir(view.mountpoint / "Both/Slow")) == names
+        assert soon(lambda: os.path.getsize(view.mountpoint / "Both/Slow/007")) == SIZE
 
 
-def test_a_source_that_is_lost_while_it_hangs_keeps_its_names_and_gives_eio_for_bytes(place: Path) -> None:
+def test_a_source_lost_while_it_hangs_keeps_its_names_and_reads_fail_with_eio(place: Path) -> None:
     with hanging_view(place) as (source, view), stuck_readers(place, source, view) as stuck:
         view.expect("source slow .* is lost: .*")
         check_the_rest(view)
@@ -145,14 +165,13 @@ def test_a_source_that_is_lost_while_it_hangs_keeps_its_names_and_gives_eio_for_
         assert set(answers) <= {errno.EIO, *(content(number).hex() for number in range(READERS))}
 
 
-def test_a_handle_of_something_else_is_good_while_a_source_hangs(place: Path) -> None:
-    with hanging_view(place) as (source, view):
-        kept = handle_of(view.mountpoint / "Fast/One/track")
+def test_a_handle_of_another_source_resolves_while_a_source_hangs(place: Path, hung: tuple[Hanging, View]) -> None:
+    source, view = hung
+    kept = handle_of(view.mountpoint / "Fast/One/track")
+    forget()
+    source.hang()
+    for _ in range(40):
+        with soon(lambda: opened(view.mountpoint, kept)) as fd:
+            assert os.pread(fd, 1, 0) == b"f"
         forget()
-        source.hang()
-        for _ in range(40):
-            with soon(lambda: opened(view.mountpoint, kept)) as fd:
-                assert os.pread(fd, 1, 0) == b"f"
-            forget()
-        check_the_rest(view)
-        source.go_on()
+    check_the_rest(view)

@@ -1,6 +1,8 @@
-"""A mount begins and ends when it is told to, whatever its sources do: nobody and nothing stays stuck or behind."""
+"""A mount starts and ends on request whatever its sources do: no process, thread or mount stays behind."""
 
+import contextlib
 import errno
+import itertools
 import os
 import signal
 import subprocess
@@ -22,35 +24,35 @@ from tests.support.users import needs_root, run
 pytestmark = needs_root
 
 END = 5.0
-"""Seconds from the signal to the end: one for the requests under way, and the rest for a busy machine."""
+"""Seconds from the signal to the end: one for requests in flight, the rest for a busy machine."""
 
 
 def check_unmounted(view: View, since: float) -> None:
-    """It was unmounted in time, and nothing can be seen of it on its mountpoint."""
+    """It was unmounted in time, and its mountpoint is an empty directory again."""
     poll(lambda: view_at(view.where) is None, "unmounted", END)
     assert time.monotonic() - since < END
     assert os.listdir(view.mountpoint) == []
 
 
 def check_ended(view: View) -> None:
-    """The process ended with 0, with all its threads."""
+    """The process and all its threads ended, with exit code 0."""
     assert view.process is not None
     assert view.process.wait(END) == 0
 
 
 @pytest.mark.parametrize("hang", ["all", "reads", "frozen"])
-def test_sigterm_unmounts_it_and_stuck_readers_get_an_io_error(place: Path, hang: str) -> None:
+def test_sigterm_unmounts_and_stuck_readers_get_an_io_error(place: Path, hang: str) -> None:
     with hanging_view(place, hang) as (source, view), stuck_readers(place, source, view, hang) as stuck:
         since = time.monotonic()
         view.send(signal.SIGTERM)
         assert set(stuck.answers(END)) == {errno.EIO}
         check_unmounted(view, since)
-        (source.thaw if hang == "frozen" else source.go_on)()  # the kernel lets no process go that has files open there
+        (source.thaw if hang == "frozen" else source.go_on)()  # until then, closing its files there blocks the exit
         check_ended(view)
 
 
 @pytest.mark.parametrize("command", [["umount", "-f"], ["umount", "-l", "-f"], ["abort"]], ids=" ".join)
-def test_a_view_with_stuck_readers_that_is_cut_off_leaves_no_mount_behind(place: Path, command: list[str]) -> None:
+def test_an_aborted_view_with_stuck_readers_leaves_no_mount_behind(place: Path, command: list[str]) -> None:
     with hanging_view(place, "reads") as (source, view), stuck_readers(place, source, view, "reads") as stuck:
         since = time.monotonic()
         if command == ["abort"]:
@@ -65,7 +67,7 @@ def test_a_view_with_stuck_readers_that_is_cut_off_leaves_no_mount_behind(place:
         check_ended(view)
 
 
-def test_no_thread_keeps_the_process_that_waits_for_what_the_source_never_took(place: Path) -> None:
+def test_a_thread_waiting_for_a_frozen_source_does_not_delay_the_exit(place: Path) -> None:
     with hanging_view(place) as (source, view):
         source.freeze()
         view.send(signal.SIGHUP)
@@ -78,7 +80,7 @@ def test_no_thread_keeps_the_process_that_waits_for_what_the_source_never_took(p
 
 
 @pytest.mark.alone
-def test_a_healthy_view_ends_at_once_when_nobody_waits(place: Path) -> None:
+def test_a_healthy_view_without_pending_requests_ends_at_once(place: Path) -> None:
     with hanging_view(place) as (_, view):
         check_the_rest(view)
         since = time.monotonic()
@@ -87,7 +89,7 @@ def test_a_healthy_view_ends_at_once_when_nobody_waits(place: Path) -> None:
         assert time.monotonic() - since < 1
 
 
-def test_a_reader_whose_source_is_only_slow_gets_its_bytes_when_the_view_ends(place: Path) -> None:
+def test_a_reader_of_a_slow_source_gets_its_bytes_when_the_view_ends(place: Path) -> None:
     path = place / "view/Both/Slow/001"
     with hanging_view(place, delay=0.5) as (source, view), readers([path], place / "answers") as slow:
         slow.start()
@@ -97,26 +99,35 @@ def test_a_reader_whose_source_is_only_slow_gets_its_bytes_when_the_view_ends(pl
         check_ended(view)
 
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
 @contextmanager
-def starting(place: Path, hang: str, *options: str) -> Iterator[tuple[Hanging, "subprocess.Popen[bytes]"]]:
-    """The command, waiting for a source that hangs already, or (``scan``) in the middle of its scan."""
-    under, fast = sources(place)
+def hung_source(place: Path, hang: str) -> Iterator[Hanging]:
+    """A source that hangs already or, with ``scan``, will in the middle of the first scan."""
+    under, _ = sources(place)
     if hang == "scan":
         (under / "Both/STOP").mkdir()
-    words: list[str | Path] = [*COMMAND, place / "slow", fast, place / "view", "-d3", *options]
-    (place / "view").mkdir()
     with hanging(under, place / "slow") as source:
         if hang != "scan":
             (source.freeze if hang == "frozen" else source.hang)()
-        process = subprocess.Popen(words, stdin=subprocess.DEVNULL)
-        try:
-            poll(lambda: is_asleep(process.pid) and any(map(is_waiting, serving(place))), "a look at the source")
-            yield source, process
-        finally:
-            source.abort()
-            for pid in serving(place):
-                os.kill(pid, signal.SIGKILL)
-            process.wait(END)
+        yield source
+
+
+@contextmanager
+def starting(source: Hanging, place: Path, foreground: bool) -> Iterator["subprocess.Popen[bytes]"]:
+    """The command with such a source, and a mountpoint in ``place``."""
+    view, words = place / "view", ["-f"] if foreground else []
+    view.mkdir(parents=True)
+    fast = source.mountpoint.parent / "fast"
+    process = subprocess.Popen([*COMMAND, source.mountpoint, fast, view, "-d3", *words], stdin=subprocess.DEVNULL)
+    try:
+        yield process
+    finally:
+        source.abort()
+        for pid in serving(place):
+            os.kill(pid, signal.SIGKILL)
+        process.wait(END)
 
 
 def serving(place: Path) -> list[int]:
@@ -125,20 +136,29 @@ def serving(place: Path) -> list[int]:
 
 
 def is_asleep(pid: int) -> bool:
-    """Whether the main thread of a process waits for something."""
+    """Whether the main thread of a process is blocked."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in ("S", "D")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("hang", ["all", "frozen", "scan"])
-@pytest.mark.parametrize("options", [(), ("-f",)], ids=["background", "foreground"])
-def test_a_command_that_waits_for_a_hung_source_can_be_ended(
-    place: Path, options: tuple[str, ...], hang: str, number: signal.Signals
-) -> None:
-    with starting(place, hang, *options) as (source, process):
-        process.send_signal(number)
-        assert process.wait(END) in (8, -number)
-        if hang == "all":  # what asked in its place cannot even be killed
-            source.abort()
-        poll(lambda: not serving(place), "no process left")
-    assert view_at(os.fsencode(place / "view")) is None
+def test_a_command_waiting_for_a_hung_source_ends_on_a_signal(place: Path, hang: str) -> None:
+    """In the foreground and in the background, with each signal, all at once; each scan has a source of its own."""
+    with contextlib.ExitStack() as stack:
+        shared = None if hang == "scan" else stack.enter_context(hung_source(place, hang))
+        cases: dict[tuple[str, signal.Signals], tuple[Path, subprocess.Popen[bytes], Hanging]] = {}
+        for name, number in itertools.product(("background", "foreground"), SIGNALS):
+            where = place / f"{name} {number.name}"
+            source = shared or stack.enter_context(hung_source(where, hang))
+            cases[name, number] = where, stack.enter_context(starting(source, where, name == "foreground")), source
+        for case, (where, process, _) in cases.items():
+            poll(lambda: is_asleep(process.pid) and any(map(is_waiting, serving(where))), f"{case} waits")  # noqa: B023
+        for (_, number), (_, process, _) in cases.items():
+            process.send_signal(number)
+        assert {case: process.wait(END) in (8, -case[1]) for case, (_, process, _) in cases.items()} == dict.fromkeys(
+            cases, True
+        )
+        if shared and hang == "all":  # the process that checks the source cannot even be killed
+            shared.abort()
+        for case, (where, _, _) in cases.items():
+            poll(lambda: not serving(where), f"{case}: no process left")  # noqa: B023
+            assert view_at(os.fsencode(where / "view")) is None, case

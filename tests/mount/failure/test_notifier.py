@@ -1,4 +1,4 @@
-"""A mount ends while the thread that invalidates names waits in the kernel for a lookup that nobody will answer."""
+"""A mount ends although its invalidating thread is blocked in the kernel by a lookup that is never answered."""
 
 import os
 import signal
@@ -18,9 +18,9 @@ from tests.support.users import needs_root
 pytestmark = needs_root
 
 NAMES = 3000
-"""Names of one directory that change at once: more than can be invalidated before the signal comes."""
+"""Names of one directory that change at once: more than can be invalidated before the signal arrives."""
 LOOKUPS = 4
-"""Processes that look names up there: the kernel lets one in at a time, so that one always waits for an answer."""
+"""Processes that look up names there: the kernel admits one at a time, so that one always waits for an answer."""
 END = 6.0
 """Seconds from the signal to the end of the process."""
 LOOKING_UP = """
@@ -37,7 +37,7 @@ for number in itertools.count():
 
 @contextmanager
 def lookups(directory: Path) -> Iterator[None]:
-    """Processes that look up names that are not there, each one once, until there is no answer any more."""
+    """Processes that look up absent names, each once, until lookups fail."""
     words = [sys.executable, "-c", LOOKING_UP, str(directory)]
     processes = [subprocess.Popen([*words, str(number)]) for number in range(LOOKUPS)]
     try:
@@ -50,7 +50,7 @@ def lookups(directory: Path) -> Iterator[None]:
 
 @contextmanager
 def connected(view: View) -> Iterator[None]:
-    """End the view's connection when the block fails: a mount that was detached is in no list any more."""
+    """Abort the view's connection when the block fails: a detached mount is not in the mount table."""
     see_connections()
     found = view_at(view.where)
     assert found is not None
@@ -64,15 +64,15 @@ def connected(view: View) -> Iterator[None]:
 
 
 def is_invalidating(pid: int) -> bool:
-    """Whether a thread of the daemon waits in the kernel, in an invalidation of a name."""
+    """Whether a thread of the daemon is blocked in the kernel, invalidating a name."""
     for task in Path(f"/proc/{pid}/task").iterdir():
-        with suppress(FileNotFoundError, ProcessLookupError):  # a thread that ended meanwhile
+        with suppress(FileNotFoundError, ProcessLookupError):  # a thread that just ended
             if (task / "wchan").read_text() == "fuse_reverse_inval_entry":
                 return True
     return False
 
 
-def test_sigterm_ends_a_daemon_whose_invalidation_waits_for_a_lookup(place: Path) -> None:
+def test_sigterm_ends_a_daemon_whose_invalidation_is_blocked_by_a_lookup(place: Path) -> None:
     high = grow(place / "high", {b"%d" % number: {} for number in range(NAMES)})
     low = grow(place / "low", {b"B": {b"t": b"l"}})
     with mounted(place / "view", high, low) as view, lookups(view.mountpoint), connected(view):
@@ -80,7 +80,7 @@ def test_sigterm_ends_a_daemon_whose_invalidation_waits_for_a_lookup(place: Path
         for path in high.iterdir():
             path.rmdir()
         view.send(signal.SIGHUP)
-        poll(lambda: is_invalidating(view.pid), "an invalidation that waits")
+        poll(lambda: is_invalidating(view.pid), "a blocked invalidation")
         view.send(signal.SIGTERM)
         assert view.process is not None
         assert view.process.wait(END) == 0

@@ -1,7 +1,7 @@
-"""What the daemon cannot have it says so, in an errno, and goes on: descriptors, memory, threads, a source's own bytes.
+"""The daemon survives running out of descriptors, threads or readable bytes: requests fail with an errno.
 
-Rule 1: a shortage of the daemon's own is no news of a source: nothing goes away from the view, and none is lost.
-Rule 2: it ends with its cause: afterwards everything can be read, and the view is kept current, as before.
+Rule 1: its own shortage never changes the view: no name disappears, and no source is marked lost.
+Rule 2: it recovers when the shortage ends: everything can be read, and the view is kept current, as before.
 """
 
 import contextlib
@@ -28,27 +28,27 @@ pytestmark = needs_root
 NAMES = [f"{number:02}" for number in range(40)]
 MODES = ("keep", "fallback")
 LIMIT = 32
-"""Descriptors that the daemon may have."""
+"""RLIMIT_NOFILE of the daemon."""
 
 
 @pytest.fixture
 def sources(place: Path) -> list[Path]:
-    """Two sources with forty folders each, no name of which is in both."""
+    """Two sources with forty folders each and no common name."""
     return [grow(place / "high", folders("h", *NAMES)), grow(place / "low", folders("l", *[f"l{n}" for n in NAMES]))]
 
 
 def names(view: View) -> list[str]:
-    """What is in the root of a view."""
+    """The names in the root of a view."""
     return os.listdir(view.mountpoint)
 
 
 def lost(view: View) -> list[str]:
-    """Why sources are lost, of those that are."""
+    """The reason of each source that is lost."""
     return [source["lost"] for source in status(view)["sources"] if source["lost"]]
 
 
-def opened_until_it_fails(view: View, files: contextlib.ExitStack) -> int:
-    """Open one file after the other and keep them; returns the errno that ends it."""
+def open_until_failure(view: View, files: contextlib.ExitStack) -> int:
+    """Open files and keep them open until an open fails; returns its errno."""
     for name in NAMES:
         try:
             files.callback(os.close, os.open(view.mountpoint / name / "track", os.O_RDONLY))
@@ -57,24 +57,24 @@ def opened_until_it_fails(view: View, files: contextlib.ExitStack) -> int:
     return 0
 
 
-def refused(view: View, files: contextlib.ExitStack, unknown: Iterator[str]) -> bool:
-    """Take what descriptors are left; returns whether a folder that nobody asked about is refused for want of one.
+def listing_fails(view: View, files: contextlib.ExitStack, uncached: Iterator[str]) -> bool:
+    """Use up the descriptors that are left; returns whether listing an uncached folder fails with EMFILE.
 
-    What answers at the time holds one for a moment: where that is the last, the folder can be listed after all.
+    A request in flight holds a descriptor for a moment: where that was the last one, the listing may still succeed.
     """
     with contextlib.suppress(OSError):
         files.callback(os.close, os.open(view.mountpoint / NAMES[0] / "track", os.O_RDONLY))
     if descriptors(view) < LIMIT:
         return False
     try:
-        os.listdir(view.mountpoint / next(unknown))
+        os.listdir(view.mountpoint / next(uncached))
     except OSError as error:
         return error.errno == errno.EMFILE
     return False
 
 
 def await_warnings(view: View) -> None:
-    """Have the view look at its sources, which it cannot, and says so."""
+    """Request a rescan, which fails; wait for a warning for each source."""
     view.send(signal.SIGHUP)
     warnings = [rf"source {source['name']} \(.*\) could not be looked at: " for source in status(view)["sources"]]
     shows(lambda: all(re.search(warning, view.text()) for warning in warnings), "a warning for each source")
@@ -83,32 +83,32 @@ def await_warnings(view: View) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_without_descriptors_opens_fail_and_nothing_else(place: Path, sources: list[Path], mode: str) -> None:
+def test_without_descriptors_opens_fail_and_the_view_stays(place: Path, sources: list[Path], mode: str) -> None:
     prefix = [need("prlimit"), f"--nofile={LIMIT}:{LIMIT}"]
     options = [REFRESH, "--crawl=off", "--watch=off", f"--on-missing={mode}"]
     with mounted(place / "view", *sources, prefix=prefix, options=options) as view:
         before, held = names(view), descriptors(view)
         with contextlib.ExitStack() as files:
-            assert opened_until_it_fails(view, files) == errno.EMFILE
-            unknown = reversed(NAMES)
-            shows(lambda: refused(view, files, unknown), "no descriptor left")
+            assert open_until_failure(view, files) == errno.EMFILE
+            uncached = reversed(NAMES)
+            shows(lambda: listing_fails(view, files, uncached), "no descriptor left")
             for source in sources:
                 grow(source / f"new in {source.name}", {b"track": b"new"})
             await_warnings(view)
-            stays(lambda: names(view) == before, "what is in the view")
+            stays(lambda: names(view) == before, "the names in the view")
             assert lost(view) == []
-        shows(lambda: len(names(view)) == len(before) + 2, "what came meanwhile")
+        shows(lambda: len(names(view)) == len(before) + 2, "the folders added meanwhile")
         assert [(view.mountpoint / name / "track").read_text() for name in NAMES] == [f"h{name}" for name in NAMES]
         shows(lambda: descriptors(view) == held, "as few descriptors as before")
 
 
 STACK = 1 << 30
-"""Bytes that each thread's stack takes, of addresses only: there are none left for one long before all are used up."""
+"""Bytes of address space that each thread's stack reserves."""
 
 
 @contextlib.contextmanager
 def without_threads(view: View) -> Iterator[None]:
-    """Let the daemon have no more threads than it has."""
+    """Limit the daemon's address space so that it can start no thread."""
     with open(f"/proc/{view.pid}/status") as file:
         size = next(int(line.split()[1]) for line in file if line.startswith("VmSize:")) << 10
     before = resource.prlimit(view.pid, resource.RLIMIT_AS, (size + STACK // 2, resource.RLIM_INFINITY))
@@ -119,7 +119,7 @@ def without_threads(view: View) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_without_threads_some_reads_fail_and_nothing_else(place: Path, sources: list[Path], mode: str) -> None:
+def test_without_threads_some_reads_fail_and_the_view_stays(place: Path, sources: list[Path], mode: str) -> None:
     prefix, options = [need("prlimit"), f"--stack={STACK}"], [REFRESH, f"--on-missing={mode}"]
     with (
         hanging(sources[0], place / "slow", hang="reads") as slow,
@@ -128,7 +128,7 @@ def test_without_threads_some_reads_fail_and_nothing_else(place: Path, sources: 
     ):
         before = names(view)
         with (
-            readers([view.mountpoint / name / "track" for name in NAMES], place / "told") as reading,
+            readers([view.mountpoint / name / "track" for name in NAMES], place / "answers") as reading,
             without_threads(view),
         ):
             slow.hang()
@@ -136,7 +136,7 @@ def test_without_threads_some_reads_fail_and_nothing_else(place: Path, sources: 
             shows(lambda: reading.done > 0, "an error, at once")
             grow(sources[1] / "new", {b"track": b"new"})
             await_warnings(view)
-            stays(lambda: set(before) <= set(names(view)), "what is in the view")
+            stays(lambda: set(before) <= set(names(view)), "the names in the view")
             assert lost(view) == []
             slow.go_on()
             answers = reading.answers(20)
@@ -145,7 +145,7 @@ def test_without_threads_some_reads_fail_and_nothing_else(place: Path, sources: 
 
 
 def error_of(path: Path) -> int:
-    """What reading a file fails with; 0 where it does not."""
+    """The errno of reading a file; 0 where it succeeds."""
     try:
         path.read_bytes()
     except OSError as error:
@@ -153,7 +153,7 @@ def error_of(path: Path) -> int:
     return 0
 
 
-def test_a_source_whose_files_cannot_be_read_is_there_all_the_same(place: Path, sources: list[Path]) -> None:
+def test_a_source_whose_reads_fail_is_not_lost(place: Path, sources: list[Path]) -> None:
     with (
         hanging(sources[0], place / "bad", hang="reads") as bad,
         mounted(place / "view", bad.mountpoint, sources[1], options=[REFRESH, "--watch=off"]) as view,
@@ -172,7 +172,7 @@ def test_a_source_whose_files_cannot_be_read_is_there_all_the_same(place: Path, 
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_source_that_fails_altogether_is_lost_until_it_does_not(place: Path, sources: list[Path], mode: str) -> None:
+def test_a_source_whose_requests_fail_is_lost_until_they_succeed(place: Path, sources: list[Path], mode: str) -> None:
     with (
         hanging(sources[0], place / "bad") as bad,
         mounted(place / "view", bad.mountpoint, sources[1], options=[REFRESH, f"--on-missing={mode}"]) as view,
@@ -188,5 +188,5 @@ def test_a_source_that_fails_altogether_is_lost_until_it_does_not(place: Path, s
         assert names(view) == (before if mode == "keep" else before[-len(NAMES) :])
         assert [(view.mountpoint / name / "track").read_text() for name in ("l00", "l39")] == ["ll00", "ll39"]
         bad.go_on()
-        shows(lambda: lost(view) == [] and names(view) == before, "what is back")
+        shows(lambda: lost(view) == [] and names(view) == before, "the source back")
         shows(lambda: {error_of(path) for path in paths} == {0}, "all files")

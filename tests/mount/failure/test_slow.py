@@ -1,4 +1,4 @@
-"""A source on a slow link is read ahead of whoever reads in order, so that the link is kept busy; within bounds."""
+"""Sequential reads from a slow source are read ahead, within bounds, so that the link stays busy."""
 
 import os
 from collections.abc import Iterator
@@ -14,18 +14,18 @@ from tests.support.users import needs_root
 pytestmark = needs_root
 
 DELAY = 0.06
-"""Seconds for each read of the source, as over a long line."""
+"""Seconds of each read of the source, as on a link with high latency."""
 AHEAD = 4 << 20
-"""Bytes: how far ahead is read at the most."""
+"""Longest readahead in bytes."""
 PIECE = 128 << 10
-"""Bytes: the most that the source's own mount asks for in one read."""
+"""Longest read in bytes that the source's own mount is asked for."""
 SIZE = 20 << 20
 STREAM = bytes(range(256)) * (SIZE // 256)
 
 
 @contextmanager
 def slow_view(place: Path) -> Iterator[tuple[Hanging, View]]:
-    """A view of a slow source, with a large file, and another source."""
+    """A view of a slow source, which has a large file, and of another source."""
     under = grow(place / "under", {b"A": {b"large": STREAM}})
     fast = grow(place / "fast", {b"B": {b"track": b"f"}})
     with hanging(under, place / "slow", delay=DELAY) as source, mounted(place / "view", place / "slow", fast) as view:
@@ -33,23 +33,23 @@ def slow_view(place: Path) -> Iterator[tuple[Hanging, View]]:
 
 
 def resident(pid: int) -> int:
-    """Bytes of memory that a process has for itself."""
+    """Anonymous memory of a process in bytes."""
     with open(f"/proc/{pid}/status") as file:
         return next(int(line.split()[1]) << 10 for line in file if line.startswith("RssAnon"))
 
 
-def test_a_stream_from_a_slow_source_comes_four_times_as_fast_as_its_reads_one_by_one(place: Path) -> None:
+def test_a_sequential_read_of_a_slow_source_keeps_four_reads_in_flight(place: Path) -> None:
     with slow_view(place) as (source, view):
         before = resident(view.pid)
         with open(view.mountpoint / "A/large", "rb", buffering=0) as file:
             got = b"".join(iter(lambda: file.read(PIECE), b""))
         assert got == STREAM
-        assert source.figures.mean >= 4, "reads under way at a time, all the time: that much faster than one by one"
-        assert source.figures.begun < 1.5 * SIZE / PIECE, "next to nothing is read twice, also when pages are short"
+        assert source.figures.mean >= 4, "mean number of reads in flight: that much faster than one by one"
+        assert source.figures.begun < 1.5 * SIZE / PIECE, "hardly anything is read twice"
         assert resident(view.pid) - before < 32 << 20
 
 
-def test_what_is_read_ahead_of_a_stream_is_bounded(place: Path) -> None:
+def test_the_readahead_of_a_stream_is_bounded(place: Path) -> None:
     with slow_view(place) as (source, view), open(view.mountpoint / "A/large", "rb", buffering=0) as file:
         position = 12 << 20
         assert b"".join(file.read(PIECE) for _ in range(position // PIECE)) == STREAM[:position]
@@ -57,11 +57,11 @@ def test_what_is_read_ahead_of_a_stream_is_bounded(place: Path) -> None:
         def asked() -> int:
             return source.figures.begun * PIECE - position
 
-        poll(lambda: asked() > 1 << 20 and source.figures.now == 0, "what is asked ahead, and nothing more asked for")
-        assert asked() <= AHEAD + (4 << 20), "what was asked ahead, here and by the kernel for the view"
+        poll(lambda: asked() > 1 << 20 and source.figures.now == 0, "the readahead done")
+        assert asked() <= AHEAD + (4 << 20), "the daemon's readahead and the kernel's on the view"
 
 
-def test_who_reads_the_start_or_here_and_there_is_not_read_ahead_for(place: Path) -> None:
+def test_random_reads_are_not_read_ahead(place: Path) -> None:
     with slow_view(place) as (source, view):
         fd = os.open(view.mountpoint / "A/large", os.O_RDONLY)
         try:

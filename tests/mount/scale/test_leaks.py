@@ -1,7 +1,7 @@
-"""After much use a daemon holds what it held before: descriptors, threads, inodes, open files, requests, and memory.
+"""After heavy use a daemon holds no more descriptors, threads, inodes, open files, requests and memory than before.
 
-MMIRRORFS_LEAK_TIMES in the environment says how many times as much use; with 50 it is a million lookups, 250,000 opens
-and 10,000 refreshes with changes.
+MMIRRORFS_LEAK_TIMES in the environment multiplies the use; 50 is a million lookups, 250,000 opens and 10,000 rescans
+with changes.
 """
 
 import contextlib
@@ -25,11 +25,11 @@ from tests.support.users import NOBODY, WITHOUT_OVERRIDE, need, needs_root
 
 TIMES = int(os.environ.get("MMIRRORFS_LEAK_TIMES", "1"))
 GROWTH = 2 << 20
-"""Bytes that a daemon may have grown by since it was warm: what memory is lost to allocators."""
+"""Bytes that a warm daemon may grow by: allocator fragmentation."""
 GARBAGE = 8 << 20
-"""The same where errors came out of threads, or indexes were swapped: what waits for the next look for garbage."""
+"""The same where threads raised errors or indexes were swapped: garbage not yet collected."""
 OPTIONS = ("--refresh=0.1", "--remember=1000", "--crawl=off", "-oallow_other")
-"""Little is remembered on purpose, so that a memory that grows is none that was asked for."""
+"""A small cache, so that growing memory is not the cache."""
 LIMIT = 60.0 + 30 * TIMES
 
 pytestmark = [pytest.mark.mount(seconds=LIMIT), needs_root]
@@ -42,7 +42,7 @@ LOW: Tree = {b"Artist": {b"Album %d" % number: FILES for number in range(10, 30)
 
 @pytest.fixture
 def sources(place: Path) -> list[Path]:
-    """Two sources that overlap; some of the high one's files may not be read, by the client or by the daemon."""
+    """Two overlapping sources; some files of the high one are unreadable for the client or the daemon."""
     see_connections()
     high, low = grow(place / "high", HIGH), grow(place / "low", LOW)
     folder = high / "Artist/Album 0"
@@ -55,46 +55,46 @@ def sources(place: Path) -> list[Path]:
 
 @contextlib.contextmanager
 def served(place: Path, sources: list[Path], *options: str) -> Iterator[View]:
-    """A view of the sources by a daemon that has to keep to their modes."""
+    """A view of the sources by a daemon that is subject to their modes."""
     prefix = [need(WITHOUT_OVERRIDE[0]), *WITHOUT_OVERRIDE[1:]]
     with mounted(place / "view", *sources, depth=2, options=[*OPTIONS, *options], prefix=prefix) as view:
         yield view
 
 
-def told(what: str, view: View, before: Held, warm: int) -> None:
-    """Print the figures, for who ran the long form to see them."""
+def report(what: str, view: View, before: Held, warm: int) -> None:
+    """Print the figures, for a long run by hand."""
     sizes = [f"{size / (1 << 20):.1f}" for size in (warm, resident(view))]
     print(f"{what}: {before} -> {held(view)}, {sizes[0]} -> {sizes[1]} MiB", file=sys.stderr)
 
 
 @contextlib.contextmanager
-def nothing_lost(view: View, what: str, warm_up: Callable[[], object], growth: int = GARBAGE) -> Iterator[None]:
-    """Check that the daemon holds after the block what it held before, and has not grown."""
+def no_leak(view: View, what: str, warm_up: Callable[[], object], growth: int = GARBAGE) -> Iterator[None]:
+    """Check that the daemon holds no more after the block than before, and has not grown."""
     warm_up()
     before = at_rest(view)
     warm = resident(view)
     yield
     comes_back(view, before)
-    told(what, view, before, warm)
+    report(what, view, before, warm)
     assert resident(view) < warm + growth
 
 
 @pytest.mark.parametrize(("what", "number"), [("lookups", 20_000), ("opens", 5_000), ("listings", 2_000)])
-def test_much_reading_loses_nothing(place: Path, sources: list[Path], what: str, number: int) -> None:
+def test_reading_leaks_nothing(place: Path, sources: list[Path], what: str, number: int) -> None:
     with (
         served(place, sources) as view,
-        nothing_lost(view, what, lambda: use(what, number // 4, view.mountpoint), GROWTH),
+        no_leak(view, what, lambda: use(what, number // 4, view.mountpoint), GROWTH),
     ):
         assert use(what, number * TIMES, view.mountpoint, LIMIT) == number * TIMES
 
 
-def test_errors_lose_nothing(place: Path, sources: list[Path]) -> None:
-    with served(place, sources) as view, nothing_lost(view, "errors", lambda: use("errors", 5, view.mountpoint)):
+def test_errors_leak_nothing(place: Path, sources: list[Path]) -> None:
+    with served(place, sources) as view, no_leak(view, "errors", lambda: use("errors", 5, view.mountpoint)):
         assert use("errors", 50 * TIMES, view.mountpoint, LIMIT) >= 1500 * TIMES
 
 
 def refresh(view: View, source: Path, number: int, folders: int) -> None:
-    """Have a folder come, be looked at and held open, and go; two refreshes, each seen to have happened."""
+    """Add a folder, hold it open, and remove it; wait for the rescan of each."""
     new = source / "Artist" / f"New {number}"
     grow(new, {b"1": b"one", b"2": b"two"})
     view.send(signal.SIGHUP)
@@ -103,13 +103,13 @@ def refresh(view: View, source: Path, number: int, folders: int) -> None:
         assert file.read() == b"one"
         new.rename(source / "gone")
         view.send(signal.SIGHUP)
-        poll(lambda: status(view)["folders"] == folders, "the end of the folder")
+        poll(lambda: status(view)["folders"] == folders, "the folder removed")
     for name in ("1", "2"):
         (source / "gone" / name).unlink()
     (source / "gone").rmdir()
 
 
-def test_refreshes_with_changes_lose_nothing(place: Path, sources: list[Path]) -> None:
+def test_rescans_with_changes_leak_nothing(place: Path, sources: list[Path]) -> None:
     with served(place, sources, "--exclude=gone") as view:
         folders = int(status(view)["folders"])
 
@@ -117,13 +117,13 @@ def test_refreshes_with_changes_lose_nothing(place: Path, sources: list[Path]) -
             for number in range(start, start + pairs):
                 refresh(view, sources[number % 2], number, folders)
                 if number % 100 == 0:
-                    held(view)  # or the kernel would keep what went away
+                    held(view)  # has the kernel drop removed inodes
 
-        with nothing_lost(view, "refreshes", lambda: refreshes(0, 20)):
+        with no_leak(view, "refreshes", lambda: refreshes(0, 20)):
             refreshes(20, 100 * TIMES)
 
 
-def test_files_deleted_or_replaced_while_open_are_let_go_of(place: Path, sources: list[Path]) -> None:
+def test_files_deleted_or_replaced_while_open_are_released(place: Path, sources: list[Path]) -> None:
     with served(place, sources) as view:
         folder = sources[1] / "Other/Album"
 
@@ -138,17 +138,17 @@ def test_files_deleted_or_replaced_while_open_are_let_go_of(place: Path, sources
                 (folder / "1").unlink()
                 assert status(view)["open_files"] == 6
 
-        with nothing_lost(view, "files deleted while open", lambda: replaced(0)):
+        with no_leak(view, "files deleted while open", lambda: replaced(0)):
             for number in range(1, 20 * TIMES):
                 replaced(number)
 
 
-def test_files_that_became_something_else_are_not_kept_open(place: Path, sources: list[Path]) -> None:
-    """The kernel still believes that it is a file, and the daemon opens a FIFO."""
+def test_files_replaced_by_fifos_are_not_kept_open(place: Path, sources: list[Path]) -> None:
+    """The kernel has it cached as a file, and the daemon opens a FIFO."""
     with served(place, sources, "--refresh=60") as view:
         folder = sources[1] / "Other/Album"
 
-        def became_a_fifo(name: str) -> None:
+        def replace_by_fifo(name: str) -> None:
             shown = view.mountpoint / "Other/Album" / name
             assert shown.is_file()
             (folder / name).unlink()
@@ -156,9 +156,9 @@ def test_files_that_became_something_else_are_not_kept_open(place: Path, sources
             os.close(os.open(shown, os.O_RDONLY | os.O_NONBLOCK))
             assert shown.is_fifo()
 
-        with nothing_lost(view, "files that became something else", lambda: became_a_fifo("0")):
+        with no_leak(view, "files replaced by FIFOs", lambda: replace_by_fifo("0")):
             for number in range(1, 20):
-                became_a_fifo(str(number))
+                replace_by_fifo(str(number))
 
 
 HOLDER = """if True:
@@ -170,11 +170,11 @@ HOLDER = """if True:
 """
 
 
-def test_what_killed_clients_held_is_let_go_of(place: Path, sources: list[Path]) -> None:
-    """Open files, a mapping, and directories that were opened and never read."""
+def test_handles_of_killed_clients_are_released(place: Path, sources: list[Path]) -> None:
+    """Open files, a mapping, and directories opened but never read."""
     with served(place, sources) as view:
 
-        def killed() -> None:
+        def kill_client() -> None:
             held_open = [view.mountpoint / path for path in ("Artist/Album 1/1", "Artist/Album 1", "Artist", "")]
             words = [sys.executable, "-c", HOLDER, *map(str, held_open)]
             with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as client:
@@ -185,31 +185,31 @@ def test_what_killed_clients_held_is_let_go_of(place: Path, sources: list[Path])
                 finally:
                     client.kill()
 
-        with nothing_lost(view, "killed clients", killed):
+        with no_leak(view, "killed clients", kill_client):
             for _ in range(10 * TIMES):
-                killed()
+                kill_client()
 
 
-def test_readers_killed_or_interrupted_in_mid_read_leave_nothing(place: Path, sources: list[Path]) -> None:
-    """Sixteen at a time wait for a source that hangs, and are killed; others get a signal while they wait."""
+def test_readers_killed_or_interrupted_while_reading_leak_nothing(place: Path, sources: list[Path]) -> None:
+    """Sixteen readers wait for a hung source, get a signal, and are killed."""
     with (
         hanging(sources[0], place / "slow", hang="reads") as slow,
         mounted(place / "view", slow.mountpoint, sources[1], depth=2, options=OPTIONS) as view,
     ):
         paths = [view.mountpoint / f"Artist/Album {number}/1" for number in range(16)]
 
-        def killed(turn: int) -> None:
+        def kill_readers(turn: int) -> None:
             for number in range(16):
                 os.utime(sources[0] / f"Artist/Album {number}/1", (turn, turn))
-            with readers(paths, place / "told") as reading:
+            with readers(paths, place / "answers") as reading:
                 slow.hang()
                 reading.start()
-                poll(lambda: slow.figures.held >= 16, "readers that wait for the source")
+                poll(lambda: slow.figures.held >= 16, "readers waiting for the source")
                 for number in (signal.SIGCHLD, signal.SIGKILL):
                     reading.process.send_signal(number)
                 slow.go_on()
-                poll(lambda: reading.process.poll() is not None, "the end of the readers")
+                poll(lambda: reading.process.poll() is not None, "the readers ended")
 
-        with nothing_lost(view, "killed readers", lambda: killed(1)):
+        with no_leak(view, "killed readers", lambda: kill_readers(1)):
             for turn in range(2, 2 + 5 * TIMES):
-                killed(turn)
+                kill_readers(turn)

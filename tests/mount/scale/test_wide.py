@@ -1,4 +1,4 @@
-"""A hundred thousand names in one directory: all of them, in order, and nobody else is held up by them."""
+"""A directory of a hundred thousand names is listed completely and in order, and blocks no other reader."""
 
 import contextlib
 import os
@@ -22,12 +22,12 @@ from tests.support.users import output_of
 MANY = 100_000
 NAMES = [b"%06d" % number for number in range(MANY)]
 SHUFFLED = [NAMES[number * 7919 % MANY] for number in range(MANY)]
-"""All of them, in another order."""
+"""The names in another order."""
 QUIET = "--refresh=3600"
-"""A promise that keeps what was seen fresh throughout."""
+"""A maximum staleness longer than the test."""
 TURNS = 20
-"""Rounds that somebody else has at the least while a directory is opened for the first time. How much is done from one
-turn to the next is counted in test_turns.py; from here only a clock could tell."""
+"""Minimum number of rounds of another reader while a directory is opened for the first time. The work between two turns
+of the event loop is counted in test_turns.py."""
 
 READER = """
 import os, sys, time
@@ -37,7 +37,7 @@ while True:
     os.write(1, b".")
     time.sleep(0.001)
 """
-"""Opens, reads and closes a file again and again, and tells of each round."""
+"""Opens, reads and closes a file again and again, and writes a dot after each round."""
 
 
 def fill(directory: Path, names: list[bytes]) -> None:
@@ -53,12 +53,12 @@ def fill(directory: Path, names: list[bytes]) -> None:
 
 @contextlib.contextmanager
 def wide(place: Path, where: str) -> Iterator[tuple[View, Path]]:
-    """A view with all the names in one folder, or in a directory that two sources make up; and a source of it.
+    """A view with all names in one folder, or in a directory merged from two sources; and one of its sources.
 
     Every tenth name is in both sources.
     """
     disk = grow(place / "disk", {})
-    if os.geteuid() == 0:  # many times quicker than a disk
+    if os.geteuid() == 0:  # many times faster than a disk
         output_of("mount", "-t", "tmpfs", "none", disk)
     high = grow(disk / "high", {b"in": {}, b"other": {b"track": b"h"}})
     low = grow(disk / "low", {b"in": {}, b"more": {}})
@@ -70,14 +70,14 @@ def wide(place: Path, where: str) -> Iterator[tuple[View, Path]]:
 
 
 @contextlib.contextmanager
-def reading(view: View, told: Path) -> Iterator[Callable[[], int]]:
-    """Somebody else, who reads a file of the view; gives how many rounds were made so far."""
-    with open(told, "wb") as file:
+def reading(view: View, log: Path) -> Iterator[Callable[[], int]]:
+    """Another process that reads a file of the view; gives its rounds so far."""
+    with open(log, "wb") as file:
         words = [sys.executable, "-c", READER, str(view.mountpoint / "other/track")]
         reader = subprocess.Popen(words, stdout=file)
     try:
-        yield lambda: told.stat().st_size
-        assert reader.poll() is None, "it read until the end"
+        yield lambda: log.stat().st_size
+        assert reader.poll() is None, "the reader is still running"
     finally:
         reader.kill()
         reader.wait()
@@ -85,12 +85,12 @@ def reading(view: View, told: Path) -> Iterator[Callable[[], int]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("where", ["a folder", "a merged directory"])
-def test_a_hundred_thousand_names_are_listed_whole_and_hold_up_nobody(place: Path, where: str) -> None:
+def test_a_hundred_thousand_names_are_listed_completely_and_block_no_reader(place: Path, where: str) -> None:
     with wide(place, where) as (mount, source):
         view = mount.where
-        with reading(mount, place / "told") as rounds:
+        with reading(mount, place / "rounds") as rounds:
             poll(rounds, "the first round")
-            assert check_names(view + b"/in", rounds) >= TURNS, "somebody else had turns meanwhile"
+            assert check_names(view + b"/in", rounds) >= TURNS, "the other reader had turns meanwhile"
             check_names(view + b"/in", rounds)
         for name in SHUFFLED[:300]:
             assert stat.S_ISDIR(os.lstat(view + b"/in/" + name).st_mode) == name.endswith(b"00")
@@ -101,14 +101,15 @@ def test_a_hundred_thousand_names_are_listed_whole_and_hold_up_nobody(place: Pat
         before = status(mount)["last_refresh"]
         mount.send(signal.SIGHUP)
         poll(
-            lambda: status(mount)["last_refresh"] > before, "a look, before which the kernel may hear that it is absent"
+            lambda: status(mount)["last_refresh"] > before,
+            "a rescan; before it the kernel may cache the name as absent",
         )
         shows(lambda: os.path.isdir(view + b"/in/0000000"), "a new name among so many")
         shows(lambda: os.listdir(view + b"/in")[:2] == [b"000000", b"0000000"], "a new name in the listing")
 
 
 def check_names(directory: bytes, rounds: Callable[[], int]) -> int:
-    """All names are listed, in order, with a number each; returns somebody else's rounds until the first one came."""
+    """All names are listed in order with unique inode numbers; returns the other reader's rounds before the first."""
     before = rounds()
     with os.scandir(directory) as entries:
         first = next(entries)
@@ -121,7 +122,7 @@ def check_names(directory: bytes, rounds: Callable[[], int]) -> int:
 
 
 def check_places(directory: bytes) -> None:
-    """From each place that a listing was at, it goes on with the very name that came there, also backwards."""
+    """seekdir to each saved position, backwards too, continues with the entry at that position."""
     places: list[tuple[int, tuple[bytes, int] | None]] = []
     with Directory(os.fsdecode(directory)) as stream:
         seen, at = 0, stream.tell()

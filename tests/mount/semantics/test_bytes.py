@@ -1,4 +1,4 @@
-"""Every name that the kernel takes: each byte but the slash and the zero, by itself and mixed, as long as may be."""
+"""Names of every byte that the kernel allows (all but slash and NUL), alone and mixed, up to the longest."""
 
 import errno
 import json
@@ -20,7 +20,7 @@ LONGEST = 255
 
 
 def names(seed: int, count: int) -> list[bytes]:
-    """Names of random bytes, half of them as long as may be."""
+    """Names of random bytes, half of them of the largest length."""
     chance = random.Random(seed)
     lengths = [LONGEST if number % 2 else chance.randint(2, 40) for number in range(count)]
     return [b"".join(chance.choices(BYTES, k=length)) for length in lengths]
@@ -31,12 +31,12 @@ DEPTH = 2
 
 
 def files(whose: bytes, some: list[bytes]) -> Tree:
-    """A file for each name, that says whose and what it is."""
+    """A file for each name, whose content is its source and name."""
     return {name: whose + name for name in some}
 
 
 def source(place: Path, whose: str, some: list[bytes]) -> Path:
-    """Names above the depth, at it, and below it, as files and as directories, and links that have them as targets."""
+    """The names above, at and below the depth, as files, directories and targets of symlinks."""
     mark = whose.encode()
     inside: Tree = {**files(mark, some[::2]), **{name: {b"x": mark, name: mark} for name in some[1::2]}}
     links: Tree = {b"l" + name[:-1]: Link(name) for name in some if len(name) > 1}
@@ -49,14 +49,14 @@ def source(place: Path, whose: str, some: list[bytes]) -> Path:
 
 
 def check(view: View, order: list[Path]) -> None:
-    """The view is what the model says, to the byte."""
+    """The view equals the model, to the byte."""
     expected = {path: what.shown for path, what in predict([os.fsencode(path) for path in order], DEPTH).items()}
     assert walk(view.where) == expected
     assert set(BYTES) <= {path[position : position + 1] for path in expected for position in range(len(path))}
 
 
 @pytest.mark.parametrize("prefer", ["high", "low"])
-def test_every_byte_and_every_length_of_a_name_is_shown_and_found(place: Path, prefer: str) -> None:
+def test_names_of_every_byte_and_length_are_listed_and_found(place: Path, prefer: str) -> None:
     high, low = source(place, "high", EVERY[::2] + EVERY[1::4]), source(place, "low", EVERY[1::2] + EVERY[::4])
     with mounted(place / "view", high, low, prefer=prefer, depth=DEPTH) as view:
         check(view, [high, low] if prefer == "high" else [low, high])
@@ -68,37 +68,37 @@ def test_every_byte_and_every_length_of_a_name_is_shown_and_found(place: Path, p
 STRANGE = [b"\xff", b"\n", b"\x1b[2J\x07", b"\x80" * LONGEST, b"\x7f\\", b"%n%s", b"-rf", b" ", b'"', b"$(x)"]
 
 
-def test_names_of_any_bytes_come_and_go_and_are_told_of_without_harm(place: Path) -> None:
+def test_names_of_any_bytes_are_added_removed_and_reported_safely(place: Path) -> None:
     high, low = source(place, "high", [b"a"]), source(place, "low", [b"b"])
-    told, view = place / "told", place / "view"
+    reported, view = place / "reported", place / "view"
     paths = [above + name for above in (b"", b"folders/", b"loose/folder/") for name in STRANGE]
     with (
-        mounted(view, high, low, depth=DEPTH, options=[REFRESH, f"--on-change=cat >>{told}"]) as mount,
+        mounted(view, high, low, depth=DEPTH, options=[REFRESH, f"--on-change=cat >>{reported}"]) as mount,
         observer() as eyes,
     ):
 
-        def there() -> list[bool]:
+        def exist() -> list[bool]:
             return [eyes.exists(Path(os.fsdecode(mount.where + b"/" + path))) for path in paths]
 
-        assert not any(there())
+        assert not any(exist())
         for path in paths:
             os.mkdir(os.fsencode(high) + b"/" + path)
-        shows(lambda: all(there()), "the new names")
+        shows(lambda: all(exist()), "the new names")
         for path in paths:
             os.rmdir(os.fsencode(high) + b"/" + path)
-        shows(lambda: not any(there()), "their end")
-        shows(lambda: told.exists() and lines(told, "removed") == set(paths), "all of it told")
-        assert lines(told, "added") == set(paths)
+        shows(lambda: not any(exist()), "their removal")
+        shows(lambda: reported.exists() and lines(reported, "removed") == set(paths), "each change reported")
+        assert lines(reported, "added") == set(paths)
         assert b"\x1b" not in mount.log.read_bytes()
 
 
-def lines(told: Path, change: str) -> set[bytes]:
-    """The paths that a change was told of."""
-    read = [json.loads(line) for line in told.read_text().splitlines()]
+def lines(reported: Path, change: str) -> set[bytes]:
+    """The paths that a kind of change was reported for."""
+    read = [json.loads(line) for line in reported.read_text().splitlines()]
     return {path_of(line) for line in read if line["change"] == change}
 
 
-def test_a_name_that_is_too_long_is_refused_as_on_the_disk(place: Path) -> None:
+def test_a_name_that_is_too_long_fails_as_on_the_disk(place: Path) -> None:
     high, low = source(place, "high", [b"a"]), source(place, "low", [b"b"])
     with mounted(place / "view", high, low, depth=DEPTH) as view:
         for top in (os.fsencode(high), view.where):

@@ -1,4 +1,4 @@
-"""Times and clocks that nobody reckons with: far in the past and the future, and a daemon's clock that jumps."""
+"""Unusual times: far in the past and the future, and a daemon whose clock jumps."""
 
 import json
 import os
@@ -34,17 +34,17 @@ MERGED = ("Ann", ".")
 
 
 def times(top: Path, *leave_out: str) -> dict[str, int]:
-    """When everything was modified."""
+    """The mtime of each path."""
     return {path: os.stat(top / path).st_mtime_ns for path in PATHS if path not in leave_out}
 
 
 def set_times(top: Path, moment: int) -> None:
-    """Give everything in the source a time, where its filesystem can, or the nearest that it can."""
+    """Set all times in the source, as exactly as its filesystem can."""
     for number, path in enumerate(PATHS):
         os.utime(top / path, ns=(moment + number, moment + number))
 
 
-def test_all_times_are_shown_as_the_source_has_them(place: Path) -> None:
+def test_all_times_are_shown_as_in_the_source(place: Path) -> None:
     names = [b"%d" % number for number in range(len(MOMENTS))]
     high, low, view = trees(place, dict.fromkeys(names, HIGH), dict.fromkeys(names, LOW))
     for name, moment in zip(map(os.fsdecode, names), MOMENTS.values(), strict=True):
@@ -58,7 +58,7 @@ def test_all_times_are_shown_as_the_source_has_them(place: Path) -> None:
         ]
 
 
-def test_a_change_to_any_time_shows_and_what_changes_with_it_too(place: Path) -> None:
+def test_a_change_to_any_time_shows_with_the_changes_made_before_it(place: Path) -> None:
     high, low, view = trees(place, HIGH, LOW)
     with mounted(view, high, low, depth=2, options=[REFRESH]), observer() as eyes:
         for number, (what, moment) in enumerate(MOMENTS.items()):
@@ -66,38 +66,38 @@ def test_a_change_to_any_time_shows_and_what_changes_with_it_too(place: Path) ->
             grow(high / "Ann", folders("h", f"new {number}"))
             set_times(high, moment)
             becomes(eyes, view, [high, low], 2, what)
-            shows(lambda: times(view, *MERGED) == times(high, *MERGED), f"the very times: {what}")
+            shows(lambda: times(view, *MERGED) == times(high, *MERGED), f"the exact times: {what}")
 
 
 # The daemon's clock
 
 
 def clock(place: Path) -> tuple[Path, list[str]]:
-    """A file that says how many seconds the daemon's clock is wrong by, and what stands before the command for it."""
+    """A file with the offset of the daemon's clock in seconds, and the command's prefix for it."""
     library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
     if library is None:
         pytest.skip("libfaketime is not installed")
-    wrong = place / "wrong"
-    wrong.write_text("+0")
-    words = [f"LD_PRELOAD={library}", f"FAKETIME_TIMESTAMP_FILE={wrong}"]
-    return wrong, ["env", *words, "FAKETIME_NO_CACHE=1", "FAKETIME_DONT_FAKE_MONOTONIC=1", "NO_FAKE_STAT=1"]
+    offset = place / "offset"
+    offset.write_text("+0")
+    words = [f"LD_PRELOAD={library}", f"FAKETIME_TIMESTAMP_FILE={offset}"]
+    return offset, ["env", *words, "FAKETIME_NO_CACHE=1", "FAKETIME_DONT_FAKE_MONOTONIC=1", "NO_FAKE_STAT=1"]
 
 
 def now(view: View) -> float:
-    """What time the daemon has, as of its last look at the sources."""
+    """The daemon's time at its last scan."""
     return float(json.loads(os.getxattr(view.mountpoint, "user.mmirrorfs.status"))["last_refresh"])
 
 
-def test_a_daemon_whose_clock_jumps_shows_every_change_all_the_same(place: Path) -> None:
+def test_a_daemon_whose_clock_jumps_shows_every_change(place: Path) -> None:
     high, low, view = trees(place, HIGH, LOW)
-    wrong, prefix = clock(place)
+    offset, prefix = clock(place)
     with mounted(view, high, low, depth=2, options=[REFRESH], prefix=prefix) as mount, observer() as eyes:
         assert not eyes.differences(view, [high, low], 2)
         began = now(mount)
         mapping, file = eyes.map(view / "Ann/Album/track"), eyes.open(view / "Ann/Album/track")
         for number, jump in enumerate((JUMP, 0, -JUMP, JUMP, 0)):
             before = eyes.stat(view)
-            wrong.write_text(f"{jump:+d}")
+            offset.write_text(f"{jump:+d}")
             poll(lambda jump=jump: abs(now(mount) - began - jump) < JUMP / 10, f"the jump to {jump:+d}")  # type: ignore[misc]
             data = b"%d" % number * 5000
             for path in ("Ann/Album/track", "Ann/Album/sub/deep", "top"):
@@ -107,5 +107,5 @@ def test_a_daemon_whose_clock_jumps_shows_every_change_all_the_same(place: Path)
             grow(high / "Ann/Album/sub", {b"new %d" % number: data})
             (high / "Ann/loose").unlink(missing_ok=True)
             becomes(eyes, view, [high, low], 2, f"a change after the jump to {jump:+d}")
-            shows(lambda data=data: eyes.mapped(mapping) == eyes.pread(file) == data, "the bytes, mapped and open")  # type: ignore[misc]
-            assert eyes.stat(view).st_mtime_ns > before.st_mtime_ns, "scanners go by this"
+            shows(lambda data=data: eyes.mapped(mapping) == eyes.pread(file) == data, "the bytes, mapped and read")  # type: ignore[misc]
+            assert eyes.stat(view).st_mtime_ns > before.st_mtime_ns, "scanners compare this"

@@ -1,8 +1,10 @@
-"""``--skip-empty``: a folder without a file in it wins only where nobody has one with a file, also when that changes.
+"""``--skip-empty``: a folder without files wins only where no source has one with files, also after changes.
 
-Each change has a tree of its own in one view, so that what is looked at for one brings nothing to light of another.
+Each kind of change has its own tree in one view, so that a scan because of one does not reveal another.
 """
 
+import contextlib
+import itertools
 import json
 import os
 import random
@@ -15,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.disks import disk
-from tests.support.fresh import PROMISE, REFRESH, Observer, becomes, differences, observer, shows, stays
+from tests.support.fresh import Observer, becomes, differences, observer, shows, stays
 from tests.support.hanging import freed, hanging
 from tests.support.held import QUIET, crawled, refresh, rested, status
 from tests.support.hung import check_the_rest_for, hanging_view
@@ -34,21 +36,22 @@ from tests.support.watched import HOURLY, KINDS, source
 pytestmark = pytest.mark.mount(seconds=120)
 
 SKIP = "--skip-empty"
+REFRESH = "--refresh=0.3"
+LONG = 1.2
+"""Seconds: several rescans."""
 DEPTH = 3
-"""The trees of the changes are one level lower than those of their own views."""
+"""One more than the depth of artists and albums, as each change has its own artist directory."""
 FULL: Tree = {b"1": b"low"}
 NESTED: Tree = {b"a": {b"b": {}}, b"c": {}}
 
 
 Change = Callable[[Path, Path], object]
-"""What happens, given the artist in both sources."""
+"""A change, given the artist's directory in both sources."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """What is in the album ``x`` of an artist in each source, what there is beside it in the better one, and what
-    happens then, one after the other.
-    """
+    """The album ``x`` of an artist in each source, other albums in the preferred one, and changes in order."""
 
     high: Tree
     low: Tree
@@ -61,7 +64,7 @@ def case(high: Tree, *changes: Change, low: Tree = FULL, **beside: Tree) -> Case
 
 
 def write(path: Path) -> None:
-    """A file, and the directories that it is in."""
+    """Make a file and its parent directories."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(os.fsencode(path.name))
 
@@ -69,37 +72,39 @@ def write(path: Path) -> None:
 CASES = {
     "nothing happens": case(NESTED),
     "nothing happens, and both are empty": case(NESTED, low={}),
-    "a file comes": case({}, lambda high, low: write(high / "x/new")),
-    "a file comes far down": case(NESTED, lambda high, low: write(high / "x/a/b/new")),
-    "a file comes in new directories": case(NESTED, lambda high, low: write(high / "x/a/d/e/f/new")),
-    "a link comes": case({}, lambda high, low: (high / "x/new").symlink_to("nowhere")),
-    "a pipe comes": case({}, lambda high, low: os.mkfifo(high / "x/new")),
-    "only directories come": case({}, lambda high, low: (high / "x/a/b/c").mkdir(parents=True)),
+    "a file is added": case({}, lambda high, low: write(high / "x/new")),
+    "a file is added far down": case(NESTED, lambda high, low: write(high / "x/a/b/new")),
+    "a file is added in new directories": case(NESTED, lambda high, low: write(high / "x/a/d/e/f/new")),
+    "a symlink is added": case({}, lambda high, low: (high / "x/new").symlink_to("nowhere")),
+    "a FIFO is added": case({}, lambda high, low: os.mkfifo(high / "x/new")),
+    "only directories are added": case({}, lambda high, low: (high / "x/a/b/c").mkdir(parents=True)),
     "a directory with a file is moved in": case(
         NESTED, lambda high, low: (high / "other/d").rename(high / "x/a/d"), other={b"d": {b"e": FULL}}
     ),
-    "the only file goes": case(FULL, lambda high, low: (high / "x/1").unlink()),
-    "the only file goes, far down": case({b"a": {b"b": FULL}}, lambda high, low: (high / "x/a/b/1").unlink()),
-    "all files go": case(
+    "the only file is removed": case(FULL, lambda high, low: (high / "x/1").unlink()),
+    "the only file is removed, far down": case({b"a": {b"b": FULL}}, lambda high, low: (high / "x/a/b/1").unlink()),
+    "all files are removed": case(
         {b"1": b"", b"2": b"", b"a": FULL},
         lambda high, low: (high / "x/1").unlink(),
         lambda high, low: (high / "x/a/1").unlink(),
         lambda high, low: (high / "x/2").unlink(),
     ),
-    "one of two files goes": case({b"1": b"", b"a": FULL}, lambda high, low: (high / "x/1").unlink()),
-    "the tree with all files goes": case({b"a": {b"b": FULL}, b"c": {}}, lambda high, low: shutil.rmtree(high / "x/a")),
+    "one of two files is removed": case({b"1": b"", b"a": FULL}, lambda high, low: (high / "x/1").unlink()),
+    "the tree with all files is removed": case(
+        {b"a": {b"b": FULL}, b"c": {}}, lambda high, low: shutil.rmtree(high / "x/a")
+    ),
     "the only file is moved out": case({b"a": FULL}, lambda high, low: (high / "x/a/1").rename(high / "1")),
     "the directory with the only file is moved out": case(
         {b"a": {b"b": FULL}}, lambda high, low: (high / "x/a").rename(high / "other/a"), other={}
     ),
-    "a directory takes the place of the only file": case(
+    "a directory replaces the only file": case(
         FULL, lambda high, low: (high / "x/1").unlink(), lambda high, low: (high / "x/1").mkdir()
     ),
-    "a file comes and goes": case(
+    "a file is added and removed": case(
         {}, lambda high, low: write(high / "x/new"), lambda high, low: (high / "x/new").unlink()
     ),
-    "the empty folder goes": case({}, lambda high, low: (high / "x").rmdir()),
-    "another empty folder comes": case({}, lambda high, low: (high / "y").mkdir()),
+    "the empty folder is removed": case({}, lambda high, low: (high / "x").rmdir()),
+    "another empty folder is added": case({}, lambda high, low: (high / "y").mkdir()),
     "a folder is renamed": case({}, lambda high, low: (high / "x").rename(high / "y")),
     "a folder is renamed and filled": case(
         NESTED, lambda high, low: (high / "x").rename(high / "y"), lambda high, low: write(high / "y/a/b/new")
@@ -109,24 +114,24 @@ CASES = {
         lambda high, low: high.rename(high.with_name("B")),
         lambda high, low: write(high.with_name("B") / "x/a/new"),
     ),
-    "two folders change places": case(
+    "two folders are exchanged": case(
         {}, lambda high, low: exchange((str(high / "x"), str(high / "other"))), other={b"1": b"other"}
     ),
-    "a folder is replaced by one that is full": case(
+    "a folder is replaced by a full one": case(
         {},
         lambda high, low: (high / "x").rmdir(),
         lambda high, low: (high / "other").rename(high / "x"),
         other={b"1": b"other"},
     ),
-    "a file takes the place of an empty folder": case(
+    "a file replaces an empty folder": case(
         {}, lambda high, low: (high / "x").rmdir(), lambda high, low: write(high / "x")
     ),
-    "the other one's only file goes": case({}, lambda high, low: (low / "x/1").unlink()),
-    "the other one gets its first file": case({}, lambda high, low: write(low / "x/a/new"), low={}),
+    "the other source's only file is removed": case({}, lambda high, low: (low / "x/1").unlink()),
+    "the other source gets its first file": case({}, lambda high, low: write(low / "x/a/new"), low={}),
     "both get their first files": case(
         {}, lambda high, low: write(low / "x/new"), lambda high, low: write(high / "x/new"), low={}
     ),
-    "the other one becomes a file": case(
+    "the other source's folder becomes a file": case(
         {}, lambda high, low: (low / "x").rmdir(), lambda high, low: write(low / "x"), low={}
     ),
 }
@@ -134,7 +139,7 @@ NAMES = {name: b"%02d" % number for number, name in enumerate(CASES)}
 
 
 def check_all(eyes: Observer, place: Path, high: Path, *options: str) -> None:
-    """Each of the changes shows, in a view of this source, which has the trees of the better one."""
+    """Each change shows in a view of ``high``, the preferred source, and another one."""
     order = [high, grow(place / "low", {NAMES[name]: {b"A": {b"x": case.low}} for name, case in CASES.items()})]
     with mounted(place / "view", *order, depth=DEPTH, options=[SKIP, *options]) as view:
         assert not eyes.differences(view.mountpoint, order, DEPTH, True)
@@ -160,9 +165,7 @@ def eyes() -> Iterator[Observer]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_which_folder_has_a_file_by_now_shows_at_once_where_it_is_reported(
-    place: Path, eyes: Observer, kind: str
-) -> None:
+def test_every_change_of_emptiness_shows_at_once_on_watched_filesystems(place: Path, eyes: Observer, kind: str) -> None:
     with source(place / "high", kind, BETTER) as high:
         check_all(eyes, place, high, HOURLY)
 
@@ -172,12 +175,14 @@ def test_which_folder_has_a_file_by_now_shows_at_once_where_it_is_reported(
     [[HOURLY, "--crawl=off"], [REFRESH, "--watch=off"], [REFRESH, "--watch=off", "--crawl=off"]],
     ids=["nothing read ahead", "polled", "polled, nothing read ahead"],
 )
-def test_nothing_below_the_depth_has_to_be_known_for_it(place: Path, eyes: Observer, options: list[str]) -> None:
+def test_every_change_of_emptiness_shows_without_crawl_or_watch(
+    place: Path, eyes: Observer, options: list[str]
+) -> None:
     check_all(eyes, place, grow(place / "high", BETTER), *options)
 
 
 @needs_root
-def test_it_shows_within_the_promise_on_a_filesystem_that_others_serve(place: Path) -> None:
+def test_changes_of_emptiness_show_on_a_polled_filesystem(place: Path) -> None:
     low = grow(place / "low", {b"A": {b"x": FULL, b"y": FULL, b"z": FULL}})
     with plugged(place / "high", PASSING, {b"A": {b"x": {}, b"y": {b"a": FULL}, b"z": NESTED}}) as disk:
         order = [disk.where, low]
@@ -192,11 +197,11 @@ def test_it_shows_within_the_promise_on_a_filesystem_that_others_serve(place: Pa
 
 
 def winner(view: View, path: str) -> str:
-    """The name of the source that something comes from, as the view says it."""
+    """The name of the source of a path, from its extended attribute."""
     return os.getxattr(view.mountpoint / path, "user.mmirrorfs.source").decode()
 
 
-def test_both_views_take_the_folder_with_a_file_and_have_the_same_names(place: Path) -> None:
+def test_both_views_prefer_folders_with_files_and_have_the_same_names(place: Path) -> None:
     high = grow(place / "high", {b"A": {b"x": {}, b"y": FULL, b"z": NESTED, b"f": b""}, b"B": {}, b"f": {b"f": {}}})
     low = grow(place / "low", {b"A": {b"x": FULL, b"y": {}, b"z": {}, b"f": {}}, b"f": b""})
     with (
@@ -209,14 +214,14 @@ def test_both_views_take_the_folder_with_a_file_and_have_the_same_names(place: P
         assert [winner(view, "A/z") for view in (first, second)] == ["high", "low"]
 
 
-def test_without_it_an_empty_folder_wins_as_any_other(place: Path) -> None:
+def test_without_the_option_an_empty_folder_wins(place: Path) -> None:
     order = [grow(place / "high", {b"x": {}}), grow(place / "low", {b"x": FULL})]
     with mounted(place / "view", *order) as view:
         assert winner(view, "x") == "high"
         assert status(view)["sources"][0]["empty"] is None
 
 
-def test_what_is_left_out_does_not_fill_a_folder(place: Path, eyes: Observer) -> None:
+def test_excluded_names_do_not_count_as_files(place: Path, eyes: Observer) -> None:
     album: Tree = {b".DS_Store": b"", b"@eaDir": {b"1": b""}, b"a": {b".DS_Store": b""}}
     high, low = grow(place / "high", {b"x": album, b"y": {**album, b"1": b""}}), grow(place / "low", {b"x": FULL})
     options = [SKIP, HOURLY, "--exclude=.DS_Store", "--exclude=@eaDir"]
@@ -225,55 +230,63 @@ def test_what_is_left_out_does_not_fill_a_folder(place: Path, eyes: Observer) ->
         rested(view)
         write(high / "x/@eaDir/2")
         (high / "y/1").rename(high / "y/@eaDir/3")
-        shows(lambda: winner(view, "y") == "low", "an album whose only file was moved to what is left out")
+        shows(lambda: winner(view, "y") == "low", "an album whose only file was moved into an excluded directory")
         assert winner(view, "x") == "low"
         write(high / "x/a/1")
         shows(lambda: winner(view, "x") == "high", "an album with a file")
 
 
-def test_what_is_open_stays_what_it_was_when_its_folder_changes_hands(place: Path, eyes: Observer) -> None:
+def test_open_files_and_directories_stay_unchanged_when_another_source_takes_over(place: Path, eyes: Observer) -> None:
     order = [grow(place / "high", {b"x": {b"a": {}}}), grow(place / "low", {b"x": {b"1": b"low", b"2": b"two"}})]
     with mounted(place / "view", *order, options=[SKIP, HOURLY]) as view:
         rested(view)
         fd, directory = eyes.open(view.mountpoint / "x/1"), eyes.opendir(view.mountpoint / "x")
         (order[0] / "x/a/1").write_bytes(b"high")
-        shows(lambda: eyes.holds(view.mountpoint / "x/a/1", b"high"), "the album that has a file now")
+        shows(lambda: eyes.holds(view.mountpoint / "x/a/1", b"high"), "the album with a file now")
         assert (eyes.pread(fd), eyes.readdir(directory)) == (b"low", ["1", "2"])
         other = eyes.open(view.mountpoint / "x/a/1")
         (order[0] / "x/a/1").unlink()
-        shows(lambda: eyes.holds(view.mountpoint / "x/1", b"low"), "the other one again")
+        shows(lambda: eyes.holds(view.mountpoint / "x/1", b"low"), "the other album again")
         assert (eyes.pread(fd), eyes.pread(other)) == (b"low", b"high")
 
 
 @needs_root
-@pytest.mark.parametrize("watch", ["auto", "off"])
-@pytest.mark.parametrize("missing", ["keep", "fallback"])
-def test_of_a_lost_source_what_was_known_stays(place: Path, missing: str, watch: str) -> None:
+def test_a_lost_source_keeps_its_winners_or_falls_back_and_recovers(place: Path) -> None:
+    """In views with each mode of ``--on-missing``, watched and polled, at once."""
     low = grow(place / "low", {b"x": FULL, b"y": FULL, b"z": {}})
-    options = [SKIP, REFRESH, f"--on-missing={missing}", f"--watch={watch}"]
+    there = ("low", "high", "high")
     with (
         disk(place / "high", {b"x": {b"a": {}}, b"y": {b"1": b"high"}, b"z": {}}) as high,
-        mounted(place / "view", high.where, low, options=options) as view,
+        contextlib.ExitStack() as stack,
     ):
-        for pattern in (r"source high \(.*\) is lost", r"source high \(.*\) is back"):
-            view.expect(pattern)
-        there = ["low", "high", "high"]
-        assert [winner(view, name) for name in "xyz"] == there
+        views: dict[tuple[str, str], View] = {}
+        for missing, watch in itertools.product(("keep", "fallback"), ("auto", "off")):
+            options = [SKIP, REFRESH, f"--on-missing={missing}", f"--watch={watch}"]
+            where = place / f"view {missing} {watch}"
+            views[missing, watch] = view = stack.enter_context(mounted(where, high.where, low, options=options))
+            for pattern in (r"source high \(.*\) is lost", r"source high \(.*\) is back"):
+                view.expect(pattern)
+
+        def won() -> dict[tuple[str, str], tuple[str, ...]]:
+            return {key: tuple(winner(view, name) for name in "xyz") for key, view in views.items()}
+
+        before = dict.fromkeys(views, there)
+        assert won() == before
         high.unplug()
-        shows(lambda: "is lost" in view.text(), "the loss")
-        gone = there if missing == "keep" else ["low", "low", "low"]
-        shows(lambda: [winner(view, name) for name in "xyz"] == gone, "what is known")
-        stays(lambda: [winner(view, name) for name in "xyz"] == gone, "what is known", 3 * PROMISE)
+        shows(lambda: all("is lost" in view.text() for view in views.values()), "the loss")
+        lost = {key: there if key[0] == "keep" else ("low", "low", "low") for key in views}
+        shows(lambda: won() == lost, "the winners during the loss")
+        stays(lambda: won() == lost, "the winners during the loss", LONG)
         high.plug()
-        shows(lambda: "is back" in view.text(), "its return")
-        shows(lambda: [winner(view, name) for name in "xyz"] == there, "everything again")
+        shows(lambda: all("is back" in view.text() for view in views.values()), "the recovery logged")
+        shows(lambda: won() == before, "the winners again")
         write(high.where / "x/a/1")
         (high.where / "y/1").unlink()
-        shows(lambda: [winner(view, name) for name in "xyz"] == ["high", "low", "high"], "what happened since")
+        shows(lambda: won() == dict.fromkeys(views, ("high", "low", "high")), "the changes since")
 
 
 @needs_root
-def test_a_folder_that_may_not_be_read_is_not_known_to_be_empty(place: Path) -> None:
+def test_an_unreadable_folder_does_not_count_as_empty(place: Path) -> None:
     order = [grow(place / "high", {b"x": {}, b"y": {b"a": {}}, b"z": {}}), grow(place / "low", {})]
     for name in ("x", "y", "z"):
         grow(order[1] / name, FULL)
@@ -284,25 +297,25 @@ def test_a_folder_that_may_not_be_read_is_not_known_to_be_empty(place: Path) -> 
         assert [winner(view, name) for name in "xyz"] == ["high", "high", "low"]
         for path in (order[0] / "x", order[0] / "y/a"):
             path.chmod(0o755)
-        shows(lambda: [winner(view, name) for name in "xyz"] == ["low"] * 3, "what can be read now")
+        shows(lambda: [winner(view, name) for name in "xyz"] == ["low"] * 3, "the readable folders")
         (order[0] / "z").chmod(0)
         os.chown(order[0] / "z", NOBODY, NOBODY)
-        shows(lambda: winner(view, "z") == "high", "what cannot be read any more")
+        shows(lambda: winner(view, "z") == "high", "the unreadable folder")
 
 
 @needs_root
-def test_nobody_waits_in_a_merged_directory_while_a_source_hangs_in_which_folders_are_searched(place: Path) -> None:
+def test_a_hung_source_delays_no_request_in_a_merged_directory(place: Path) -> None:
     with hanging_view(place, options=(SKIP, REFRESH)) as (source, view):
         (place / "fast/Both/Slow").mkdir()
         source.hang()
-        check_the_rest_for(view, 3 * PROMISE)
+        check_the_rest_for(view, LONG)
         assert winner(view, "Both/Slow") == "slow"
         source.go_on()
 
 
 @needs_root
-def test_what_is_mounted_in_a_folder_from_elsewhere_is_not_searched_and_counts_as_a_file(place: Path) -> None:
-    """One that hangs would hang the scan of all of the source."""
+def test_a_filesystem_mounted_in_a_folder_is_not_searched_and_counts_as_a_file(place: Path) -> None:
+    """A hung one would block the scan of the whole source."""
     order = [grow(place / "high", {b"x": {b"net": {}}, b"y": {}}), grow(place / "low", {b"x": FULL, b"y": FULL})]
     with (
         hanging(grow(place / "under", {}), order[0] / "x/net") as net,
@@ -312,11 +325,11 @@ def test_what_is_mounted_in_a_folder_from_elsewhere_is_not_searched_and_counts_a
         assert [winner(view, name) for name in "xy"] == ["high", "low"]
         net.hang()
         write(order[0] / "y/1")
-        shows(lambda: winner(view, "y") == "high", "what changes beside it")
+        shows(lambda: winner(view, "y") == "high", "the change in another folder")
         net.go_on()
 
 
-def test_links_that_are_followed_count_as_what_they_lead_to(place: Path) -> None:
+def test_followed_links_count_as_their_targets(place: Path) -> None:
     beside = grow(place / "beside", {b"full": FULL, b"empty": {}})
     links: Tree = {
         b"full": Link(os.fsencode(beside / "full")),
@@ -329,12 +342,12 @@ def test_links_that_are_followed_count_as_what_they_lead_to(place: Path) -> None
     with mounted(place / "view", *order, options=[SKIP, REFRESH, "--followsymlinks"]) as view:
         assert [winner(view, name) for name in names] == ["high", "low", "low", "high"]
         write(beside / "empty/1")
-        shows(lambda: [winner(view, name) for name in names] == ["high"] * 4, "what the links lead to")
+        shows(lambda: [winner(view, name) for name in names] == ["high"] * 4, "the links' targets")
         (beside / "full/1").unlink()
-        shows(lambda: winner(view, "full") == "low", "what a link leads to")
+        shows(lambda: winner(view, "full") == "low", "a link's target")
 
 
-def test_a_view_says_what_was_skipped(place: Path) -> None:
+def test_status_explain_and_attributes_report_skipped_folders(place: Path) -> None:
     high, low = grow(place / "high", {b"A": {b"x": {}, b"y": {}}}), grow(place / "low", {b"A": {b"x": FULL, b"y": {}}})
     with mounted(place / "view", high, low, depth=2, options=[SKIP]) as view:
         assert [source["empty"] for source in status(view)["sources"]] == [2, 1]
@@ -346,9 +359,9 @@ def test_a_view_says_what_was_skipped(place: Path) -> None:
             f"It takes the place of {high}/A/x",
             f"Skipped, as there is no file in it: {high}/A/x",
         ]
-        told = json.loads(called(place, "--explain", "view/A/x", "--json").stdout)
-        assert told["skips"] == told["hides"] == [{"name": "high", "path": f"{high}/A/x"}]
-        assert told["rule"] == "filled"
+        found = json.loads(called(place, "--explain", "view/A/x", "--json").stdout)
+        assert found["skips"] == found["hides"] == [{"name": "high", "path": f"{high}/A/x"}]
+        assert found["rule"] == "filled"
         words = called(place, "--explain", "high/A/x").stdout.decode().splitlines()
         assert words[2:] == [
             "That is the first source of this view that has it with a file in it.",
@@ -361,7 +374,7 @@ def test_a_view_says_what_was_skipped(place: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["option", "-o", "file"])
-def test_the_plan_has_the_winners_by_that_rule_however_it_is_said(place: Path, how: str) -> None:
+def test_a_plan_applies_the_option_however_it_is_given(place: Path, how: str) -> None:
     grow(place / "high", {b"A": {b"x": {}, b"y": FULL, b"z": {}}})
     grow(place / "low", {b"A": {b"x": FULL, b"y": {}, b"z": {}}})
     (place / "file.toml").write_text("skip-empty = true\n")
@@ -376,7 +389,7 @@ def test_the_plan_has_the_winners_by_that_rule_however_it_is_said(place: Path, h
 
 
 @pytest.mark.alone
-def test_what_is_polled_costs_a_look_at_one_file_a_folder_and_an_empty_one_a_listing(place: Path) -> None:
+def test_a_poll_costs_one_stat_per_full_folder_and_one_listing_per_empty_one(place: Path) -> None:
     full: Tree = {b"%d" % number: b"" for number in range(3)}
     sources = place / "sources"
     order = [grow(sources / "high", {b"a": full, b"b": {b"c": full}, b"d": {}}), grow(sources / "low", {b"a": full})]
@@ -390,15 +403,15 @@ def test_what_is_polled_costs_a_look_at_one_file_a_folder_and_an_empty_one_a_lis
                 calls = trace.costs(lambda: refresh(view)).calls
                 return None if calls["getdents64"] > 2 else calls
 
-            poll(quiet, "a refresh that trusts the stamps of what was just made", 15)
+            poll(quiet, "a rescan that trusts the mtimes of the new directories", 15)
             roots, files = 2, 3
             of_roots = Counter(open=roots, statx=roots, faccessat=roots, close=roots, newfstatat=3 * roots)
             of_empty = Counter(open=1, getdents64=2, newfstatat=2, close=2)
             assert quiet() == of_roots + of_empty + Counter(open=files, newfstatat=files, close=files)
 
 
-def test_albums_that_come_empty_and_are_filled_in_a_moment_all_take_over(place: Path, eyes: Observer) -> None:
-    """What is reported while a new one is searched says nothing to anybody yet."""
+def test_albums_added_empty_and_filled_at_once_all_take_over(place: Path, eyes: Observer) -> None:
+    """Events may arrive while the new album is searched."""
     names, chance = [b"%03d" % number for number in range(100)], random.Random(1)
     order = [grow(place / "high", {b"A": {}}), grow(place / "low", {b"A": dict.fromkeys(names, FULL)})]
     with mounted(place / "view", *order, depth=2, options=[SKIP, HOURLY]) as view:
@@ -412,7 +425,7 @@ def test_albums_that_come_empty_and_are_filled_in_a_moment_all_take_over(place: 
 
 
 @needs_root
-def test_where_inotify_runs_short_the_rest_is_polled_for_it_too(place: Path) -> None:
+def test_folders_beyond_the_inotify_limit_are_polled(place: Path) -> None:
     names = [str(number) for number in range(40)]
     high = grow(place / "high", {name.encode(): {b"a": {}} for name in names})
     low = grow(place / "low", {name.encode(): FULL for name in names})
@@ -424,7 +437,7 @@ def test_where_inotify_runs_short_the_rest_is_polled_for_it_too(place: Path) -> 
             assert view.status()["sources"][0]["empty"] == len(names)
             for name in names:
                 write(high / name / "a/new")
-            poll(lambda: all(view.names(name) == ["a"] for name in names), "all folders that have a file by now")
+            poll(lambda: all(view.names(name) == ["a"] for name in names), "all folders with a file now")
             for name in names:
                 (high / name / "a/new").unlink()
             poll(lambda: all(view.names(name) == ["1"] for name in names), "the others' folders again")

@@ -1,4 +1,4 @@
-"""``--exclude GLOB``: what matches is nowhere in a view, at no level, from no source; everything else stays."""
+"""``--exclude GLOB``: matching names are hidden at every level, from every source; everything else stays."""
 
 import os
 import stat
@@ -32,49 +32,48 @@ def _sources(place: Path) -> tuple[Path, Path]:
 
 
 def _left(place: Path, *options: str) -> set[bytes]:
-    """Everything that a view with these options shows."""
+    """All paths in a view with these options."""
     with mounted(place / "view", *_sources(place), depth=2, options=options) as view:
         return set(walk(view.where))
 
 
-def _without(names: set[bytes], *gone: bytes) -> set[bytes]:
-    return {path for path in names if not set(path.split(b"/")) & set(gone)}
+def _without(names: set[bytes], *excluded: bytes) -> set[bytes]:
+    return {path for path in names if not set(path.split(b"/")) & set(excluded)}
 
 
-@pytest.fixture
-def everything(place: Path) -> set[bytes]:
-    """All that a view of the same sources shows when nothing is left out."""
-    (place / "plain").mkdir()
-    return _left(place / "plain")
+@pytest.fixture(scope="module")
+def everything(shared_place: Path) -> set[bytes]:
+    """All paths in a view of the same sources without exclusions."""
+    return _left(shared_place)
 
 
-def test_what_matches_is_left_out_at_every_level(place: Path, everything: set[bytes]) -> None:
+def test_a_matching_name_is_excluded_at_every_level(place: Path, everything: set[bytes]) -> None:
     assert any(path.count(b"/") == 3 and path.endswith(b"@eaDir") for path in everything)
     assert _left(place, "--exclude", "@eaDir") == _without(everything, b"@eaDir")
 
 
-def test_several_patterns_may_be_given(place: Path, everything: set[bytes]) -> None:
+def test_several_patterns_are_combined(place: Path, everything: set[bytes]) -> None:
     options = ("--exclude", "@eaDir", "--exclude=.DS_Store", "--exclude", "lost[+]found")
     assert _left(place, *options) == _without(everything, b"@eaDir", b".DS_Store", b"lost+found")
 
 
-def test_patterns_distinguish_upper_and_lower_case(place: Path, everything: set[bytes]) -> None:
+def test_patterns_are_case_sensitive(place: Path, everything: set[bytes]) -> None:
     left = _left(place, "--exclude", "*.jpg", "--exclude", "@EADIR")
     assert left == _without(everything, b"cover.jpg")
     assert b"artist/album/sub/COVER.JPG" in left
 
 
-def test_a_name_that_is_no_utf_8_is_matched_by_its_bytes(place: Path, everything: set[bytes]) -> None:
-    gone = _without(everything, b"x\xff.tmp")
-    assert gone < everything
-    assert _left(place, "--exclude", "*.tmp") == gone
+def test_a_name_that_is_not_utf_8_is_matched_by_its_bytes(place: Path, everything: set[bytes]) -> None:
+    expected = _without(everything, b"x\xff.tmp")
+    assert expected < everything
+    assert _left(place, "--exclude", "*.tmp") == expected
 
 
-def test_a_pattern_may_be_no_utf_8_itself(place: Path, everything: set[bytes]) -> None:
+def test_a_pattern_need_not_be_utf_8(place: Path, everything: set[bytes]) -> None:
     assert _left(place, "--exclude", os.fsdecode(b"x\xff*")) == _without(everything, b"x\xff.tmp")
 
 
-def test_fstab_may_say_it(place: Path, everything: set[bytes]) -> None:
+def test_mount_options_as_in_fstab_exclude_too(place: Path, everything: set[bytes]) -> None:
     left = _left(place, "-o", "exclude=@eaDir,exclude=.DS_Store,ro")
     assert left == _without(everything, b"@eaDir", b".DS_Store")
 
@@ -98,7 +97,7 @@ def test_a_directory_without_what_is_left_out_tells_no_wrong_number_of_links(pla
                 assert os.stat(view.where + b"/" + path).st_nlink == 1
 
 
-def test_what_appears_later_is_left_out_too(place: Path) -> None:
+def test_matching_names_added_later_are_excluded_too(place: Path) -> None:
     high, low = _sources(place)
     with mounted(place / "view", high, low, depth=2, options=("--exclude", "@eaDir", "--refresh=1")) as view:
         grow(high / "new", {b"@eaDir": {}, b"album": {b"@eaDir": {}, b"1": b""}})

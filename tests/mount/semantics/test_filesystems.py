@@ -1,4 +1,4 @@
-"""Sources on filesystems of every kind that can be had here, alone and mixed: the view is the same on all of them."""
+"""Sources on every kind of filesystem available here, alone and mixed: the view is the same on all of them."""
 
 import errno
 import os
@@ -40,7 +40,7 @@ def change(top: Path) -> None:
 
 
 def error_of(eyes: Observer, path: Path) -> int:
-    """What reading a file fails with; 0 where it does not."""
+    """The errno of reading a file; 0 where it succeeds."""
     try:
         eyes.read(path)
     except OSError as error:
@@ -49,7 +49,7 @@ def error_of(eyes: Observer, path: Path) -> int:
 
 
 def check_change(eyes: Observer, view: View, source: Plug, order: list[Path]) -> None:
-    """What changes in a source shows; in one that cannot be changed, when another one has taken its place."""
+    """A change in the source shows; a read-only filesystem is replaced by a changed one."""
     if source.is_packed:
         source.unplug()
         change(source.changed)
@@ -60,7 +60,7 @@ def check_change(eyes: Observer, view: View, source: Plug, order: list[Path]) ->
 
 
 def check_loss(eyes: Observer, view: View, source: Plug, order: list[Path]) -> None:
-    """A source that is unplugged is lost and not empty, and comes back by itself."""
+    """An unplugged source is lost and not empty, and recovers by itself."""
     name = source.where.name
     names = [eyes.names(view.mountpoint / path) for path in ("", "Ann", "Ann/Both")]
     own = view.mountpoint / f"only {name}"
@@ -75,16 +75,16 @@ def check_loss(eyes: Observer, view: View, source: Plug, order: list[Path]) -> N
     assert error_of(eyes, view.mountpoint / "Bob/Solo/1") == (errno.EIO if name == "low" else 0)
     assert error_of(eyes, view.mountpoint / "Ann/Both/1") == (errno.EIO if name == "high" else 0)
     source.plug()
-    shows(lambda: view.text().count("is back") > before[1], "the good news")
+    shows(lambda: view.text().count("is back") > before[1], "the recovery logged")
     becomes(eyes, view.mountpoint, order, DEPTH, "everything again")
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_source_on_any_filesystem_is_shown_kept_current_lost_and_back(place: Path, kind: str) -> None:
+def test_a_source_on_any_filesystem_is_shown_kept_current_lost_and_recovers(place: Path, kind: str) -> None:
     low = grow(place / "low", LOW)
     with plugged(place / "high", kind, {**HIGH, b"only high": b"high"}) as source, observer() as eyes:
         order = [source.where, low]
-        if kind not in ("vfat", PASSING) and not source.is_packed:  # those have no links
+        if kind not in ("vfat", PASSING) and not source.is_packed:  # those have no symlinks
             grow(source.changed, LINKED)
         with mounted(place / "view", *order, depth=DEPTH, options=[REFRESH]) as view:
             assert not eyes.differences(view.mountpoint, order, DEPTH)
@@ -94,7 +94,7 @@ def test_a_source_on_any_filesystem_is_shown_kept_current_lost_and_back(place: P
 
 
 @pytest.mark.parametrize(("first", "second"), PAIRS, ids=[" and ".join(pair) for pair in PAIRS])
-def test_two_filesystems_of_different_kinds_make_one_view(place: Path, first: str, second: str) -> None:
+def test_filesystems_of_two_kinds_make_one_view(place: Path, first: str, second: str) -> None:
     with (
         plugged(place / "high", first, {**HIGH, b"only high": b"high"}) as high,
         plugged(place / "low", second, {**LOW, b"only low": b"low"}) as low,

@@ -1,4 +1,4 @@
-"""Symbolic links in the sources, followed and not: what is shown, what can be reached, and that looking ends."""
+"""Symlinks in the sources, followed and not: what is shown, what can be reached, and that walks terminate."""
 
 import contextlib
 import os
@@ -18,7 +18,7 @@ FOLLOW = ("--follow-symlinks", "--refresh=1")
 
 
 def _library(place: Path) -> tuple[Path, Path]:
-    """Two sources with links of every kind above the depth (2), at it and below it; a folder beside them."""
+    """Two sources with symlinks of every kind above, at and below the depth (2), and a folder outside them."""
     here = os.fsencode(place)
     grow(place / "outside", {b"album": {b"1": b"outside", b"sub": {b"deep": b"outside"}}, b"file": b"outside"})
     at_depth: Tree = {
@@ -65,14 +65,14 @@ def _library(place: Path) -> tuple[Path, Path]:
 
 
 def knows_itself(view: View) -> bool:
-    """Whether the link into the view is left out: when it was scanned, it led to an empty directory still."""
+    """Whether the symlink into the view is hidden: it still led to an empty directory when it was scanned."""
     with contextlib.suppress(OSError):
         return b"A/to the view" not in walk(view.where)
     return False
 
 
 @pytest.mark.parametrize("prefer", ["high", "low"])
-def test_links_that_are_not_followed_are_left_out_or_shown_and_lead_nowhere_else(place: Path, prefer: str) -> None:
+def test_links_not_followed_are_hidden_down_to_the_depth_and_shown_below_it(place: Path, prefer: str) -> None:
     flac, mp3 = _library(place)
     order = [os.fsencode(source) for source in ((flac, mp3) if prefer == "high" else (mp3, flac))]
     with mounted(place / "view", flac, mp3, prefer=prefer, depth=2) as view:
@@ -86,7 +86,7 @@ def test_links_that_are_not_followed_are_left_out_or_shown_and_lead_nowhere_else
 
 
 @pytest.mark.parametrize("prefer", ["high", "low"])
-def test_links_that_are_followed_count_as_what_they_point_to(place: Path, prefer: str) -> None:
+def test_followed_links_are_shown_as_their_targets(place: Path, prefer: str) -> None:
     flac, mp3 = _library(place)
     order = [os.fsencode(source) for source in ((flac, mp3) if prefer == "high" else (mp3, flac))]
     views = [os.fsencode(place / name) for name in ("view", "other")]
@@ -96,7 +96,7 @@ def test_links_that_are_followed_count_as_what_they_point_to(place: Path, prefer
         mounted(place / "view", flac, mp3, prefer=prefer, depth=2, options=FOLLOW) as view,
     ):
         expected = following.predict(order, 2, views)
-        poll(lambda: knows_itself(view), "that the view knows itself")
+        poll(lambda: knows_itself(view), "the symlink into the view hidden")
         seen = walk(view.where)
         assert seen == expected
         assert seen[b"A/to outside/sub/deep"] == Shown(stat.S_IFREG, b"outside")
@@ -105,12 +105,12 @@ def test_links_that_are_followed_count_as_what_they_point_to(place: Path, prefer
         assert b"A/round" not in seen
 
 
-def test_programs_that_follow_links_end_and_list_what_is_expected(place: Path) -> None:
+def test_programs_that_follow_links_terminate_and_list_the_expected_paths(place: Path) -> None:
     flac, mp3 = _library(place)
     order = [os.fsencode(source) for source in (flac, mp3)]
     (place / "other").mkdir()
     with mounted(place / "view", flac, mp3, depth=2, options=FOLLOW) as view:
-        poll(lambda: knows_itself(view), "that the view knows itself")
+        poll(lambda: knows_itself(view), "the symlink into the view hidden")
         expected = set(following.predict(order, 2, [view.where]))
         listed = run("env", "-C", view.mountpoint, "find", ".", "-mindepth", "1", "-printf", "%P\\0")
         assert (set(listed.stdout.split(b"\0")[:-1]), listed.stderr) == (expected, b"")
@@ -125,12 +125,12 @@ def test_programs_that_follow_links_end_and_list_what_is_expected(place: Path) -
 
 
 def _mode(view: bytes, path: bytes) -> int:
-    """The mode of what a view shows there."""
+    """The mode of a path in a view."""
     return os.lstat(view + b"/" + path).st_mode
 
 
-def test_looking_ends_though_a_link_leads_above_the_sources(place: Path) -> None:
-    """Everything beside the sources comes in, the view itself and the way back to the source do not."""
+def test_walks_terminate_though_a_link_leads_above_the_sources(place: Path) -> None:
+    """Everything next to the sources is included; the view itself and the source again are not."""
     flac = grow(place / "flac", {b"A": {b"1": b"flac", b"up": Link(b"../..")}, b"up": Link(b"..")})
     mp3 = grow(place / "mp3", {b"B": {b"1": b"mp3"}})
     with mounted(place / "view", flac, mp3, depth=1, options=FOLLOW) as view:
@@ -142,35 +142,35 @@ def test_looking_ends_though_a_link_leads_above_the_sources(place: Path) -> None
 
 
 def _reads(path: Path, text: str) -> bool:
-    """Whether it has that text; what is being taken over may be gone for a moment."""
+    """Whether the file has that text; it may be missing for a moment during a takeover."""
     try:
         return path.read_text() == text
     except FileNotFoundError:
         return False
 
 
-def test_what_a_link_points_to_may_come_and_go(place: Path) -> None:
+def test_a_view_follows_the_target_of_a_link_that_is_added_and_removed(place: Path) -> None:
     high = grow(place / "high", {b"A": {b"1": b"high", b"in": Link(b"../../late/B/1")}, b"B": Link(b"../late/B")})
     low = grow(place / "low", {b"B": {b"1": b"low"}})
     with mounted(place / "view", high, low, options=FOLLOW) as view:
         top = view.mountpoint
         assert ((top / "B/1").read_text(), os.readlink(top / "A/in")) == ("low", "../../late/B/1")
         grow(place / "late", {b"B": {b"1": b"late"}})
-        poll(lambda: _reads(top / "B/1", "late"), "the folder taken over by way of the link")
+        poll(lambda: _reads(top / "B/1", "late"), "the folder taken over through the link")
         poll(lambda: not (top / "A/in").is_symlink() and _reads(top / "A/in", "late"), "the file")
         os.rename(place / "late", place / "gone")
         poll(lambda: _reads(top / "B/1", "low"), "the folder given back")
         poll((top / "A/in").is_symlink, "the link shown as a link again")
 
 
-def test_a_view_mounted_later_where_a_link_leads_is_never_entered(place: Path) -> None:
+def test_a_view_mounted_later_on_the_target_of_a_link_is_not_entered(place: Path) -> None:
     high = grow(place / "high", {b"A": {b"1": b"high", b"in": Link(b"../../other")}, b"B": Link(b"../other")})
     low = grow(place / "low", folders("l", "C"))
     grow(place / "other", {b"before": b""})
     with mounted(place / "view", high, low, options=FOLLOW) as view:
         assert os.listdir(view.mountpoint / "B") == ["before"]
         with mounted(place / "other", high, low, options=("--nonempty", *FOLLOW)) as other:
-            poll(lambda: os.listdir(view.mountpoint) == ["A", "C"], "that the link is left out")
-            poll((view.mountpoint / "A/in").is_symlink, "that the link is shown as one")
+            poll(lambda: os.listdir(view.mountpoint) == ["A", "C"], "the link hidden")
+            poll((view.mountpoint / "A/in").is_symlink, "the link shown as a link")
             poll((other.mountpoint / "A/in").is_symlink, "the same in the other view")
         poll(lambda: os.listdir(view.mountpoint) == ["A", "B", "C"], "the link followed again")

@@ -1,4 +1,4 @@
-"""Access lists (acl(5)) are known like all else: a lost source has them, and nobody is asked for them again."""
+"""Access control lists (acl(5)) are cached like other metadata: for lost sources, and without new requests."""
 
 import errno
 import os
@@ -30,7 +30,7 @@ LOW: Tree = {b"A": {b"three": {**TRACKS}}, b"C": {b"four": {**TRACKS}}}
 
 
 def restrict(top: Path) -> None:
-    """Modes that let nobody in, and lists on files and directories at all levels that let some in."""
+    """Set modes that deny all others, and ACLs at all levels that allow some."""
     for path in inside(top):
         (top / path).chmod(0o750 if (top / path).is_dir() else 0o640)
     for name, rights in (("", 5), ("A", 5), ("A/one", 5), ("A/one/sub", 5), ("A/one/sub/deep", 1), ("B", 1)):
@@ -42,13 +42,13 @@ def restrict(top: Path) -> None:
 
 
 def inside(top: Path) -> list[str]:
-    """Every name in a tree, and the top."""
+    """All paths in a tree, including its top."""
     found = [os.path.join(above, name) for above, below, files in os.walk(top) for name in (*below, *files)]
     return sorted(os.path.relpath(path, top) for path in [os.fspath(top), *found])
 
 
-def all_known(view: View) -> None:
-    """Wait until the crawls have sent the lists too: their processes end then."""
+def await_crawls(view: View) -> None:
+    """Wait until the crawls have sent the ACLs too: their processes end then."""
     crawled(view)
     children = Path(f"/proc/{view.pid}/task/{view.pid}/children")
     poll(lambda: not children.read_text().split(), "the end of the crawls", 60)
@@ -60,13 +60,13 @@ def lists_in(top: Path, paths: list[str]) -> dict[str, Lists]:
 
 @pytest.mark.parametrize("kind", ["tmpfs", "ext4"])
 @pytest.mark.parametrize("options", [(), ("--followsymlinks",)], ids=["plain", "links followed"])
-def test_a_lost_source_has_its_lists_at_every_level(place: Path, kind: str, options: tuple[str, ...]) -> None:
+def test_a_lost_source_keeps_its_acls_at_every_level(place: Path, kind: str, options: tuple[str, ...]) -> None:
     low, view = grow(place / "low", LOW), place / "view"
     with disk(place / "high", HIGH, kind) as high:
         restrict(high.where)
         with mounted(view, high.where, low, depth=2, options=[REFRESH, *ALL, *options]) as mount:
             mount.expect(r"source high \(.*\) is lost")
-            all_known(mount)
+            await_crawls(mount)
             paths = inside(high.where)
             expected = lists_in(high.where, paths)
             let_in = allowed([high.where / path for path in paths])
@@ -78,11 +78,11 @@ def test_a_lost_source_has_its_lists_at_every_level(place: Path, kind: str, opti
 
 
 @pytest.mark.alone
-def test_after_the_crawl_nobody_is_asked_for_a_list(place: Path) -> None:
+def test_after_the_crawl_acls_are_read_without_any_system_call(place: Path) -> None:
     high, low = grow(place / "sources/high", HIGH), grow(place / "sources/low", LOW)
     restrict(high)
     with mounted(place / "view", high, low, depth=2, options=[LASTING]) as view:
-        all_known(view)
+        await_crawls(view)
         paths, expected = inside(view.mountpoint), lists_in(high, inside(high))
         with traced(view.pid, view.mountpoint, place / "sources") as trace:
             trace.costs(lambda: os.stat(view.mountpoint))
@@ -94,28 +94,31 @@ def test_after_the_crawl_nobody_is_asked_for_a_list(place: Path) -> None:
 
 
 @pytest.mark.parametrize("crawl", ["local", "off"])
-def test_a_list_that_is_set_changed_and_removed_shows_within_the_promise(place: Path, crawl: str) -> None:
+def test_an_acl_set_changed_and_removed_shows_within_the_maximum_staleness(place: Path, crawl: str) -> None:
     high, low, where = trees(place, HIGH, LOW)
     none: Lists = {ACCESS: errno.ENODATA, DEFAULT: errno.ENODATA}
     with mounted(where, high, low, depth=2, options=[REFRESH, f"--crawl={crawl}"]) as view:
         if crawl != "off":
-            all_known(view)
-        for name in (".", "A", "A/one", "A/one/00", "A/one/sub/deep", "A/one/sub/deep/file", "loose"):
-            shown, own = where / name, high / name
-            assert lists_of(shown) == none
-            for rights in (4, 6):
-                give(own, rights)
-                wanted = {**none, ACCESS: access_list(rights)}
-                shows(lambda: lists_of(shown) == wanted, f"the list of {name} with {rights}")  # noqa: B023
-            os.removexattr(own, ACCESS)
-            shows(lambda: lists_of(shown) == none, f"that {name} has none any more")  # noqa: B023
+            await_crawls(view)
+        names = (".", "A", "A/one", "A/one/00", "A/one/sub/deep", "A/one/sub/deep/file", "loose")
+        assert lists_in(where, [*names]) == dict.fromkeys(names, none)
+        for rights in (4, 6):
+            wanted = {**none, ACCESS: access_list(rights)}
+            for name in names:
+                give(high / name, rights)
+            for name in names:
+                shows(lambda: lists_of(where / name) == wanted, f"the ACL of {name} with {rights}")  # noqa: B023
+        for name in names:
+            os.removexattr(high / name, ACCESS)
+        for name in names:
+            shows(lambda: lists_of(where / name) == none, f"the ACL of {name} removed")  # noqa: B023
 
 
-def test_a_list_in_a_folder_that_came_after_the_crawl_is_known_once_it_was_listed(place: Path) -> None:
+def test_acls_in_a_folder_added_after_the_crawl_are_cached_once_it_was_listed(place: Path) -> None:
     low, view = grow(place / "low", LOW), place / "view"
     with disk(place / "high", HIGH) as high, mounted(view, high.where, low, depth=2, options=[REFRESH]) as mount:
         mount.expect(r"source high \(.*\) is lost")
-        all_known(mount)
+        await_crawls(mount)
         new = grow(place / "new", {b"five": {**TRACKS}})
         give(new / "five/00", 4)
         give(new / "five", 5)
@@ -128,7 +131,7 @@ def test_a_list_in_a_folder_that_came_after_the_crawl_is_known_once_it_was_liste
         assert lists_in(view / "Z", list(expected)) == expected
 
 
-def test_a_source_without_lists_has_none_and_its_modes_hold(place: Path) -> None:
+def test_a_source_without_acl_support_has_none_and_its_modes_apply(place: Path) -> None:
     top, low = place / "high", grow(place / "low", LOW)
     top.mkdir()
     output_of("mount", "-t", "ramfs", "none", top)
@@ -141,11 +144,11 @@ def test_a_source_without_lists_has_none_and_its_modes_hold(place: Path) -> None
         for options in ([], ["--crawl=off"]):
             with mounted(place / "view", top, low, depth=2, options=[REFRESH, *ALL, *options]) as view:
                 if not options:
-                    all_known(view)
+                    await_crawls(view)
                 paths = inside(top)
                 let_in = allowed([top / path for path in paths])
                 assert allowed([view.mountpoint / path for path in paths]) == let_in
-                told = lists_in(view.mountpoint, paths)
-                assert {value for lists in told.values() for value in lists.values()} == {errno.ENODATA}
+                found = lists_in(view.mountpoint, paths)
+                assert {value for lists in found.values() for value in lists.values()} == {errno.ENODATA}
     finally:
         output_of("umount", top)

@@ -1,4 +1,4 @@
-"""Names as people have them, on a real mount: paired loosely, and by hand, in both views and after a refresh."""
+"""Loose and manual pairing of real-life names on a mount, in both views and after a refresh."""
 
 import errno
 import os
@@ -31,7 +31,7 @@ def _grown(root: Path, paths: list[str], whose: str) -> Path:
 
 
 def _albums(mountpoint: Path) -> dict[str, str]:
-    """Every album of a view, and whose it is."""
+    """Every album of a view, and the letter of its source."""
     return {
         f"{artist}/{album}": (mountpoint / artist / album / "track").read_text()[0]
         for artist in os.listdir(mountpoint)
@@ -40,7 +40,7 @@ def _albums(mountpoint: Path) -> dict[str, str]:
 
 
 def _shadowed(path: Path) -> str:
-    """What a folder takes the place of; nothing where it is the only one."""
+    """The path that a folder shadows; empty where there is none."""
     try:
         return os.getxattr(path, "user.mmirrorfs.shadowed").decode()
     except OSError as error:
@@ -49,7 +49,7 @@ def _shadowed(path: Path) -> str:
         raise
 
 
-def test_albums_that_two_rippers_spelled_are_there_once_in_both_views(place: Path) -> None:
+def test_albums_with_two_spellings_are_shown_once_in_both_views(place: Path) -> None:
     ours = _grown(place / "flac", [own for own, _ in PAIRS] + ["Weezer/Weezer (Blue Album)", "Björk/Post (Live)"], "f")
     theirs = _grown(place / "mp3", [own for _, own in PAIRS] + ["Weezer/Weezer (Green Album)", "Bjork/Post"], "m")
     apart = {
@@ -66,7 +66,7 @@ def test_albums_that_two_rippers_spelled_are_there_once_in_both_views(place: Pat
             )
 
 
-def test_a_second_year_that_comes_parts_what_was_paired_and_pairs_it_again_when_it_goes(place: Path) -> None:
+def test_a_pair_is_split_by_a_second_year_and_restored_when_that_is_removed(place: Path) -> None:
     high = grow(place / "high", folders("h", "Peter Gabriel", "Other"))
     low = grow(place / "low", folders("l", "[1977] Peter Gabriel"))
     with mounted(place / "view", high, low, options=["--match=loose", "--refresh=1"]) as view:
@@ -97,7 +97,7 @@ in = "The Fab Four"
 
 
 @pytest.mark.parametrize("prefer", ["high", "low"])
-def test_what_is_settled_by_hand_holds_in_a_view_and_after_a_refresh(place: Path, prefer: str) -> None:
+def test_manual_pairs_apply_in_a_view_and_after_a_refresh(place: Path, prefer: str) -> None:
     (place / "views.toml").write_text(SETTLED)
     high = grow(
         place / "high", {b"Beatles": folders("h", "White Album", "Abbey Road"), b"Other": folders("h", "White Album")}
@@ -116,11 +116,11 @@ def test_what_is_settled_by_hand_holds_in_a_view_and_after_a_refresh(place: Path
         shown, hidden = high / "Beatles/White Album", low / "The Fab Four/The Beatles (White Album)"
         if prefer == "low":
             shown, hidden = hidden, shown
-        poll(lambda: _shadowed(view.mountpoint / "Beatles/White Album") == str(hidden), "what it takes the place of")
+        poll(lambda: _shadowed(view.mountpoint / "Beatles/White Album") == str(hidden), "the shadowed path")
         assert _albums(view.mountpoint) == both | {"Beatles/White Album": prefer[0]}
 
 
-def test_names_that_no_source_has_are_remarks_of_a_simulation(place: Path) -> None:
+def test_a_simulation_remarks_on_configured_names_that_no_source_has(place: Path) -> None:
     high, low = grow(place / "high", folders("h", "a", "b")), grow(place / "low", folders("l", "c"))
     (place / "x.toml").write_text('[[same]]\nnames = ["a", "c"]\n[[apart]]\nnames = ["b", "d\\u001b"]\n')
     words = [*COMMAND, "--simulate", str(high), str(low), "--config", str(place / "x.toml")]

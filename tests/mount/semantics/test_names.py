@@ -1,4 +1,4 @@
-"""Names that are almost the same, on a real mount: paired as asked for, nothing hidden, the same in every view."""
+"""Pairing of similar names on a real mount: as requested, without hiding anything, the same in every view."""
 
 import os
 import shutil
@@ -24,7 +24,7 @@ def _tracks(view: View, *paths: str) -> list[str]:
 
 
 @pytest.mark.parametrize("prefer", ["high", "low"])
-def test_a_mac_and_a_linux_name_are_one_by_their_normal_form(place: Path, prefer: str) -> None:
+def test_nfc_and_nfd_spellings_are_paired_with_match_nfc(place: Path, prefer: str) -> None:
     high = grow(place / "high", {NFC.encode(): folders("h", "Debut", "Post"), "BJÖRK".encode(): folders("h", "Big")})
     low = grow(place / "low", {NFD.encode(): folders("l", "Debut", "Vespertine")})
     options = ("--match=nfc",)
@@ -36,7 +36,7 @@ def test_a_mac_and_a_linux_name_are_one_by_their_normal_form(place: Path, prefer
         assert not (view.mountpoint / NFD).exists(), "the other spelling is no name of the view"
 
 
-def test_case_does_not_count_where_it_was_asked_for_and_the_highest_spelling_is_shown(place: Path) -> None:
+def test_casefold_pairs_names_and_shows_the_spelling_of_the_highest_source(place: Path) -> None:
     high = grow(place / "high", folders("h", "Straße"))
     low = grow(place / "low", folders("l", "STRASSE", "ONLY"))
     for prefer, whose in (("high", "hStraße"), ("low", "lSTRASSE")):
@@ -45,7 +45,7 @@ def test_case_does_not_count_where_it_was_asked_for_and_the_highest_spelling_is_
             assert _tracks(view, "Straße") == [whose]
 
 
-def test_what_is_ignored_does_not_keep_names_apart_and_collisions_hide_nothing(place: Path) -> None:
+def test_ignored_suffixes_pair_names_and_collisions_hide_nothing(place: Path) -> None:
     high = grow(place / "high", folders("h", "Album [FLAC]", "Two", "Two [FLAC]"))
     low = grow(place / "low", folders("l", "Album [MP3]", "Two [MP3]"))
     with mounted(place / "view", high, low, prefer="low", options=("--ignore", SUFFIX)) as view:
@@ -53,7 +53,7 @@ def test_what_is_ignored_does_not_keep_names_apart_and_collisions_hide_nothing(p
         assert _tracks(view, "Album [FLAC]", "Two", "Two [FLAC]") == ["lAlbum [MP3]", "lTwo [MP3]", "hTwo [FLAC]"]
 
 
-def test_a_name_that_pairs_later_takes_over_and_gives_back(place: Path) -> None:
+def test_a_name_that_pairs_later_takes_over_until_it_is_removed(place: Path) -> None:
     high = grow(place / "high", folders("h", "other"))
     low = grow(place / "low", folders("l", NFD))
     with mounted(place / "view", high, low, options=("--match=nfc", "--refresh=1")) as view:
@@ -88,7 +88,7 @@ def _plans(levels: int) -> st.SearchStrategy[Tree]:
 
 
 def _signed(tree: Tree, whose: bytes) -> Tree:
-    """Every file says whose it is and what it is called there."""
+    """The same tree with each file's content its source and path."""
     return {
         name: _signed(what, whose + b"/" + name) if isinstance(what, dict) else whose + b"/" + name
         for name, what in tree.items()
@@ -110,7 +110,7 @@ def _signed(tree: Tree, whose: bytes) -> Tree:
     ignore=st.sampled_from(["", SUFFIX]),
     prefer=st.sampled_from(["high", "low", "s1"]),
 )
-def test_any_trees_under_any_match_show_what_the_model_says(
+def test_any_trees_under_any_match_equal_the_model(
     place: Path, plans: list[Tree], depth: int, match: str, ignore: str, prefer: str
 ) -> None:
     here = Path(tempfile.mkdtemp(dir=place))

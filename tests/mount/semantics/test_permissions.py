@@ -1,4 +1,4 @@
-"""Modes, owners, POSIX ACLs and extended attributes of the sources hold in the view, for other users too."""
+"""Modes, owners, POSIX ACLs and extended attributes of the sources apply in the view, for other users too."""
 
 import errno
 import os
@@ -31,7 +31,7 @@ def _acl(place: Path, what: str, path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_another_user_reads_what_the_modes_allow_and_nothing_else(place: Path) -> None:
+def test_another_user_reads_exactly_what_the_modes_allow(place: Path) -> None:
     with mounted(place / "view", *_sources(place), options=OPEN_TO_ALL) as view:
         assert as_nobody("cat", view.mountpoint / "public/track").stdout == b"h"
         assert as_nobody("ls", view.mountpoint / "public").stdout == b"secret\ntrack\n"
@@ -40,26 +40,26 @@ def test_another_user_reads_what_the_modes_allow_and_nothing_else(place: Path) -
             assert (done.stdout, b"Permission denied" in done.stderr) == (b"", True), refused
 
 
-def test_a_closed_merged_directory_is_closed_though_another_source_has_it_open(place: Path) -> None:
+def test_a_merged_directory_has_the_mode_of_the_first_source_though_another_is_open(place: Path) -> None:
     with mounted(place / "view", *_sources(place), depth=2, options=OPEN_TO_ALL) as view:
         assert b"Permission denied" in as_nobody("ls", view.mountpoint / "private").stderr
         assert as_nobody("ls", view.mountpoint / "other").stdout == b"track\n"
 
 
-def test_without_allow_other_another_user_gets_nowhere(place: Path) -> None:
+def test_without_allow_other_another_user_is_denied(place: Path) -> None:
     with mounted(place / "view", *_sources(place)) as view:
         assert b"Permission denied" in as_nobody("ls", view.mountpoint).stderr
         assert os.listdir(view.mountpoint) == ["other", "private", "public"]
 
 
-def test_an_acl_gives_a_user_what_the_mode_does_not(place: Path) -> None:
+def test_an_acl_allows_a_user_what_the_mode_denies(place: Path) -> None:
     sources = _sources(place)
     _acl(place, f"u:{NOBODY}:r", sources[0] / "public/secret")
     with mounted(place / "view", *sources, options=OPEN_TO_ALL) as view:
         assert as_nobody("cat", view.mountpoint / "public/secret").stdout == b"h"
 
 
-def test_an_acl_takes_from_a_user_what_the_mode_gives(place: Path) -> None:
+def test_an_acl_denies_a_user_what_the_mode_allows(place: Path) -> None:
     high, low = _sources(place)
     _acl(place, f"u:{NOBODY}:-", high / "public/track")
     _acl(place, f"u:{NOBODY}:-", low / "other")
@@ -69,17 +69,17 @@ def test_an_acl_takes_from_a_user_what_the_mode_gives(place: Path) -> None:
         assert (view.mountpoint / "public/track").read_text() == "h"
 
 
-def test_the_mask_of_an_acl_is_not_taken_for_the_groups_right(place: Path) -> None:
+def test_the_mask_of_an_acl_is_not_taken_for_the_groups_mode(place: Path) -> None:
     high, low = _sources(place)
     os.chown(high / "public/secret", 0, NOBODY)
     _acl(place, "u:12345:r,g::-,m::r", high / "public/secret")
-    assert (high / "public/secret").stat().st_mode & 0o070 == 0o040, "the mask shows as the group's bits"
+    assert (high / "public/secret").stat().st_mode & 0o070 == 0o040, "the mask shows as the group's mode bits"
     with mounted(place / "view", high, low, options=OPEN_TO_ALL) as view:
         assert b"Permission denied" in as_nobody("cat", view.mountpoint / "public/secret").stderr
 
 
 @pytest.mark.parametrize("depth", [1, 2])
-def test_getfacl_says_the_same_of_the_view_as_of_the_winner(place: Path, depth: int) -> None:
+def test_getfacl_prints_the_same_for_the_view_and_the_winner(place: Path, depth: int) -> None:
     sources, paths = _sources(place), (".", "public", "public/track")
     for path in paths:
         _acl(place, f"u:{NOBODY}:rx,g:12345:r", sources[0] / path)
@@ -101,7 +101,7 @@ def _set(path: Path, name: str, value: bytes) -> None:
 
 
 @pytest.mark.parametrize("depth", [1, 2])
-def test_extended_attributes_are_the_winners_and_cannot_be_set(place: Path, depth: int) -> None:
+def test_extended_attributes_are_the_winners_and_read_only(place: Path, depth: int) -> None:
     sources, paths = _sources(place), ("public", "public/track", "private")
     for path in paths:
         for name, value in (("user.mood", b"\0bright\xff"), ("user.empty", b""), ("user.long", b"x" * 2000)):
@@ -118,7 +118,7 @@ def test_extended_attributes_are_the_winners_and_cannot_be_set(place: Path, dept
                 os.removexattr(where, "user.mood")
 
 
-def test_an_attribute_that_is_not_set_is_not_there(place: Path) -> None:
+def test_an_attribute_that_is_not_set_fails_with_enodata(place: Path) -> None:
     with mounted(place / "view", *_sources(place)) as view:
         for path in (view.mountpoint, view.mountpoint / "public/track"):
             with pytest.raises(OSError, match="No data available"):

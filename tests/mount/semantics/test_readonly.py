@@ -1,15 +1,15 @@
-"""Nothing can be written through a view: every call that would says EROFS, and the sources stay untouched."""
+"""Views are read-only: every writing call fails with EROFS, and the sources stay untouched."""
 
 import errno
 import os
 import shutil
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.mounts import mounted
+from tests.support.mounts import View, mounted
 from tests.support.trees import Link, Tree, grow, stamps
 from tests.support.users import run
 
@@ -20,7 +20,7 @@ def _open(flags: int) -> Write:
     return lambda path: os.close(os.open(path, flags))
 
 
-ON_WHAT_IS_THERE: dict[str, Write] = {
+ON_A_FILE: dict[str, Write] = {
     "open O_WRONLY": _open(os.O_WRONLY),
     "open O_RDWR": _open(os.O_RDWR),
     "open O_RDONLY | O_TRUNC": _open(os.O_RDONLY | os.O_TRUNC),
@@ -54,13 +54,20 @@ ON_A_DIRECTORY: dict[str, Write] = {
 }
 
 
-def _sources(place: Path) -> tuple[Path, Path]:
+@pytest.fixture(scope="module")
+def view(shared_place: Path) -> Iterator[View]:
+    """One view for all tests, which change nothing in its sources."""
     album: Tree = {b"track": b"bytes", b"other": b"", b"empty": {}, b"link": Link(b"track")}
-    return grow(place / "high", {b"album": album, b"loose": b"bytes", b"other": b""}), grow(place / "low", {b"low": {}})
+    high = grow(shared_place / "high", {b"album": album, b"loose": b"bytes", b"other": b""})
+    low = grow(shared_place / "low", {b"low": {}})
+    before = stamps(high), stamps(low)
+    with mounted(shared_place / "view", high, low, options=("-o", "rw")) as view:
+        yield view
+    assert (stamps(high), stamps(low)) == before
 
 
 def _assert_refused(path: Path, calls: dict[str, Write]) -> None:
-    """Each call on the path fails, and with EROFS."""
+    """Each call on the path fails with EROFS."""
     answers = {}
     for name, call in calls.items():
         try:
@@ -71,36 +78,31 @@ def _assert_refused(path: Path, calls: dict[str, Write]) -> None:
     assert answers == dict.fromkeys(calls, "EROFS"), path
 
 
-def test_every_call_that_would_write_says_that_the_filesystem_is_read_only(place: Path) -> None:
-    sources = _sources(place)
-    before = stamps(sources[0]), stamps(sources[1])
-    with mounted(place / "view", *sources, options=("-o", "rw")) as view:
-        for name in ("album/track", "loose"):
-            _assert_refused(view.mountpoint / name, ON_WHAT_IS_THERE)
-        for name in ("album/new", "new"):
-            _assert_refused(view.mountpoint / name, ON_A_NEW_NAME)
-        for name in ("album", "album/empty", "low"):
-            _assert_refused(view.mountpoint / name, ON_A_DIRECTORY)
-        _assert_refused(view.mountpoint, {"utime": os.utime, "chmod": ON_A_DIRECTORY["chmod"]})
-    assert (stamps(sources[0]), stamps(sources[1])) == before
+def test_every_writing_call_fails_with_erofs(place: Path, view: View) -> None:
+    sources = [view.mountpoint.with_name(name) for name in ("high", "low")]
+    before = [stamps(source) for source in sources]
+    for name in ("album/track", "loose"):
+        _assert_refused(view.mountpoint / name, ON_A_FILE)
+    for name in ("album/new", "new"):
+        _assert_refused(view.mountpoint / name, ON_A_NEW_NAME)
+    for name in ("album", "album/empty", "low"):
+        _assert_refused(view.mountpoint / name, ON_A_DIRECTORY)
+    _assert_refused(view.mountpoint, {"utime": os.utime, "chmod": ON_A_DIRECTORY["chmod"]})
+    assert [stamps(source) for source in sources] == before
 
 
-def test_a_link_itself_cannot_be_changed_either(place: Path) -> None:
-    with mounted(place / "view", *_sources(place)) as view:
-        link = view.mountpoint / "album/link"
-        _assert_refused(
-            link,
-            {
-                "unlink": os.unlink,
-                "lchown": lambda path: os.chown(path, os.getuid(), os.getgid(), follow_symlinks=False),
-                "utime": lambda path: os.utime(path, follow_symlinks=False),
-            },
-        )
-        assert os.readlink(link) == "track"
+def test_a_symlink_itself_cannot_be_changed(place: Path, view: View) -> None:
+    calls: dict[str, Write] = {
+        "unlink": os.unlink,
+        "lchown": lambda path: os.chown(path, os.getuid(), os.getgid(), follow_symlinks=False),
+        "utime": lambda path: os.utime(path, follow_symlinks=False),
+    }
+    _assert_refused(view.mountpoint / "album/link", calls)
+    assert os.readlink(view.mountpoint / "album/link") == "track"
 
 
-def test_what_is_open_for_reading_cannot_be_written_through_its_descriptor(place: Path) -> None:
-    with mounted(place / "view", *_sources(place)) as view, open(view.mountpoint / "album/track", "rb") as file:
+def test_a_descriptor_open_for_reading_cannot_write(place: Path, view: View) -> None:
+    with open(view.mountpoint / "album/track", "rb") as file:
         for refused in (
             lambda: os.write(file.fileno(), b"x"),
             lambda: os.ftruncate(file.fileno(), 0),
@@ -112,11 +114,10 @@ def test_what_is_open_for_reading_cannot_be_written_through_its_descriptor(place
         assert file.read() == b"bytes"
 
 
-def test_programs_that_write_are_told_that_the_filesystem_is_read_only(place: Path) -> None:
-    with mounted(place / "view", *_sources(place)) as view:
-        for command in (["touch", "new"], ["rm", "track"], ["fallocate", "-l", "1", "track"], ["cp", "track", "new"]):
-            if shutil.which(command[0]):
-                words = [view.mountpoint / "album" / word if word in ("new", "track") else word for word in command]
-                done = run(*words)
-                assert (done.returncode != 0, b"Read-only file system" in done.stderr) == (True, True), command
-        assert os.listdir(view.mountpoint / "album") == ["empty", "link", "other", "track"]
+def test_writing_programs_report_a_read_only_file_system(place: Path, view: View) -> None:
+    for command in (["touch", "new"], ["rm", "track"], ["fallocate", "-l", "1", "track"], ["cp", "track", "new"]):
+        if shutil.which(command[0]):
+            words = [view.mountpoint / "album" / word if word in ("new", "track") else word for word in command]
+            done = run(*words)
+            assert (done.returncode != 0, b"Read-only file system" in done.stderr) == (True, True), command
+    assert os.listdir(view.mountpoint / "album") == ["empty", "link", "other", "track"]

@@ -1,4 +1,4 @@
-"""FIFOs, sockets and devices, and modes of all kinds: shown as they are in the source, where nobody ever opens them."""
+"""FIFOs, sockets, devices and all mode bits are shown as in the source, and special files are never opened there."""
 
 import errno
 import os
@@ -30,7 +30,7 @@ MODES = (0o4755, 0o2755, 0o1777, 0o6711, 0o7777, 0o000, 0o4000)
 
 
 def special(directory: Path) -> list[Path]:
-    """One of each kind, with a mode of its own."""
+    """Make one special file of each kind, each with another mode."""
     for number, (name, kind) in enumerate(ALONE.items()):
         os.mknod(directory / name, kind | 0o666, os.makedev(1, 5) if kind == stat.S_IFCHR else os.makedev(250, 99999))
         (directory / name).chmod(0o640 + number)
@@ -41,7 +41,7 @@ def special(directory: Path) -> list[Path]:
 
 @contextmanager
 def opens(paths: list[Path]) -> Iterator[list[Path]]:
-    """What is opened of these, by anybody, is noted in the list by the end of the block."""
+    """Collect in the list, by the end of the block, which of these paths any process opened."""
     fd, noted = libc("inotify_init1", os.O_NONBLOCK), list[Path]()
     try:
         watched = {libc("inotify_add_watch", fd, os.fsencode(path), IN_OPEN): path for path in paths}
@@ -75,10 +75,10 @@ def test_special_files_are_shown_with_all_their_attributes_and_never_opened(plac
                 assert caught.value.errno == (errno.ENXIO if path.name == "socket" else errno.EACCES)
         assert run("ls", "-lRa", view.mountpoint).returncode == 0
         assert run("find", view.mountpoint, "-type", "f", "-exec", "cat", "{}", "+").stdout == b"to"
-    assert set(opened) == {track}, "and what is to be opened is seen to be"
+    assert set(opened) == {track}, "opens of regular files are detected"
 
 
-def test_both_ends_of_a_fifo_of_the_view_meet_there_and_not_in_the_source(place: Path) -> None:
+def test_both_ends_of_a_fifo_meet_in_the_view_and_not_in_the_source(place: Path) -> None:
     high, low = grow(place / "high", HIGH), grow(place / "low", LOW)
     paths = [path for level in LEVELS for path in special(high / level) if path.name == "fifo"]
     with opens(paths) as opened, mounted(place / "view", high, low, depth=DEPTH) as view:
@@ -93,7 +93,7 @@ def test_both_ends_of_a_fifo_of_the_view_meet_there_and_not_in_the_source(place:
     assert not opened
 
 
-def test_what_becomes_something_else_again_and_again_is_shown_as_what_it_is(place: Path) -> None:
+def test_a_path_that_changes_its_type_repeatedly_is_shown_with_its_type(place: Path) -> None:
     high, low = grow(place / "high", HIGH), grow(place / "low", LOW)
     with mounted(place / "view", high, low, depth=DEPTH, options=["--refresh=0.4"]) as view, observer() as eyes:
         for kind in (stat.S_IFIFO, stat.S_IFREG, stat.S_IFCHR, stat.S_IFSOCK, stat.S_IFDIR, stat.S_IFBLK):
@@ -109,7 +109,7 @@ def test_what_becomes_something_else_again_and_again_is_shown_as_what_it_is(plac
             becomes(eyes, view.mountpoint, [high, low], DEPTH, f"type {kind:o}")
 
 
-def test_every_bit_of_a_mode_is_shown_and_changes(place: Path) -> None:
+def test_every_mode_bit_is_shown_and_kept_current(place: Path) -> None:
     high, low = grow(place / "high", HIGH), grow(place / "low", LOW)
     for level in LEVELS:
         grow(high / level, {**{b"file %o" % mode: b"f" for mode in MODES}, **{b"dir %o" % mode: {} for mode in MODES}})

@@ -1,4 +1,4 @@
-"""Reading through a view leaves no trace: neither access times in the sources nor descriptors in the daemon."""
+"""Reading through a view changes no access times in the sources and leaks no descriptors in the daemon."""
 
 import errno
 import os
@@ -24,7 +24,7 @@ LONG_AGO = 10**9
 
 @contextmanager
 def strict(where: Path) -> Iterator[Path]:
-    """A filesystem that takes note of every access."""
+    """A filesystem mounted with strictatime."""
     where.mkdir()
     image = where.with_suffix(".img")
     with open(image, "wb") as file:
@@ -46,18 +46,18 @@ def age(top: Path) -> None:
 
 
 def accessed(top: Path) -> list[str]:
-    """The paths that were accessed since."""
+    """The paths accessed since ``age``."""
     return [path for path in PATHS if os.stat(top / path).st_atime != LONG_AGO]
 
 
 @pytest.mark.parametrize("depth", [1, 2])
-def test_access_times_in_a_source_do_not_move(place: Path, depth: int) -> None:
+def test_reading_a_view_does_not_change_access_times_in_a_source(place: Path, depth: int) -> None:
     other = grow(place / "other", {b"Other": {b"track": b"o"}})
     with strict(place / "disk") as top:
         os.listdir(top / "A/sub")
         age(top)
         os.listdir(top / "A")
-        assert accessed(top) == ["A"], "the filesystem takes note"
+        assert accessed(top) == ["A"], "the filesystem records accesses"
         age(top)
         with mounted(place / "view", top, other, depth=depth, options=["--refresh=0"]) as view:
             for above, _, files in os.walk(view.mountpoint):
@@ -66,7 +66,7 @@ def test_access_times_in_a_source_do_not_move(place: Path, depth: int) -> None:
             assert accessed(top) == []
 
 
-def test_a_file_whose_attributes_fail_after_it_was_opened_costs_no_descriptor(place: Path) -> None:
+def test_a_file_whose_fstat_fails_after_open_leaks_no_descriptor(place: Path) -> None:
     under = grow(place / "under", {b"A": {b"%02d" % number: b"t" for number in range(30)}})
     other = grow(place / "other", {b"Other": {b"track": b"o"}})
     with (
@@ -84,7 +84,7 @@ def test_a_file_whose_attributes_fail_after_it_was_opened_costs_no_descriptor(pl
         check_descriptors(view, before)
 
 
-def test_a_folder_whose_attributes_fail_after_it_was_opened_costs_no_descriptor(place: Path) -> None:
+def test_a_folder_whose_fstat_fails_after_open_leaks_no_descriptor(place: Path) -> None:
     under = grow(place / "under", {b"%02d" % number: {b"track": b"t"} for number in range(30)})
     other = grow(place / "other", {b"Other": {b"track": b"o"}})
     with (
@@ -102,20 +102,20 @@ def test_a_folder_whose_attributes_fail_after_it_was_opened_costs_no_descriptor(
 
 
 ALONE = ("--watch=off", "--crawl=off")
-"""Nothing but what somebody asks for takes a descriptor."""
+"""Only requests take descriptors."""
 
 
 def check_descriptors(view: View, before: int) -> None:
-    """That the source is back, and that what failed meanwhile left no descriptor."""
+    """Check that the source has recovered and that the failures leaked no descriptor."""
     poll(lambda: not status(view)["sources"][0]["lost"], "the source back", 20)
-    if "is lost" in view.text():  # its root has no attributes either, if it was looked at meanwhile
+    if "is lost" in view.text():  # a scan meanwhile failed on its root
         view.expect("source net .* is lost: Input/output error")
         view.expect("source net .* is back")
     assert holds(lambda: descriptors(view) <= before + 2), f"{descriptors(view)} descriptors, {before} before"
 
 
 def error_of(path: Path) -> int:
-    """What opening it fails with; 0 where it does not."""
+    """The errno of listing a directory or reading a file; 0 where it succeeds."""
     try:
         os.listdir(path) if path.is_dir() else path.read_bytes()
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What a source denies somebody the view denies too; set-user-id programs and devices are dead in it."""
+"""A view grants each user what the source grants; set-user-ID programs and devices have no effect in it."""
 
 import itertools
 import os
@@ -23,17 +23,17 @@ MODES = (0o000, 0o400, 0o040, 0o004, 0o750, 0o711, 0o705, 0o777)
 OWNERS = ((0, 0), (NOBODY, DAEMON), (DAEMON, NOBODY))
 ACLS = ("", f"u:{NOBODY}:-", f"u:{WWW}:rwx", f"g:{DAEMON}:rx", f"u:{DAEMON}:rx,m::r", f"g:{WWW}:-,u:{NOBODY}:rx")
 
-_LOOK = 'for p; do { true < "$p"; } 2>/dev/null && echo yes || echo no; done'
+_PROBE = 'for p; do { true < "$p"; } 2>/dev/null && echo yes || echo no; done'
 
 
 def may(user: int, paths: Sequence[Path | str]) -> list[str]:
-    """Whether the user may open each path to read it."""
-    who = (f"--reuid={user}", f"--regid={user}", "--clear-groups")
-    return output_of("setpriv", *who, "sh", "-c", _LOOK, "sh", *paths).decode().split()
+    """Whether the user may open each path for reading."""
+    identity = (f"--reuid={user}", f"--regid={user}", "--clear-groups")
+    return output_of("setpriv", *identity, "sh", "-c", _PROBE, "sh", *paths).decode().split()
 
 
 def protect(path: Path, mode: int, owner: tuple[int, int], acl: str) -> None:
-    """Give a path its permissions."""
+    """Set owner, mode and ACL of a path."""
     os.chown(path, *owner)
     path.chmod(mode)
     if acl and run("setfacl", "-m", acl, path).returncode:
@@ -41,7 +41,7 @@ def protect(path: Path, mode: int, owner: tuple[int, int], acl: str) -> None:
 
 
 def protected(high: Path) -> Iterator[str]:
-    """Make one of each combination: a merged directory, a folder, a directory and a file in one; and their paths."""
+    """For each combination make a merged directory, a folder, and a directory and a file in one; yield their paths."""
     for number, (mode, owner, acl) in enumerate(itertools.product(MODES, OWNERS, ACLS)):
         merged, folder, inner = f"merged-{number}", f"Folders/{number}", f"In/folder/{number}"
         for where in (f"{merged}/folder", folder, inner):
@@ -55,7 +55,7 @@ def protected(high: Path) -> Iterator[str]:
 
 
 @pytest.mark.slow
-def test_every_user_may_in_the_view_what_that_user_may_in_the_source(place: Path) -> None:
+def test_every_user_has_the_same_access_to_the_view_as_to_the_source(place: Path) -> None:
     need("setfacl")
     need("setpriv")
     high, low = grow(place / "high", {}), grow(place / "low", {b"Other": {b"One": {b"track": b"o"}}})
@@ -69,21 +69,21 @@ def test_every_user_may_in_the_view_what_that_user_may_in_the_source(place: Path
             assert {"yes", "no"} == set(allowed)
 
 
-def test_a_set_user_id_program_gives_nobody_any_right(place: Path) -> None:
+def test_a_set_user_id_program_grants_no_privilege(place: Path) -> None:
     high, low = grow(place / "high", {b"bin": {}}), grow(place / "low", {b"Other": {}})
     program = Path(shutil.copy(need("id"), high / "bin/id"))
     program.chmod(0o6755)
     if as_nobody(program, "-u").stdout != b"0\n":
-        pytest.skip(f"set-user-id programs are dead under {place} already")
+        pytest.skip(f"set-user-ID programs have no effect under {place} already")
     with mounted(place / "view", high, low, options=ALL) as view:
         for mode in (0o6755, 0o4755):
-            assert stat.S_IMODE((view.mountpoint / "bin/id").stat().st_mode) == 0o6755, "the mode is shown as it is"
+            assert stat.S_IMODE((view.mountpoint / "bin/id").stat().st_mode) == 0o6755, "the mode is shown unchanged"
             assert as_nobody(view.mountpoint / "bin/id", "-u").stdout == b"%d\n" % NOBODY, f"{mode:o}"
             assert as_nobody(view.mountpoint / "bin/id", "-g").stdout == b"%d\n" % NOBODY, f"{mode:o}"
 
 
 @pytest.mark.parametrize("options", [ALL, ("-o", "allow_other,suid,dev"), ("-o", "rw,exec")], ids=" ".join)
-def test_devices_cannot_be_opened_whatever_is_asked_for(place: Path, options: tuple[str, ...]) -> None:
+def test_devices_cannot_be_opened_whatever_the_mount_options(place: Path, options: tuple[str, ...]) -> None:
     high, low = grow(place / "high", {b"dev": {}}), grow(place / "low", {b"Other": {}})
     for path, device in ((high / "dev/null", os.makedev(1, 3)), (high / "zero", os.makedev(1, 5))):
         os.mknod(path, stat.S_IFCHR | 0o666, device)
@@ -101,7 +101,7 @@ def test_devices_cannot_be_opened_whatever_is_asked_for(place: Path, options: tu
 
 
 @pytest.mark.parametrize("options", [ALL, ()], ids=["for all", "for root"])
-def test_a_closed_directory_above_a_source_is_warned_of_where_others_may_come_in(
+def test_a_private_directory_above_a_source_is_warned_of_with_allow_other(
     place: Path, options: tuple[str, ...]
 ) -> None:
     high, low = grow(place / "closed/high", {b"A": {b"track": b"h"}}), grow(place / "low", {b"B": {b"track": b"l"}})
