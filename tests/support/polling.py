@@ -33,8 +33,10 @@ def poll(condition: Callable[[], object], what: str, seconds: float = 10) -> Non
 def exit_code(process: "subprocess.Popen[bytes]", seconds: float) -> int:
     """Wait for a child to exit, and reap it. Raises subprocess.TimeoutExpired.
 
-    Popen.wait() with a timeout notices the exit up to 50 ms late, because it sleeps between two checks.
+    Popen.wait() with a timeout notices the exit up to 50 ms late, because it sleeps between two checks. The pidfd of a
+    traced process is readable before it can be reaped.
     """
+    deadline = time.monotonic() + seconds
     if process.returncode is None:
         descriptor = os.pidfd_open(process.pid)
         try:
@@ -43,4 +45,4 @@ def exit_code(process: "subprocess.Popen[bytes]", seconds: float) -> int:
             exited.poll(seconds * 1000)
         finally:
             os.close(descriptor)
-    return process.wait(0)
+    return process.wait(max(0.0, deadline - time.monotonic()))
