@@ -38,9 +38,8 @@ from mmirrorfs.serve.refresh import Refresher
 from mmirrorfs.source.crawler import Progress
 from mmirrorfs.source.pace import threaded
 from mmirrorfs.source.source import Source
-from mmirrorfs.source.walks import join
 from mmirrorfs.text import json_path, whole_text
-from mmirrorfs.tree import Leaf, Merged, Rank
+from mmirrorfs.tree import Leaf, Merged, Rank, join
 from mmirrorfs.view.view import View
 
 Values = dict[str, Any]

@@ -24,8 +24,9 @@ from mmirrorfs.source.freshness import NEVER
 from mmirrorfs.source.pace import spawn, threaded
 from mmirrorfs.source.source import ABSENT, Source
 from mmirrorfs.source.trust import ALL
-from mmirrorfs.source.walks import Revision, join
+from mmirrorfs.source.walks import Revision
 from mmirrorfs.text import printable
+from mmirrorfs.tree import join
 
 log = logging.getLogger(__name__)
 

@@ -21,9 +21,9 @@ from mmirrorfs.serve.refresh import Refresher
 from mmirrorfs.source.crawler import Progress
 from mmirrorfs.source.exclude import excluding
 from mmirrorfs.source.source import ABSENT, Source, SourceLost
-from mmirrorfs.source.walks import directory_at, join
+from mmirrorfs.source.walks import directory_at
 from mmirrorfs.text import json_path
-from mmirrorfs.tree import Rank
+from mmirrorfs.tree import Rank, join
 from mmirrorfs.view.view import View
 
 Values = dict[str, Any]

@@ -23,8 +23,7 @@ from mmirrorfs.merge.inodes import ROOT, number
 from mmirrorfs.merge.shown import seen
 from mmirrorfs.serve.acts import Act, acts
 from mmirrorfs.source.pace import spawn
-from mmirrorfs.source.walks import join
-from mmirrorfs.tree import Merged, Rank
+from mmirrorfs.tree import Merged, Rank, join
 from mmirrorfs.view.nodes import FileNode, MergedNode, contents
 from mmirrorfs.view.state import State
 

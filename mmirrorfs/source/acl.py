@@ -22,7 +22,7 @@ from mmirrorfs.attributes import DIR, LINK, Attributes, Kind
 from mmirrorfs.listing import AccessLists, Listing, Lists, Stamp
 from mmirrorfs.source.freshness import COARSE, WallClock
 from mmirrorfs.source.reader import CODEC, Reader
-from mmirrorfs.source.walks import join
+from mmirrorfs.tree import join
 
 PREFIX = b"system.posix_acl_"
 """Prefix of the extended attributes that hold access lists."""

@@ -21,7 +21,8 @@ from mmirrorfs.source.listings import Listings
 from mmirrorfs.source.room import Room
 from mmirrorfs.source.singles import Answer, Singles, Value, Values, is_news_of, is_of_another, listed
 from mmirrorfs.source.trust import Trust
-from mmirrorfs.source.walks import Inode, inodes_in, join, presumed_inodes, renames
+from mmirrorfs.source.walks import Inode, inodes_in, presumed_inodes, renames
+from mmirrorfs.tree import join
 
 Changed = Callable[[bytes, list[Difference]], None]
 """Called with a directory and the changes in it. An entry that is cached for the first time is no change."""

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Callable
 
 from mmirrorfs.source.reader import CODEC, Reader
-from mmirrorfs.source.walks import join
+from mmirrorfs.tree import join
 
 MOST = 10_000
 """Files that are counted in a folder at most."""

@@ -32,8 +32,8 @@ from mmirrorfs.source.pace import spawn
 from mmirrorfs.source.readahead import MOST, Ahead
 from mmirrorfs.source.singles import Answer, Value
 from mmirrorfs.source.source import ABSENT, FAILING, Source, SourceLost
-from mmirrorfs.source.walks import join
 from mmirrorfs.text import printable
+from mmirrorfs.tree import join
 
 log = logging.getLogger(__name__)
 

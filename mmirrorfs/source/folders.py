@@ -8,8 +8,7 @@ from collections.abc import Iterable, Mapping
 
 from mmirrorfs.source.listings import Keys
 from mmirrorfs.source.trust import Trust
-from mmirrorfs.source.walks import join
-from mmirrorfs.tree import Directory, Entry, Evidence, Leaf, evidence_of
+from mmirrorfs.tree import Directory, Entry, Evidence, Leaf, evidence_of, join
 
 _NOTHING: Mapping[bytes, Entry] = {}
 

@@ -19,7 +19,7 @@ from mmirrorfs.source.freshness import Freshness
 from mmirrorfs.source.known import Known
 from mmirrorfs.source.pace import spawn
 from mmirrorfs.source.source import ABSENT, Source, SourceLost
-from mmirrorfs.source.walks import join
+from mmirrorfs.tree import join
 
 
 class _Pending:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from mmirrorfs.difference import Difference
 from mmirrorfs.listing import Listing
-from mmirrorfs.source.walks import join
+from mmirrorfs.tree import join
 
 
 class Keys(dict[bytes, bytes]):

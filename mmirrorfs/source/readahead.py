@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from mmirrorfs.source.known import Known
-from mmirrorfs.source.walks import join
+from mmirrorfs.tree import join
 
 MOST = 16
 """Directories listed ahead of a requested one at most."""

@@ -21,8 +21,7 @@ from dataclasses import replace
 from mmirrorfs.attributes import DIR
 from mmirrorfs.listing import Listing
 from mmirrorfs.source.reader import CODEC, Reader
-from mmirrorfs.source.walks import join
-from mmirrorfs.tree import Directory, Evidence, Leaf
+from mmirrorfs.tree import Directory, Evidence, Leaf, join
 
 Progress = Callable[[int], None]
 """Called with the number of directories and folders found since the last call."""

@@ -6,12 +6,7 @@ from dataclasses import dataclass
 from mmirrorfs.attributes import DIR, Attributes
 from mmirrorfs.difference import Difference, all_differences, is_news
 from mmirrorfs.listing import EMPTY, Listing
-from mmirrorfs.tree import Directory, Entry, Names, evidence_of
-
-
-def join(above: bytes, name: bytes) -> bytes:
-    """The path of a name in a directory."""
-    return above + b"/" + name if above else name
+from mmirrorfs.tree import Directory, Entry, Names, evidence_of, join
 
 
 def directories_of(tree: Directory) -> Iterator[tuple[bytes, Directory]]:

@@ -19,8 +19,7 @@ from mmirrorfs.merge.inodes import numbers
 from mmirrorfs.source.fetch import LARGE, failure
 from mmirrorfs.source.freshness import NEVER
 from mmirrorfs.source.singles import Answer
-from mmirrorfs.source.walks import join
-from mmirrorfs.tree import Child
+from mmirrorfs.tree import Child, join
 from mmirrorfs.view.nodes import FileNode, MergedNode, Node
 from mmirrorfs.view.replies import Listed
 from mmirrorfs.view.view import View

@@ -13,8 +13,7 @@ from mmirrorfs.attributes import DIR, Attributes, bare
 from mmirrorfs.merge.inodes import ROOT, InodeTable, number
 from mmirrorfs.source.fetch import failure
 from mmirrorfs.source.source import Source
-from mmirrorfs.source.walks import join
-from mmirrorfs.tree import Leaf, Merged, Rank
+from mmirrorfs.tree import Leaf, Merged, Rank, join
 from mmirrorfs.view.nodes import FileNode, MergedNode, Node, is_replaced, merged_attributes
 
 

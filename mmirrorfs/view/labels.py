@@ -14,8 +14,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from mmirrorfs.attributes import DIR
 from mmirrorfs.merge.explain import Claim, Place, place_of
-from mmirrorfs.source.walks import join
-from mmirrorfs.tree import Merged, Rank
+from mmirrorfs.tree import Merged, Rank, join
 from mmirrorfs.view.nodes import FileNode, MergedNode, Node
 from mmirrorfs.view.view import View
 

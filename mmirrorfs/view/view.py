@@ -16,8 +16,7 @@ from mmirrorfs.source.freshness import INDEXED, WATCHED
 from mmirrorfs.source.reader import NotAFile
 from mmirrorfs.source.singles import Answer
 from mmirrorfs.source.source import ABSENT, SourceLost
-from mmirrorfs.source.walks import join
-from mmirrorfs.tree import Merged
+from mmirrorfs.tree import Merged, join
 from mmirrorfs.view.nodes import FileNode, MergedNode, Node, is_replaced, is_same
 from mmirrorfs.view.pages import Pages
 from mmirrorfs.view.reads import Reads
