@@ -193,7 +193,7 @@ def check_announced(change: str, watched: Watched, part: str = "") -> None:
 
 def test_an_announced_change_is_visible_in_the_view(watched: Watched) -> None:
     """By the time of its event, any process sees the change."""
-    for number in range(50):
+    for number in range(20):
         grow(watched.low / f"Ann/New{number}", {b"1": b"n"})
         watched.watcher.hears(("MOVED_TO,ISDIR", f"Ann/New{number}"))
         assert os.listdir(watched.view.mountpoint / f"Ann/New{number}") == ["1"]
