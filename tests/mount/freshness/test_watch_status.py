@@ -130,6 +130,7 @@ def test_a_lost_source_is_not_watched_until_it_is_back(place: Path) -> None:
         becomes(view, {"how": "polled", "why": "it is lost"})
         high.plug()
         becomes(view, {"how": "fanotify", "why": ""})
+        poll(lambda: lines_of(view.text(), "source high", "reported by"), "a line in the log", SOON)
         assert len(lines_of(view.text(), "source high", "reported by")) == 1
 
 
