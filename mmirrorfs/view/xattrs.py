@@ -15,6 +15,9 @@ from mmirrorfs.view.view import View
 BLOCK = 4096
 """Bytes: the block size of the sums, as the sources may have different ones."""
 
+STATFS = 1.0
+"""Seconds that statfs(2) waits for a source: no directory is locked meanwhile. One that hangs is not waited for."""
+
 
 class Xattrs:
     """Extended attributes and statfs of one view."""
@@ -67,7 +70,7 @@ class Xattrs:
         by_device: dict[int, os.statvfs_result] = {}
         for source in self._view.sources:
             try:
-                device, figures = await source.within(BRIEFLY, source.reader.statvfs)
+                device, figures = await source.within(STATFS, source.reader.statvfs)
             except OSError:
                 continue
             by_device[device] = figures
