@@ -11,7 +11,7 @@ VENV=$ROOT/.venv
 DEMO_PROGRAMS=(ffmpeg:ffmpeg ffprobe:ffmpeg)
 TEST_PROGRAMS=(
     rsync:rsync setfacl:acl getfacl:acl getfattr:attr strace:strace flac:flac metaflac:flac
-    ffmpeg:ffmpeg ffprobe:ffmpeg mpd:mpd mpc:mpc losetup:mount fallocate:util-linux ionice:util-linux mount:mount umount:mount stress-ng:stress-ng
+    ffmpeg:ffmpeg ffprobe:ffmpeg mpd:mpd mpc:mpc losetup:mount pivot_root:util-linux-extra fallocate:util-linux ionice:util-linux mount:mount umount:mount stress-ng:stress-ng
     mkfs.ext4:e2fsprogs mkfs.vfat:dosfstools mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs
     mksquashfs:squashfs-tools mkfs.erofs:erofs-utils xorriso:xorriso
     bindfs:bindfs mergerfs:mergerfs sshfs:sshfs ssh-keygen:openssh-client rclone:rclone faketime:faketime zsh:zsh fish:fish mandoc:mandoc man:man-db groff:groff
