@@ -35,7 +35,9 @@ class Indexer:
         """The names that differ by what was installed since the last merge, by directory."""
 
     async def install(self, known: Known, tree: Directory, revised: list[Revision]) -> None:
-        """Install a scanned tree into the cache of its source, with a checkpoint after each step."""
+        """Install a scanned tree, unless it is the cached one, into the cache of its source; yields after each step."""
+        if tree is known.tree:
+            return
         self._installing.append((known, known.tree, names_of(revised)))
         known.begin(tree, revised)
         while known.advance():

@@ -116,8 +116,7 @@ class ScanLoop:
             is_done = compared is not None
             if found is not None and compared is not None:
                 tree, revised = compared
-                if tree is not known.tree:
-                    await self._indexer.install(known, tree, revised)
+                await self._indexer.install(known, tree, revised)
                 _log_scan(source, sum(entries), time.perf_counter() - started, found is not old, is_due)
         finally:
             again = is_full and source.lost is None

@@ -271,6 +271,7 @@ class Source:
         answered = trio.Event()
 
         async def ask() -> None:
+            """Note the answer or the error, also when the caller has already fallen back."""
             try:
                 answers.append(await self.run(call, *args))
             except OSError as error:
