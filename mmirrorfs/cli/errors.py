@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import click
 
+from mmirrorfs.mount.log import print_error
 from mmirrorfs.text import printable
 
 USAGE, SYSTEM, INTERRUPTED, FAILED = 1, 2, 8, 32
@@ -62,5 +63,5 @@ def _discard_output() -> None:
 
 def say(message: str, code: int) -> int:
     """Print a line on stderr; returns ``code``."""
-    print(f"mmirrorfs: {message}", file=sys.stderr)
+    print_error(message)
     return code

@@ -8,7 +8,6 @@ Every request has a time limit. Raises Problem.
 
 import json
 import os
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,6 +15,7 @@ from mmirrorfs.cli.client import LOST, Dead, request, request_with_fallback, res
 from mmirrorfs.cli.errors import FAILED, Problem
 from mmirrorfs.cli.terminal import age, duration, local_time, path_text, sanitized
 from mmirrorfs.mount.ask import about
+from mmirrorfs.mount.log import print_error
 from mmirrorfs.source.filesystems import VIEW_TYPE, mount_under
 from mmirrorfs.text import printable
 
@@ -61,7 +61,7 @@ def _answers(paths: list[bytes]) -> Values | list[Values]:
     if failures and not answers:
         raise failures[0]
     for failure in failures:  # that view may have nothing to do with the path
-        print(f"mmirrorfs: {failure}", file=sys.stderr)
+        print_error(str(failure))
     return answers
 
 

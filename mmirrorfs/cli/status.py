@@ -20,6 +20,7 @@ from mmirrorfs.cli.client import LOST, Dead, not_mounted, request_with_fallback,
 from mmirrorfs.cli.errors import Problem
 from mmirrorfs.cli.terminal import age, duration, local_time, path_text, print_lines, sanitized, shell_quoted
 from mmirrorfs.cli.view_options import RULE_TABLES, default_options, differences, option_label
+from mmirrorfs.mount.log import print_error
 from mmirrorfs.serve.metrics import MALFORMED, exposition
 from mmirrorfs.source.filesystems import Mount
 from mmirrorfs.text import json_path, printable
@@ -102,7 +103,7 @@ def _state(where: bytes, mount: Mount | None) -> Values | None:
         why = dead.lines()[0]
     except Problem as problem:
         why = str(problem)
-    print(f"mmirrorfs: {why}", file=sys.stderr)
+    print_error(why)
     return None
 
 

@@ -114,7 +114,7 @@ def _exit_code(readable: int) -> int:
     """The exit code that the other process sends; FAILED if it exited without one."""
     with contextlib.suppress(ValueError):
         return int(os.read(readable, 16))
-    print("mmirrorfs: mount process exited before the mount was ready (killed?)", file=sys.stderr)
+    logs.print_error("mount process exited before the mount was ready (killed?)")
     return FAILED
 
 
@@ -128,7 +128,7 @@ def _run_and_exit(pipe: _ExitCodePipe, run: Callable[[], int]) -> None:
         code = run()
     except Exception as error:
         log.debug("internal error", exc_info=error)
-        print(f"mmirrorfs: internal error: {error!r}", file=sys.stderr)
+        logs.print_error(f"internal error: {error!r}")
     finally:
         with contextlib.suppress(Exception):
             sys.stderr.flush()
@@ -143,7 +143,7 @@ def _serve(plan: Plan, ready: Callable[[], None]) -> int:
     try:
         serve(plan, ready)
     except MountFailed as error:
-        print(f"mmirrorfs: cannot mount on {printable(plan.mountpoint)}: {error}", file=sys.stderr)
+        logs.print_error(f"cannot mount on {printable(plan.mountpoint)}: {error}")
         return FAILED
     finally:
         logs.finish()

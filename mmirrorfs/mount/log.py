@@ -16,6 +16,7 @@ import logging.handlers
 import os
 import queue
 import stat
+import sys
 import threading
 import time
 from collections import deque
@@ -120,6 +121,11 @@ def place() -> dict[str, str]:
 def background_place(mountpoint: bytes) -> dict[str, str]:
     """Where a view mounted there in the background would log."""
     return _Background(mountpoint).place()
+
+
+def print_error(message: str) -> None:
+    """Print one line on stderr, in one write(2) even with PYTHONUNBUFFERED: two processes may share stderr."""
+    sys.stderr.write(f"{IDENT}: {message}\n")
 
 
 def to_stderr(verbose: int) -> None:

@@ -1,6 +1,7 @@
 """Bad input: one line that says what is wrong, mount(8)'s exit code, at once, and no mount or process left behind."""
 
 import os
+import socket
 import stat
 import subprocess
 import time
@@ -188,3 +189,19 @@ def test_help_and_version_succeed_and_mount_nothing(place: Path) -> None:
         assert (done.returncode, done.stderr) == (0, b"")
         assert b"mmirrorfs" in done.stdout
     assert mounted_under(os.fsencode(place)) == []
+
+
+def test_an_error_is_written_at_once_so_that_two_processes_do_not_mix_their_lines(place: Path) -> None:
+    """A datagram holds what one write(2) wrote."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with ours, theirs:
+        subprocess.run(
+            [*COMMAND, "high", "low", "nowhere"],
+            cwd=place, stderr=theirs.fileno(), timeout=30, check=False, env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )  # fmt: skip
+        ours.setblocking(False)
+        line = ours.recv(1 << 12)
+        assert line.startswith(b"mmirrorfs: ")
+        assert line.endswith(b"\n")
+        with pytest.raises(BlockingIOError):
+            ours.recv(1 << 12)
