@@ -27,6 +27,7 @@ from pyfuse3 import FileNameT, InodeT
 
 from mmirrorfs.attributes import DIR
 from mmirrorfs.serve.acts import Act, Step
+from mmirrorfs.serve.queuethread import QueueThread, stop_all
 from mmirrorfs.serve.stage import Announcement, Stage
 
 log = logging.getLogger(__name__)
@@ -64,18 +65,17 @@ Mounted = Callable[[], AbstractContextManager[int]]
 """Makes a writable private mount; gives a descriptor of its root. Raises OSError."""
 
 
-class Announcer:
+class Announcer(QueueThread):
     """One thread with its queue; ``mounted`` makes the private mount. Any thread may call this."""
 
     def __init__(self, stage: Stage, mounted: Mounted) -> None:
+        super().__init__("announcer")
         self._stage = stage
         self._mounted = mounted
         self._pending: dict[tuple[bytes, Step], Act] = {}
         self._pending_in: Counter[int] = Counter()
         self._condition = threading.Condition()
-        self._stopping = self._has_warned = False
-        self._thread = threading.Thread(target=self._run, name="announcer", daemon=True)
-        self.start = self._thread.start
+        self._has_warned = False
         self.left_out = 0
         """Announcements dropped because too many were pending."""
 
@@ -105,12 +105,6 @@ class Announcer:
         with self._condition:
             self._stopping = True
             self._condition.notify()
-
-    def join(self, seconds: float) -> bool:
-        """Join the thread, for so long at the most; returns whether it has stopped."""
-        if self._thread.ident is not None:
-            self._thread.join(seconds)
-        return not self._thread.is_alive()
 
     def _run(self) -> None:
         while self._wait_for_work():
@@ -200,11 +194,7 @@ class Announcers:
 
     def stop(self, seconds: float) -> bool:
         """Stop each after its current system call; returns False if one is in it still after ``seconds``."""
-        for one in self._all:
-            one.request_stop()
-        until = time.monotonic() + seconds
-        stopped = [one.join(max(0.0, until - time.monotonic())) for one in self._all]
-        return all(stopped)
+        return stop_all(self._all, seconds)
 
     def report(self) -> dict[str, object]:
         """``on``: whether changes are announced; ``why`` not; ``left_out``: how many were dropped so far."""

@@ -12,13 +12,13 @@ import errno
 import logging
 import os
 import struct
-import threading
-import time
 from collections.abc import Callable
 from queue import SimpleQueue
 
 import pyfuse3
 from pyfuse3 import FileNameT, InodeT
+
+from mmirrorfs.serve.queuethread import QueueThread, stop_all
 
 log = logging.getLogger(__name__)
 
@@ -51,11 +51,7 @@ class Notifier:
 
         libfuse's session must then not be freed.
         """
-        for one in self._queues:
-            one.request_stop()
-        until = time.monotonic() + seconds
-        stopped = [one.join(max(0.0, until - time.monotonic())) for one in self._queues]
-        return all(stopped)
+        return stop_all(self._queues, seconds)
 
     def everything(self) -> bool:
         """Invalidate all entries: the kernel looks each up anew. Never blocks.
@@ -84,26 +80,18 @@ class Notifier:
         self._queues[queue].put(call)
 
 
-class _Queue:
+class _Queue(QueueThread):
     """One queue and its thread."""
 
     def __init__(self) -> None:
+        super().__init__("notifier")
         self._messages: SimpleQueue[_Message | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="notifier", daemon=True)
-        self._stopping = False
-        self.start = self._thread.start
         self.put = self._messages.put
 
     def request_stop(self) -> None:
         """Stop after the current call. Does not wait."""
         self._stopping = True
         self._messages.put(None)
-
-    def join(self, seconds: float) -> bool:
-        """Join the thread, for so long at the most; returns whether it has stopped."""
-        if self._thread.ident is not None:
-            self._thread.join(seconds)
-        return not self._thread.is_alive()
 
     def _run(self) -> None:
         while (message := self._messages.get()) is not None and not self._stopping:

@@ -83,7 +83,7 @@ def allowed_calls() -> set[str]:
 @pytest.mark.mount
 @needs_root
 def test_a_view_makes_no_system_call_that_the_unit_forbids(place: Path) -> None:
-    """While it is read, watched, refreshed, queried, loses a source, logs, and is unmounted."""
+    """While it is read, watched, refreshed, called, loses a source, logs, and is unmounted."""
     allowed, record = allowed_calls(), place / "record"
     flac, mp3 = grow(place / "flac", folders("f", "1", "2")), grow(place / "mp3", folders("m", "2", "3"))
     options = ["--refresh=1", "-v", f"--log={place}/log", "--on-change=cat"]

@@ -20,6 +20,7 @@ from typing import BinaryIO
 
 import pytest
 
+from tests.support import forked
 from tests.support.kernel import abort_under, alive, processes_of, view_at
 from tests.support.polling import exit_code, holds, poll
 
@@ -38,7 +39,7 @@ class View:
     log: Path
     expected: list[str] = field(default_factory=list)
     possible: list[str] = field(default_factory=list)
-    process: subprocess.Popen[bytes] | None = None
+    process: "subprocess.Popen[bytes] | forked.Process | None" = None
 
     @property
     def where(self) -> bytes:
@@ -104,21 +105,24 @@ def mounted(
     depth: int = 1,
     options: Sequence[str] = (),
     prefix: Sequence[str] = (),
-    command: Sequence[str] = COMMAND,
+    command: Sequence[str] = (),
     background: bool = False,
 ) -> Iterator[View]:
     """Mount ``sources`` on ``mountpoint``, which is created if it is missing, while the block runs.
 
-    ``prefix`` goes before the command, ``options`` go last. Raises AssertionError when the view cannot be mounted, the
-    daemon fails or does not exit, or the log has unexpected complaints.
+    ``prefix`` goes before the command, ``options`` go last. Without ``prefix`` and ``command``, which is COMMAND then,
+    the process is forked from one that has imported the program. Raises AssertionError when the view cannot be mounted,
+    the daemon fails or does not exit, or the log has unexpected complaints.
     """
     with contextlib.suppress(FileExistsError):  # also for the mountpoint of a dead mount
         os.mkdir(mountpoint)
     log = mountpoint.parent / f"{mountpoint.name}.log"
-    words = [*prefix, *command, *map(str, sources), str(mountpoint), f"--prefer={prefer}", f"--depth={depth}", *options]
+    words = [*map(str, sources), str(mountpoint), f"--prefer={prefer}", f"--depth={depth}", *options]
+    if prefix or command:
+        words = [*prefix, *(command or COMMAND), *words]
     start = _in_background if background else _in_foreground
     with open(log, "wb") as file:
-        view = start(words, mountpoint, log, file)
+        view = start(words, mountpoint, log, file, is_forked=not (prefix or command))
     try:
         yield view
         view.unmount()
@@ -127,10 +131,18 @@ def mounted(
         _force_down(view)
 
 
-def _in_foreground(words: list[str], mountpoint: Path, log: Path, file: BinaryIO) -> View:
-    process = subprocess.Popen(
-        [*words, "-f", "-v"], stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=journal(file)
-    )
+def _start(
+    words: list[str], file: BinaryIO, environment: dict[str, str], is_forked: bool
+) -> "subprocess.Popen[bytes] | forked.Process":
+    """Start ``words``, which are those after COMMAND if it is to be forked."""
+    with open(os.devnull, "rb") as stdin:
+        if is_forked:
+            return forked.start(words, Path.cwd(), environment, (stdin.fileno(), file.fileno(), file.fileno()))
+        return subprocess.Popen(words, stdin=stdin, stdout=file, stderr=file, env=environment)
+
+
+def _in_foreground(words: list[str], mountpoint: Path, log: Path, file: BinaryIO, is_forked: bool) -> View:
+    process = _start([*words, "-f", "-v"], file, journal(file), is_forked)
     view = View(mountpoint, process.pid, log, process=process)
     holds(lambda: "is mounted" in view.text() or process.poll() is not None, START)
     if not view.is_mounted or process.poll() is not None:
@@ -140,10 +152,14 @@ def _in_foreground(words: list[str], mountpoint: Path, log: Path, file: BinaryIO
     return view
 
 
-def _in_background(words: list[str], mountpoint: Path, log: Path, file: BinaryIO) -> View:
-    done = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=file, stderr=file, timeout=START, check=False)
+def _in_background(words: list[str], mountpoint: Path, log: Path, file: BinaryIO, is_forked: bool) -> View:
+    process = _start(words, file, dict(os.environ), is_forked)
     view = View(mountpoint, 0, log)
-    assert done.returncode == 0, f"it did not come up ({done.returncode}): {view.text()}"
+    try:
+        code = exit_code(process, START)
+    finally:
+        process.kill()
+    assert code == 0, f"it did not come up ({code}): {view.text()}"
     pids = processes_of(view.where)
     assert len(pids) == 1, f"one process serves a view, not {pids}"
     view.pid = pids[0]

@@ -5,6 +5,10 @@ import select
 import subprocess
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.support.forked import Process
 
 SHORTEST, LONGEST = 0.002, 0.02
 """Seconds between two checks: a tenth of the time waited so far, within these bounds."""
@@ -30,14 +34,14 @@ def poll(condition: Callable[[], object], what: str, seconds: float = 10) -> Non
     assert holds(condition, seconds), f"not within {seconds} s: {what}"
 
 
-def exit_code(process: "subprocess.Popen[bytes]", seconds: float) -> int:
-    """Wait for a child to exit, and reap it. Raises subprocess.TimeoutExpired.
+def exit_code(process: "subprocess.Popen[bytes] | Process", seconds: float) -> int:
+    """Wait for a process to exit, and reap it. Raises subprocess.TimeoutExpired.
 
     Popen.wait() with a timeout notices the exit up to 50 ms late, because it sleeps between two checks. The pidfd of a
     traced process is readable before it can be reaped.
     """
     deadline = time.monotonic() + seconds
-    if process.returncode is None:
+    if process.returncode is None and isinstance(process, subprocess.Popen):
         descriptor = os.pidfd_open(process.pid)
         try:
             exited = select.poll()

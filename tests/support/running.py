@@ -18,7 +18,7 @@ from tests.support import forked
 from tests.support.kernel import abort_under, alive, view_at, views_under
 from tests.support.mounts import COMMAND, START
 from tests.support.polling import exit_code, holds, poll
-from tests.support.users import Word, output_of, run
+from tests.support.users import Word, output_of
 
 Done = subprocess.CompletedProcess[bytes]
 
@@ -27,7 +27,7 @@ Done = subprocess.CompletedProcess[bytes]
 class Family:
     """A command in the foreground, and the child process that it has for each view."""
 
-    process: subprocess.Popen[bytes]
+    process: "subprocess.Popen[bytes] | forked.Process"
     log: Path
 
     def text(self) -> str:
@@ -45,20 +45,10 @@ class Family:
         return exit_code(self.process, START)
 
 
-_QUESTIONS = {"--simulate", "--status", "--explain"}
-
-
 def called(place: Path, *words: Word, seconds: float = 30) -> Done:
-    """Run the command in ``place`` and return its exit code and output, unchecked."""
-    if _QUESTIONS.intersection(map(os.fsdecode, words)):
-        return queried(place, *words, seconds=seconds)
-    return run("env", "-C", place, *COMMAND, *words, seconds=seconds)
+    """Run the command in ``place`` and return its exit code and output, unchecked. Raises subprocess.TimeoutExpired.
 
-
-def queried(place: Path, *words: Word, seconds: float = 30) -> Done:
-    """The same for a command that does not mount: in a forked process, because an interpreter takes ten times as long.
-
-    Raises subprocess.TimeoutExpired.
+    It is forked from a process that has imported the program.
     """
     environment = {**os.environ, "LC_ALL": "C"}
     strings = [os.fsdecode(word) for word in words]
@@ -99,8 +89,9 @@ def foreground(place: Path, *words: Word, views: tuple[str, ...]) -> Iterator[Fa
     with open(log, "wb") as file, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notifications:
         notifications.bind(os.fspath(address))
         environment = {**os.environ, "NOTIFY_SOCKET": os.fspath(address)}
-        command = [*COMMAND, *words, "-f"]
-        process = subprocess.Popen(command, cwd=place, env=environment, stdin=subprocess.DEVNULL, stderr=file)
+        strings = [*map(os.fsdecode, words), "-f"]
+        with open(os.devnull, "rb") as stdin:
+            process = forked.start(strings, place, environment, (stdin.fileno(), 1, file.fileno()))
         family = Family(process, log)
         up = holds(lambda: process.poll() is not None or _is_ready(notifications), START)
     address.unlink()

@@ -19,7 +19,7 @@ from tests.support.namespace import namespace
 from tests.support.plain import plain_view
 from tests.support.plugs import PASSING, plugged
 from tests.support.polling import holds, poll
-from tests.support.running import queried
+from tests.support.running import called
 from tests.support.trees import Tree, folders, grow
 from tests.support.users import needs_root
 
@@ -45,7 +45,7 @@ def viewing(place: Path, high: Path, *options: str) -> Iterator[View]:
 
 def status(view: View) -> dict[str, Any]:
     """The JSON of ``--status``."""
-    found: dict[str, Any] = json.loads(queried(view.mountpoint.parent, "--status", "--json", view.mountpoint).stdout)
+    found: dict[str, Any] = json.loads(called(view.mountpoint.parent, "--status", "--json", view.mountpoint).stdout)
     return found
 
 
@@ -73,7 +73,7 @@ def logged(view: View, line: str) -> None:
 
 def in_words(view: View) -> list[str]:
     """The lines of ``--status``."""
-    return queried(view.mountpoint.parent, "--status", "view").stdout.decode().splitlines()
+    return called(view.mountpoint.parent, "--status", "view").stdout.decode().splitlines()
 
 
 @pytest.mark.parametrize("kind", ["ext4", "tmpfs"])

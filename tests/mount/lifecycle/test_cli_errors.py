@@ -15,7 +15,7 @@ from tests.support.kernel import mounted_under, processes_of
 from tests.support.mounts import COMMAND, mounted
 from tests.support.polling import poll
 from tests.support.reach import opening
-from tests.support.running import queried
+from tests.support.running import called
 from tests.support.trees import folders, grow
 from tests.support.users import AS_NOBODY, NOBODY, WITHOUT_OVERRIDE, Word, need, needs_root, run
 
@@ -110,7 +110,7 @@ def _check_refused(
 def test_bad_input_is_refused_with_one_line(place: Path, case: str, form: tuple[str, ...]) -> None:
     _trees(place)
     text, code, names = CASES[case]
-    _check_refused(place, code, names, lambda: queried(place, *_words(place, text), *form))
+    _check_refused(place, code, names, lambda: called(place, *_words(place, text), *form))
 
 
 def test_bad_input_is_refused_by_the_command_itself(place: Path) -> None:
@@ -123,7 +123,7 @@ def test_bad_input_is_refused_by_the_command_itself(place: Path) -> None:
 def test_control_characters_in_a_name_are_escaped_in_the_message(place: Path) -> None:
     _trees(place)
     words = place / "high", os.fsencode(place) + b"/no\n\x1b[31m\xffwhere", place / "mnt"
-    _check_refused(place, FAILED, r"no\n\x1b[31m\xffwhere", lambda: queried(place, *words))
+    _check_refused(place, FAILED, r"no\n\x1b[31m\xffwhere", lambda: called(place, *words))
 
 
 @needs_root
@@ -185,7 +185,7 @@ def test_an_unreadable_directory_is_logged_once_and_the_rest_is_shown(place: Pat
 
 def test_help_and_version_succeed_and_mount_nothing(place: Path) -> None:
     for word in ("--help", "-h", "--help-all", "--version", "-V"):
-        done = queried(place, word)
+        done = called(place, word)
         assert (done.returncode, done.stderr) == (0, b"")
         assert b"mmirrorfs" in done.stdout
     assert mounted_under(os.fsencode(place)) == []

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.polling import poll
-from tests.support.running import background, called, is_view, queried
+from tests.support.running import background, called, is_view
 from tests.support.trees import folders, grow
 from tests.support.users import output_of
 
@@ -68,7 +68,7 @@ def test_a_lost_source_keeps_its_names_in_every_view_until_it_is_back(library: P
         os.rename(library / "flac", library / "away")
 
         def lost() -> list[int]:
-            return [queried(library, "--status", name).returncode for name in WINNERS]
+            return [called(library, "--status", name).returncode for name in WINNERS]
 
         poll(lambda: lost() == [1, 1, 1], "that all views know")
         assert {name: os.listdir(library / name) for name in WINNERS} == {name: list("1234") for name in WINNERS}

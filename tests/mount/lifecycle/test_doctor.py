@@ -15,7 +15,7 @@ from mmirrorfs.cli.doctor_machine import BAD, NOTE, OK
 from tests.support.mounts import COMMAND, mounted
 from tests.support.namespace import Inside, namespace
 from tests.support.polling import poll
-from tests.support.running import queried
+from tests.support.running import called
 from tests.support.trees import folders, grow
 from tests.support.users import needs_root, run
 
@@ -35,14 +35,14 @@ def findings_in(done: Any, about: str) -> Found:  # noqa: ANN401  # a finished p
 
 def findings(place: Path, about: str) -> Found:
     """The findings of ``--doctor`` with this subject."""
-    return findings_in(queried(place, "--doctor", "--json"), about)
+    return findings_in(called(place, "--doctor", "--json"), about)
 
 
 def test_a_healthy_view_is_reported_on_one_screen(place: Path, sources: tuple[Path, Path]) -> None:
     with mounted(place / "view", *sources):
         (finding,) = findings(place, f"view {place}/view")
         assert (finding["level"], finding["found"], finding["todo"]) == (OK, "answers, 3 folders", "")
-        done = queried(place, "--doctor")
+        done = called(place, "--doctor")
         own = [line for line in done.stdout.decode().splitlines() if "/mmirrorfs-test-" not in line]
         assert len(own) <= 24
         assert any(line.startswith("ok   libfuse: pyfuse3 ") for line in own)
@@ -51,7 +51,7 @@ def test_a_healthy_view_is_reported_on_one_screen(place: Path, sources: tuple[Pa
 
 @pytest.mark.parametrize("words", [("--doctor", "x"), ("--doctor", "--status"), ("--doctor", "--follow")])
 def test_options_that_contradict_each_other_are_refused(place: Path, words: tuple[str, ...]) -> None:
-    done = queried(place, *words)
+    done = called(place, *words)
     assert (done.returncode, done.stdout, done.stderr.count(b"\n")) == (1, b"", 1)
 
 
@@ -62,7 +62,7 @@ def test_a_dead_view_is_reported_with_the_command_that_starts_it(place: Path, so
         (finding,) = findings(place, f"view {place}/view")
         assert (finding["level"], finding["found"]) == (BAD, "is dead: nothing serves it any more")
         assert f"{place}/high {place}/low {place}/view" in finding["todo"]
-        done = queried(place, "--doctor")
+        done = called(place, "--doctor")
         assert done.returncode == 1
         assert done.stdout.decode().splitlines()[-1].endswith("to be mended")
         run("umount", "-l", view.mountpoint)

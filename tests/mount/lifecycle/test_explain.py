@@ -22,7 +22,7 @@ from tests.support.mounts import COMMAND, View, mounted
 from tests.support.namespace import namespace
 from tests.support.plain import plain_view
 from tests.support.polling import poll
-from tests.support.running import queried
+from tests.support.running import called
 from tests.support.trees import Link, Tree, folders, grow
 from tests.support.users import NOBODY, WITHOUT_OVERRIDE, as_nobody, needs_root, run
 
@@ -61,14 +61,14 @@ def view(library: Path) -> Iterator[View]:
 
 def explained(place: Path, path: str) -> Any:  # noqa: ANN401  # JSON
     """The JSON of ``--explain``."""
-    done = queried(place, "--explain", path, "--json")
+    done = called(place, "--explain", path, "--json")
     assert (done.returncode, done.stderr) == (0, b"")
     return json.loads(done.stdout)
 
 
 def explained_text(place: Path, path: str) -> str:
     """The text of ``--explain`` in one line, with paths relative to ``place``."""
-    done = queried(place, "--explain", path)
+    done = called(place, "--explain", path)
     assert (done.returncode, done.stderr) == (0, b"")
     return " ".join(done.stdout.decode().replace(f"{place}/", "").split())
 
@@ -185,9 +185,9 @@ def test_same_and_apart_rules_of_the_configuration_file_are_explained(place: Pat
         assert "It is not paired with view/Harbor Lights, of mp3: these lines in the configuration file" in said
         assert '[[same]] names = ["Harbour Lights", "Harbor Lights"] in = "/"' in said
         assert "view/Moon!, of mp3: [[apart]] 1 in the configuration file keeps" in explained_text(place, "view/Moon")
-        assert b" --match=loose [[apart]] Moon and Moon! in / " in queried(place, "--status", "view").stdout
+        assert b" --match=loose [[apart]] Moon and Moon! in / " in called(place, "--status", "view").stdout
         kill_daemon(view)
-        line = shlex.split(json.loads(queried(place, "--explain", "view/Moon", "--json").stdout)["start"])
+        line = shlex.split(json.loads(called(place, "--explain", "view/Moon", "--json").stdout)["start"])
         at = line.index(str(sources[0]))
         assert f"--config={file}" in line[at:]
         assert run(*COMMAND, *line[at:]).returncode == 0
@@ -262,7 +262,7 @@ def test_a_path_of_a_lost_source_is_explained_from_cached_metadata(place: Path) 
         disk(place / "high", {b"Lund": FLAC[b"Lund"]}) as high,
         mounted(place / "view", high.where, low, depth=2, options=["--refresh=1"]) as view,
     ):
-        assert queried(place, "--status", "view", "--follow").returncode == 0
+        assert called(place, "--status", "view", "--follow").returncode == 0
         view.expect("source high .* is lost")
         high.unplug()
         poll(lambda: notes(explained(place, "view/Lund/Harbour"), "lost"), "the loss reported")
@@ -304,11 +304,11 @@ def test_a_dead_view_is_explained_with_the_command_that_starts_it(library: Path)
     with mounted(library / "view", *sources, prefer="low", depth=2, options=options) as view:
         kill_daemon(view)
         for option in ("--explain", "--status"):
-            done = queried(library, option, "view/Lund/Harbour" if option == "--explain" else "view")
+            done = called(library, option, "view/Lund/Harbour" if option == "--explain" else "view")
             first, second = done.stdout.decode().splitlines()
             assert done.returncode == 1
             assert first.startswith(f"{library}/view is dead")
-        document = json.loads(queried(library, "--explain", "view/Lund", "--json").stdout)
+        document = json.loads(called(library, "--explain", "view/Lund", "--json").stdout)
         line = shlex.split(document["start"])
         assert second == f"Start it again: {document['start']}"
         assert line[-9:] == [

@@ -17,7 +17,7 @@ from tests.support.journal import parsed
 from tests.support.mounts import COMMAND, mounted
 from tests.support.namespace import Inside, namespace
 from tests.support.polling import poll
-from tests.support.running import queried
+from tests.support.running import called
 from tests.support.trees import folders, grow
 from tests.support.users import AS_NOBODY, needs_root, run
 
@@ -119,7 +119,7 @@ def test_an_unsuitable_log_path_is_refused_in_one_line(
     (place / "link").symlink_to(place / "low")
     (place / "tolink").symlink_to(place / "low/log")
     os.mkfifo(place / "fifo")
-    done = queried(place, "high", "low", "view", "--log", log)
+    done = called(place, "high", "low", "view", "--log", log)
     shown = log if log.startswith("/") else f"{place}/{log}"
     assert (done.returncode, done.stderr.decode()) == (32, f"mmirrorfs: --log {shown} {why}\n")
     assert not (place / "low/log").exists()

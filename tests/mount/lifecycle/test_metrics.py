@@ -11,7 +11,7 @@ from tests.support.kernel import detach
 from tests.support.metrics import samples
 from tests.support.mounts import COMMAND, mounted
 from tests.support.polling import poll
-from tests.support.running import queried
+from tests.support.running import called
 from tests.support.trees import folders, grow
 from tests.support.users import as_nobody, run
 
@@ -26,7 +26,7 @@ def sources(place: Path) -> tuple[Path, Path]:
 
 def metrics_of(place: Path, *words: str) -> str:
     """The metrics that ``--status`` prints; it must succeed."""
-    done = queried(place, "--status", *words, "--format", "prometheus")
+    done = called(place, "--status", *words, "--format", "prometheus")
     assert done.returncode == 0, done.stderr
     return done.stdout.decode()
 
@@ -80,7 +80,7 @@ def test_metrics_of_all_views_include_dead_ones(place: Path, sources: tuple[Path
     with mounted(place / "dead", *sources) as dead, mounted(place / ODD, *sources, prefer="low"):
         dead.send(signal.SIGKILL)
         poll(lambda: dead.process is not None and dead.process.poll() is not None, "the end of the daemon")
-        done = queried(place, "--status", "--format=prometheus")
+        done = called(place, "--status", "--format=prometheus")
         text = done.stdout.decode()
         shown = f"{place}/" + r'v"i\\e\nw \xe9'
         assert done.returncode == 0
@@ -92,7 +92,7 @@ def test_metrics_of_all_views_include_dead_ones(place: Path, sources: tuple[Path
 
 
 def test_metrics_of_an_unmounted_view_are_up_0_and_exit_code_0(place: Path) -> None:
-    done = queried(place, "--status", "view", "--format", "prometheus")
+    done = called(place, "--status", "view", "--format", "prometheus")
     assert (done.returncode, done.stderr.decode()) == (0, f"mmirrorfs: no view is mounted on {place}/view\n")
     assert sample(done.stdout.decode(), place / "view", "up") == 0
 
@@ -111,7 +111,7 @@ def test_metrics_of_an_unmounted_view_are_up_0_and_exit_code_0(place: Path) -> N
     ],
 )
 def test_options_that_contradict_each_other_are_refused(place: Path, words: list[str], said: str) -> None:
-    done = queried(place, *words, "--format", "prometheus")
+    done = called(place, *words, "--format", "prometheus")
     assert (done.returncode, done.stdout, done.stderr.decode()) == (1, b"", f"mmirrorfs: {said}\n")
 
 

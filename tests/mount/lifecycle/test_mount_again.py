@@ -14,7 +14,7 @@ from tests.support.kernel import abort_under, processes_of, view_at, views_under
 from tests.support.mounts import COMMAND, View, kill, mounted
 from tests.support.namespace import namespace
 from tests.support.polling import poll
-from tests.support.running import queried
+from tests.support.running import called
 from tests.support.trees import folders, grow
 from tests.support.users import NOBODY, Word, needs_root, run
 
@@ -58,7 +58,7 @@ def test_mounting_the_same_view_again_succeeds_without_a_second_mount(place: Pat
     ]
     with mounted(place / "view", *sources) as view:
         for words in spelled:
-            done = queried(place, *words)
+            done = called(place, *words)
             assert (done.returncode, done.stdout) == (0, b""), words
             known = f"mmirrorfs: {view.mountpoint} is mounted already\n".encode()
             assert done.stderr == (known if {"-f", "-vv"} & set(words) else b""), "only with -f or -v"
@@ -85,7 +85,7 @@ def test_a_different_view_on_a_mounted_mountpoint_is_refused(place: Path, source
     grow(place / "other", folders("o", "2"))
     with mounted(place / "view", *sources) as view:
         for what, (names, option, differs) in OTHERS.items():
-            done = queried(place, *[place / name for name in names.split()], view.mountpoint, *option.split())
+            done = called(place, *[place / name for name in names.split()], view.mountpoint, *option.split())
             assert (done.returncode, done.stdout) == (32, b""), what
             where = f"{view.mountpoint} ({differs.format(place=place)})"
             assert done.stderr.decode() == f"mmirrorfs: another view is mounted on {where}: unmount it first (umount)\n"

@@ -9,7 +9,7 @@ import pytest
 from tests.support.kernel import abort_under, mounted_under, processes_of
 from tests.support.mounts import COMMAND, mounted
 from tests.support.polling import poll
-from tests.support.running import background, called, foreground, is_view, queried
+from tests.support.running import background, called, foreground, is_view
 from tests.support.trees import Link, grow, stamps
 from tests.support.users import NOBODY, WITHOUT_OVERRIDE, needs_root, output_of, run
 
@@ -33,7 +33,7 @@ def _winners(view: Path) -> list[str]:
 def _check_refused(place: Path, code: int, names: str, *words: str) -> None:
     """Check that the command prints one line, mounts nothing and leaves the directory as it was."""
     before = sorted(os.listdir(place))
-    done = queried(place, *words)
+    done = called(place, *words)
     (line,) = done.stderr.decode().splitlines()
     assert (done.returncode, done.stdout) == (code, b""), line
     assert line.startswith("mmirrorfs: ")

@@ -15,7 +15,7 @@ from tests.support.mounts import COMMAND, View, mounted
 from tests.support.namespace import namespace
 from tests.support.plain import plain_view
 from tests.support.polling import poll
-from tests.support.running import queried
+from tests.support.running import called
 from tests.support.trees import Tree, folders, grow
 from tests.support.users import needs_root, run
 
@@ -39,7 +39,7 @@ def view(library: Path) -> Iterator[View]:
 
 def status_json(place: Path, *words: str) -> Any:  # noqa: ANN401  # JSON
     """The JSON of ``--status``, whatever its exit code."""
-    return json.loads(queried(place, "--status", *words, "--json").stdout)
+    return json.loads(called(place, "--status", *words, "--json").stdout)
 
 
 def test_status_of_one_view(library: Path, view: View) -> None:
@@ -50,8 +50,8 @@ def test_status_of_one_view(library: Path, view: View) -> None:
 
 
 def check_text(library: Path, view: View) -> None:
-    assert queried(library, "--status", "view/", "--follow").returncode == 0
-    done = queried(library, "--status", "view/")
+    assert called(library, "--status", "view/", "--follow").returncode == 0
+    done = called(library, "--status", "view/")
     lines = done.stdout.decode().splitlines()
     assert (done.returncode, done.stderr) == (0, b"")
     patterns = [
@@ -100,13 +100,13 @@ def test_losses_and_warnings_are_reported_with_their_time(library: Path, view: V
     state = status_json(library, "view")
     assert time.time() - 60 < state["sources"][0]["lost_since"] <= time.time()
     assert [warning["text"].partition(" (")[0] for warning in state["warnings"]] == ["source flac"]
-    done = queried(library, "--status", "view")
+    done = called(library, "--status", "view")
     assert done.returncode == 1
     stamp = rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
     assert re.search(rb"LOST: No such file or directory, since " + stamp, done.stdout)
     assert re.search(rb"  the last warnings:\n    " + stamp + rb" source flac .* is lost: ", done.stdout)
     os.rename(library / "away", library / "flac")
-    poll(lambda: queried(library, "--status", "view").returncode == 0, "the source back")
+    poll(lambda: called(library, "--status", "view").returncode == 0, "the source back")
     assert status_json(library, "view")["sources"][0]["lost_since"] is None
 
 
@@ -114,13 +114,13 @@ def check_colours(library: Path) -> None:
     words = f"cd {library} && {' '.join(COMMAND)} --status view"
     assert b"\x1b[32mthere\x1b[0m" in run("script", "-qec", words, "/dev/null").stdout
     assert b"\x1b" not in run("script", "-qec", f"export NO_COLOR=1; {words}", "/dev/null").stdout
-    assert b"\x1b" not in queried(library, "--status", "view").stdout
+    assert b"\x1b" not in called(library, "--status", "view").stdout
 
 
 def check_differences(library: Path) -> None:
-    done = queried(library, "--status", "view", "--depth=2", "--refresh=1.0")
+    done = called(library, "--status", "view", "--depth=2", "--refresh=1.0")
     assert b"not as asked" not in done.stdout
-    done = queried(library, "--status", "view", "--depth=3", "--exclude=a", "--exclude=b", "--watch=off")
+    done = called(library, "--status", "view", "--depth=3", "--exclude=a", "--exclude=b", "--watch=off")
     said = done.stdout.decode().splitlines()[-3:]
     assert done.returncode == 0
     assert sorted(said) == [
@@ -134,19 +134,19 @@ def check_differences(library: Path) -> None:
 
 def test_status_without_a_path_has_a_line_for_each_view(library: Path, view: View) -> None:
     with mounted(library / "other", library / "flac", library / "mp3", depth=1) as other:
-        done = queried(library, "--status")
+        done = called(library, "--status")
         lines = [line for line in done.stdout.decode().splitlines() if line.startswith(f"{library}/")]
         assert [line.partition(": ")[2].partition(",")[0] for line in lines] == ["2 folders", "3 folders"]
         assert "flac (there), mp3 (there)" in lines[0]
         other.send(signal.SIGKILL)
         poll(lambda: other.process is not None and other.process.poll() is not None, "the end of the daemon")
-        done = queried(library, "--status")
+        done = called(library, "--status")
         assert done.returncode == 1
         assert f"{library}/other is dead" in done.stdout.decode()
         documents = {one.get("path") or one["mountpoint"]["path"]: one for one in status_json(library)}
         assert documents[f"{library}/other"]["state"] == "dead"
         assert documents[f"{library}/view"]["folders"] == 3
-        assert queried(library, "--status", "--follow").returncode == 1, "that is about one view"
+        assert called(library, "--status", "--follow").returncode == 1, "that is about one view"
         run("umount", "-l", other.mountpoint)
         other.process = None
 

@@ -20,7 +20,7 @@ from tests.support.kernel import processes_of, views_under
 from tests.support.metrics import samples
 from tests.support.mounts import COMMAND, View, mounted
 from tests.support.polling import poll
-from tests.support.running import queried
+from tests.support.running import called
 from tests.support.trees import Tree, folders, grow
 from tests.support.users import Word, needs_root
 from tests.support.waiting import Asked
@@ -141,7 +141,7 @@ def check_metrics_say_it_is_down(done: Done, shown: str) -> None:
 
 def words(place: Path, path: str) -> str:
     """What ``--explain`` prints, in one line, without the directory."""
-    done = queried(place, "--explain", path)
+    done = called(place, "--explain", path)
     assert (done.returncode, done.stderr) == (0, b"")
     return " ".join(done.stdout.decode().replace(f"{place}/", "").split())
 
@@ -155,33 +155,33 @@ def test_status_and_explain_report_a_source_that_hangs_until_it_answers_again(pl
         mounted(place / "view", place / "slow", low, depth=2, options=["--refresh=1"]) as view,
         freed(source),
     ):
-        assert queried(place, "--status", "view").returncode == 0
+        assert called(place, "--status", "view").returncode == 0
         os.listdir(view.mountpoint / "Lund/Lighthouse")
         source.hang()
         reader = Asked(lambda: (view.mountpoint / "Lund/Lighthouse/track").read_bytes())
         poll(lambda: status(place)["sources"][0]["waiting"]["stuck"], "a stuck request", 20)
-        poll(lambda: b"does not answer" in queried(place, "--status", "view").stdout, "the hang reported", 20)
+        poll(lambda: b"does not answer" in called(place, "--status", "view").stdout, "the hang reported", 20)
         check_status_of_a_hanging_source(place)
         check_explain_of_a_hanging_source(place)
         source.go_on()
         assert reader.answer(20) == b"fLighthouse"
-        poll(lambda: queried(place, "--status", "view").returncode == 0, "the source back", 20)
-        answer = json.loads(queried(place, "--explain", "view/Lund/Harbour/track", "--json").stdout)
+        poll(lambda: called(place, "--status", "view").returncode == 0, "the source back", 20)
+        answer = json.loads(called(place, "--explain", "view/Lund/Harbour/track", "--json").stdout)
         assert answer["state"] == "shown"
 
 
 def status(place: Path) -> dict[str, list[dict[str, dict[str, int]]]]:
     """The JSON of ``--status``, whatever its exit code."""
     found: dict[str, list[dict[str, dict[str, int]]]]
-    found = json.loads(queried(place, "--status", "view", "--json").stdout)
+    found = json.loads(called(place, "--status", "view", "--json").stdout)
     return found
 
 
 def check_status_of_a_hanging_source(place: Path) -> None:
-    done = queried(place, "--status", "--json", "view")
+    done = called(place, "--status", "--json", "view")
     assert [one["hangs"] for one in json.loads(done.stdout)["sources"]] == [True, False]
     assert done.returncode == 1
-    done = queried(place, "--status", "view")
+    done = called(place, "--status", "view")
     assert done.returncode == 1
     assert re.search(rb"slow \(.*\): wins 2 of 2 folders, does not answer for \d+ s", done.stdout)
     assert re.search(rb"\d+ requests are stuck, the longest for \d+ s", done.stdout)

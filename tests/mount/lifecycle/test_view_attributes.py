@@ -9,7 +9,7 @@ import pytest
 from tests.support.json_paths import path_of
 from tests.support.mounts import mounted
 from tests.support.polling import poll
-from tests.support.running import queried
+from tests.support.running import called
 from tests.support.trees import Tree, folders, grow
 from tests.support.users import output_of
 
@@ -97,12 +97,12 @@ def test_status_exits_with_1_while_a_source_is_lost(library: Path) -> None:
     with mounted(library / "view", library / "flac", library / "mp3", depth=2, options=options) as view:
         view.expect("flac")
         os.rename(library / "flac", library / "away")
-        poll(lambda: queried(library, "--status", "view").returncode == 1, "the loss reported")
-        assert b"LOST: " in queried(library, "--status", "view").stdout
-        done = queried(library, "--status", "view", "--json")
+        poll(lambda: called(library, "--status", "view").returncode == 1, "the loss reported")
+        assert b"LOST: " in called(library, "--status", "view").stdout
+        done = called(library, "--status", "view", "--json")
         assert (done.returncode, bool(json.loads(done.stdout)["sources"][0]["lost"])) == (1, True)
         os.rename(library / "away", library / "flac")
-        poll(lambda: queried(library, "--status", "view").returncode == 0, "the source back")
+        poll(lambda: called(library, "--status", "view").returncode == 0, "the source back")
 
 
 def test_path_and_options_of_a_query_may_come_in_any_order(library: Path) -> None:
@@ -115,7 +115,7 @@ def test_path_and_options_of_a_query_may_come_in_any_order(library: Path) -> Non
                 (name, "--json", path),
                 (name, "--json", "--", path),
             ):
-                done = queried(library, *words)
+                done = called(library, *words)
                 assert (done.returncode, done.stderr) == (0, b""), words
                 documents.append(json.loads(done.stdout))
             keys = [document.keys() for document in documents]
@@ -137,10 +137,10 @@ def test_path_and_options_of_a_query_may_come_in_any_order(library: Path) -> Non
 def test_names_that_are_not_utf_8_survive_in_json(place: Path) -> None:
     sources = [grow(os.fsencode(place / name) + b"\xff", {b"\xfe": {b"track": b""}}) for name in ("high", "low")]
     with mounted(place / "view", *sources) as view:
-        state = json.loads(queried(place, "--status", "view", "--json").stdout)
+        state = json.loads(called(place, "--status", "view", "--json").stdout)
         assert [path_of(source) for source in state["sources"]] == [os.fsencode(source) for source in sources]
-        assert b"(%s/high\\xff)" % os.fsencode(place) in queried(place, "--status", "view").stdout
-        told = json.loads(queried(place, "--json", "--explain", os.fsdecode(view.where + b"/\xfe")).stdout)
+        assert b"(%s/high\\xff)" % os.fsencode(place) in called(place, "--status", "view").stdout
+        told = json.loads(called(place, "--json", "--explain", os.fsdecode(view.where + b"/\xfe")).stdout)
         assert [path_of(one) for one in (told, *told["sources"], *told["hides"])] == [
             view.where + b"/\xfe", *[os.fsencode(source) + b"/\xfe" for source in sources],
         ]  # fmt: skip
@@ -150,15 +150,15 @@ def test_foreground_over_the_same_mounted_view_says_why_it_ends(library: Path) -
     words = ("flac", "mp3", "view", "--depth=2", "--prefer=high")
     with mounted(library / "view", library / "flac", library / "mp3", depth=2):
         said = b"mmirrorfs: %s/view is mounted already\n" % os.fsencode(library)
-        done = queried(library, *words, "-f")
+        done = called(library, *words, "-f")
         assert (done.returncode, done.stderr) == (0, said)
-        assert queried(library, *words, "-f", "-v").stderr.count(b"mounted already") == 1
-        done = queried(library, *words)
+        assert called(library, *words, "-f", "-v").stderr.count(b"mounted already") == 1
+        done = called(library, *words)
         assert (done.returncode, done.stderr) == (0, b"")
 
 
 def _asked_in_vain(place: Path, *words: str) -> str:
-    done = queried(place, *words)
+    done = called(place, *words)
     (line,) = done.stderr.decode().splitlines()
     assert (done.returncode, done.stdout) == (FAILED, b"")
     return line
@@ -176,7 +176,7 @@ def test_control_characters_in_an_answer_are_escaped(place: Path) -> None:
     odd = b"\x1b[31m\n\xff"
     sources = [grow(place / name, {odd: {b"track": b""}}) for name in ("high", "low")]
     with mounted(place / "view", *sources) as view:
-        done = queried(place, "--explain", os.fsdecode(view.where + b"/" + odd))
+        done = called(place, "--explain", os.fsdecode(view.where + b"/" + odd))
         assert done.returncode == 0
         assert b"\x1b" not in done.stdout
         assert done.stdout.count(rb"\x1b[31m\n\xff") == 3
