@@ -160,10 +160,22 @@ def _in_background(words: list[str], mountpoint: Path, log: Path, file: BinaryIO
     finally:
         process.kill()
     assert code == 0, f"it did not come up ({code}): {view.text()}"
-    pids = processes_of(view.where)
+    pids = _settled(view.where)
     assert len(pids) == 1, f"one process serves a view, not {pids}"
     view.pid = pids[0]
     return view
+
+
+def _settled(where: bytes) -> list[int]:
+    """The processes of a view. A child that it starts has its command line until it executes another program."""
+    pids: list[int] = []
+
+    def one() -> bool:
+        pids[:] = processes_of(where)
+        return len(pids) == 1
+
+    holds(one)
+    return pids
 
 
 def journal(file: BinaryIO) -> dict[str, str]:
