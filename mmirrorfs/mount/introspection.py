@@ -7,6 +7,7 @@ Rule 2: calls that walk all folders run in a thread, one at a time.
 Event loop's thread only.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -33,7 +34,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Introspection:
-    """Reports on one view. ``tasks`` are by source rank; ``counters`` returns more fields of the status."""
+    """Reports on one view. ``tasks`` are by source rank; ``counters`` returns more fields of the status.
+
+    ``started`` is when it was created: about the start of the process, in seconds since the epoch.
+    """
 
     plan: Plan
     view: View
@@ -43,6 +47,7 @@ class Introspection:
     changelog: Changelog
     explainer: Explainer
     counters: Callable[[], Values]
+    started: float = field(default_factory=time.time)
     _counting: trio.CapacityLimiter = field(default_factory=partial(trio.CapacityLimiter, 1))
 
     async def answer(self, query: Values) -> Values | None:
@@ -61,7 +66,11 @@ class Introspection:
         counts = await self._count(partial(counted, self.view.inodes.index, trees))
         found = status(self.view, self.directories, self.refresher, crawls, watches, counts)
         last = self.changelog.last
-        changes = {"changes": self.changelog.count, "changed": last["when"] if last is not None else None}
+        changes = {
+            "started": self.started,
+            "changes": self.changelog.count,
+            "changed": last["when"] if last is not None else None,
+        }
         return {**found, **self.counters(), **changes}
 
     async def metrics(self) -> str:

@@ -20,9 +20,6 @@ from mmirrorfs.tree import Directory, Leaf, Merged
 from mmirrorfs.view.directories import Directories
 from mmirrorfs.view.view import View
 
-STARTED = time.time()
-"""When this module was imported: about the start of the process."""
-
 
 def status(
     view: View,
@@ -40,7 +37,6 @@ def status(
     return {
         "version": __version__,
         "pid": os.getpid(),
-        "started": STARTED,
         "sources": [
             {
                 "name": source.name,

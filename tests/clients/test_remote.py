@@ -115,9 +115,13 @@ def test_while_the_server_is_unreachable_only_reads_fail_and_the_view_recovers(
         names = side.eyes.names(side.path("Ann/Both"))
         side.expect_loss()
         remote.hosts.cut(side.host)
-        while side.losses < len(side.order):
+
+        def is_lost() -> bool:
             assert side.eyes.names(side.path("Ann/Both")) == names
             assert side.eyes.stat(side.path("Bob/Solo/1.mp3")).st_size == 4
+            return side.losses == len(side.order)
+
+        poll(is_lost, "the loss of both sources", 2 * SLOW)
         paths = ("Ann/Both/disc 2/1.flac", "loose", "Bob/Solo/1.mp3")
         assert [side.error_of(path) for path in paths] == [errno.EIO] * 3
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from tests.support.hanging import Hanging, hanging
 from tests.support.mounts import View, mounted
-from tests.support.polling import poll
+from tests.support.polling import poll, repeat
 from tests.support.readers import Readers, readers
 from tests.support.trees import Tree, grow
 
@@ -99,10 +99,12 @@ def check_the_rest(view: View) -> None:
 
 def check_the_rest_for(view: View, seconds: float) -> None:
     """Repeat ``check_the_rest`` for ``seconds``, with a refresh each time, while the kernel's cache expires."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
+
+    def check() -> None:
         view.send(signal.SIGHUP)
         check_the_rest(view)
+
+    repeat(check, seconds)
 
 
 def is_waiting(pid: int) -> bool:

@@ -34,6 +34,14 @@ def poll(condition: Callable[[], object], what: str, seconds: float = 10) -> Non
     assert holds(condition, seconds), f"not within {seconds} s: {what}"
 
 
+def repeat(call: Callable[[], object], seconds: float) -> None:
+    """Call for ``seconds``, every few milliseconds: flat out it would take the processor that other tests wait for."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        call()
+        time.sleep(SHORTEST)
+
+
 def exit_code(process: "subprocess.Popen[bytes] | Process", seconds: float) -> int:
     """Wait for a process to exit, and reap it. Raises subprocess.TimeoutExpired.
 

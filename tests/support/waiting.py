@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from tests.support.polling import poll
+from tests.support.polling import poll, repeat
 
 T = TypeVar("T")
 
@@ -50,7 +50,6 @@ def timed(call: Callable[[], T]) -> tuple[T, float]:
 
 def worst(calls: Callable[[], object], seconds: float) -> float:
     """The longest duration of a call that is repeated for ``seconds``."""
-    end, longest = time.monotonic() + seconds, 0.0
-    while time.monotonic() < end:
-        longest = max(longest, timed(calls)[1])
-    return longest
+    durations: list[float] = []
+    repeat(lambda: durations.append(timed(calls)[1]), seconds)
+    return max(durations)
