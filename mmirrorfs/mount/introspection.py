@@ -66,12 +66,8 @@ class Introspection:
         counts = await self._count(partial(counted, self.view.inodes.index, trees))
         found = status(self.view, self.directories, self.refresher, crawls, watches, counts)
         last = self.changelog.last
-        changes = {
-            "started": self.started,
-            "changes": self.changelog.count,
-            "changed": last["when"] if last is not None else None,
-        }
-        return {**found, **self.counters(), **changes}
+        changes = {"changes": self.changelog.count, "changed": last["when"] if last is not None else None}
+        return {"started": self.started, **found, **self.counters(), **changes}
 
     async def metrics(self) -> str:
         """The status in Prometheus's text format."""
