@@ -12,6 +12,8 @@ import errno
 import json
 import os
 import pwd
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -29,6 +31,8 @@ LOST = 1
 """Exit code where a source is lost or does not answer, or the view is dead."""
 REQUEST_TIME = 10
 """Seconds that a daemon has to answer: some answers need the sources."""
+MOST_REQUESTS = 32
+"""Views that are waited for at the same time."""
 ATTRIBUTE_TIME = 5
 """Seconds that reading an extended attribute may take."""
 
@@ -95,13 +99,24 @@ def request(mount: Mount, question: Values) -> Values | None:
         raise Problem(f"the view on {shown} does not answer: {_process_state(silent.pid)}", FAILED) from None
 
 
-def request_with_fallback(mount: Mount, question: Values, path: bytes) -> Values:
+def request_all(mounts: Sequence[Mount], question: Values) -> list[Callable[[], Values | None]]:
+    """Send a request to several views at once, so that those that do not answer take REQUEST_TIME together.
+
+    Returns for each view what gives its answer, or raises, as ``request`` would.
+    """
+    with ThreadPoolExecutor(min(len(mounts), MOST_REQUESTS) or 1) as pool:
+        return [pool.submit(request, mount, question).result for mount in mounts]
+
+
+def request_with_fallback(
+    mount: Mount, question: Values, path: bytes, sent: Callable[[], Values | None] | None = None
+) -> Values:
     """Send a request; where the socket cannot be used, read the attribute of ``path`` that is named like the request.
 
-    Raises Dead, and Problem for no answer.
+    ``sent`` gives the answer to one that was sent already. Raises Dead, and Problem for no answer.
     """
     try:
-        answer = request(mount, question)
+        answer = request(mount, question) if sent is None else sent()
     except ConnectionError:
         answer = _attribute(mount, path, question["ask"])
     if answer is None:

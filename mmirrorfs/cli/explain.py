@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from mmirrorfs.cli.client import LOST, Dead, request, request_with_fallback, resolved, views
+from mmirrorfs.cli.client import LOST, Dead, request_all, request_with_fallback, resolved, views
 from mmirrorfs.cli.errors import FAILED, Problem
 from mmirrorfs.cli.terminal import age, duration, local_time, path_text, sanitized
 from mmirrorfs.mount.ask import about
@@ -50,14 +50,14 @@ def _answers(paths: list[bytes]) -> Values | list[Values]:
             return request_with_fallback(mount, question, path)
     found: list[Values | None] = []
     failures: list[Problem] = []
-    for mount in views():
+    for answer in request_all(views(), question):
         try:
-            found.append(request(mount, question))
+            found.append(answer())
         except ConnectionError:
             continue
         except Problem as problem:
             failures.append(problem)
-    answers = [answer for answer in found if answer is not None]
+    answers = [one for one in found if one is not None]
     if failures and not answers:
         raise failures[0]
     for failure in failures:  # that view may have nothing to do with the path

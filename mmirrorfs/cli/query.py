@@ -71,7 +71,7 @@ def _metrics(words: list[str], explicit: Collection[str]) -> Callable[[], int]:
     if len(words) > 1 or "" in words:
         raise Problem("--status takes one path, that of a view")
     if not words:
-        return lambda: show_metrics((mount.where, mount) for mount in views())
+        return lambda: show_metrics([(mount.where, mount) for mount in views()])
     return lambda: show_metrics([view_at(words[0])])
 
 

@@ -10,13 +10,13 @@ Every request has a time limit. Raises Problem.
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
 import click
 
-from mmirrorfs.cli.client import LOST, Dead, not_mounted, request_with_fallback, views
+from mmirrorfs.cli.client import LOST, Dead, not_mounted, request_all, request_with_fallback, views
 from mmirrorfs.cli.errors import Problem
 from mmirrorfs.cli.terminal import age, duration, local_time, path_text, print_lines, sanitized, shell_quoted
 from mmirrorfs.cli.view_options import RULE_TABLES, default_options, differences, option_label
@@ -26,6 +26,10 @@ from mmirrorfs.source.filesystems import Mount
 from mmirrorfs.text import json_path, printable
 
 Values = dict[str, Any]
+Sent = Callable[[], Values | None]
+"""Gives the answer to a request that was sent; see ``client.request_all``."""
+
+_QUESTION = {"ask": "status"}
 
 WARNINGS_SHOWN = 5
 """Warnings in the text. JSON has all that the view keeps."""
@@ -59,9 +63,10 @@ def show_all(as_json: bool) -> int:
     """Print the state of all views of this machine, a line each; returns 0 or LOST."""
     documents: list[Values] = []
     code = 0
-    for mount in views():
+    mounts = views()
+    for mount, sent in zip(mounts, request_all(mounts, _QUESTION), strict=True):
         try:
-            state = _fetch(mount)
+            state = _fetch(mount, sent)
             code = max(code, _code(state))
             documents.append(state)
             line = _summary(mount.where, state)
@@ -80,21 +85,24 @@ def show_all(as_json: bool) -> int:
     return code
 
 
-def show_metrics(mounts: Iterable[tuple[bytes, Mount | None]]) -> int:
+def show_metrics(mounts: Sequence[tuple[bytes, Mount | None]]) -> int:
     """Print the metrics of the views on these mountpoints; returns 0.
 
     A view that is not mounted, or does not answer, has ``mmirrorfs_up`` 0, and stderr has the reason.
     """
-    sys.stdout.buffer.write(exposition([(where, _state(where, mount)) for where, mount in mounts]).encode())
+    present = [mount for _, mount in mounts if mount is not None]
+    sent = dict(zip((mount.where for mount in present), request_all(present, _QUESTION), strict=True))
+    states = [(where, _state(where, mount, sent.get(where))) for where, mount in mounts]
+    sys.stdout.buffer.write(exposition(states).encode())
     sys.stdout.flush()
     return 0
 
 
-def _state(where: bytes, mount: Mount | None) -> Values | None:
+def _state(where: bytes, mount: Mount | None, sent: Sent | None) -> Values | None:
     try:
         if mount is None:
             raise not_mounted(where)
-        state = _fetch(mount)
+        state = _fetch(mount, sent)
         exposition([(where, state)])  # fails here rather than with all other views
         return state
     except MALFORMED:
@@ -107,8 +115,8 @@ def _state(where: bytes, mount: Mount | None) -> Values | None:
     return None
 
 
-def _fetch(mount: Mount) -> Values:
-    return {"mountpoint": json_path(mount.where), **request_with_fallback(mount, {"ask": "status"}, mount.where)}
+def _fetch(mount: Mount, sent: Sent | None = None) -> Values:
+    return {"mountpoint": json_path(mount.where), **request_with_fallback(mount, _QUESTION, mount.where, sent)}
 
 
 def _code(state: Values) -> int:

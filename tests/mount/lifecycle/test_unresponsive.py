@@ -53,12 +53,6 @@ def stopped(view: View) -> Iterator[None]:
         view.send(signal.SIGCONT)
 
 
-def without(*views: View) -> tuple[Word, ...]:
-    """Stands before a command: it runs in a mount namespace without these views, or it would wait for each in turn."""
-    script = 'while [ "$1" != -- ]; do umount --lazy --internal-only --no-canonicalize "$1"; shift; done; shift; "$@"'
-    return ("unshare", "--mount", "sh", "-ec", script, "sh", *(view.mountpoint for view in views), "--")
-
-
 def logging_to(log: Path, *words: Word) -> tuple[Word, ...]:
     """Mount with that log; the output goes to the file ``said``, because a stuck process would keep a pipe open."""
     return ("sh", "-c", '"$@" >said 2>&1', "sh", *COMMAND, *words, "--log", log)
@@ -84,6 +78,7 @@ def all_at_once(place: Path, **commands: tuple[Word, ...]) -> dict[str, Done]:
 @pytest.mark.mount(seconds=120)
 def test_commands_about_stopped_views_and_a_hanging_log_fail_in_time_and_change_nothing(library: Path) -> None:
     sources = (library / "flac", library / "mp3")
+    at_once = ("timeout", "25")  # three views, and 10 s for each that does not answer
     with ExitStack() as stack:
         live, view, other, odd = (
             stack.enter_context(mounted(library / name, *sources, depth=2, prefer=prefer, background=True))
@@ -97,7 +92,9 @@ def test_commands_about_stopped_views_and_a_hanging_log_fail_in_time_and_change_
                 library,
                 status=(*COMMAND, "--status", "view"),
                 explain=(*COMMAND, "--explain", "view/Lund"),
-                of_source=(*without(other, odd), *COMMAND, "--explain", "mp3/Lund/Harbour", "--json"),
+                of_source=(*at_once, *COMMAND, "--explain", "mp3/Lund/Harbour", "--json"),
+                of_all=(*at_once, *COMMAND, "--status", "--json"),
+                all_metrics=(*at_once, *COMMAND, "--status", "--format=prometheus"),
                 metrics=(*COMMAND, "--status", ODD, "--format=prometheus"),
                 again=(*COMMAND, *sources, view.mountpoint, "--depth=2"),
                 log=logging_to(library / "net/log", *sources, grow(library / "new", {})),
@@ -108,6 +105,12 @@ def test_commands_about_stopped_views_and_a_hanging_log_fail_in_time_and_change_
         check_query_fails(done["status"])
         check_query_fails(done["explain"])
         check_explain_of_a_source_has_the_live_views(done["of_source"], live, view)
+        states = {state["mountpoint"]["path"]: state.get("error") for state in json.loads(done["of_all"].stdout)}
+        assert states[str(live.mountpoint)] is None
+        assert all("is stopped (kill -CONT" in states[str(one.mountpoint)] for one in (view, other))
+        metrics = samples(done["all_metrics"].stdout.decode())
+        up = [metrics["mmirrorfs_up", frozenset({("view", str(one.mountpoint))})] for one in (live, view, other)]
+        assert up == [1, 0, 0]
         check_metrics_say_it_is_down(done["metrics"], f"{library}/" + r'v"i\\e\nw \xe9')
         assert (done["again"].returncode, done["again"].stderr) == (0, b""), "the same command"
         assert done["otherwise"].returncode == FAILED, "with other options"
