@@ -38,7 +38,7 @@ from pyfuse3 import (
     XAttrNameT,
 )
 
-from tests.support.kernel import detach
+from tests.support.kernel import Abort, detach
 from tests.support.polling import poll
 
 P = ParamSpec("P")
@@ -71,8 +71,8 @@ class Hanging:
 
     mountpoint: Path
     process: "subprocess.Popen[bytes]"
-    connection: int
     _figures: Path
+    _abort: Abort | None
 
     def hang(self) -> None:
         """Leave requests unanswered from now on."""
@@ -108,8 +108,8 @@ class Hanging:
 
     def abort(self) -> None:
         """Abort the connection: pending requests fail."""
-        with contextlib.suppress(OSError):
-            (CONNECTIONS / str(self.connection) / "abort").write_text("1")
+        if self._abort is not None:
+            self._abort.abort()
 
     @property
     def figures(self) -> Figures:
@@ -156,11 +156,13 @@ def hanging(directory: Path, mountpoint: Path, hang: str = "all", delay: float =
     try:
         assert process.stdout is not None
         assert process.stdout.readline() == b"mounted\n"
-        found = Hanging(mountpoint, process, os.minor(os.stat(mountpoint).st_dev), figures)
-        try:
+        with contextlib.ExitStack() as stack:
+            abort = None
+            with contextlib.suppress(OSError):  # a plain user may not
+                abort = stack.enter_context(Abort(os.minor(os.stat(mountpoint).st_dev)))
+            found = Hanging(mountpoint, process, figures, abort)
+            stack.callback(found.abort)
             yield found
-        finally:
-            found.abort()
     finally:
         process.kill()
         process.communicate()

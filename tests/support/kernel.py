@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 from dataclasses import dataclass
+from typing import Self
 
 TYPE = b"fuse.mmirrorfs"
 
@@ -51,6 +52,27 @@ def _parsed(line: bytes) -> Mounted:
     return Mounted(where, kind, words, frozenset(superblock.decode().split(",")), int(device.partition(b":")[2]))
 
 
+class Abort:
+    """The means to abort a connection, and no later one of the same number. Raises OSError where it is not permitted.
+
+    An open file in /sys/fs/fuse/connections belongs to its connection; when that is gone, writing fails.
+    """
+
+    def __init__(self, connection: int) -> None:
+        self._fd = os.open(f"/sys/fs/fuse/connections/{connection}/abort", os.O_WRONLY)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._fd)
+
+    def abort(self) -> None:
+        """Fail its pending requests, and all later ones."""
+        with contextlib.suppress(OSError):
+            os.write(self._fd, b"1")
+
+
 def abort_under(directory: bytes) -> list[bytes]:
     """Abort the connection of every view below ``directory`` and detach all mounts there; returns the views' paths.
 
@@ -58,8 +80,9 @@ def abort_under(directory: bytes) -> list[bytes]:
     """
     ended = [view.where for view in views_under(directory)]
     for view in views_under(directory):
-        with contextlib.suppress(OSError), open(f"/sys/fs/fuse/connections/{view.connection}/abort", "w") as file:
-            file.write("1")
+        with contextlib.suppress(OSError), Abort(view.connection) as connection:
+            if view in views_under(directory):  # else another mount may have its number by now
+                connection.abort()
     for where in [*mounted_under(directory), *ended]:
         if any(mount.where == where for mount in _mounts()):
             detach(where)
