@@ -18,6 +18,7 @@ from tests.support.trees import Link, Tree
 from tests.support.users import needs_root
 
 pytestmark = [
+    pytest.mark.waits,
     pytest.mark.mount(seconds=120),
     needs_root,
     pytest.mark.skipif(

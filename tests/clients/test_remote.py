@@ -21,6 +21,7 @@ from tests.support.trees import Tree, grow
 from tests.support.users import needs_root, output_of
 
 pytestmark = [
+    pytest.mark.waits,
     pytest.mark.mount(seconds=120),
     needs_root,
     pytest.mark.skipif(

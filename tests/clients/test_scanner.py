@@ -15,7 +15,7 @@ from tests.support.songs import looked_again
 from tests.support.trees import Link, Tree, grow
 from tests.support.users import output_of
 
-pytestmark = pytest.mark.mount
+pytestmark = [pytest.mark.waits, pytest.mark.mount]
 
 FIELDS = "%y %i %T@ %C@ %s %b %m %n %U %G %l"
 """All that find prints of a file but the device number and the access time."""

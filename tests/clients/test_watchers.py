@@ -23,7 +23,7 @@ from tests.support.songs import library, songs
 from tests.support.users import Word, need, needs_root
 from tests.support.watched import HOURLY
 
-pytestmark = [pytest.mark.mount(seconds=150), needs_root]
+pytestmark = [pytest.mark.waits, pytest.mark.mount(seconds=150), needs_root]
 
 NOTICED = 10.0
 """Seconds from a change in a source until a program has acted on it."""

@@ -19,7 +19,7 @@ from tests.support.trees import Tree, grow
 from tests.support.users import needs_root
 from tests.support.waiting import Asked, worst
 
-pytestmark = [pytest.mark.mount(seconds=60), needs_root]
+pytestmark = [pytest.mark.waits, pytest.mark.mount(seconds=60), needs_root]
 
 STALENESS = 0.2
 REFRESH = f"--refresh={STALENESS}"

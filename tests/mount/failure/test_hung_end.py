@@ -21,7 +21,7 @@ from tests.support.polling import poll
 from tests.support.readers import readers
 from tests.support.users import needs_root, run
 
-pytestmark = needs_root
+pytestmark = [pytest.mark.waits, needs_root]
 
 END = 5.0
 """Seconds from the signal to the end: one for requests in flight, the rest for a busy machine."""

@@ -12,7 +12,7 @@ from tests.support.mounts import View, mounted
 from tests.support.trees import Tree, grow
 from tests.support.users import needs_root
 
-pytestmark = needs_root
+pytestmark = [pytest.mark.waits, needs_root]
 
 REFRESH = "--refresh=0.3"
 LONG = 1.2

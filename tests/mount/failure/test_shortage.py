@@ -23,7 +23,7 @@ from tests.support.readers import readers
 from tests.support.trees import folders, grow
 from tests.support.users import need, needs_root
 
-pytestmark = needs_root
+pytestmark = [pytest.mark.waits, needs_root]
 
 NAMES = [f"{number:02}" for number in range(40)]
 MODES = ("keep", "fallback")

@@ -5,13 +5,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from tests.support.hanging import Hanging, hanging
 from tests.support.mounts import View, mounted
 from tests.support.polling import poll
 from tests.support.trees import grow
 from tests.support.users import needs_root
 
-pytestmark = needs_root
+pytestmark = [pytest.mark.waits, needs_root]
 
 DELAY = 0.06
 """Seconds of each read of the source, as on a link with high latency."""

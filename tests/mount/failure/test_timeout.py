@@ -18,7 +18,7 @@ from tests.support.trees import Tree, grow
 from tests.support.users import needs_root
 from tests.support.waiting import Asked
 
-pytestmark = needs_root
+pytestmark = [pytest.mark.waits, needs_root]
 
 TIMEOUT = 0.5
 """Seconds."""

@@ -22,7 +22,7 @@ from tests.support.trees import Tree, grow
 from tests.support.users import AS_NOBODY, NOBODY, WITHOUT_OVERRIDE, need, needs_root, output_of, run
 from tests.support.waiting import Asked, timed
 
-pytestmark = [pytest.mark.mount(seconds=45), needs_root]
+pytestmark = [pytest.mark.waits, pytest.mark.mount(seconds=45), needs_root]
 
 AT_ONCE = 0.25
 """Longest time in seconds of a request that waits for no source, on a busy machine."""

@@ -24,7 +24,7 @@ from tests.support.waiting import Asked
 from tests.support.watched import HOURLY
 from tests.support.watcher import Event, Watcher, below, watcher
 
-pytestmark = [pytest.mark.mount(seconds=90), needs_root]
+pytestmark = [pytest.mark.waits, pytest.mark.mount(seconds=90), needs_root]
 
 HIGH: Tree = {
     b"Ann": {b"Both": {b"1": b"high", b"sub": {b"2": b"high"}}, b"High": {b"1": b"high"}, b"loose": b"loose"},

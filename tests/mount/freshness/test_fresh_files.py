@@ -14,6 +14,8 @@ from tests.support.fresh import PROMISE, REFRESH, Observer, observer, shows, sta
 from tests.support.mounts import mounted
 from tests.support.trees import Tree, folders, grow
 
+pytestmark = pytest.mark.waits
+
 OLD, NEW, NEWER = b"old bytes " * 30_000, b"new bytes " * 30_000, b"the newest" * 30_000
 LOOSE: Tree = {b"top": OLD, b"Ann": {b"beside": OLD, b"Both": {b"1": OLD, b"sub": {b"2": OLD}}}}
 PLACES = ("top", "Ann/beside", "Ann/Both/1", "Ann/Both/sub/2")

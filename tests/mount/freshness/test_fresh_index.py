@@ -17,6 +17,8 @@ from tests.support.polling import poll
 from tests.support.trees import folders, grow
 from tests.support.users import need, needs_root, run
 
+pytestmark = pytest.mark.waits
+
 PAST, FUTURE = 10**9, 1 << 61
 """Nanoseconds since the epoch: in 1970 and in 2043."""
 

@@ -13,7 +13,7 @@ from tests.support.mounts import mounted
 from tests.support.trees import grow
 from tests.support.users import needs_root, output_of, run
 
-pytestmark = needs_root
+pytestmark = [pytest.mark.waits, needs_root]
 
 SETTLED = 4.0
 """Seconds without a change after which the mtime of a directory is trusted."""

@@ -19,7 +19,7 @@ from tests.support.polling import poll
 from tests.support.trees import Tree
 from tests.support.users import needs_root
 
-pytestmark = needs_root
+pytestmark = [pytest.mark.waits, needs_root]
 
 SIZE = 1 << 20
 OLD, NEW = b"o" * SIZE, b"n" * SIZE

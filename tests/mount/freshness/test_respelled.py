@@ -12,6 +12,8 @@ from tests.support.fresh import REFRESH, shows, trees
 from tests.support.mounts import mounted
 from tests.support.trees import Tree
 
+pytestmark = pytest.mark.waits
+
 HIGH: Tree = {b"ABBA": {b"Gold": {b"1": b"high"}}}
 LOW: Tree = {b"ABBA": {b"Live": {b"1": b"low"}, b"loose": b"low", b"GOLD": {b"1": b"never"}}}
 

@@ -23,7 +23,7 @@ from tests.support.trees import Tree, grow
 from tests.support.users import needs_root
 from tests.support.watched import HOURLY
 
-pytestmark = [pytest.mark.mount(seconds=120), needs_root]
+pytestmark = [pytest.mark.waits, pytest.mark.mount(seconds=120), needs_root]
 
 ALBUMS: Tree = {b"%02d" % album: {b"1": b"track", b"sub": {b"2": b"track"}} for album in range(10)}
 IDLE = 8.0

@@ -15,6 +15,8 @@ from tests.support.trees import Tree, grow
 from tests.support.users import needs_root, output_of
 from tests.support.watched import HOURLY
 
+pytestmark = pytest.mark.waits
+
 TREE: Tree = {b"A": {b"one": {b"1": b"track", b"sub": {b"2": b"track"}}, b"two": {b"1": b"two"}}}
 
 

@@ -21,6 +21,8 @@ from tests.support.running import called
 from tests.support.trees import folders, grow
 from tests.support.users import AS_NOBODY, needs_root, run
 
+pytestmark = pytest.mark.waits
+
 LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d (\S+) (WARNING|INFO|DEBUG|ERROR): (.*)")
 
 

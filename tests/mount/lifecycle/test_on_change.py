@@ -15,6 +15,8 @@ from tests.support.mounts import View, mounted
 from tests.support.polling import poll
 from tests.support.trees import folders, grow
 
+pytestmark = pytest.mark.waits
+
 ENDINGS = ["SIGTERM", "umount", "SIGKILL"]
 
 

@@ -25,6 +25,8 @@ from tests.support.trees import Tree, folders, grow
 from tests.support.users import Word, needs_root
 from tests.support.waiting import Asked
 
+pytestmark = pytest.mark.waits
+
 Done = subprocess.CompletedProcess[bytes]
 
 FAILED = 32

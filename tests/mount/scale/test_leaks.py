@@ -32,7 +32,7 @@ OPTIONS = ("--refresh=0.1", "--remember=1000", "--crawl=off", "-oallow_other")
 """A small cache, so that growing memory is not the cache."""
 LIMIT = 60.0 + 30 * TIMES
 
-pytestmark = [pytest.mark.mount(seconds=LIMIT), needs_root]
+pytestmark = [pytest.mark.waits, pytest.mark.mount(seconds=LIMIT), needs_root]
 
 FILES: Tree = {b"%d" % number: b"%d" % number for number in range(30)}
 ODD: Tree = {b"loop": Link(b"loop"), b"dangling": Link(b"nowhere"), b"secret": b"x", b"denied": b"x", b"closed": {}}

@@ -33,7 +33,7 @@ from tests.support.trees import Link, Tree, grow
 from tests.support.users import NOBODY, WITHOUT_OVERRIDE, needs_root
 from tests.support.watched import HOURLY, KINDS, source
 
-pytestmark = pytest.mark.mount(seconds=120)
+pytestmark = [pytest.mark.waits, pytest.mark.mount(seconds=120)]
 
 SKIP = "--skip-empty"
 REFRESH = "--refresh=0.3"

@@ -16,7 +16,7 @@ from tests.support.tracing import traced
 from tests.support.trees import Tree, grow
 from tests.support.users import needs_root, output_of
 
-pytestmark = [pytest.mark.mount(seconds=90), needs_root]
+pytestmark = [pytest.mark.waits, pytest.mark.mount(seconds=90), needs_root]
 
 LASTING = "--refresh=6000"
 ALL = ("-o", "allow_other")

@@ -21,7 +21,7 @@ from tests.support.parity_tree import SUBJECTS, plain, shown, sources
 from tests.support.trees import stamps
 from tests.support.users import NOBODY, needs_root, output_of
 
-pytestmark = needs_root
+pytestmark = [pytest.mark.waits, needs_root]
 
 READS = ["parity_contents", "parity_names", "parity_locks"]
 WRITES = "parity_writes"
