@@ -17,7 +17,7 @@ from tests.support.dlna import scanned
 from tests.support.held import crawled
 from tests.support.mounts import View, mounted
 from tests.support.mpd import Player, player, song
-from tests.support.polling import poll
+from tests.support.polling import holds, poll
 from tests.support.samba import shared
 from tests.support.songs import library, songs
 from tests.support.users import Word, need, needs_root
@@ -110,11 +110,14 @@ def printing(place: Path, *words: Word, stdin: bytes = b"") -> Iterator[Callable
 
 
 def repeat_until_notified(change: Callable[[], object], condition: Callable[[], bool], what: str) -> None:
-    """Repeat the change until the program has noticed: it does not say when it starts to watch."""
+    """Repeat the change until the program has noticed: it does not say when it starts to watch.
+
+    Not at once: entr waits for 50 ms without an event before it does anything.
+    """
 
     def has_noticed() -> bool:
         change()
-        return condition()
+        return holds(condition, 0.5)
 
     poll(has_noticed, what, 2 * NOTICED)
 
