@@ -5,6 +5,7 @@ blocks behind them are not.
 """
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -73,7 +74,11 @@ def disk(shared: SlowDisk) -> Iterator[SlowDisk]:
 
 
 def warm_up(view: View, folder: str) -> None:
-    """Have a folder cached while the disk answers."""
+    """Have a folder cached while the disk answers, and the attributes of the folders at the depth.
+
+    The scan before the mount leaves those out where the source is local.
+    """
+    poll(lambda: len(re.findall(r"source \S+ scanned", view.text())) >= 2, "a scan of both sources")
     for _ in range(3):
         assert os.listdir(view.mountpoint / folder) == NAMES
         assert [entry.stat().st_size for entry in os.scandir(view.mountpoint / folder)] == [8] * TRACKS
