@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 BUILD = 600.0
 """Time limit of a build in seconds: the first one compiles pyfuse3."""
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(2 * BUILD), needs_root]
+pytestmark = [pytest.mark.waits, pytest.mark.slow, pytest.mark.timeout(2 * BUILD), needs_root]
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,8 @@ from tests.support.users import needs_root
 from tests.support.watchdog import watched
 from tests.support.workers import READERS
 
+pytestmark = pytest.mark.waits
+
 BOUND = 2.0
 
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tests.support.forked import Process
 
+PAUSE = 0.005
+"""Seconds between two calls of ``repeat``."""
 SHORTEST, LONGEST = 0.002, 0.02
 """Seconds between two checks: a tenth of the time waited so far, within these bounds."""
 
@@ -39,7 +41,7 @@ def repeat(call: Callable[[], object], seconds: float) -> None:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         call()
-        time.sleep(SHORTEST)
+        time.sleep(PAUSE)
 
 
 def exit_code(process: "subprocess.Popen[bytes] | Process", seconds: float) -> int:
