@@ -61,6 +61,8 @@ class Presence:
     def found(self) -> None:
         """A scan or check has succeeded."""
         source = self.source
+        if source.lost is not None and self.lost_since is None:  # a reader found it lost, and may have got an error
+            self.lost(source.lost)
         is_remounted = self.mounts not in (None, source.mounts)
         self.mounts = source.mounts
         if source.lost is not None or is_remounted:

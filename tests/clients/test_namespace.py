@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.container import container, shared_directory
-from tests.support.kernel import processes_of
-from tests.support.mounts import View, kill, mounted
+from tests.support.mounts import View, daemon_of, kill, mounted
 from tests.support.running import background
 from tests.support.trees import grow
 from tests.support.users import needs_root
@@ -57,7 +56,7 @@ def test_after_a_crash_only_a_slave_of_the_parent_directory_sees_the_new_view(
 ) -> None:
     (host / "view").mkdir()
     with background(place, "high", "low", host / "view"):
-        (pid,) = processes_of(os.fsencode(host / "view"))
+        pid = daemon_of(os.fsencode(host / "view"))
         with container(place, place / bound, propagation) as inside:
             assert seen(inside / path) == SHOWN
             kill(pid, host / "view")

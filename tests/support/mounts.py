@@ -160,22 +160,22 @@ def _in_background(words: list[str], mountpoint: Path, log: Path, file: BinaryIO
     finally:
         process.kill()
     assert code == 0, f"it did not come up ({code}): {view.text()}"
-    pids = _settled(view.where)
-    assert len(pids) == 1, f"one process serves a view, not {pids}"
-    view.pid = pids[0]
+    view.pid = daemon_of(view.where)
     return view
 
 
-def _settled(where: bytes) -> list[int]:
-    """The processes of a view. A child that it starts has its command line until it executes another program."""
+def daemon_of(where: bytes) -> int:
+    """The one process with the path ``where``, or one below it, on its command line. Raises AssertionError if it is
+    not one. A child that it starts has the same command line for a moment, until it executes another program.
+    """
     pids: list[int] = []
 
-    def one() -> bool:
+    def is_one() -> bool:
         pids[:] = processes_of(where)
         return len(pids) == 1
 
-    holds(one)
-    return pids
+    assert holds(is_one), f"one process serves a view, not {pids}"
+    return pids[0]
 
 
 def journal(file: BinaryIO) -> dict[str, str]:

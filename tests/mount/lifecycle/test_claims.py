@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.kernel import abort_under, alive, detach, processes_of, view_at, views_under
-from tests.support.mounts import COMMAND, mounted
+from tests.support.mounts import COMMAND, daemon_of, mounted
 from tests.support.polling import poll
 from tests.support.trees import folders, grow
 from tests.support.users import Word, needs_root, run
@@ -62,7 +62,7 @@ def test_a_resumed_daemon_leaves_the_view_that_replaced_it(
     where = place / "view"
     where.mkdir()
     assert run(*COMMAND, *sources, where).returncode == 0
-    (old,) = processes_of(os.fsencode(where))
+    old = daemon_of(os.fsencode(where))
     os.kill(old, signal.SIGSTOP)
     poll(lambda: is_stopped(old), "the daemon stopped")
     detach(os.fsencode(where))
@@ -120,7 +120,7 @@ def test_an_aborted_view_below_a_symbolic_link_is_unmounted(place: Path, sources
     (place / "mnt").symlink_to("var")
     words: list[str | Path] = [*COMMAND, *sources, place / "mnt/view"]
     assert run(*words).returncode == 0
-    (pid,) = processes_of(os.fsencode(place))
+    pid = daemon_of(os.fsencode(place))
     found = view_at(os.fsencode(place / "var/view"))
     assert found is not None
     Path(f"/sys/fs/fuse/connections/{found.connection}/abort").write_text("1")

@@ -14,7 +14,7 @@ import pytest
 from tests.support.held import crawled
 from tests.support.kernel import abort_under, alive, processes_of, view_at
 from tests.support.model import walk
-from tests.support.mounts import COMMAND, View, mounted
+from tests.support.mounts import COMMAND, View, daemon_of, mounted
 from tests.support.polling import poll
 from tests.support.trees import folders, grow
 from tests.support.users import need, needs_root, output_of, run
@@ -115,7 +115,7 @@ def test_background_start_returns_silently_once_the_view_answers(place: Path) ->
     try:
         assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
         assert os.listdir(place / "view") == list("012345")
-        (pid,) = processes_of(os.fsencode(place / "view"))
+        pid = daemon_of(os.fsencode(place / "view"))
         assert os.getsid(pid) != os.getsid(0)
         assert os.readlink(f"/proc/{pid}/cwd") == "/"
         assert {os.readlink(f"/proc/{pid}/fd/{number}") for number in (0, 1, 2)} == {"/dev/null"}

@@ -13,7 +13,7 @@ from mmirrorfs.mount.claims import claim, is_claimed
 from mmirrorfs.mount.reference import Reference
 from tests.support.hanging import Hanging, hanging
 from tests.support.kernel import abort_under, alive, processes_of, view_at, views_under
-from tests.support.mounts import COMMAND, mounted
+from tests.support.mounts import COMMAND, daemon_of, mounted
 from tests.support.namespace import Inside, namespace, program
 from tests.support.polling import poll
 from tests.support.trees import folders, grow
@@ -118,7 +118,7 @@ def test_killing_one_process_of_a_background_start_leaves_one_mount(place: Path,
             assert second.returncode == 0
             assert first.wait(30) == (-signal.SIGKILL if killed == "parent" else 32)
             assert len(views_under(where)) == 1
-            assert len(processes_of(where)) == 1
+            assert daemon_of(where)
             assert (place / "view/2/track").read_text() == "h2"
         finally:
             source.thaw()
@@ -153,7 +153,7 @@ def test_the_daemon_of_root_unmounts_without_running_a_program(place: Path) -> N
     trace = place / "trace"
     with (
         hanging(under, place / "slow") as source,
-        mounted(place / "view", place / "slow", low, options=["--refresh=1"]) as view,
+        mounted(place / "view", place / "slow", low, options=["--refresh=1", "--crawl=off"]) as view,
     ):
         strace = subprocess.Popen(
             [need("strace"), "-f", "-qq", "-e", "trace=execve,umount2", "-o", trace, "-p", str(view.pid)],

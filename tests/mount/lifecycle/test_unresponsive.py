@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.hanging import freed, hanging
-from tests.support.kernel import processes_of, views_under
+from tests.support.kernel import views_under
 from tests.support.metrics import samples
-from tests.support.mounts import COMMAND, View, mounted
+from tests.support.mounts import COMMAND, View, daemon_of, mounted
 from tests.support.polling import poll
 from tests.support.running import called
 from tests.support.trees import Tree, folders, grow
@@ -123,7 +123,7 @@ def test_commands_about_stopped_views_and_a_hanging_log_fail_in_time_and_change_
         for one in (view, other):
             assert os.listdir(one.mountpoint) == ["Lund", "Sparrows"]
             assert (one.mountpoint / "Lund/Harbour/track").read_text() == "fHarbour"
-            assert processes_of(one.where) == [one.pid]
+            assert daemon_of(one.where) == one.pid
 
 
 def check_query_fails(done: Done) -> None:

@@ -9,7 +9,7 @@ from tests.support.world import World
 
 
 async def test_source_marked_lost_by_a_reader_recovers_on_the_next_scan(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(scan, "COARSE", -1.0)
     world = World(tmp_path, period=0.2, fallback=True)
@@ -25,3 +25,6 @@ async def test_source_marked_lost_by_a_reader_recovers_on_the_next_scan(
         world.gates[0].set()
         await world.until(lambda: world.winner(b"Gold") == 0)
         assert world.sources[0].lost is None
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert ["is lost: a reader found it gone" in said[0], "is back after 0 s" in said[1]] == [True, True]
+    assert len(said) == 2, "one warning each"
