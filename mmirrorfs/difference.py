@@ -14,7 +14,7 @@ class Difference(NamedTuple):
     after: Attributes | None
 
 
-Told = tuple[Listing | None, list[Difference]]
+Comparison = tuple[Listing | None, list[Difference]]
 """An earlier listing, and the differences from it."""
 
 

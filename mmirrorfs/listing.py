@@ -107,19 +107,24 @@ def _marks(lengths: list[int]) -> Iterator[bytes]:
 class Listing:
     """A cached listing: the packed ``blob``, and when it was valid, in monotonic seconds.
 
-    ``fetched_at`` is when all of it was read, ``proved`` when the names were last validated: an unchanged stamp
+    ``fetched_at`` is when all of it was read, ``validated_at`` when the names were last validated: an unchanged stamp
     validates names only. ``key`` identifies the directory in change events, and is empty if it is not watched.
     ``lists`` are the ACLs of the entries (``source.acl``), None if unknown; the only field that is set later.
     """
 
-    __slots__ = ("blob", "fetched_at", "key", "lists", "proved")
+    __slots__ = ("blob", "fetched_at", "key", "lists", "validated_at")
 
     def __init__(
-        self, blob: bytes, fetched_at: float, proved: float | None = None, key: bytes = b"", lists: Lists | None = None
+        self,
+        blob: bytes,
+        fetched_at: float,
+        validated_at: float | None = None,
+        key: bytes = b"",
+        lists: Lists | None = None,
     ) -> None:
         self.blob = blob
         self.fetched_at = fetched_at
-        self.proved = fetched_at if proved is None else proved
+        self.validated_at = fetched_at if validated_at is None else validated_at
         self.key = key
         self.lists = lists
 
@@ -138,9 +143,9 @@ class Listing:
         """Whether the names are still valid for a directory that has this stamp now."""
         return self.settled and self.stamp == stamp
 
-    def still(self, proved: float) -> "Listing":
-        """A copy with its names validated at ``proved``."""
-        return Listing(self.blob, self.fetched_at, proved, self.key, self.lists)
+    def still(self, validated_at: float) -> "Listing":
+        """A copy with its names validated at ``validated_at``."""
+        return Listing(self.blob, self.fetched_at, validated_at, self.key, self.lists)
 
     def __len__(self) -> int:
         return int(_HEAD.unpack_from(self.blob)[4])

@@ -99,7 +99,7 @@ def check_last_source(sources: tuple[NamedSource, ...]) -> None:
     mounted yet.
     """
     last = sources[-1]
-    state = table.ask(partial(_state, last.path))
+    state = table.run_probe(partial(_state, last.path))
     if state == _MISSING:
         raise Problem(f"source {printable(last.path)} does not exist: {ALL_SOURCES}", FAILED)
     if state == _EMPTY and len(sources) > 2:

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from mmirrorfs.cli.errors import FAILED, Problem
 from mmirrorfs.cli.terminal import shell_quoted
 from mmirrorfs.mount import runtime, table
-from mmirrorfs.mount.ask import Silent, ask
+from mmirrorfs.mount.controlclient import NoAnswer, send_query
 from mmirrorfs.mount.reference import DEAD
 from mmirrorfs.source.filesystems import VIEW_TYPE, Mount, mounts, unescaped
 from mmirrorfs.text import json_path, printable
@@ -78,7 +78,7 @@ def not_mounted(where: bytes) -> Problem:
 
 def resolved(path: bytes) -> list[bytes]:
     """The path with links resolved in all but its last component, and in all of it. Empty if that does not answer."""
-    return [one for one in table.ask(partial(_resolve, path)).split(b"\0") if one]
+    return [one for one in table.run_probe(partial(_resolve, path)).split(b"\0") if one]
 
 
 def _resolve(path: bytes) -> bytes:
@@ -93,8 +93,8 @@ def request(mount: Mount, question: Values) -> Values | None:
     Raises ConnectionError where the socket cannot be used, and Problem where the daemon does not answer.
     """
     try:
-        return ask(mount.device, table.owner_of(mount), question, REQUEST_TIME)
-    except Silent as silent:
+        return send_query(mount.device, table.owner_of(mount), question, REQUEST_TIME)
+    except NoAnswer as silent:
         shown = printable(mount.where)
         raise Problem(f"the view on {shown} does not answer: {_process_state(silent.pid)}", FAILED) from None
 

@@ -70,7 +70,7 @@ def fstab() -> Iterator[Finding]:
 
 def _is_directory(path: bytes) -> bool:
     """Whether it is a directory, and answers: a dead or hung mount does not."""
-    return bool(table.ask(partial(_probe_directory, path)))
+    return bool(table.run_probe(partial(_probe_directory, path)))
 
 
 def _probe_directory(path: bytes) -> bytes:

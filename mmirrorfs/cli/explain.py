@@ -14,7 +14,7 @@ from typing import Any
 from mmirrorfs.cli.client import LOST, Dead, request_all, request_with_fallback, resolved, views
 from mmirrorfs.cli.errors import FAILED, Problem
 from mmirrorfs.cli.terminal import age, duration, local_time, path_text, sanitized
-from mmirrorfs.mount.ask import about
+from mmirrorfs.mount.controlclient import about
 from mmirrorfs.mount.log import print_error
 from mmirrorfs.source.filesystems import VIEW_TYPE, mount_under
 from mmirrorfs.text import printable

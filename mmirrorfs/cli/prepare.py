@@ -172,7 +172,7 @@ def _plan(settings: Settings, view: ViewSettings, sources: list[Source], trees: 
         silent=silent,
         choices=Choices(settings.excludes, Match(settings.match, settings.ignores, settings.rules)),
         line=tuple(command_line(settings, view)),
-        told=as_json(view_options(settings, view)),
+        shown_options=as_json(view_options(settings, view)),
         log=os.path.realpath(settings.log) if settings.log is not None else None,
     )
 

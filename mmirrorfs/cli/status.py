@@ -184,7 +184,7 @@ def _lines(where: bytes, state: Values) -> Iterator[str]:
     told = "told of changes" if announce["on"] else sanitized(f"told nothing: {announce['why']}")
     yield f"  who watches it is {told}"
     past = max(0.0, time.time() - state["last_refresh"])
-    yield f"  last looked at {past:.0f} s ago, which took {state['took']:.3f} s"
+    yield f"  last scanned {past:.0f} s ago, which took {state['took']:.3f} s"
     last = state.get("last_change")
     if last is not None:
         change = f"{last['change']} {path_text(last)}"

@@ -4,11 +4,11 @@ Extended attributes of the view do not suffice: there are none on a missing path
 allow_other, and the kernel blocks them behind an unanswered request in the same directory.
 
 Rule 1: query and answer are JSON, the query on one line. No client can block the daemon.
-Rule 2: the daemon answers only root and the user who mounted the view (SO_PEERCRED). So does the client: ``ask``.
+Rule 2: the daemon answers only root and the user who mounted the view (SO_PEERCRED). So does the client.
 Rule 3: the socket is named after the view's device number, which is the same for every bind mount and readable without
 access to the view. The kernel reuses it after unmount: the next daemon retries until the last one has exited.
 
-Event loop only. The client's side is ``mount.ask``.
+Event loop only. The client's side is ``mount.controlclient``.
 """
 
 import base64
@@ -22,7 +22,7 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from mmirrorfs.mount.ask import Values, socket_name
+from mmirrorfs.mount.controlclient import Values, socket_name
 from mmirrorfs.mount.sockets import listening
 
 log = logging.getLogger(__name__)

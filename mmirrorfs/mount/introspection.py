@@ -16,8 +16,8 @@ from typing import TypeVar
 import trio
 
 from mmirrorfs.mount import log as logs
-from mmirrorfs.mount.ask import Values
 from mmirrorfs.mount.control import paths_in
+from mmirrorfs.mount.controlclient import Values
 from mmirrorfs.mount.plan import Plan
 from mmirrorfs.mount.sourcetasks import SourceTasks
 from mmirrorfs.serve.changelog import Changelog
@@ -25,7 +25,7 @@ from mmirrorfs.serve.explain import Explainer
 from mmirrorfs.serve.metrics import exposition
 from mmirrorfs.serve.refresh import Refresher
 from mmirrorfs.serve.status import counted, status, summary
-from mmirrorfs.source.pace import NoThread, threaded
+from mmirrorfs.source.threads import NoThread, threaded
 from mmirrorfs.view.directories import Directories
 from mmirrorfs.view.view import View
 
@@ -53,7 +53,7 @@ class Introspection:
     async def answer(self, query: Values) -> Values | None:
         """Answer a query from the control socket: "status", or "explain" with paths. None for any other."""
         if query.get("ask") == "status":
-            own = {"options": self.plan.told, "log": logs.place(), "warnings": logs.warnings()}
+            own = {"options": self.plan.shown_options, "log": logs.place(), "warnings": logs.warnings()}
             return {**await self.status(), "last_change": self.changelog.last, **own}
         if query.get("ask") == "explain":
             return await self.explainer.explain(paths_in(query))

@@ -16,8 +16,8 @@ class Plan:
     EIO after ``timeout`` seconds (0: never). With ``watch`` the kernel reports changes, and everything watched is
     scanned again every ``recheck`` seconds (0: never). ``on_change`` is the user's command, ``identity`` the same for
     every mount of this view. ``silent`` is why changes are not announced to programs that watch the view, "" if they
-    are. ``choices`` are for ``--explain``, ``line`` is the command that mounts the view, ``log`` its log file, ``told``
-    its options by name.
+    are. ``choices`` are for ``--explain``, ``line`` is the command that mounts the view, ``log`` its log file,
+    ``shown_options`` its options by name.
     """
 
     mountpoint: bytes
@@ -34,4 +34,4 @@ class Plan:
     choices: Choices = field(default_factory=Choices)
     line: tuple[str, ...] = ()
     log: bytes | None = None
-    told: Mapping[str, object] = field(default_factory=dict)
+    shown_options: Mapping[str, object] = field(default_factory=dict)

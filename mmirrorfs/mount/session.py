@@ -20,8 +20,8 @@ import trio
 
 from mmirrorfs.merge.index import Change
 from mmirrorfs.mount import requestloop, stacks, table
-from mmirrorfs.mount.ask import Values
 from mmirrorfs.mount.control import serve_queries
+from mmirrorfs.mount.controlclient import Values
 from mmirrorfs.mount.introspection import Introspection
 from mmirrorfs.mount.looplatency import LoopLatency
 from mmirrorfs.mount.plan import Plan
@@ -36,8 +36,8 @@ from mmirrorfs.serve.operations import Operations
 from mmirrorfs.serve.publish import Publish
 from mmirrorfs.serve.refresh import Refresher
 from mmirrorfs.serve.stage import Stage
-from mmirrorfs.source.pace import spawn
 from mmirrorfs.source.source import Source
+from mmirrorfs.source.threads import spawn
 from mmirrorfs.source.walks import Revision
 from mmirrorfs.text import fields, printable
 from mmirrorfs.view.directories import Directories
@@ -184,7 +184,7 @@ class Session:
         notify("STOPPING=1")
         sources = self._plan.state.sources
         with trio.move_on_after(GRACE):
-            while any(source.pace.busy for source in sources):
+            while any(source.threads.busy for source in sources):
                 await trio.sleep(GRACE / 100)
             pyfuse3.terminate()
             await trio.sleep_forever()

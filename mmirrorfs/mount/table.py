@@ -2,7 +2,7 @@
 
 Rule 1: a mount is accessed only in a child process with a timeout: a hung one would block the caller.
 
-Before threads start, where it forks (``start_probe``, ``ask``); anything else from any thread.
+Before threads start, where it forks (``start_probe``, ``run_probe``); anything else from any thread.
 """
 
 import contextlib
@@ -86,7 +86,7 @@ def is_alive(mountpoint: bytes) -> bytes:
     return b"1"
 
 
-def ask(query: Callable[[], bytes], seconds: int = 3) -> bytes:
+def run_probe(query: Callable[[], bytes], seconds: int = 3) -> bytes:
     """Probe and wait for up to ``seconds``, even if the mount hangs; b"" for an error or no answer."""
     with contextlib.suppress(OSError):
         return finish_probe(start_probe(query, seconds), seconds)

@@ -36,8 +36,8 @@ from mmirrorfs.plan.namesakes import Namesake, namesakes
 from mmirrorfs.serve.probe import Choices, Finding, Probe
 from mmirrorfs.serve.refresh import Refresher
 from mmirrorfs.source.crawler import Progress
-from mmirrorfs.source.pace import threaded
 from mmirrorfs.source.source import Source
+from mmirrorfs.source.threads import threaded
 from mmirrorfs.text import json_path, whole_text
 from mmirrorfs.tree import Leaf, Merged, Rank, join
 from mmirrorfs.view.view import View

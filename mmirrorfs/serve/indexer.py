@@ -14,7 +14,7 @@ import trio
 from mmirrorfs.merge.index import Change, changes, exact, left_behind, merge, without
 from mmirrorfs.serve.publish import PIECE, Publish
 from mmirrorfs.source.known import Known
-from mmirrorfs.source.pace import threaded
+from mmirrorfs.source.threads import threaded
 from mmirrorfs.source.walks import Revision, by_directory, names_of, revisions
 from mmirrorfs.tree import Directory, Merged, Names, Trees
 from mmirrorfs.view.state import State

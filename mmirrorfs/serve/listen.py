@@ -21,8 +21,8 @@ from mmirrorfs.attributes import DIR, Attributes
 from mmirrorfs.source.events import CREATE, DELETE, IGNORED, MOVED_FROM, MOVED_TO, ONDIR, OVERFLOW, UNMOUNT, Event
 from mmirrorfs.source.fetch import LARGE, Fetch
 from mmirrorfs.source.freshness import NEVER
-from mmirrorfs.source.pace import spawn, threaded
 from mmirrorfs.source.source import ABSENT, Source
+from mmirrorfs.source.threads import spawn, threaded
 from mmirrorfs.source.trust import ALL
 from mmirrorfs.source.walks import Revision
 from mmirrorfs.text import printable
@@ -170,7 +170,7 @@ class Listener:
         if now - self._warned_at > QUIET:
             self._warned_at = now
             level = logging.INFO if why == _LOSSES[UNMOUNT] else logging.WARNING  # a lost source has its own warning
-            log.log(level, "source %s: %s; everything in it is looked at again", self._source.name, why)
+            log.log(level, "source %s: %s; everything in it is scanned again", self._source.name, why)
         self.begin()
         self._lost_events.set()
 

@@ -165,7 +165,7 @@ FAMILIES = (
         lambda source: source["watch"]["how"] in ("fanotify", "inotify"),
     ),
     _of_sources(
-        "last_scan_timestamp_seconds", "gauge", "When the source was looked at last, in seconds since the epoch.",
+        "last_scan_timestamp_seconds", "gauge", "When the source was scanned last, in seconds since the epoch.",
         lambda source: source.get("looked"),
     ),
     _of_sources("folders", "gauge", "Folders in the source, at the depth.", lambda source: source.get("folders")),

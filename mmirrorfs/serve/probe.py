@@ -72,8 +72,10 @@ class Probe:
         if source.lost is not None:
             since = self._refresher.presences[rank].lost_since
             return [{"about": "lost", **self.place(rank, b""), "why": source.lost, "since": since}]
-        if source.pace.hung:
-            return [{"about": "hung", **self.place(rank, b""), "seconds": round(max(source.pace.waits(), default=0.0))}]
+        if source.threads.hung:
+            return [
+                {"about": "hung", **self.place(rank, b""), "seconds": round(max(source.threads.waits(), default=0.0))}
+            ]
         return []
 
     async def find(self, rank: Rank, path: bytes, known: bytes = b"") -> Finding:
@@ -156,7 +158,7 @@ class Probe:
         """The notes on why it is unknown whether something is there."""
         directory = path.rpartition(b"/")[0]
         notes: list[Values] = []
-        if isinstance(error, TimeoutError) and not self._view.sources[rank].pace.hung:
+        if isinstance(error, TimeoutError) and not self._view.sources[rank].threads.hung:
             notes.append({"about": "slow", **self.place(rank, b""), "seconds": PATIENCE})
         failure = self._view.sources[rank].failures.get(directory)
         if failure is not None:

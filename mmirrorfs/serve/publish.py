@@ -22,7 +22,7 @@ from mmirrorfs.merge.index import Change
 from mmirrorfs.merge.inodes import ROOT, number
 from mmirrorfs.merge.shown import seen
 from mmirrorfs.serve.acts import Act, acts
-from mmirrorfs.source.pace import spawn
+from mmirrorfs.source.threads import spawn
 from mmirrorfs.tree import Merged, Rank, join
 from mmirrorfs.view.nodes import FileNode, MergedNode, contents
 from mmirrorfs.view.state import State
@@ -86,7 +86,7 @@ class Publish:
 
     async def _watch_room(self) -> None:
         """Shorten the kernel's timeouts once the cache has evicted: changes of what is not cached are not noticed."""
-        await self._state.room.tight.wait()
+        await self._state.cache_limit.tight.wait()
         self._state.freshness.is_tight = True
         self.everything()
 

@@ -23,8 +23,8 @@ from mmirrorfs.serve.presence import Presence, watch_mount_table
 from mmirrorfs.serve.publish import Publish, ignore
 from mmirrorfs.serve.recheck import poll_open_files
 from mmirrorfs.source.freshness import Freshness
-from mmirrorfs.source.pace import threaded
 from mmirrorfs.source.source import Source, SourceLost
+from mmirrorfs.source.threads import threaded
 from mmirrorfs.source.walks import Revision, revisions
 from mmirrorfs.text import fields, printable
 from mmirrorfs.tree import Directory
@@ -80,7 +80,7 @@ class ScanLoop:
                 await self._scan(is_due=is_full or period is not None, is_full=is_full)
             except (OSError, MemoryError) as error:  # a shortage of our own says nothing about the source
                 shown, extra = printable(source.path), fields("shortage", source=source.name)
-                log.warning("source %s (%s) could not be looked at: %s", source.name, shown, error, extra=extra)
+                log.warning("source %s (%s) could not be scanned: %s", source.name, shown, error, extra=extra)
             rested = trio.current_time() + (PAUSE if period is None else min(PAUSE, period / 2))
 
     def _plan(
@@ -107,7 +107,7 @@ class ScanLoop:
             now = self._freshness.clock()
             if call != source.check_root or not self._presence.is_cached(now):
                 self._presence.checked_at = now
-                found = await source.pace.in_thread(call, trio.CapacityLimiter(1))
+                found = await source.threads.in_thread(call, trio.CapacityLimiter(1))
             compared = await self._compare(found) if found not in (None, old) else (known.tree, revised)
         except SourceLost as lost:
             self._presence.lost(lost.reason)
@@ -199,7 +199,7 @@ class Refresher:
         self._indexer.remove(self._state.known[source.rank], paths)
         self.hint(source, {path.rpartition(b"/")[0] for path in paths})
 
-    def outdated(self) -> bool:
+    def merge_pending(self) -> bool:
         """Merge at once what was scanned since the last merge; returns whether there was anything."""
         return self._indexer.merge_now()
 

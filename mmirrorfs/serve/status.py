@@ -12,8 +12,8 @@ from mmirrorfs.attributes import DIR
 from mmirrorfs.serve.refresh import Refresher
 from mmirrorfs.serve.watched import Watched
 from mmirrorfs.source.crawler import Progress
-from mmirrorfs.source.pace import HUNG
 from mmirrorfs.source.source import Source
+from mmirrorfs.source.threads import HUNG
 from mmirrorfs.source.walks import directories_of
 from mmirrorfs.text import json_path
 from mmirrorfs.tree import Directory, Leaf, Merged
@@ -43,7 +43,7 @@ def status(
                 **json_path(source.path),
                 "lost": source.lost,
                 "lost_since": refresher.presences[source.rank].lost_since,
-                "hangs": source.pace.hung,
+                "hangs": source.threads.hung,
                 "waiting": _waiting(source),
                 "wins": counts.wins[source.rank],
                 "folders": counts.folders[source.rank],
@@ -68,7 +68,7 @@ def status(
 
 def _waiting(source: Source) -> dict[str, float]:
     """The calls that wait for a source, how many of them for more than HUNG seconds, and the longest wait."""
-    waits = source.pace.waits()
+    waits = source.threads.waits()
     stuck = sum(wait > HUNG for wait in waits)
     return {"calls": len(waits), "stuck": stuck, "longest": round(max(waits, default=0.0), 3)}
 
@@ -101,7 +101,7 @@ def summary(view: View, refresher: Refresher) -> str:
     """The state in one line, for ``systemctl status``. Walks the index: any thread may call this."""
     sources = ", ".join(source.name + (" (LOST)" if source.lost else "") for source in view.sources)
     when = time.strftime("%H:%M:%S", time.localtime(refresher.last.scanned_at))
-    return f"{folders_by_source(view.inodes.index).total()} folders from {sources}; last looked at {when}"
+    return f"{folders_by_source(view.inodes.index).total()} folders from {sources}; last scanned {when}"
 
 
 def folders_by_source(index: Merged) -> Counter[int]:

@@ -37,7 +37,7 @@ NOTHING_ABOVE: Lists = {OWN: NONE}
 
 _STAMP = struct.Struct("<QQqq")
 
-Ask = Callable[[bytes, Kind, int], AccessLists | None]
+ReadLists = Callable[[bytes, Kind, int], AccessLists | None]
 """Reads the lists of a name with that type and device; None if they cannot be read."""
 
 
@@ -89,11 +89,11 @@ def shared(lists: Lists) -> Lists:
 
 
 def of_entries(
-    new: Listing, old: Listing | None, wall_clock: WallClock, ask: Ask | None, own: bool = False
+    new: Listing, old: Listing | None, wall_clock: WallClock, read_lists: ReadLists | None, own: bool = False
 ) -> Lists | None:
     """The lists of the entries of a directory that was just listed, and its ``own``: those of ``old`` that are valid.
 
-    All others are read with ``ask``; without it they are unknown. None if all are.
+    All others are read with ``read_lists``; without it they are unknown. None if all are.
     """
     lists, at = dict[bytes, AccessLists | None](), 0
     known: Lists = NOTHING
@@ -102,7 +102,7 @@ def of_entries(
         known = old.lists
         last = {name: (dev, ino, ctime) for name, _, dev, ino, ctime in old.identities()}
         at = wall_clock.at(old.fetched_at)
-    elif ask is None:
+    elif read_lists is None:
         return None
     for name, kind, dev, ino, ctime in new.identities():
         if kind == LINK or not dev:
@@ -110,18 +110,18 @@ def of_entries(
         found: AccessLists | None = None
         if last and last.get(name) == (dev, ino, ctime) and is_settled(ctime, at):
             found = known.get(name, NONE)
-        if found is None and ask is not None:
-            found = ask(name, kind, dev)
+        if found is None and read_lists is not None:
+            found = read_lists(name, kind, dev)
         if found is None or found:
             lists[name] = found
     if own:
         same = old is not None and old.stamp == new.stamp and is_settled(new.stamp[3], at)
         found = known.get(OWN) if same else None
-        lists[OWN] = ask(OWN, DIR, new.stamp[0]) if found is None and ask is not None else found
+        lists[OWN] = read_lists(OWN, DIR, new.stamp[0]) if found is None and read_lists is not None else found
     return shared(lists)
 
 
-class Asker:
+class AccessListReader:
     """Reads the lists of names in an open directory.
 
     ``where`` is the prefix of paths: that of the directory, with a slash, or empty for the working directory.

@@ -2,7 +2,8 @@
 
 Rule 1: only an answer of the source changes it. A failed call changes nothing, so a lost source stays cached.
 Rule 2: a stale entry stays cached. ``Freshness.is_fresh`` says whether it may be replied; ``source.fetch`` renews it.
-Rule 3: nothing above the depth is evicted. Below it the least recently used directory goes first (``source.room``).
+Rule 3: nothing above the depth is evicted. Below it the least recently used directory goes first
+(``source.cache_limit``).
 Rule 4: a directory whose (dev, ino) is found at another path was renamed: all that is cached below it moves along.
 Rule 5: a listing of another (dev, ino) than the directory above has under that name is dropped if it is the older of
 the two, and marked as doubtful if it is the newer one.
@@ -14,11 +15,11 @@ Event loop's thread only; no I/O. Raises nothing.
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 
 from mmirrorfs.attributes import DIR, Attributes, Kind
-from mmirrorfs.difference import Difference, Told, differences, is_news, is_other_directory
+from mmirrorfs.difference import Comparison, Difference, differences, is_news, is_other_directory
 from mmirrorfs.listing import Listed, Listing
+from mmirrorfs.source.cache_limit import CacheLimit
 from mmirrorfs.source.freshness import NEVER, WATCHED, Freshness
 from mmirrorfs.source.listings import Listings
-from mmirrorfs.source.room import Room
 from mmirrorfs.source.singles import Answer, Singles, Value, Values, is_news_of, is_of_another, listed
 from mmirrorfs.source.trust import Trust
 from mmirrorfs.source.walks import Inode, inodes_in, presumed_inodes, renames
@@ -36,8 +37,8 @@ class Cache:
     forgotten inode gets a new number, so there the path identifies a directory.
     """
 
-    def __init__(self, room: Room, stable: bool, changed: Changed) -> None:
-        self._room = room
+    def __init__(self, cache_limit: CacheLimit, stable: bool, changed: Changed) -> None:
+        self._cache_limit = cache_limit
         self._stable = stable
         self._changed = changed
         self.listings = Listings()
@@ -46,13 +47,13 @@ class Cache:
         self._values = Values()
         self._mismatched = set[bytes]()
         """Cached directories whose parent had another (dev, ino) for them when they were listed."""
-        room.members.append(self)
+        cache_limit.members.append(self)
 
     # Queries
 
     @property
     def used(self) -> int:
-        """The room taken, in entries below the depth."""
+        """The entries below the depth."""
         return self.listings.used + self._singles.used + self._values.used
 
     def listing(self, path: bytes) -> Listing | None:
@@ -98,10 +99,10 @@ class Cache:
         self.apply(directory, applied)
         return applied
 
-    def is_proved(self, directory: bytes, freshness: Freshness) -> bool:
+    def has_valid_names(self, directory: bytes, freshness: Freshness) -> bool:
         """Whether the names of a directory are cached and fresh."""
         listing = self.listings.use(directory)
-        return listing is not None and freshness.is_fresh(self.trust.when(directory, listing, listing.proved))
+        return listing is not None and freshness.is_fresh(self.trust.when(directory, listing, listing.validated_at))
 
     def value(self, path: bytes, name: bytes) -> tuple[Value, float] | None:
         """An extended attribute, or under the name b"" a link target; and when it was requested."""
@@ -109,7 +110,7 @@ class Cache:
 
     # Answers of the source
 
-    def apply(self, path: bytes, listing: Listing, compared: Told | None = None) -> None:
+    def apply(self, path: bytes, listing: Listing, compared: Comparison | None = None) -> None:
         """Store a new listing, unless a newer one is cached or the path is above the depth (``Known.install``).
 
         ``compared`` is how it differs from an earlier listing, if a thread found out already.
@@ -120,7 +121,7 @@ class Cache:
         if not self._stable or not is_of_another(own, listing):
             self._apply(path, listing, compared)
 
-    def _apply(self, path: bytes, listing: Listing, compared: Told | None = None) -> None:
+    def _apply(self, path: bytes, listing: Listing, compared: Comparison | None = None) -> None:
         unreadable = self._answers_for(path, listing, [name for name, _ in listing.unknown()])
         changes = self._changes(path, listing, compared)
         old = self.listings.pop(path)
@@ -133,7 +134,7 @@ class Cache:
         self._check_all(path, listing.directories(), listing.fetched_at)
         for name, answer in unreadable.items():
             self.amend(path, name, *answer)
-        self._room.shrink(self, path)
+        self._cache_limit.shrink(self, path)
         self._report(path, changes, listing.fetched_at)
 
     def _store(self, path: bytes, listing: Listing, above: bool) -> None:
@@ -150,7 +151,7 @@ class Cache:
         old = self.listing(path)
         if old is not None and old.fetched_at >= listing.fetched_at:
             return True
-        if old is None and self._room.used + max(1, len(listing)) > self._room.limit:
+        if old is None and self._cache_limit.used + max(1, len(listing)) > self._cache_limit.limit:
             return False
         self.apply(path, listing)
         return True
@@ -169,7 +170,7 @@ class Cache:
         self.trust.settle(directory, requested_at, name)
         before = self._last(directory, name)
         self._singles.add(directory, name, Answer(attr, when), self.listings.peek(directory))
-        self._room.shrink(self, directory)
+        self._cache_limit.shrink(self, directory)
         if before is not None and is_other_directory(before.attr, attr, self._stable):
             self.forget(join(directory, name))
         elif attr is not None:
@@ -184,7 +185,7 @@ class Cache:
     def note(self, path: bytes, name: bytes, value: Value, when: float) -> None:
         """Store a value: see ``value``."""
         self._values.note(path, name, value, when)
-        self._room.shrink(self, None)
+        self._cache_limit.shrink(self, None)
 
     def distrust(self, directory: bytes) -> None:
         """Mark all that is cached of a directory as stale."""
@@ -218,7 +219,7 @@ class Cache:
         """Drop the least recently used directory or values, but not ``kept``; returns whether there were any."""
         path = next((path for path in self.listings.below if path != kept), None)
         if path is not None:
-            self._room.tight.set()
+            self._cache_limit.tight.set()
             self.listings.pop(path)
             self.trust.forget(path)
         elif self._values.evict():
@@ -301,7 +302,7 @@ class Cache:
             if attr and not attr.is_known and old is not None and old.attr and old.attr.kind == attr.kind
         }
 
-    def _changes(self, path: bytes, listing: Listing, compared: Told | None) -> list[Difference]:
+    def _changes(self, path: bytes, listing: Listing, compared: Comparison | None) -> list[Difference]:
         """How a listing differs from what is cached."""
         old = self.listings.peek(path)
         if compared is None or _blob(compared[0]) is not _blob(old):
@@ -312,11 +313,11 @@ class Cache:
         """Drop the values of what changed, doubt the directories that did, and pass the changes on."""
         if changes:
             self._values.forget(join(directory, one.name) for one in changes)
-            for path in self.listings.outdated(directory, changes):  # or one with the same number replaced it
+            for path in self.listings.superseded(directory, changes):  # or one with the same number replaced it
                 self.trust.miss(path, when)
             self._changed(directory, changes)
 
 
 def _blob(listing: Listing | None) -> bytes | None:
-    """What makes two listings equal, whenever they were fetched or proved."""
+    """What makes two listings equal, whenever they were fetched or validated."""
     return listing.blob if listing is not None else None

@@ -28,7 +28,7 @@ from typing import NamedTuple, TypedDict
 
 from mmirrorfs.attributes import DIR, FILE
 from mmirrorfs.listing import AccessLists, Listing
-from mmirrorfs.source.acl import NONE, OWN, Asker, Read
+from mmirrorfs.source.acl import NONE, OWN, AccessListReader, Read
 from mmirrorfs.source.capabilities import Capability, confine
 from mmirrorfs.source.exclude import excluded_by
 from mmirrorfs.source.filesystems import LOCAL, VIEW_TYPE, mount_id, mounts
@@ -200,21 +200,23 @@ class Walk:
         fd = self._reader.open_directory(path)
         try:
             st, lists = os.fstat(fd), dict[bytes, AccessLists | None]()
-            ask = Asker(self._reader, path, fd, None if self._plan.everywhere else st.st_dev, where="")
+            read_lists = AccessListReader(
+                self._reader, path, fd, None if self._plan.everywhere else st.st_dev, where=""
+            )
             os.fchdir(fd)  # the shortest path to each entry
             with os.scandir(fd) as entries:
                 for entry in entries:
-                    found = self._list(ask, entry, st.st_dev)
+                    found = self._list(read_lists, entry, st.st_dev)
                     if found is None or found:
                         lists[os.fsencode(entry.name)] = found
             if above:
-                lists[OWN] = ask(OWN, DIR, st.st_dev)
+                lists[OWN] = read_lists(OWN, DIR, st.st_dev)
             return Read(path, now, (st.st_dev, st.st_ino, st.st_mtime_ns, st.st_ctime_ns), lists)
         finally:
             os.chdir("/")  # so that the source can be unmounted
             os.close(fd)
 
-    def _list(self, ask: Asker, entry: "os.DirEntry[str]", device: int) -> AccessLists | None:
+    def _list(self, read_lists: AccessListReader, entry: "os.DirEntry[str]", device: int) -> AccessLists | None:
         kind = FILE
         if not entry.is_file(follow_symlinks=False):
             if entry.is_symlink() and not self._plan.follow:
@@ -224,7 +226,7 @@ class Walk:
                 device = entry.stat(follow_symlinks=False).st_dev  # it may be a mountpoint
             except OSError:
                 return None
-        return ask(os.fsencode(entry.name), kind, device)
+        return read_lists(os.fsencode(entry.name), kind, device)
 
     def _crawl(self, folder: _Inner) -> None:
         """A folder and everything below it."""

@@ -27,7 +27,7 @@ from mmirrorfs.source.acl import Read
 from mmirrorfs.source.child import Child
 from mmirrorfs.source.crawl import BATCH, CONTROL, HEADER, LISTS, Plan, Word
 from mmirrorfs.source.marker import Met
-from mmirrorfs.source.pace import threaded
+from mmirrorfs.source.threads import threaded
 from mmirrorfs.text import fields
 
 log = logging.getLogger(__name__)

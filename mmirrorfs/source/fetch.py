@@ -2,8 +2,8 @@
 
 Rule 1: a fresh entry is not fetched. A fetch runs on the event loop if the kernel has the inode cached, else in a
 thread of the source.
-Rule 2: a request waits as long as the source takes. If it hangs, or takes longer than the limit (``source.pace``), the
-request falls back to the cache; without a cached entry it goes on waiting.
+Rule 2: a request waits as long as the source takes. If it hangs, or takes longer than the limit (``source.threads``),
+the request falls back to the cache; without a cached entry it goes on waiting.
 Rule 3: a lost source is not called. Its cache answers: a name missing from a listing is absent, a directory without a
 listing is EIO. An error that proves nothing (FAILING) leaves the cache as it is, too.
 Rule 4: a local source lists whole directories; any other one stats single names. After consecutive requests the next
@@ -21,17 +21,17 @@ from collections.abc import Callable, Collection
 import trio
 
 from mmirrorfs.attributes import Attributes
-from mmirrorfs.difference import Told, differences
+from mmirrorfs.difference import Comparison, differences
 from mmirrorfs.listing import Listing
 from mmirrorfs.source.access import Access
 from mmirrorfs.source.acl import PREFIX
 from mmirrorfs.source.freshness import Freshness
 from mmirrorfs.source.known import Known
 from mmirrorfs.source.list_directory import list_directory
-from mmirrorfs.source.pace import spawn
 from mmirrorfs.source.readahead import MOST, Ahead
 from mmirrorfs.source.singles import Answer, Value
 from mmirrorfs.source.source import ABSENT, FAILING, Source, SourceLost
+from mmirrorfs.source.threads import spawn
 from mmirrorfs.text import printable
 from mmirrorfs.tree import join
 
@@ -259,14 +259,14 @@ class Fetch:
 
     async def _list(self, path: bytes) -> Listing | None:
         """List a directory, once for all concurrent requests; None on fallback, or if the source is lost."""
-        pace, cached = self.source.pace, self.known.listing
-        if pace.rests and path not in self._in_flight and cached(path) is not None:
+        threads, cached = self.source.threads, self.known.listing
+        if threads.rests and path not in self._in_flight and cached(path) is not None:
             return None
         in_flight = self._in_flight.get(path) or self._start(path)
         while not in_flight.done.is_set():
-            if pace.is_enough(in_flight.started) and cached(path) is not None:
+            if threads.is_enough(in_flight.started) and cached(path) is not None:
                 return None
-            with trio.move_on_after(pace.pause(in_flight.started)):
+            with trio.move_on_after(threads.pause(in_flight.started)):
                 await in_flight.done.wait()
         error = in_flight.error
         if isinstance(error, SourceLost):
@@ -277,7 +277,7 @@ class Fetch:
 
     def _start(self, path: bytes) -> _InFlight:
         """Start to list a directory, and the next ones (rule 4)."""
-        local, ahead, now = self.source.is_local(path), self._ahead.of(path), self.source.pace.now
+        local, ahead, now = self.source.is_local(path), self._ahead.of(path), self.source.threads.now
         requested = self._in_flight[path] = _InFlight(now)
         spawn(self._run, path, ahead if local else [], requested)
         for one in ahead if not local else []:
@@ -290,7 +290,7 @@ class Fetch:
         """List in a thread. Delivers the requested listing at once, those ahead when all of them are there."""
         token = trio.lowlevel.current_trio_token()
 
-        def deliver(listing: Listing, compared: Told | None) -> None:
+        def deliver(listing: Listing, compared: Comparison | None) -> None:
             token.run_sync_soon(self._deliver, path, listing, compared, in_flight)
 
         try:
@@ -305,7 +305,11 @@ class Fetch:
             self._finish(path, in_flight)
 
     def _list_blocking(
-        self, path: bytes, old: Listing | None, ahead: list[bytes], deliver: Callable[[Listing, Told | None], None]
+        self,
+        path: bytes,
+        old: Listing | None,
+        ahead: list[bytes],
+        deliver: Callable[[Listing, Comparison | None], None],
     ) -> list[tuple[bytes, Listing]]:
         """In the thread: returns the listings ``ahead``."""
         reader = self.source.reader
@@ -319,7 +323,7 @@ class Fetch:
                 break
         return found
 
-    def _deliver(self, path: bytes, listing: Listing, compared: Told | None, in_flight: _InFlight) -> None:
+    def _deliver(self, path: bytes, listing: Listing, compared: Comparison | None, in_flight: _InFlight) -> None:
         if in_flight.ahead:
             self.known.offer(path, listing)
         else:

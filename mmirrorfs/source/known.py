@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 
 from mmirrorfs.difference import Difference, is_news
 from mmirrorfs.source.cache import Cache, Changed
+from mmirrorfs.source.cache_limit import CacheLimit
 from mmirrorfs.source.folders import Folders
-from mmirrorfs.source.room import Room
 from mmirrorfs.source.walks import Inode, Revision, directories_of, revisions
 from mmirrorfs.tree import Directory
 
@@ -23,8 +23,10 @@ STEP = 64
 class Known(Cache):
     """The cache, with a ``tree`` of all directories above the depth; see ``Cache`` for the other arguments."""
 
-    def __init__(self, tree: Directory, room: Room, stable: bool = True, changed: Changed = lambda *_: None) -> None:
-        super().__init__(room, stable, changed)
+    def __init__(
+        self, tree: Directory, cache_limit: CacheLimit, stable: bool = True, changed: Changed = lambda *_: None
+    ) -> None:
+        super().__init__(cache_limit, stable, changed)
         self.tree = tree
         self.folders = Folders(self.trust)
         for path, directory in directories_of(tree):

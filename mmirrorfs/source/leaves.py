@@ -17,8 +17,8 @@ from mmirrorfs.attributes import Attributes, Kind
 from mmirrorfs.source.fetch import failure
 from mmirrorfs.source.freshness import Freshness
 from mmirrorfs.source.known import Known
-from mmirrorfs.source.pace import spawn
 from mmirrorfs.source.source import ABSENT, Source, SourceLost
+from mmirrorfs.source.threads import spawn
 from mmirrorfs.tree import join
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from mmirrorfs.attributes import Attributes, bare
 from mmirrorfs.listing import Listed, Listing, pack
-from mmirrorfs.source.acl import Asker, of_entries
+from mmirrorfs.source.acl import AccessListReader, of_entries
 from mmirrorfs.source.exclude import nothing_excluded
 from mmirrorfs.source.freshness import COARSE, NEVER
 from mmirrorfs.source.reader import CODEC, Reader
@@ -33,8 +33,8 @@ def list_directory(reader: Reader, path: bytes, old: Listing | None = None, loca
         else:
             listing = _read(reader, fd, path, old, own, now, wall)
         listing.key = key if listing.settled or not reader.follow else b""  # link targets cause no events here
-        asker = Asker(reader, path, fd, own.dev) if local else None
-        listing.lists = of_entries(listing, old, reader.wall_clock, asker)
+        read_lists = AccessListReader(reader, path, fd, own.dev) if local else None
+        listing.lists = of_entries(listing, old, reader.wall_clock, read_lists)
         return listing
     finally:
         os.close(fd)

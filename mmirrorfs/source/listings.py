@@ -44,7 +44,7 @@ class Keys(dict[bytes, bytes]):
 
 
 class Listings:
-    """Listings by path, ``above`` the depth and ``below`` it; ``used`` is the room that the latter take, in entries."""
+    """Listings by path, ``above`` the depth and ``below`` it; ``used`` is the size of the latter, in entries."""
 
     def __init__(self) -> None:
         self.above: dict[bytes, Listing] = {}
@@ -57,7 +57,7 @@ class Listings:
         """The directories above the depth that are not watched."""
         return {path for path, listing in self.above.items() if not listing.key}
 
-    def outdated(self, directory: bytes, changes: Iterable[Difference]) -> Iterator[bytes]:
+    def superseded(self, directory: bytes, changes: Iterable[Difference]) -> Iterator[bytes]:
         """The watched directories that ``changes`` in their parent give another stamp than their listing has."""
         for name, _, after in changes:
             listing = self.below.get(join(directory, name))
@@ -115,5 +115,5 @@ class Listings:
 
 
 def weight(listing: Listing) -> int:
-    """The room that a directory takes, in entries; an empty one takes some too."""
+    """The size of a directory in entries; that of an empty one is not 0."""
     return max(1, len(listing))

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, replace
 
 from mmirrorfs.attributes import DIR, LINK, Attributes, Kind, bare
 from mmirrorfs.listing import Listed, Listing, pack
-from mmirrorfs.source.acl import Asker, of_entries
+from mmirrorfs.source.acl import AccessListReader, of_entries
 from mmirrorfs.source.exclude import nothing_excluded
 from mmirrorfs.source.freshness import COARSE
 from mmirrorfs.source.links import stat_following
@@ -181,9 +181,9 @@ class Scanner:
             new = self._directory(visit, own, found, now, wall)
             new.listing.key = key if not found.followed else b""
             reads_lists = self._reads_lists and self._is_local(visit.path)
-            ask = Asker(self._reader, visit.path, fd, own.dev) if reads_lists else None
+            read_lists = AccessListReader(self._reader, visit.path, fd, own.dev) if reads_lists else None
             new.listing.lists = of_entries(
-                new.listing, old.listing if old is not None else None, self._reader.wall_clock, ask, True
+                new.listing, old.listing if old is not None else None, self._reader.wall_clock, read_lists, True
             )
         finally:
             os.close(fd)

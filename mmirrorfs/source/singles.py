@@ -11,7 +11,7 @@ from mmirrorfs.difference import Difference, is_news
 from mmirrorfs.listing import Listing, pack
 
 WEIGHT = 5
-"""The room that a single name takes, in entries of a listing: 600 bytes against 105, measured."""
+"""The size of a single name, in entries of a listing: 600 bytes against 105, measured."""
 
 Value = bytes | int
 """An extended attribute or a link target; or the errno that says why there is none."""
@@ -25,7 +25,7 @@ class Answer(NamedTuple):
 
 
 class Singles:
-    """Attributes of single names. ``used`` is the room they take, in entries: none in ``free`` directories."""
+    """Attributes of single names. ``used`` is their size in entries; those in ``free`` directories do not count."""
 
     def __init__(self, free: Container[bytes] = ()) -> None:
         self.used = 0
@@ -77,7 +77,7 @@ class Singles:
                 found[name] = later.attr
         lists = {**listing.lists, **dict.fromkeys(self.of(directory))} if listing.lists is not None else None
         blob = pack(listing.stamp, False, found.items())
-        return Listing(blob, listing.fetched_at, listing.proved, listing.key, lists)
+        return Listing(blob, listing.fetched_at, listing.validated_at, listing.key, lists)
 
     def differences(self, directory: bytes, listing: Listing, found: list[Difference]) -> list[Difference]:
         """How a new listing differs from what is cached; ``found`` is how it differs from the old listing."""
@@ -133,7 +133,7 @@ def listed(listing: Listing | None, name: bytes) -> Answer | None:
         return None
     attr = listing.get(name)
     if attr is None:
-        return Answer(None, listing.proved)
+        return Answer(None, listing.validated_at)
     return Answer(attr, listing.fetched_at) if attr.is_known else None
 
 

@@ -26,10 +26,10 @@ from mmirrorfs.source.beneath import DIRECTORY, PATH_ONLY, open_beneath
 from mmirrorfs.source.exclude import Excluded, nothing_excluded
 from mmirrorfs.source.failures import Failures
 from mmirrorfs.source.filesystems import Locality, unique_id
-from mmirrorfs.source.pace import Pace, spawn
 from mmirrorfs.source.reader import NotAFile, Reader
 from mmirrorfs.source.scan import Scanner
 from mmirrorfs.source.search import Progress
+from mmirrorfs.source.threads import SourceThreads, spawn
 from mmirrorfs.source.watch import Watch
 from mmirrorfs.tree import Directory, Rank
 
@@ -79,7 +79,7 @@ class Source:
         skip_empty: bool = False,
         limit: float = math.inf,
     ) -> None:
-        """``limit`` is that of ``Pace``. Raises OSError if the root is missing or unreadable."""
+        """``limit`` is that of ``SourceThreads``. Raises OSError if the root is missing or unreadable."""
         self.rank = rank
         self.name = name
         self.depth = depth
@@ -88,7 +88,7 @@ class Source:
         self.locality = Locality(self.root)
         self.is_local: Callable[[bytes], bool] = self.locality.of if local is None else lambda path: local
         self.stable = self.locality.stable if local is None else local
-        self.pace = Pace(name=name, limit=limit)
+        self.threads = SourceThreads(name=name, limit=limit)
         self.watch = Watch()
         self.skip_empty = skip_empty
         self.failures = Failures(self.root)
@@ -197,7 +197,7 @@ class Source:
             progress(found)
 
     def _answered(self) -> None:
-        self.pace.answered()
+        self.threads.answered()
 
     def cached(self, call: Callable[[bytes, *A, bool], T], path: bytes, *args: *A) -> T:
         """Call ``call(path, *args, cached=True)`` on the event loop, for what the kernel has cached. Never blocks.
@@ -219,7 +219,7 @@ class Source:
         """Call it in a thread of the source, without a timeout. Raises OSError; SourceLost if the source is lost."""
         self._raise_if_lost()
         try:
-            return await self.pace.in_thread(partial(self._checked, call, *args))
+            return await self.threads.in_thread(partial(self._checked, call, *args))
         except SourceLost as lost:
             self.lost = lost.reason
             raise
@@ -239,7 +239,7 @@ class Source:
             try:
                 found = self.cached(self.reader.open_content, path)
             except BlockingIOError:
-                found = await self.pace.owned(partial(self._checked, self.reader.open_content, path), _close)
+                found = await self.threads.owned(partial(self._checked, self.reader.open_content, path), _close)
         except SourceLost as lost:
             self.lost = lost.reason
             raise
@@ -251,7 +251,7 @@ class Source:
 
     async def within(self, seconds: float, call: Callable[[*A], T], *args: *A) -> T:
         """``run`` with a timeout: TimeoutError after ``seconds``, or at once while the source hangs."""
-        with trio.move_on_after(0 if self.pace.hung else seconds):
+        with trio.move_on_after(0 if self.threads.hung else seconds):
             return await self.run(call, *args)
         raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
 
@@ -259,13 +259,13 @@ class Source:
         self, otherwise: Callable[[], T | None], call: Callable[[*A], T], *args: *A
     ) -> tuple[T, bool]:
         """``run`` with a fallback: the result and True; or ``otherwise()`` and False, if the source hangs or fails, or
-        takes longer than the limit of ``pace``.
+        takes longer than the limit of ``threads``.
 
         Without a fallback (None) it waits. With one, a call that timed out is not repeated until it returns. Raises
         OSError as ``run``.
         """
         key: tuple[object, ...] = (call, *args)
-        if (key in self._timed_out or self.pace.rests) and (last := otherwise()) is not None:
+        if (key in self._timed_out or self.threads.rests) and (last := otherwise()) is not None:
             return last, False
         answers: list[T | OSError] = []
         answered = trio.Event()
@@ -283,11 +283,11 @@ class Source:
                 answered.set()
 
         spawn(ask)
-        since = self.pace.now
+        since = self.threads.now
         while not answers:
-            with trio.move_on_after(self.pace.pause(since)):
+            with trio.move_on_after(self.threads.pause(since)):
                 await answered.wait()
-            if not answers and self.pace.is_enough(since) and (last := otherwise()) is not None:
+            if not answers and self.threads.is_enough(since) and (last := otherwise()) is not None:
                 self._timed_out.add(key)
                 return last, False
         error = answers[0]

@@ -107,11 +107,11 @@ class Trust:
         """Whether any name in a directory is in doubt, and was at that time."""
         return any(since <= then for since in self._doubts.get(directory, {}).values())
 
-    def when(self, directory: bytes, listing: Listing | None, proved: float, name: bytes = ALL) -> float:
-        """The time for ``Freshness`` of an entry fetched at ``proved``: NEVER if it is in doubt, WATCHED if its
-        directory has been watched since, else ``proved``. With ALL for the whole directory.
+    def when(self, directory: bytes, listing: Listing | None, validated_at: float, name: bytes = ALL) -> float:
+        """The time for ``Freshness`` of an entry fetched at ``validated_at``: NEVER if it is in doubt, WATCHED if its
+        directory has been watched since, else ``validated_at``. With ALL for the whole directory.
         """
         doubts = self._doubts.get(directory)
         if doubts is not None and (name == ALL or name in doubts or ALL in doubts):
             return NEVER
-        return WATCHED if listing is not None and listing.key and proved >= self.since else proved
+        return WATCHED if listing is not None and listing.key and validated_at >= self.since else validated_at

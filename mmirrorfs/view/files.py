@@ -78,7 +78,7 @@ class OpenFile:
         """Close the descriptor if it is released and no call uses it."""
         if self.released and not self.reading and self.fd >= 0:
             fd, self.fd = self.fd, -1
-            self.source.pace.close(fd, self.local)
+            self.source.threads.close(fd, self.local)
 
 
 class Files:

@@ -19,7 +19,7 @@ from mmirrorfs.listing import Listing
 from mmirrorfs.merge.inodes import numbers
 from mmirrorfs.source.fetch import failure
 from mmirrorfs.source.freshness import NEVER
-from mmirrorfs.source.pace import threaded
+from mmirrorfs.source.threads import threaded
 from mmirrorfs.tree import Merged, join
 from mmirrorfs.view.nodes import FileNode, Node
 from mmirrorfs.view.view import View

@@ -85,7 +85,7 @@ async def _read_in_thread(file: OpenFile, offset: int, size: int, window: range)
 
     file.reading += 1
     try:
-        read = await file.source.pace.owned(partial(_read_whole, file.fd, offset, size, window), abandoned)
+        read = await file.source.threads.owned(partial(_read_whole, file.fd, offset, size, window), abandoned)
     except trio.Cancelled:
         raise
     except BaseException:

@@ -15,7 +15,7 @@ class Reports(Protocol):
     def missing(self, source: Source, paths: list[bytes]) -> None:
         """Some paths of a source that the index has do not exist any more, or have another type."""
 
-    def outdated(self) -> bool:
+    def merge_pending(self) -> bool:
         """The index contradicts cached metadata. Merge the latest scans; returns whether the index changed."""
 
     def contents(self, node: FileNode) -> None:

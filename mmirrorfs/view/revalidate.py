@@ -16,10 +16,10 @@ from mmirrorfs.listing import Listing
 from mmirrorfs.source.fetch import Fetch, failure
 from mmirrorfs.source.freshness import NEVER
 from mmirrorfs.source.leaves import Leaves
-from mmirrorfs.source.pace import spawn
 from mmirrorfs.source.reader import attributes
 from mmirrorfs.source.singles import Answer
 from mmirrorfs.source.source import ABSENT, Source
+from mmirrorfs.source.threads import spawn
 from mmirrorfs.tree import Child, Leaf, Rank
 from mmirrorfs.view.files import OpenFile
 from mmirrorfs.view.nodes import FileNode, MergedNode
@@ -57,10 +57,12 @@ class Revalidation:
         ESTALE, by which the kernel looks the whole path up again, if the view now has something else at the path of the
         node; otherwise ENOENT.
         """
-        asked = self._freshness.clock()
+        requested_at = self._freshness.clock()
         missing = await node.source.run(node.source.reader.first_missing, node.source_path, node.kind)
         if missing is not None:
-            self._report_missing(node.source, {missing: node.kind if missing == node.source_path else DIR}, asked)
+            self._report_missing(
+                node.source, {missing: node.kind if missing == node.source_path else DIR}, requested_at
+            )
             self.stale_error(node)
             self._known[node.source.rank].distrust(missing.rpartition(b"/")[0])  # something else may have its name
         return failure(errno.ESTALE if missing is not None and self._inodes.is_shown(node.path) else errno.ENOENT)
@@ -68,7 +70,7 @@ class Revalidation:
     async def missing_name_error(self, above: FileNode) -> OSError:
         """The error for a name that is missing in a folder: the folder itself may have been removed."""
         source = above.source
-        if source.lost is not None or self._known[source.rank].is_proved(above.source_path, self._freshness):
+        if source.lost is not None or self._known[source.rank].has_valid_names(above.source_path, self._freshness):
             return failure(errno.ENOENT)
         try:
             try:
@@ -79,10 +81,10 @@ class Revalidation:
             return await self.missing_error(above)
         return failure(errno.ENOENT)
 
-    def _report_missing(self, source: Source, paths: Mapping[bytes, Kind], asked: float) -> None:
-        """Forget paths that did not exist with these types at ``asked``, unless newer metadata says otherwise."""
+    def _report_missing(self, source: Source, paths: Mapping[bytes, Kind], requested_at: float) -> None:
+        """Forget paths that did not exist with these types at that time, unless newer metadata says otherwise."""
         remove, now = self._known[source.rank].remove, self._freshness.clock()
-        self._reports.missing(source, [path for path, kind in paths.items() if remove(path, kind, asked, now)])
+        self._reports.missing(source, [path for path, kind in paths.items() if remove(path, kind, requested_at, now)])
 
     # Any node
 
@@ -145,7 +147,7 @@ class Revalidation:
         known = self._known[node.source.rank]
         found = known.entry(node.above, node.name)
         if not has_kind(found, node.kind):
-            if self._reports.outdated():
+            if self._reports.merge_pending():
                 return None
             known.take_back(node.above, node.name)
             found = known.entry(node.above, node.name)
@@ -164,7 +166,7 @@ class Revalidation:
             if isinstance(child, Leaf):
                 own = child.name or name
                 found = self._known[child.source].entry(above.path_in(child.source), own)
-                if not has_kind(found, child.kind) and self._reports.outdated():
+                if not has_kind(found, child.kind) and self._reports.merge_pending():
                     return  # the index was replaced
                 if found is None or not has_kind(found, child.kind) or not self._freshness.is_fresh(found.when):
                     due.setdefault(child.source, {})[own] = child.kind

@@ -9,9 +9,9 @@ import trio
 
 from mmirrorfs.difference import Difference
 from mmirrorfs.merge.index import Pairing, exact
+from mmirrorfs.source.cache_limit import CacheLimit
 from mmirrorfs.source.freshness import Freshness
 from mmirrorfs.source.known import Known
-from mmirrorfs.source.room import Room
 from mmirrorfs.source.source import Source
 from mmirrorfs.tree import EMPTY_DIRECTORY, Merged, Rank
 from mmirrorfs.view.files import Files
@@ -37,7 +37,7 @@ class State:
     files: Files
     freshness: Freshness
     pairing: Pairing
-    room: Room
+    cache_limit: CacheLimit
     changes: trio.MemoryReceiveChannel[SourceChange]
 
     @classmethod
@@ -51,14 +51,14 @@ class State:
         pairing: Pairing = exact,
     ) -> "State":
         """A new view with that ``index``; ``order`` lists the ranks, the most preferred first."""
-        room = Room(remember)
+        cache_limit = CacheLimit(remember)
         send, changes = trio.open_memory_channel[SourceChange](math.inf)
 
         def changed(rank: Rank, directory: bytes, differences: list[Difference]) -> None:
             send.send_nowait((rank, directory, differences))
 
         known = [
-            Known(tree or EMPTY_DIRECTORY, room, stable=source.stable, changed=partial(changed, source.rank))
+            Known(tree or EMPTY_DIRECTORY, cache_limit, stable=source.stable, changed=partial(changed, source.rank))
             for source, tree in zip(sources, index.inputs, strict=True)
         ]
-        return cls(sources, known, Inodes(sources, order, index), Files(), freshness, pairing, room, changes)
+        return cls(sources, known, Inodes(sources, order, index), Files(), freshness, pairing, cache_limit, changes)

@@ -91,7 +91,7 @@ class View:
         Raises EIO if the source is lost; ESTALE, by which the kernel looks the name up again, if the path now has
         another type, or another file while the old one is open, or belongs to another source.
         """
-        node, asked = self.inodes.file_node(ino), self.freshness.clock()
+        node, requested_at = self.inodes.file_node(ino), self.freshness.clock()
         source = node.source
         try:
             fd, attr = await source.open_content(node.source_path)
@@ -103,11 +103,11 @@ class View:
         except OSError as error:
             raise await self.revalidation.missing_error(node) if error.errno in ABSENT else error from None
         if is_replaced(node, attr):
-            source.pace.close(fd, source.is_local(node.source_path))
+            source.threads.close(fd, source.is_local(node.source_path))
             raise self.revalidation.stale_error(node)
         same, now = is_same(node.kernel_attr, attr), self.freshness.clock()
         if not same:
-            self.known[source.rank].amend(node.above, node.name, attr, now, asked)
+            self.known[source.rank].amend(node.above, node.name, attr, now, requested_at)
         return self.files.add(fd, node, attr, now), same
 
     async def _revalidate(self, node: Node) -> None:

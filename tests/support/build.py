@@ -94,9 +94,9 @@ class Heard:
         self.gone += paths
         known = self.state.known[source.rank]
         known.install(without(known.tree, paths))
-        self.outdated()
+        self.merge_pending()
 
-    def outdated(self) -> bool:
+    def merge_pending(self) -> bool:
         inodes = self.state.inodes
         if all(known.tree is tree for known, tree in zip(self.state.known, inodes.index.inputs, strict=True)):
             return False

@@ -43,7 +43,7 @@ class Taken:
 
     listings: dict[bytes, Listing] = field(default_factory=dict)
     on_offer: Callable[[bytes], object] = lambda path: None
-    room: int = 1 << 62
+    cache_limit: int = 1 << 62
     offers: int = 0
     lists: dict[bytes, Read] = field(default_factory=dict)
 
@@ -51,7 +51,7 @@ class Taken:
         self.on_offer(path)
         self.offers += 1
         self.listings[path] = listing
-        return self.offers < self.room
+        return self.offers < self.cache_limit
 
     def learn(self, read: Read) -> None:
         self.lists[read.path] = read

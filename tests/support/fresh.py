@@ -22,11 +22,11 @@ from tests.support.model import predict, walk
 from tests.support.polling import holds, poll
 from tests.support.trees import Tree, grow
 
-PROMISE = 1.0
+MAX_STALENESS = 1.0
 """Seconds: the value of ``--refresh``."""
 MARGIN = 40.0
 """Additional seconds for a busy machine."""
-REFRESH = f"--refresh={PROMISE:g}"
+REFRESH = f"--refresh={MAX_STALENESS:g}"
 
 
 def trees(place: Path, high: Tree, low: Tree) -> tuple[Path, Path, Path]:
@@ -40,10 +40,10 @@ Figures = tuple[int, int, int, int, int]
 
 def shows(condition: Callable[[], object], what: str) -> None:
     """Wait until a change shows, for at most PROMISE + MARGIN."""
-    poll(condition, what, PROMISE + MARGIN)
+    poll(condition, what, MAX_STALENESS + MARGIN)
 
 
-def stays(condition: Callable[[], object], what: str, seconds: float = 1.2 * PROMISE) -> None:
+def stays(condition: Callable[[], object], what: str, seconds: float = 1.2 * MAX_STALENESS) -> None:
     """Assert that a condition stays true for ``seconds``."""
     assert not holds(lambda: not condition(), seconds), f"it did not stay: {what}"
 
@@ -156,9 +156,9 @@ class Observer:
 
 def becomes(eyes: Observer, view: Path, order: Sequence[Path], depth: int, what: str, skip_empty: bool = False) -> None:
     """Wait until the view agrees with the model of its sources, for at most PROMISE + MARGIN."""
-    if not holds(lambda: not eyes.differences(view, order, depth, skip_empty), PROMISE + MARGIN):
+    if not holds(lambda: not eyes.differences(view, order, depth, skip_empty), MAX_STALENESS + MARGIN):
         left = eyes.differences(view, order, depth, skip_empty)
-        raise AssertionError(f"{what}: after {PROMISE + MARGIN} s still {left}")
+        raise AssertionError(f"{what}: after {MAX_STALENESS + MARGIN} s still {left}")
 
 
 @contextmanager

@@ -129,12 +129,12 @@ QUIET = ["--refresh=6000", "--watch=off", "--crawl=off"]
 
 def refresh(view: View) -> None:
     """Request a scan of all sources and wait for its end."""
-    before = looks(view)
+    before = last_scans(view)
     view.send(signal.SIGHUP)
-    poll(lambda: all(now > then for now, then in zip(looks(view), before, strict=True)), "a look at each source")
+    poll(lambda: all(now > then for now, then in zip(last_scans(view), before, strict=True)), "a scan of each source")
 
 
-def looks(view: View) -> list[float]:
+def last_scans(view: View) -> list[float]:
     """The time of each source's last scan."""
     status = json.loads(os.getxattr(view.mountpoint, "user.mmirrorfs.status"))
     return [source["looked"] for source in status["sources"]]

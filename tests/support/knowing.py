@@ -5,8 +5,8 @@ from typing import Union
 
 from mmirrorfs.attributes import DIR, FILE, Attributes, Kind, bare
 from mmirrorfs.listing import Listing, pack
+from mmirrorfs.source.cache_limit import CacheLimit
 from mmirrorfs.source.known import Known
-from mmirrorfs.source.room import Room
 from mmirrorfs.tree import Directory, Entry, Leaf, Rank
 
 LARGE = 1 << 40
@@ -47,7 +47,7 @@ def tree(inside: Shape, ino: int = 2, fetched_at: float = 0) -> Directory:
 
 
 def known_of(inside: Shape, limit: int = LARGE) -> Known:
-    return Known(tree(inside), Room(limit))
+    return Known(tree(inside), CacheLimit(limit))
 
 
 def paths(known: Known) -> set[bytes]:

@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.support.fresh import MARGIN, PROMISE, REFRESH, becomes, observer
+from tests.support.fresh import MARGIN, MAX_STALENESS, REFRESH, becomes, observer
 from tests.support.hanging import see_connections
 from tests.support.held import Held, at_rest, comes_back, held, resident, threads
 from tests.support.kernel import abort_under
@@ -40,7 +40,7 @@ from tests.support.trees import folders, grow
 from tests.support.users import Word
 from tests.support.watchdog import Watchdog, watched
 from tests.support.watcher import Watcher, below, watcher
-from tests.support.workers import READERS, Noted, Told, Worker
+from tests.support.workers import READERS, Noted, Report, Worker
 
 DEPTH = 2
 OPTIONS = (REFRESH, "--remember=20000")
@@ -50,7 +50,7 @@ GROWTH = 16 << 20
 """Bytes that a warm daemon may grow by: uncollected garbage, and fragmentation."""
 BOUND = 30.0
 """Seconds without an answer after which a view is hung."""
-NOTICED = PROMISE + MARGIN + 2
+NOTICED = MAX_STALENESS + MARGIN + 2
 """Seconds within which a view notices that a source is lost or back: it scans a lost source every two seconds."""
 TOLD = 10.0
 """Seconds within which watchers are notified of the last changes."""
@@ -98,7 +98,7 @@ class Soak:
             for worker in self.workers:
                 worker.kill()
 
-    def _take_in(self, kind: str, told: Told) -> None:
+    def _take_in(self, kind: str, told: Report) -> None:
         self.counts[kind] += told.done
         assert told.done, f"{kind} did nothing"
         wrong = [error for error in told.errors if not self._is_due_to_a_loss(error)]

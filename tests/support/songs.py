@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.support.fresh import PROMISE
+from tests.support.fresh import MAX_STALENESS
 from tests.support.model import predict
 from tests.support.mounts import View
 from tests.support.polling import poll
@@ -64,7 +64,7 @@ def winners(*order: Path) -> dict[str, Path]:
 def looked_again(view: View) -> None:
     """Wait until a view with ``--refresh=1`` has scanned each source, and the kernel's cache has expired."""
     begun = time.time()
-    poll(lambda: _last_look(view) > begun + PROMISE, "a refresh of each source", WAIT)
+    poll(lambda: _last_look(view) > begun + MAX_STALENESS, "a refresh of each source", WAIT)
 
 
 def _last_look(view: View) -> float:

@@ -39,7 +39,7 @@ class Noted(NamedTuple):
 
 
 @dataclass
-class Told:
+class Report:
     """A worker's report: the number of operations, and the errors."""
 
     done: int
@@ -55,13 +55,13 @@ class Worker:
         self.kind = kind
         self.process = subprocess.Popen(program, cwd=top, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
 
-    def end(self) -> Told:
+    def end(self) -> Report:
         """Stop it; returns its report. Raises AssertionError where it has exited by itself."""
         assert self.process.poll() is None, f"{self.kind} ended with {self.process.returncode}"
         self.process.terminate()
         said, _ = self.process.communicate(timeout=30)
         done, errors = json.loads(said)
-        return Told(done, [Noted(*error) for error in errors])
+        return Report(done, [Noted(*error) for error in errors])
 
     def kill(self) -> None:
         """Kill it, if it has not exited yet."""

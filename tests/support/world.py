@@ -24,7 +24,7 @@ PATIENCE = 60.0
 """Seconds of real time that a test waits for scans."""
 
 
-class Told:
+class RecordingNotifier:
     """A fake notifier: records which names, inodes and files were invalidated."""
 
     def __init__(self) -> None:
@@ -54,20 +54,20 @@ class Told:
 class World:
     """The sources, the view, its refresher and the fake kernel.
 
-    ``looks`` counts the scans of each source, ``whole`` those that used no cache; a scan waits for the source's gate.
+    ``scans`` counts the scans of each source, ``whole`` those that used no cache; a scan waits for the source's gate.
     """
 
     def __init__(self, where: Path, depth: int = 1, period: float | None = 1.0, fallback: bool = False) -> None:
         self.high = grow(where / "high", {"Gold": {"01": "flac"}, "A": {"x": {}}})
         self.low = grow(where / "low", {"Gold": {"01": "mp3"}, "More": {}, "A": {"x": {}, "y": {}}})
         self.sources = sources(self.high, self.low, depth=depth)
-        self.kernel = Told()
+        self.kernel = RecordingNotifier()
         state = state_of(self.sources, freshness=Freshness(1.0, 1.0, period, time.monotonic))
         self.told: Callable[[list[Change]], None] = lambda changes: None
         self.publish = Publish(state, self.kernel, lambda changes: self.told(changes))
         self.refresher = Refresher(state, self.publish, fallback, self._note)
         self.view = View(state, self.refresher)
-        self.looks = [0, 0]
+        self.scans = [0, 0]
         self.whole = [0, 0]
         self.gates = [threading.Event(), threading.Event()]
         self._looked = trio.Event()
@@ -86,7 +86,7 @@ class World:
 
     def _counting(self, source: Source, scan: Callable[..., Directory]) -> Callable[..., Directory]:
         def counted(old: Directory, seen: Callable[[int], None], **how: object) -> Directory:
-            self.looks[source.rank] += 1
+            self.scans[source.rank] += 1
             self.whole[source.rank] += bool(how.get("anew"))
             self.gates[source.rank].wait()
             return scan(old, seen, **how)
@@ -108,10 +108,10 @@ class World:
             assert time.monotonic() < end, "scanned long enough"
             await self.looked()
 
-    async def a_whole_look(self) -> None:
+    async def full_scan(self) -> None:
         """Wait until each source was scanned from start to end: one scan has ended when the next starts."""
-        goal = [looks + 2 for looks in self.looks]
-        await self.until(lambda: all(looks >= least for looks, least in zip(self.looks, goal, strict=True)))
+        goal = [scans + 2 for scans in self.scans]
+        await self.until(lambda: all(scans >= least for scans, least in zip(self.scans, goal, strict=True)))
 
     def winner(self, name: bytes) -> Rank | None:
         child = self.view.inodes.index.children.get(name)

@@ -71,7 +71,7 @@ def test_unchanged_stamp_proves_the_names_only_if_it_is_settled() -> None:
     assert not listing([], settled=False).stands(STAMP)
     assert not listing([]).stands((1, 2, 3_000, -4_001))
     later = listing(numbered(3)).still(5.0)
-    assert (later.fetched_at, later.proved, len(later)) == (1.0, 5.0, 3)
+    assert (later.fetched_at, later.validated_at, len(later)) == (1.0, 5.0, 3)
 
 
 def test_times_out_of_range_are_clamped() -> None:

@@ -76,7 +76,7 @@ def listing_fails(view: View, files: contextlib.ExitStack, uncached: Iterator[st
 def await_warnings(view: View) -> None:
     """Request a rescan, which fails; wait for a warning for each source."""
     view.send(signal.SIGHUP)
-    warnings = [rf"source {source['name']} \(.*\) could not be looked at: " for source in status(view)["sources"]]
+    warnings = [rf"source {source['name']} \(.*\) could not be scanned: " for source in status(view)["sources"]]
     shows(lambda: all(re.search(warning, view.text()) for warning in warnings), "a warning for each source")
     for warning in warnings:
         view.expect(warning)

@@ -216,7 +216,7 @@ def check_cap_dac_override_is_in_effect_only_while_announcing(view: View) -> Non
         seen.append(capabilities(view))
         return len(seen) > 100 and any(found != CAPABILITIES for one in seen for found, _ in one)
 
-    poll(is_seen, "one more capability in effect, after a hundred looks", 30)
+    poll(is_seen, "one more capability in effect, after a hundred checks", 30)
     effective = {found for one in seen for found, _ in one}
     assert {permitted for one in seen for _, permitted in one} == {CAPABILITIES | OVERRIDE}
     assert effective == {CAPABILITIES, CAPABILITIES | OVERRIDE}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.disks import disk
-from tests.support.fresh import PROMISE, REFRESH, observer, shows, trees
+from tests.support.fresh import MAX_STALENESS, REFRESH, observer, shows, trees
 from tests.support.held import crawled, crawls, rested
 from tests.support.mounts import View, mounted
 from tests.support.polling import poll
@@ -131,7 +131,7 @@ def test_a_change_after_the_crawl_shows_within_the_maximum_staleness(place: Path
         (high / "A/one/sub/deep/new").write_bytes(b"new")
         (high / "A/two/00").write_bytes(b"another length")
         (low / "B/four" / os.fsdecode(b"\xff\xfe") / "x").unlink()
-        shows(lambda: not eyes.differences(where, [high, low], 2), f"it within {PROMISE} s")
+        shows(lambda: not eyes.differences(where, [high, low], 2), f"it within {MAX_STALENESS} s")
 
 
 def test_a_crawl_stops_at_the_limit_of_remember_and_logs_it(place: Path) -> None:

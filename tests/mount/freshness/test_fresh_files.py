@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.fresh import PROMISE, REFRESH, Observer, observer, shows, stays, trees
+from tests.support.fresh import MAX_STALENESS, REFRESH, Observer, observer, shows, stays, trees
 from tests.support.mounts import mounted
 from tests.support.trees import Tree, folders, grow
 
@@ -204,4 +204,4 @@ def test_cached_pages_of_a_closed_file_are_not_served_after_an_edit(place: Path)
             assert eyes.read(path) == before
             edit(source, now, number % 3 != 0)
             shows(lambda now=now: eyes.read(path) == now, f"edit {number}")  # type: ignore[misc]
-        stays(lambda: eyes.read(path) == now, "the last bytes", PROMISE)
+        stays(lambda: eyes.read(path) == now, "the last bytes", MAX_STALENESS)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.fresh import MARGIN, PROMISE, REFRESH, differences, observer, shows, stays, trees
+from tests.support.fresh import MARGIN, MAX_STALENESS, REFRESH, differences, observer, shows, stays, trees
 from tests.support.held import crawled
 from tests.support.json_paths import path_of
 from tests.support.mounts import mounted
@@ -45,7 +45,11 @@ def test_with_refresh_0_only_sighup_updates_the_index(place: Path) -> None:
         assert eyes.names(view) == ["A", "B"]
         grow(high, folders("h", "B", "C"))
         (low / "new").write_bytes(b"loose")
-        stays(lambda: eyes.names(view) == ["A", "B"] and eyes.read(view / "B/track") == b"lB", "the index", 3 * PROMISE)
+        stays(
+            lambda: eyes.names(view) == ["A", "B"] and eyes.read(view / "B/track") == b"lB",
+            "the index",
+            3 * MAX_STALENESS,
+        )
         mount.send(signal.SIGHUP)
         poll(lambda: not eyes.differences(view, [high, low], 1), "the sources as they are", MARGIN)
 

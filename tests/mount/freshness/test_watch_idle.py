@@ -31,7 +31,7 @@ IDLE = 8.0
 WAKES = 2.0
 """Wakeups per second."""
 FILES = 10_000
-LOOKS = 60
+LISTINGS = 60
 """The most listings of an album into which FILES files are copied."""
 SLOWEST = 1.0
 """Seconds that a read elsewhere may take meanwhile."""
@@ -105,8 +105,8 @@ def test_ten_thousand_new_files_cause_few_listings_and_delay_no_reader(place: Pa
                     assert eyes.read(view.mountpoint / "B/03/1") == b"track"
                     slowest = max(slowest, time.monotonic() - began)
             shows(lambda: len(eyes.names(view.mountpoint / "A/00")) == FILES + 2, "all that was copied")
-            looks = count()
-    assert 0 < looks <= LOOKS
+            listings = count()
+    assert 0 < listings <= LISTINGS
     assert slowest < SLOWEST
 
 

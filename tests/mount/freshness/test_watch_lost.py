@@ -75,7 +75,7 @@ def test_changes_lost_in_a_queue_overflow_show_after_a_rescan(place: Path, kind:
     ):
         with short_queues():
             view = stack.enter_context(mounted(place / "view", high, low, depth=2, options=[HOURLY]))
-            view.expect("source .*: reports were lost; everything in it is looked at again")
+            view.expect("source .*: reports were lost; everything in it is scanned again")
             crawled(view)
         assert not eyes.differences(view.mountpoint, [high, low], 2)
         miss(eyes, view.mountpoint)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from mmirrorfs.mount import table
-from mmirrorfs.mount.ask import about, ask
+from mmirrorfs.mount.controlclient import about, send_query
 from mmirrorfs.text import path_of
 from tests.support.disks import disk
 from tests.support.mounts import COMMAND, View, mounted
@@ -400,7 +400,7 @@ def test_the_answer_shown_agrees_with_the_view_for_every_path_of_random_trees(
         def asked(path: str) -> Any:  # noqa: ANN401  # JSON
             """The daemon gives a source 1 s to answer; repeat on a busy machine."""
             for _ in range(5):
-                answer: Any = ask(mount.device, os.geteuid(), {"ask": "explain", **about(os.fsencode(path))}, 20)
+                answer: Any = send_query(mount.device, os.geteuid(), {"ask": "explain", **about(os.fsencode(path))}, 20)
                 if answer["state"] != "unknown":
                     break
             return answer

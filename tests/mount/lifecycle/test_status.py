@@ -65,7 +65,7 @@ def check_text(library: Path, view: View) -> None:
         "  asked in the order flac, mp3",
         "  told --prefer=high --depth=2 --match=exact --refresh=1 --on-missing=keep",
         "  who watches it is told (of changes|nothing: only root may)",
-        r"  last looked at \d+ s ago, which took \d+\.\d{3} s",
+        r"  last scanned \d+ s ago, which took \d+\.\d{3} s",
         "  open: 0 files, 0 directories",
         "  messages go to stderr",
     ]

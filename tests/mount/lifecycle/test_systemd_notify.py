@@ -98,7 +98,7 @@ def test_ready_is_sent_once_by_the_main_process_when_the_view_answers(
         assert (place / "view/2/track").read_text() == "h2"
         assert second == (process.pid, "READY=1")
         assert first[0] == process.pid
-        assert re.fullmatch(r"STATUS=6 folders from high, low; last looked at \d\d:\d\d:\d\d", first[1])
+        assert re.fullmatch(r"STATUS=6 folders from high, low; last scanned \d\d:\d\d:\d\d", first[1])
         process.send_signal(signal.SIGTERM)
         assert systemd.await_match("STOPPING=1") == (process.pid, "STOPPING=1")
         assert process.wait(PATIENCE) == 0

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.fresh import MARGIN, PROMISE, REFRESH, Observer, observer, shows
+from tests.support.fresh import MARGIN, MAX_STALENESS, REFRESH, Observer, observer, shows
 from tests.support.mounts import mounted
 from tests.support.trees import Tree, folders, grow
 from tests.support.users import need
@@ -115,13 +115,13 @@ def test_reading_a_mapping_of_a_truncated_file_raises_sigbus_as_on_the_disk(
     for top in (shared.high, shared.view):
         (shared.high / name).write_bytes(LARGE)
         shows(lambda top=top: (top / name).read_bytes() == LARGE, "the whole file")  # type: ignore[misc]
-        words = [sys.executable, "-c", MAPPER, str(top / name), str(PROMISE + MARGIN)]
+        words = [sys.executable, "-c", MAPPER, str(top / name), str(MAX_STALENESS + MARGIN)]
         mapper = subprocess.Popen(words, stdout=subprocess.PIPE)
         try:
             assert mapper.stdout is not None
             assert mapper.stdout.readline()
             os.truncate(shared.high / name, 5000)
-            ended.append(mapper.wait(PROMISE + MARGIN + 5))
+            ended.append(mapper.wait(MAX_STALENESS + MARGIN + 5))
         finally:
             mapper.kill()
             mapper.communicate()

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from mmirrorfs.mount.ask import Silent, Values, about, ask
 from mmirrorfs.mount.control import paths_in, serve_queries
+from mmirrorfs.mount.controlclient import NoAnswer, Values, about, send_query
 from mmirrorfs.mount.sockets import connected, listening
 from tests.support.users import as_nobody, needs_root
 
@@ -45,7 +45,7 @@ async def daemon(name: str) -> AsyncIterator[None]:
 
 async def query(name: str, values: Values, seconds: float = 5, owner: int | None = None) -> Values | None:
     """Query the daemon from a thread, as another process would."""
-    return await trio.to_thread.run_sync(ask, name, os.geteuid() if owner is None else owner, values, seconds)
+    return await trio.to_thread.run_sync(send_query, name, os.geteuid() if owner is None else owner, values, seconds)
 
 
 async def test_query_of_any_size_is_answered(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ async def test_exception_in_the_answer_is_logged_and_the_daemon_goes_on(
 async def test_query_times_out_with_the_pid_of_a_silent_daemon(tmp_path: Path) -> None:
     name = device(tmp_path)
     async with daemon(name):
-        with pytest.raises(Silent) as silent:
+        with pytest.raises(NoAnswer) as silent:
             await query(name, {"ask": "wait"}, seconds=0.1)
         assert silent.value.pid == os.getpid()
         assert await query(name, {"ask": "a"}) is not None
@@ -125,7 +125,8 @@ async def test_daemon_binds_the_name_once_it_is_free(tmp_path: Path, autojump_cl
 async def test_other_user_gets_no_answer(tmp_path: Path) -> None:
     name = device(tmp_path)
 
-    code = f"from mmirrorfs.mount.ask import ask; print(ask({name!r}, 0, {{'ask': 'a'}}, 5))"
+    call = f"send_query({name!r}, 0, {{'ask': 'a'}}, 5)"
+    code = f"from mmirrorfs.mount.controlclient import send_query; print({call})"
     async with daemon(name):
         done = await trio.to_thread.run_sync(as_nobody, sys.executable, "-c", code)
         assert done.stdout == b""

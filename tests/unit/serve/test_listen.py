@@ -10,10 +10,10 @@ import pytest
 import trio
 
 from mmirrorfs.serve.listen import Listener
+from mmirrorfs.source.cache_limit import CacheLimit
 from mmirrorfs.source.fetch import Fetch
 from mmirrorfs.source.freshness import WATCHED, Freshness
 from mmirrorfs.source.known import Known
-from mmirrorfs.source.room import Room
 from mmirrorfs.source.source import Source
 from mmirrorfs.tree import Directory, Leaf, Rank
 from tests.support.trees import Tree, grow
@@ -27,7 +27,7 @@ class ListenedSource:
     def __init__(self, tmp_path: Path) -> None:
         self.source = Source(Rank(0), "high", os.fsencode(grow(tmp_path / "high", TREE)), 2, skip_empty=True)
         self.hinted: list[set[bytes]] = []
-        self.known = Known(self.source.scan(None), Room(1000))
+        self.known = Known(self.source.scan(None), CacheLimit(1000))
         self.freshness = Freshness.promised(3600, time.monotonic)
         self.doubted = 0
         self.fetch = Fetch(self.source, self.known, self.freshness, lambda source: None)
@@ -78,7 +78,7 @@ def test_a_closed_descriptor_ends_the_watch_and_has_the_source_polled(
 
     with caplog.at_level(logging.WARNING):
         trio.run(main)
-    assert "everything in it is looked at again" in caplog.text
+    assert "everything in it is scanned again" in caplog.text
 
 
 @pytest.mark.parametrize("early", [True, False], ids=["before the install", "after the install"])

@@ -71,7 +71,7 @@ async def test_without_changes_nothing_is_swapped_or_invalidated(
 ) -> None:
     index = world.view.inodes.index
     async with world.watched(monkeypatch):
-        await world.a_whole_look()
+        await world.full_scan()
         assert world.view.inodes.index.children == index.children
         assert world.kernel.nothing()
 
@@ -82,7 +82,7 @@ async def test_a_change_below_the_depth_does_not_change_the_index(
     index = world.view.inodes.index
     async with world.watched(monkeypatch):
         (world.high / "Gold" / "02").touch()
-        await world.a_whole_look()
+        await world.full_scan()
         assert world.view.inodes.index.children == index.children
 
 
@@ -95,7 +95,7 @@ async def test_entries_are_invalidated_only_in_directories_that_the_kernel_holds
         (world.high / "A" / "y").mkdir()
         (world.high / "Gold" / "02").mkdir()
         await world.until(lambda: (known.ino, b"y") in world.kernel.names)
-        await world.a_whole_look()
+        await world.full_scan()
     assert world.kernel.names == {(known.ino, b"y")}
     assert world.view.answer(await world.view.getattr(known.ino))[0].mtime_ns >= (world.high / "A").stat().st_mtime_ns
     assert (await seen(world.view, "Gold/02")).kind == DIR
@@ -130,7 +130,7 @@ async def test_a_lost_source_keeps_its_place_and_causes_one_warning(
         unplug(world.high)
         await world.until(lambda: high.lost is not None)
         for _ in range(3):
-            await world.a_whole_look()
+            await world.full_scan()
         assert world.view.inodes.index.children == index.children
         assert world.kernel.nothing()
         assert (warnings(caplog, "is lost"), warnings(caplog, "is back")) == (1, 0)
@@ -141,7 +141,7 @@ async def test_a_lost_source_keeps_its_place_and_causes_one_warning(
         (world.high / "Since").mkdir()
         await world.until(lambda: world.winner(b"Since") == 0)
         assert high.lost is None
-        await world.a_whole_look()
+        await world.full_scan()
         assert (warnings(caplog, "is lost"), warnings(caplog, "is back")) == (1, 1)
 
 
@@ -163,7 +163,7 @@ async def test_a_lost_source_counts_as_empty_with_fallback(
     async with world.watched(monkeypatch):
         await world.until(lambda: world.winner(b"Gold") == 1)
         assert (ROOT, b"Gold") in world.kernel.names
-        await world.a_whole_look()
+        await world.full_scan()
         assert warnings(caplog, "is lost") == 1
         plug_in(world.high)
         await world.until(lambda: world.winner(b"Gold") == 0)
@@ -201,10 +201,10 @@ async def test_a_hung_source_does_not_delay_the_scans_of_others(
         try:
             (world.low / "New").mkdir()
             await world.until(lambda: world.winner(b"New") == 1)
-            stuck = world.looks[0]
+            stuck = world.scans[0]
             for _ in range(5):
                 await world.looked()
-            assert world.looks[0] <= stuck + 1, "one scan at a time"
+            assert world.scans[0] <= stuck + 1, "one scan at a time"
         finally:
             world.gates[0].set()
 
@@ -223,7 +223,7 @@ async def test_a_path_reported_missing_during_a_full_scan_is_left_out_of_it_and_
         world.gates[0].set()
         await world.until(lambda: world.winner(b"New") == 0)
         await world.until(lambda: world.winner(b"Gold") == 0)
-        await world.a_whole_look()
+        await world.full_scan()
         assert world.whole[0] == 1
 
 
@@ -233,7 +233,7 @@ async def test_a_path_reported_missing_from_a_watched_source_is_rescanned(
     """It may be back already, and its event read before: no other event would follow."""
     source, known = world.sources[0], world.view.known[0]
     async with world.watched(monkeypatch):
-        await world.a_whole_look()
+        await world.full_scan()
         known.trust.begin(world.view.freshness.clock())
         for path, listing in list(known.listings.above.items()):
             known.listings.pop(path)
@@ -254,7 +254,7 @@ async def test_an_open_file_that_is_edited_in_place_is_invalidated(
     edited, other = await find(world.view, "Gold/01"), await find(world.view, "A/x")
     handle, _ = await world.view.open(edited.ino)
     async with world.watched(monkeypatch):
-        await world.a_whole_look()
+        await world.full_scan()
         assert world.kernel.files == set()
         with open(world.high / "Gold" / "01", "a") as file:
             file.write(" and more")
@@ -271,10 +271,10 @@ async def test_without_a_period_only_a_refresh_causes_a_scan(
     async with world.watched(monkeypatch):
         (world.high / "More").mkdir()
         await trio.sleep(100_000)
-        assert (world.looks, world.winner(b"More")) == ([0, 0], 1)
+        assert (world.scans, world.winner(b"More")) == ([0, 0], 1)
         world.refresher.refresh()
         await world.until(lambda: world.winner(b"More") == 0)
-        await world.until(lambda: world.looks == [1, 1])
+        await world.until(lambda: world.scans == [1, 1])
 
 
 async def test_without_a_period_a_lost_source_is_still_noticed_and_recovers_without_a_scan(
@@ -289,7 +289,7 @@ async def test_without_a_period_a_lost_source_is_still_noticed_and_recovers_with
         await world.until(lambda: warnings(caplog, "is lost") == 1)
         plug_in(world.high)
         await world.until(lambda: world.sources[0].lost is None)
-        assert world.looks == [0, 0], "the roots were checked, not scanned"
+        assert world.scans == [0, 0], "the roots were checked, not scanned"
     handle, _ = await world.view.open(node.ino)
     world.view.files.release(handle)
 

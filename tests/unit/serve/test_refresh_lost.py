@@ -14,10 +14,10 @@ async def test_source_marked_lost_by_a_reader_recovers_on_the_next_scan(
     monkeypatch.setattr(scan, "COARSE", -1.0)
     world = World(tmp_path, period=0.2, fallback=True)
     async with world.watched(monkeypatch):
-        await world.a_whole_look()
+        await world.full_scan()
         world.gates[0].clear()
-        stuck = world.looks[0]
-        await world.until(lambda: world.looks[0] > stuck)
+        stuck = world.scans[0]
+        await world.until(lambda: world.scans[0] > stuck)
         world.sources[0].lost = "a reader found it gone"
         (world.low / "New").mkdir()
         await world.until(lambda: world.winner(b"New") == 1)

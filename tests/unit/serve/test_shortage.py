@@ -10,14 +10,14 @@ import trio
 from trio.testing import MockClock
 
 from mmirrorfs.serve import indexer as indexer_module
-from mmirrorfs.source.pace import AGAIN, NoThread, Pace, threaded
 from mmirrorfs.source.source import SHORTAGE, SourceLost
+from mmirrorfs.source.threads import AGAIN, NoThread, SourceThreads, threaded
 from tests.support.build import move, sources
 from tests.support.trees import grow
 from tests.support.world import World, warnings
 
 
-class Threads:
+class Pool:
     """Replaces trio.to_thread.run_sync; its next ``lacking`` calls fail."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, message: str = "can't start new thread") -> None:
@@ -33,17 +33,17 @@ class Threads:
 
 
 async def test_a_call_for_which_no_thread_can_be_started_raises_enomem(monkeypatch: pytest.MonkeyPatch) -> None:
-    pace, threads = Pace(), Threads(monkeypatch)
-    threads.lacking = 1
+    threads, pool = SourceThreads(), Pool(monkeypatch)
+    pool.lacking = 1
     with pytest.raises(NoThread) as caught:
-        await pace.in_thread(lambda: None)
+        await threads.in_thread(lambda: None)
     assert caught.value.errno == errno.ENOMEM
-    assert (await pace.in_thread(lambda: "answered"), pace.busy, pace.hung) == ("answered", False, False)
+    assert (await threads.in_thread(lambda: "answered"), threads.busy, threads.hung) == ("answered", False, False)
 
 
 async def test_any_other_runtimeerror_is_raised_unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
-    threads = Threads(monkeypatch, "a bug")
-    threads.lacking = 1
+    pool = Pool(monkeypatch, "a bug")
+    pool.lacking = 1
     with pytest.raises(RuntimeError, match="a bug"):
         await threaded(lambda: None)
 
@@ -51,14 +51,14 @@ async def test_any_other_runtimeerror_is_raised_unchanged(monkeypatch: pytest.Mo
 async def test_a_close_for_which_no_thread_can_be_started_is_retried(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
-    pace, threads = Pace(), Threads(monkeypatch)
+    threads, pool = SourceThreads(), Pool(monkeypatch)
     fd = os.open("/dev/null", os.O_RDONLY)
-    threads.lacking = 3
-    pace.close(fd, local=False)
+    pool.lacking = 3
+    threads.close(fd, local=False)
     await trio.sleep(2.5 * AGAIN)
     os.fstat(fd)
     await trio.sleep(AGAIN)
-    while pace.busy:
+    while threads.busy:
         await trio.sleep(AGAIN)
     with pytest.raises(OSError, match=os.strerror(errno.EBADF)):
         os.fstat(fd)
@@ -105,4 +105,4 @@ async def test_a_merge_that_fails_for_a_shortage_is_made_up_for(
         (world.high / "More").mkdir()
         await world.until(lambda: world.winner(b"More") == 0)
     assert failures == []
-    assert warnings(caplog, "could not be looked at") == 1
+    assert warnings(caplog, "could not be scanned") == 1

@@ -68,13 +68,13 @@ async def cost(place: Path, folders: int, monkeypatch: pytest.MonkeyPatch, chang
         (world.low / "A" / f"{number:05}").mkdir()
     async with world.watched(monkeypatch):
         await world.until(lambda: b"00000" in names(world.view))
-        await world.a_whole_look()
+        await world.full_scan()
         before = world.view.inodes.index
         await find(world.view, "A")
         async with counted() as steps:
             change(world)
             await world.until(lambda: world.view.inodes.index is not before)
-            await world.a_whole_look()
+            await world.full_scan()
     return steps.most
 
 
@@ -116,9 +116,9 @@ async def test_scans_that_find_no_change_leak_no_references_to_the_tree(
         for known in world.view.known:
             tree = None
             while tree is not known.tree:  # until a scan finds its stamps settled
-                tree, looks = known.tree, min(world.looks)
+                tree, scans = known.tree, min(world.scans)
                 held = sys.getrefcount(tree)
-                await world.until(lambda looks=looks: min(world.looks) > looks + 60)  # type: ignore[misc]
+                await world.until(lambda scans=scans: min(world.scans) > scans + 60)  # type: ignore[misc]
             assert sys.getrefcount(tree) - held < 30, "a scan under way holds some ten"
 
 
@@ -162,7 +162,7 @@ def test_finish_completes_an_install_under_way() -> None:
 
 def test_a_listing_whose_inode_differs_from_its_parent_s_entry_is_dropped_by_the_next_scan() -> None:
     """Even if the parent has not changed: the difference may have been transient."""
-    known = Known(tree({b"A": 10}), known_of({})._room)
+    known = Known(tree({b"A": 10}), known_of({})._cache_limit)
     known.apply(b"A", type(known.tree.listing)(pack((4, 12, 1, 1), True, [(b"x", attr(13))]), 5))
     assert known.listing(b"A") is not None
     again = tree({b"A": 10, b"B": 14}, fetched_at=6)

@@ -10,12 +10,12 @@ import pytest
 from mmirrorfs.attributes import DIR, FILE, LINK, Attributes, Kind
 from mmirrorfs.listing import AccessLists, Listing, pack
 from mmirrorfs.source.access import Access
-from mmirrorfs.source.acl import NONE, NOTHING, NOTHING_ABOVE, OWN, Asker, Read, of_entries
+from mmirrorfs.source.acl import NONE, NOTHING, NOTHING_ABOVE, OWN, AccessListReader, Read, of_entries
+from mmirrorfs.source.cache_limit import CacheLimit
 from mmirrorfs.source.freshness import COARSE, NEVER, WallClock
 from mmirrorfs.source.known import Known
 from mmirrorfs.source.list_directory import list_directory
 from mmirrorfs.source.reader import Reader
-from mmirrorfs.source.room import Room
 from mmirrorfs.tree import EMPTY_DIRECTORY
 from tests.support.acls import ACCESS, DEFAULT, access_list, give
 from tests.support.crawling import Taken, crawling, plan, until
@@ -129,7 +129,7 @@ def test_the_wall_clock_never_returns_a_later_time_after_clock_jumps() -> None:
 
 
 def known_with(lists: object, fetched_at: float = 10) -> tuple[Known, Access]:
-    known = Known(EMPTY_DIRECTORY, Room(1000))
+    known = Known(EMPTY_DIRECTORY, CacheLimit(1000))
     known.apply(b"d", listing(fetched_at, lists, a=file(1, 0), b=file(2, fetched_at)))
     return known, Access(known, wall_clock())
 
@@ -196,7 +196,7 @@ def test_lists_are_read_as_the_source_has_them(root: Path, listed: bool) -> None
     fd = reader.open_directory(b"A/one")
     try:
         device = os.fstat(fd).st_dev
-        ask = Asker(reader, b"A/one", fd, device if listed else None)
+        ask = AccessListReader(reader, b"A/one", fd, device if listed else None)
         assert [ask(name, FILE, device) for name in (b"01", b"02", b"none")] == [NONE, FULL, None]
         assert [ask(name, DIR, device) for name in (b"d", OWN)] == [MORE, FULL]
     finally:

@@ -73,7 +73,7 @@ async def test_progress_is_reported_up_to_done(root: Path) -> None:
 
 
 async def test_a_crawl_without_room_ends_as_full(root: Path) -> None:
-    found = Taken(room=7)
+    found = Taken(cache_limit=7)
     async with crawling(plan(root), found) as crawl:
         await until(lambda: crawl.progress.state == "full", "the end")
         assert (crawl.progress.directories, found.offers, crawl.pid) == (7, 7, None)

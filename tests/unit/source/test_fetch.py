@@ -15,14 +15,14 @@ from trio.testing import MockClock
 
 from mmirrorfs.attributes import DIR, FILE, Kind
 from mmirrorfs.listing import Listing, pack
+from mmirrorfs.source.cache_limit import CacheLimit
 from mmirrorfs.source.fetch import LARGE, Fetch
 from mmirrorfs.source.known import Known
 from mmirrorfs.source.leaves import Leaves
 from mmirrorfs.source.list_directory import list_directory
-from mmirrorfs.source.pace import HUNG, Pace
 from mmirrorfs.source.readahead import MOST, Ahead
-from mmirrorfs.source.room import Room
 from mmirrorfs.source.source import Source
+from mmirrorfs.source.threads import HUNG, SourceThreads
 from tests.support.build import KEEP, Clock, asked, lasting, move, sources
 from tests.support.trees import grow
 
@@ -46,7 +46,7 @@ class Fetching:
 
     def __init__(self, root: Path, clock: Clock, local: bool, monkeypatch: pytest.MonkeyPatch) -> None:
         self.source = sources(root, local=local)[0]
-        self.known = Known(self.source.scan(None), Room(100_000))
+        self.known = Known(self.source.scan(None), CacheLimit(100_000))
         self.losses: list[Source] = []
         self.gone: list[str] = []
         self.fetch = Fetch(self.source, self.known, lasting(clock), self.losses.append)
@@ -133,7 +133,7 @@ async def test_a_stale_entry_with_a_cached_inode_is_renewed_on_the_event_loop(
 ) -> None:
     await fetching.names("A")
     fetching.take_calls()
-    monkeypatch.setattr(fetching.source.pace, "in_thread", _never)
+    monkeypatch.setattr(fetching.source.threads, "in_thread", _never)
     (root / "A/03").write_text("longer")
     clock.now += KEEP
     assert await fetching.size("A/03") == 6
@@ -153,7 +153,7 @@ async def test_absence_is_renewed_by_one_stat_if_the_stamp_is_unchanged(
         await fetching.names("A")
         clock.now += KEEP
     fetching.take_calls()
-    monkeypatch.setattr(fetching.source.pace, "in_thread", _never)
+    monkeypatch.setattr(fetching.source.threads, "in_thread", _never)
     for name in ("cover.jpg", "folder.jpg"):
         assert await fetching.code(f"A/{name}") == errno.ENOENT
     assert fetching.take_calls() == [("stat", "A")]
@@ -258,7 +258,7 @@ def listed_folders(fetching: Fetching) -> list[int]:
 
 async def all_threads_done(fetching: Fetching) -> None:
     with trio.fail_after(10):
-        while fetching.source.pace.busy:
+        while fetching.source.threads.busy:
             await trio.sleep(0.001)
 
 
@@ -323,12 +323,12 @@ async def test_a_request_for_a_directory_being_listed_ahead_waits_for_that_listi
 
 async def test_listings_ahead_evict_nothing(many: None, root: Path, clock: Clock) -> None:
     source = sources(root, local=False)[0]
-    known = Known(source.scan(None), Room(3))
+    known = Known(source.scan(None), CacheLimit(3))
     fetch = Fetch(source, known, lasting(clock), lambda source: None)
     for n in range(4):
         await fetch.directory(b"F%03d" % n)
         with trio.fail_after(10):
-            while source.pace.busy:
+            while source.threads.busy:
                 await trio.sleep(0.001)
         await trio.testing.wait_all_tasks_blocked()
     assert list(known.listings.below) == [b"F001", b"F002", b"F003"]
@@ -338,7 +338,7 @@ async def test_read_ahead_continues_in_the_next_sibling_of_the_parent(root: Path
     shutil.rmtree(root)
     grow(root, {artist: {f"{n}": {"x": ""} for n in range(5)} for artist in "ABCDEFGH"})
     source = sources(root, depth=2)[0]
-    known = Known(source.scan(None), Room(1000))
+    known = Known(source.scan(None), CacheLimit(1000))
     ahead = Ahead(known, 2)
     asked = []
     for path in [f"{artist}/{n}".encode() for artist in "ABCDEFGH" for n in range(5)]:
@@ -354,7 +354,7 @@ async def test_an_unscanned_directory_above_the_depth_is_not_listed_ahead(root: 
     grow(root, {artist: {f"{n}": {} for n in range(5)} for artist in "ABC"})
     source = sources(root, depth=2)[0]
     tree = source.scan(None)
-    known = Known(replace(tree, entries={name: tree.entries[name] for name in (b"A", b"C")}), Room(1000))
+    known = Known(replace(tree, entries={name: tree.entries[name] for name in (b"A", b"C")}), CacheLimit(1000))
     ahead = Ahead(known, 2)
     found = list[bytes]()
     for n in (0, 1, 3):
@@ -444,11 +444,11 @@ async def test_an_error_that_proves_nothing_leaves_the_cache_as_it_is(
 
 
 class Gate:
-    """While it is closed only cached calls return; ``now`` is the clock of ``Pace``."""
+    """While it is closed only cached calls return; ``now`` is the clock of ``SourceThreads``."""
 
     def __init__(self, source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
-        source.pace = Pace(clock=lambda: self.now)
+        source.threads = SourceThreads(clock=lambda: self.now)
         self._open = threading.Event()
         self._open.set()
         for name in ("open_directory", "stat", "stat_several", "getxattr"):

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from mmirrorfs.attributes import DIR, FILE, LINK, bare
 from mmirrorfs.difference import Difference, is_news
 from mmirrorfs.listing import Listing, pack
+from mmirrorfs.source.cache_limit import CacheLimit
 from mmirrorfs.source.freshness import NEVER, Freshness
 from mmirrorfs.source.known import Known
-from mmirrorfs.source.room import Room
 from mmirrorfs.source.singles import WEIGHT, Answer
 from mmirrorfs.source.walks import directories_of, revisions
 from mmirrorfs.tree import EMPTY_DIRECTORY, Directory
@@ -43,8 +43,8 @@ def test_an_unchanged_stamp_renews_names_and_no_attributes() -> None:
     assert known.entry(b"A", b"a") == Answer(attr(11), 0)
     assert known.entry(b"A", b"none") == Answer(None, 7)
     assert known.entry(b"", b"none") == Answer(None, 8)
-    assert known.is_proved(b"A", Freshness(10, 10, None, lambda: 16.9))
-    assert not known.is_proved(b"A", Freshness(10, 10, None, lambda: 17))
+    assert known.has_valid_names(b"A", Freshness(10, 10, None, lambda: 16.9))
+    assert not known.has_valid_names(b"A", Freshness(10, 10, None, lambda: 17))
     assert known.listing(b"elsewhere") is None
 
 
@@ -200,7 +200,7 @@ def test_contents_of_an_evicted_directory_are_not_attributed_to_its_replacement(
     assert known.entry(b"A/B/D", b"a") == Answer(attr(11), 0)
 
 
-# Room
+# The limit
 
 
 def test_the_least_recently_used_directory_is_evicted_first() -> None:
@@ -279,7 +279,7 @@ def take(known: Known, step: tuple[object, ...], now: float) -> None:
 
 
 def recount(known: Known) -> int:
-    """The room that is taken, in entries below the depth."""
+    """The entries below the depth."""
     listings = sum(max(1, len(listing)) for listing in known.listings.below.values())
     singles = sum(len(known.since(path)) for path in known._singles if path not in known.listings.above)
     return listings + WEIGHT * singles + sum(map(len, known._values._of.values()))
@@ -290,13 +290,13 @@ def recount(known: Known) -> int:
 def test_used_room_equals_a_recount_and_stays_within_the_limit(
     limit: int, taken: list[tuple[int, tuple[object, ...]]]
 ) -> None:
-    room = Room(limit)
-    both = [Known(EMPTY_DIRECTORY, room) for _ in range(2)]
+    cache_limit = CacheLimit(limit)
+    both = [Known(EMPTY_DIRECTORY, cache_limit) for _ in range(2)]
     for now, (which, step) in enumerate(taken, 1):
         take(both[which], step, float(now))
-        assert room.used == sum(map(recount, both)), step
+        assert cache_limit.used == sum(map(recount, both)), step
         last = any(len(known.listings.below) <= 1 for known in both)
-        assert room.used <= limit or last, "the requested directory stays even without room"
+        assert cache_limit.used <= limit or last, "the requested directory stays even without room"
 
 
 def test_a_removal_is_refused_if_a_newer_answer_or_another_type_is_cached() -> None:
@@ -317,7 +317,7 @@ def test_a_removal_is_refused_if_a_newer_answer_or_another_type_is_cached() -> N
 
 def test_with_unstable_inode_numbers_the_path_identifies_a_directory() -> None:
     """As on sshfs: a directory gets another number each time its inode was forgotten."""
-    known = Known(tree({b"A": 10}), Room(LARGE), stable=False)
+    known = Known(tree({b"A": 10}), CacheLimit(LARGE), stable=False)
     known.apply(b"A", directory({b"sub": 12}))
     known.apply(b"A/sub", directory({b"deep": 11}))
     known.install(tree({b"A": 20}, fetched_at=1))
@@ -328,8 +328,8 @@ def test_with_unstable_inode_numbers_the_path_identifies_a_directory() -> None:
 
 
 def test_values_are_dropped_with_their_file() -> None:
-    room = Room(100)
-    known = Known(EMPTY_DIRECTORY, room)
+    cache_limit = CacheLimit(100)
+    known = Known(EMPTY_DIRECTORY, cache_limit)
     known.note(b"A/one/link", b"", b"target", 1.0)
     known.note(b"A/one", b"system.posix_acl_access", b"acl", 1.0)
     known.remove(b"A/one/link", LINK, 2.0, 2.0)
@@ -337,7 +337,7 @@ def test_values_are_dropped_with_their_file() -> None:
     assert known.value(b"A/one", b"system.posix_acl_access") == (b"acl", 1.0)
     known.remove(b"A/one", DIR, 2.0, 2.0)
     assert known.value(b"A/one", b"system.posix_acl_access") is None
-    assert room.used == recount(known)
+    assert cache_limit.used == recount(known)
 
 
 def test_a_folder_renamed_to_an_artist_does_not_replace_the_scanned_listing() -> None:
@@ -396,7 +396,9 @@ def test_every_change_of_an_entry_is_reported_or_that_of_a_directory_above_it(
     shape: Shape, taken: list[tuple[object, ...]]
 ) -> None:
     reported: set[tuple[bytes, bytes]] = set()
-    known = Known(tree(shape), Room(LARGE), changed=lambda at, what: reported.update((at, one.name) for one in what))
+    known = Known(
+        tree(shape), CacheLimit(LARGE), changed=lambda at, what: reported.update((at, one.name) for one in what)
+    )
     for now, step in enumerate(taken, 1):
         before, tops, merging = all_of(known), above_depth(known.tree), step[0] in ("install", "remove")
         reported.clear()
@@ -438,7 +440,7 @@ def test_a_change_is_reported_after_it_was_applied() -> None:
             assert found is not None
             assert found.attr == one.after
 
-    known = Known(tree({b"A": 10, b"X": Above(4, {b"loose": 11})}), Room(LARGE), changed=changed)
+    known = Known(tree({b"A": 10, b"X": Above(4, {b"loose": 11})}), CacheLimit(LARGE), changed=changed)
     known.apply(b"A", directory({b"1": 11, b"2": 13, b"3": 15}))
     known.amend(b"A", b"1", attr(11, size=1), 1)
     known.amend(b"A", b"2", None, 1)

@@ -7,8 +7,8 @@ import pytest
 
 from mmirrorfs.attributes import FILE, Attributes
 from mmirrorfs.listing import Listing, pack
+from mmirrorfs.source.cache_limit import CacheLimit
 from mmirrorfs.source.known import Known
-from mmirrorfs.source.room import Room
 from mmirrorfs.tree import EMPTY_DIRECTORY
 
 FOLDERS, FILES = 5_000, 10
@@ -59,7 +59,7 @@ def amend(known: Known) -> None:
     ("fill", "most"), [(apply, 120), (watch, 120), (amend, 600)], ids=["in its directory", "watched", "by itself"]
 )
 def test_a_cached_entry_costs_a_bounded_number_of_bytes(fill: Callable[[Known], None], most: int) -> None:
-    known = Known(EMPTY_DIRECTORY, Room(LARGE))
+    known = Known(EMPTY_DIRECTORY, CacheLimit(LARGE))
     tracemalloc.start()
     try:
         before, _ = tracemalloc.get_traced_memory()

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from mmirrorfs.attributes import Attributes
+from mmirrorfs.source.cache_limit import CacheLimit
 from mmirrorfs.source.exclude import excluded_by
 from mmirrorfs.source.folders import Folders
 from mmirrorfs.source.freshness import Freshness
 from mmirrorfs.source.known import Known
 from mmirrorfs.source.list_directory import list_directory
 from mmirrorfs.source.reader import Reader
-from mmirrorfs.source.room import Room
 from mmirrorfs.source.scan import Scanner
 from mmirrorfs.source.trust import Trust
 from mmirrorfs.tree import Directory, Evidence, Leaf, Rank
@@ -365,7 +365,7 @@ def test_folders_are_found_by_the_keys_in_their_current_evidence() -> None:
 def test_the_cached_listing_of_a_folder_that_was_filled_becomes_stale(tmp_path: Path) -> None:
     root, freshness = grow(tmp_path / "root", {"x": {"a": {}}, "y": {"a": {}}}), Freshness.promised(60, time.monotonic)
     again = scanner(reader := Reader(os.fsencode(root)))
-    known = Known(scan(again), Room(100))
+    known = Known(scan(again), CacheLimit(100))
     for path in (b"x", b"x/a", b"y", b"y/a"):
         known.apply(path, list_directory(reader, path))
         assert freshness.is_fresh(known.when(path))

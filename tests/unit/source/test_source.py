@@ -14,8 +14,8 @@ import trio
 from trio.testing import MockClock
 
 from mmirrorfs.attributes import FILE
-from mmirrorfs.source.pace import HUNG, Pace
 from mmirrorfs.source.source import DOUBTFUL, Source, SourceLost
+from mmirrorfs.source.threads import HUNG, SourceThreads
 from mmirrorfs.tree import Rank
 from tests.support.build import move, sources
 from tests.support.trees import grow
@@ -314,7 +314,7 @@ def test_an_error_while_checking_search_permission_of_the_root_is_the_reason(
 async def test_a_hung_source_with_a_fallback_is_not_waited_for(root: Path, autojump_clock: MockClock) -> None:
     source, gate = sources(root, local=False)[0], threading.Event()
     now = [1000.0]
-    source.pace = Pace(clock=lambda: now[0])
+    source.threads = SourceThreads(clock=lambda: now[0])
     autojump_clock.autojump_threshold = 0.005
     otherwise: list[str | None] = [None]
     answers: list[tuple[object, bool]] = []
@@ -331,14 +331,14 @@ async def test_a_hung_source_with_a_fallback_is_not_waited_for(root: Path, autoj
         await trio.sleep(HUNG)
         now[0] += 10 * HUNG
         await trio.sleep(10 * HUNG)
-        assert (answers, source.pace.hung) == ([], True), "there is nothing else: it is waited for"
+        assert (answers, source.threads.hung) == ([], True), "there is nothing else: it is waited for"
         otherwise[0] = "as it was"
         await trio.sleep(1)
         assert answers == [("as it was", False)]
         otherwise[0] = None
         gate.set()
     autojump_clock.autojump_threshold = float("inf")
-    while source.pace.busy:
+    while source.threads.busy:
         await trio.lowlevel.checkpoint()
     await trio.testing.wait_all_tasks_blocked()
     assert await source.with_fallback(lambda: "as it was", slow) == ("at last", True)
@@ -350,7 +350,7 @@ async def test_a_call_that_timed_out_is_not_repeated_until_it_returns(
 ) -> None:
     source, gate, now, called = sources(root, local=False)[0], threading.Event(), [1000.0], list[str]()
     autojump_clock.autojump_threshold = 0.005
-    source.pace = Pace(clock=lambda: now[0], limit=limit)
+    source.threads = SourceThreads(clock=lambda: now[0], limit=limit)
 
     def slow(name: str) -> str:
         called.append(name)
@@ -374,7 +374,7 @@ async def test_a_call_that_timed_out_is_not_repeated_until_it_returns(
             assert await ask(name) == ("as it was", False)
         assert called == ["one", "two"]
     gate.set()
-    while source.pace.busy:
+    while source.threads.busy:
         await trio.lowlevel.checkpoint()
     await trio.testing.wait_all_tasks_blocked()
     assert await ask("one") == ("now", True)

@@ -58,7 +58,7 @@ def opened(files: Files, source: Source, name: bytes) -> tuple[int, FileNode]:
 async def closed(source: Source, fd: int) -> bool:
     """Whether a descriptor is closed after all threads of the source have finished."""
     await trio.testing.wait_all_tasks_blocked()
-    while source.pace.busy:
+    while source.threads.busy:
         await trio.lowlevel.checkpoint()
     return not os.path.lexists(f"/proc/self/fd/{fd}")
 

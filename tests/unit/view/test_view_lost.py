@@ -14,9 +14,9 @@ from trio.testing import MockClock
 from mmirrorfs.attributes import DIR
 from mmirrorfs.source import reader as reader_module
 from mmirrorfs.source.beneath import open_beneath
-from mmirrorfs.source.pace import HUNG, Pace
 from mmirrorfs.source.reader import attributes
 from mmirrorfs.source.source import Source
+from mmirrorfs.source.threads import HUNG, SourceThreads
 from mmirrorfs.view.directories import Directories
 from mmirrorfs.view.nodes import Node
 from mmirrorfs.view.view import View
@@ -221,7 +221,7 @@ async def mixed(
     """High is on a network, low is local."""
     autojump_clock.autojump_threshold = 0.1  # real seconds: longer than a thread that does not hang
     both = [sources(high, low, depth=2, local=local)[rank] for rank, local in enumerate((False, True))]
-    both[0].pace = Pace(clock=watch)
+    both[0].threads = SourceThreads(clock=watch)
     view = view_of(both, clock=clock)
     await find(view, "A/More/04")
     return view

@@ -13,13 +13,13 @@ class Member(Protocol):
 
     @property
     def used(self) -> int:
-        """The room that it takes, in entries."""
+        """Its size in entries."""
 
     def evict(self, kept: bytes | None) -> bool:
         """Drop the least recently used entry, but not directory ``kept``; returns whether there was one."""
 
 
-class Room:
+class CacheLimit:
     """The number of entries that all sources of a view together may cache below the depth."""
 
     def __init__(self, limit: int) -> None:

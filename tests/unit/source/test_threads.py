@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from mmirrorfs.source.pace import HUNG, Pace
+from mmirrorfs.source.threads import HUNG, SourceThreads
 from tests.support.stopwatch import Stopwatch
 
 
@@ -19,8 +19,8 @@ def watch() -> Stopwatch:
 
 
 @pytest.fixture
-def pace(watch: Stopwatch) -> Pace:
-    return Pace(clock=watch)
+def threads(watch: Stopwatch) -> SourceThreads:
+    return SourceThreads(clock=watch)
 
 
 class Gate:
@@ -58,53 +58,57 @@ def is_open(fd: int) -> bool:
     return True
 
 
-async def test_a_call_runs_in_a_thread(pace: Pace) -> None:
-    assert await pace.in_thread(threading.get_ident) != threading.get_ident()
+async def test_a_call_runs_in_a_thread(threads: SourceThreads) -> None:
+    assert await threads.in_thread(threading.get_ident) != threading.get_ident()
 
 
-async def test_errors_are_passed_on(pace: Pace) -> None:
+async def test_errors_are_passed_on(threads: SourceThreads) -> None:
     def failing() -> None:
         raise FileNotFoundError(errno.ENOENT, "none")
 
     with pytest.raises(FileNotFoundError):
-        await pace.in_thread(failing)
-    assert not pace.hung
+        await threads.in_thread(failing)
+    assert not threads.hung
 
 
-async def test_a_source_hangs_if_no_call_in_progress_returns_in_time(pace: Pace, watch: Stopwatch, gate: Gate) -> None:
+async def test_a_source_hangs_if_no_call_in_progress_returns_in_time(
+    threads: SourceThreads, watch: Stopwatch, gate: Gate
+) -> None:
     watch.now += 10 * HUNG
-    assert not pace.hung, "no call is in progress"
+    assert not threads.hung, "no call is in progress"
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(pace.in_thread, gate.wait)
+        nursery.start_soon(threads.in_thread, gate.wait)
         await gate.begun()
-        assert pace.patience == HUNG
+        assert threads.patience == HUNG
         watch.now += HUNG - 0.1
-        assert pace.patience == pytest.approx(0.1)
-        assert not pace.hung
+        assert threads.patience == pytest.approx(0.1)
+        assert not threads.hung
         watch.now += 0.1
-        assert pace.hung
+        assert threads.hung
         gate.set()
     watch.now += 10 * HUNG
-    assert (pace.hung, pace.busy) == (False, False)
+    assert (threads.hung, threads.busy) == (False, False)
 
 
-async def test_a_slow_source_whose_calls_return_does_not_hang(pace: Pace, watch: Stopwatch, gate: Gate) -> None:
+async def test_a_slow_source_whose_calls_return_does_not_hang(
+    threads: SourceThreads, watch: Stopwatch, gate: Gate
+) -> None:
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(pace.in_thread, gate.wait)
+        nursery.start_soon(threads.in_thread, gate.wait)
         await gate.begun()
         for _ in range(5):
             watch.now += HUNG - 0.1
-            await pace.in_thread(lambda: None)
-            assert pace.patience == HUNG
+            await threads.in_thread(lambda: None)
+            assert threads.patience == HUNG
         watch.now += HUNG - 0.1
-        pace.answered()
+        threads.answered()
         watch.now += HUNG - 0.1
-        assert not pace.hung
+        assert not threads.hung
         gate.set()
 
 
 async def test_a_hung_source_takes_no_threads_from_another(gate: Gate, autojump_clock: MockClock) -> None:
-    stuck, healthy = Pace(), Pace()
+    stuck, healthy = SourceThreads(), SourceThreads()
     autojump_clock.autojump_threshold = float("inf")
     async with trio.open_nursery() as nursery:
         for _ in range(60):
@@ -115,19 +119,19 @@ async def test_a_hung_source_takes_no_threads_from_another(gate: Gate, autojump_
 
 
 async def test_a_cancelled_caller_does_not_wait_for_the_thread(
-    pace: Pace, gate: Gate, autojump_clock: MockClock
+    threads: SourceThreads, gate: Gate, autojump_clock: MockClock
 ) -> None:
     with trio.move_on_after(5) as scope:
-        await pace.in_thread(gate.wait)
+        await threads.in_thread(gate.wait)
     assert scope.cancelled_caught
-    assert pace.busy
+    assert threads.busy
 
 
-async def test_a_descriptor_is_closed_on_the_loop_on_a_local_filesystem_only(pace: Pace) -> None:
+async def test_a_descriptor_is_closed_on_the_loop_on_a_local_filesystem_only(threads: SourceThreads) -> None:
     for local in (True, False):
         readable, writable = os.pipe()
         os.close(writable)
-        pace.close(readable, local)
+        threads.close(readable, local)
         assert is_open(readable) == (not local)
     with trio.fail_after(10):
         while is_open(readable):

@@ -18,7 +18,7 @@ Values = dict[str, Any]
 """A query, or an answer: a JSON object."""
 
 
-class Silent(Exception):
+class NoAnswer(Exception):
     """Process ``pid`` serves the view but did not answer in time."""
 
     def __init__(self, pid: int) -> None:
@@ -31,7 +31,7 @@ def about(*paths: bytes) -> Values:
     return {"paths": [base64.b64encode(path).decode() for path in paths]}
 
 
-def ask(device: str, owner: int | None, query: Values, seconds: float) -> Values | None:
+def send_query(device: str, owner: int | None, query: Values, seconds: float) -> Values | None:
     """Query the daemon of a view that user ``owner`` mounted; None if it does not know the query.
 
     Raises ConnectionError if no daemon listens or it refuses this user, and Silent for no answer within ``seconds``.
@@ -46,7 +46,7 @@ def ask(device: str, owner: int | None, query: Values, seconds: float) -> Values
         try:
             reply = _exchange(connection, json.dumps(query).encode() + b"\n", time.monotonic() + seconds)
         except TimeoutError:
-            raise Silent(pid) from None
+            raise NoAnswer(pid) from None
     if not reply:
         raise ConnectionResetError
     answer: Values | None = json.loads(reply)

@@ -104,7 +104,7 @@ class _Owned(Generic[T]):
             self._late(self._given)
 
 
-class Pace:
+class SourceThreads:
     """The threads of one source, ``name`` in the log, and when it last responded."""
 
     def __init__(
