@@ -202,6 +202,11 @@ class _File(logging.handlers.WatchedFileHandler):
         """Raises OSError where it cannot be written."""
         super().__init__(path, encoding="utf-8", errors="backslashreplace")
 
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write it, or drop it where the file cannot be opened again: an exception would end the listener's thread."""
+        with contextlib.suppress(OSError):
+            super().emit(record)
+
     def _open(self) -> IO[str]:  # type: ignore[override]
         with raised(DAC_OVERRIDE):
             return open(self.baseFilename, "a", encoding="utf-8", errors=self.errors, opener=open_log)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.disks import disk
+from tests.support.held import status
 from tests.support.journal import parsed
 from tests.support.mounts import COMMAND, mounted
 from tests.support.namespace import Inside, namespace
@@ -94,7 +95,9 @@ def test_a_renamed_log_is_reopened_under_its_name(place: Path, sources: tuple[Pa
         poll(lambda: has(log, "source high scanned: .*"), "it is there again")
         assert old.read_bytes() == before
         os.rename(place / "logs", place / "elsewhere")
+        scanned = status(view)["last_refresh"]
         view.send(signal.SIGHUP)
+        poll(lambda: status(view)["last_refresh"] > scanned, "a scan whose message cannot be written")
         assert os.listdir(view.mountpoint) == ["Both", "Mine", "Other"]
         os.mkdir(place / "logs")
         view.send(signal.SIGHUP)
