@@ -29,7 +29,8 @@ from mmirrorfs.source.filesystems import Locality, unique_id
 from mmirrorfs.source.reader import NotAFile, Reader
 from mmirrorfs.source.scan import Scanner
 from mmirrorfs.source.search import Progress
-from mmirrorfs.source.threads import SourceThreads, spawn
+from mmirrorfs.source.shared_check import SharedCheck
+from mmirrorfs.source.threads import HUNG, SourceThreads, spawn
 from mmirrorfs.source.watch import Watch
 from mmirrorfs.tree import Directory, Rank
 
@@ -97,6 +98,11 @@ class Source:
         self.brief = False
         self._names: Container[bytes] = ()
         self._timed_out = set[tuple[object, ...]]()
+        self.check_root = SharedCheck(self._check_root, SourceLost, 3 * HUNG)
+        """Raises SourceLost unless the root is valid (rule 1); adopts the (dev, ino) of a source that was remounted.
+
+        Raises another OSError if this process lacks descriptors or memory (SHORTAGE).
+        """
         with self._opened_root() as fd:
             self._identity = _identity(fd)
             self.mounts = self._unique_ids(fd)
@@ -113,11 +119,7 @@ class Source:
         """(dev, ino) of the root when it was last valid."""
         return self._identity
 
-    def check_root(self) -> None:
-        """Raise SourceLost unless the root is valid (rule 1); adopt the (dev, ino) of a source that was remounted.
-
-        Raises another OSError if this process lacks descriptors or memory (SHORTAGE).
-        """
+    def _check_root(self) -> None:
         try:
             with self._opened_root() as fd:
                 self.watch.hold(fd)

@@ -1,0 +1,52 @@
+"""A blocking check whose result threads share.
+
+When a source fails, all requests to it fail, and each has its root checked. The kernel looks up one name of a directory
+at a time, so that twenty checks of a server that cannot be reached took twenty times its timeout, one after the other
+(seen with sshfs: over a minute until it was known to be lost).
+"""
+
+import threading
+from collections.abc import Callable
+from time import monotonic
+from typing import Generic, TypeVar
+
+E = TypeVar("E", bound=Exception)
+
+
+class SharedCheck(Generic[E]):
+    """Calls ``check``; whether it raised ``failure`` holds for all threads that were waiting when it began.
+
+    Any other exception holds for the calling thread only. Any thread may call this.
+    """
+
+    def __init__(self, check: Callable[[], None], failure: type[E], patience: float) -> None:
+        """``patience``: seconds to wait for the check of another thread, which may be stuck, before making one."""
+        self._check = check
+        self._failure = failure
+        self._patience = patience
+        self._lock = threading.Lock()
+        self._begun = -1.0
+        self._result: E | None = None
+
+    def __call__(self) -> None:
+        """Check, or take the result of a check that began after this call. Raises what ``check`` raises."""
+        called = monotonic()
+        held = self._lock.acquire(timeout=self._patience)
+        try:
+            if held and self._begun >= called:
+                if self._result is not None:
+                    raise self._result.with_traceback(None)
+                return
+            self._run()
+        finally:
+            if held:
+                self._lock.release()
+
+    def _run(self) -> None:
+        begun = monotonic()
+        try:
+            self._check()
+        except self._failure as error:
+            self._begun, self._result = begun, error
+            raise
+        self._begun, self._result = begun, None
