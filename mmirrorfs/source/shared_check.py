@@ -25,19 +25,19 @@ class SharedCheck(Generic[E]):
         self._failure = failure
         self._patience = patience
         self._lock = threading.Lock()
-        self._begun = -1.0
-        self._result: E | None = None
+        self._last: tuple[float, E | None] = (-1.0, None)
+        """When the last check began, and what it raised."""
 
     def __call__(self) -> None:
         """Check, or take the result of a check that began after this call. Raises what ``check`` raises."""
         called = monotonic()
         held = self._lock.acquire(timeout=self._patience)
         try:
-            if held and self._begun >= called:
-                if self._result is not None:
-                    raise self._result.with_traceback(None)
-                return
-            self._run()
+            begun, error = self._last
+            if not held or begun < called:
+                self._run()
+            elif error is not None:
+                raise error.with_traceback(None)
         finally:
             if held:
                 self._lock.release()
@@ -47,6 +47,6 @@ class SharedCheck(Generic[E]):
         try:
             self._check()
         except self._failure as error:
-            self._begun, self._result = begun, error
+            self._last = begun, error
             raise
-        self._begun, self._result = begun, None
+        self._last = begun, None
