@@ -99,6 +99,7 @@ class ScanLoop:
     async def _scan(self, is_due: bool, is_full: bool) -> None:
         """Scan the source, or only check its root; then merge."""
         source, known, started = self._source, self._known, time.perf_counter()
+        was_lost = source.lost is not None
         old, hints, entries = known.tree, self._hints, list[int]()
         self._hints, self.missing = set(), []
         call, is_done = self._plan(hints, is_due, is_full, entries.append), False
@@ -112,7 +113,10 @@ class ScanLoop:
         except SourceLost as lost:
             self._presence.lost(lost.reason)
         else:
-            self._presence.found()
+            if was_lost or source.lost is None:
+                self._presence.found()
+            else:  # a reader has found it lost since this scan began
+                self.request()
             is_done = compared is not None
             if found is not None and compared is not None:
                 tree, revised = compared
