@@ -30,7 +30,7 @@ from mmirrorfs.source.reader import NotAFile, Reader
 from mmirrorfs.source.scan import Scanner
 from mmirrorfs.source.search import Progress
 from mmirrorfs.source.shared_check import SharedCheck
-from mmirrorfs.source.threads import HUNG, SourceThreads, spawn
+from mmirrorfs.source.threads import SourceThreads, spawn
 from mmirrorfs.source.watch import Watch
 from mmirrorfs.tree import Directory, Rank
 
@@ -46,6 +46,8 @@ FAILING = frozenset((errno.EIO, errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.E
 """Errors that prove nothing about the path: its cache entries stay."""
 DOUBTFUL = ABSENT | FAILING | {errno.EACCES}
 """Errors that a lost source gives, and a source that is present, too."""
+PATIENCE = 60.0
+"""Seconds to wait for another thread's check of the root, which may be stuck in a mount that was replaced since."""
 SHORTAGE = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM))
 """Errors about this process, not about the source."""
 
@@ -98,7 +100,7 @@ class Source:
         self.brief = False
         self._names: Container[bytes] = ()
         self._timed_out = set[tuple[object, ...]]()
-        self.check_root = SharedCheck(self._check_root, SourceLost, 3 * HUNG)
+        self.check_root = SharedCheck(self._check_root, SourceLost, PATIENCE)
         """Raises SourceLost unless the root is valid (rule 1); adopts the (dev, ino) of a source that was remounted.
 
         Raises another OSError if this process lacks descriptors or memory (SHORTAGE).
@@ -310,11 +312,13 @@ class Source:
         return found
 
     def _checked(self, call: Callable[[*A], T], *args: *A) -> T:
-        """Rule 2, in the thread."""
+        """Rule 2, in the thread. Of a source that is found lost meanwhile nothing more is requested."""
+        self._raise_if_lost()
         try:
             return call(*args)
         except OSError as error:
             if error.errno in DOUBTFUL and not (error.errno in ABSENT and self._is_valid()):
+                self._raise_if_lost()
                 self.check_root()
             raise
 

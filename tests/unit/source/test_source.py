@@ -386,3 +386,19 @@ def test_an_idle_source_holds_no_descriptor(source: Source, root: Path) -> None:
     source.scan(tree)
     source.check_root()
     assert os.listdir("/proc/self/fd") == before
+
+
+async def test_a_call_that_fails_when_the_source_is_known_to_be_lost_has_no_check_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = sources(grow(tmp_path / "high", {}))[0]
+    checks: list[None] = []
+    monkeypatch.setattr(source, "check_root", lambda: checks.append(None))
+
+    def failing() -> None:
+        source.lost = "another request found it lost"
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with pytest.raises(SourceLost, match="another request"):
+        await source.run(failing)
+    assert checks == []
