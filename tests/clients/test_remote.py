@@ -22,7 +22,7 @@ from tests.support.users import needs_root, output_of
 
 pytestmark = [
     pytest.mark.waits,
-    pytest.mark.mount(seconds=120),
+    pytest.mark.mount(seconds=240),
     needs_root,
     pytest.mark.skipif(
         not all(map(shutil.which, PROGRAMS)),
@@ -122,7 +122,7 @@ def test_while_the_server_is_unreachable_only_reads_fail_and_the_view_recovers(
             assert side.eyes.stat(side.path("Bob/Solo/1.mp3")).st_size == 4
             return side.losses == len(side.order)
 
-        poll(is_lost, "the loss of both sources", 2 * SLOW)
+        poll(is_lost, "the loss of both sources", 4 * SLOW)
         paths = ("Ann/Both/disc 2/1.flac", "loose", "Bob/Solo/1.mp3")
         assert [side.error_of(path) for path in paths] == [errno.EIO] * 3
 
