@@ -1,6 +1,7 @@
 """Mounts a view with the real command, and unmounts it again.
 
-1. ``mounted`` yields when the command has logged that the view is mounted, the kernel lists it and statvfs(2) returns.
+1. ``mounted`` yields when the command has logged that the view is mounted, the kernel lists it, statvfs(2) returns and,
+   in the foreground, the sources were scanned again.
 2. When it returns, or raises, neither the process nor the mount is left.
 3. A warning or an error in the daemon's log fails the test unless the test has declared it with ``expect``; what was
    declared must be logged. Lines have a priority, because stderr is announced as the journal's.
@@ -26,6 +27,10 @@ from tests.support.polling import exit_code, holds, poll
 
 START = 30.0
 """Seconds that mounting or unmounting may take on a busy machine."""
+
+SCANNED = 0.5
+"""Seconds to wait for the scan that follows the mount: the one before it leaves out the attributes of local folders. A
+source that hangs, or is polled and not local, is not scanned so soon."""
 
 COMMAND = (sys.executable, "-m", "mmirrorfs")
 
@@ -123,6 +128,8 @@ def mounted(
     start = _in_background if background else _in_foreground
     with open(log, "wb") as file:
         view = start(words, mountpoint, log, file, is_forked=not (prefix or command))
+    if not background and not any(option.startswith("--log") for option in options):
+        holds(lambda: len(re.findall("source .* scanned: ", view.text())) >= len(sources), SCANNED)
     try:
         yield view
         view.unmount()
