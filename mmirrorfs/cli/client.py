@@ -27,6 +27,8 @@ from mmirrorfs.text import json_path, printable
 
 Values = dict[str, Any]
 
+STATUS: Values = {"ask": "status"}
+"""The request for a view's status."""
 LOST = 1
 """Exit code where a source is lost or does not answer, or the view is dead."""
 REQUEST_TIME = 10

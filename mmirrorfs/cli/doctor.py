@@ -16,7 +16,7 @@ import click
 
 from mmirrorfs.cli import doctor_machine as machine
 from mmirrorfs.cli import mountopts
-from mmirrorfs.cli.client import Dead, fstab_lines, request_with_fallback, views
+from mmirrorfs.cli.client import STATUS, Dead, fstab_lines, request_all, request_with_fallback, views
 from mmirrorfs.cli.doctor_machine import BAD, NOTE, OK, Finding
 from mmirrorfs.cli.errors import Problem
 from mmirrorfs.cli.positionals import named
@@ -83,7 +83,8 @@ def mounted() -> Iterator[Finding]:
     count = Counter(mount.where for mount in mounts() if mount.type == VIEW_TYPE)
     top = {mount.where: mount.type for mount in mounts()}
     states: list[Values] = []
-    for mount in views():
+    found_views = views()
+    for mount, sent in zip(found_views, request_all(found_views, STATUS), strict=True):
         where = printable(mount.where)
         about = f"view {where}"
         if count[mount.where] > 1:
@@ -93,7 +94,7 @@ def mounted() -> Iterator[Finding]:
             yield Finding(BAD, about, "something else is mounted over it", f"umount {where}")
             continue
         try:
-            states.append(request_with_fallback(mount, {"ask": "status"}, mount.where))
+            states.append(request_with_fallback(mount, STATUS, mount.where, sent))
             yield from _state_findings(about, where, states[-1])
         except Dead as dead:
             found = "is dead: nothing serves it any more"
@@ -102,7 +103,7 @@ def mounted() -> Iterator[Finding]:
             yield Finding(BAD, about, str(problem))
     if not count:
         yield Finding(OK, "views", "none is mounted")
-    yield from _overlaps([mount.where for mount in views()], states)
+    yield from _overlaps([mount.where for mount in found_views], states)
 
 
 def _state_findings(about: str, where: str, state: Values) -> Iterator[Finding]:

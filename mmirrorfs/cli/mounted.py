@@ -14,7 +14,7 @@ import os
 from dataclasses import replace
 from functools import partial
 
-from mmirrorfs.cli.client import request
+from mmirrorfs.cli.client import STATUS, request
 from mmirrorfs.cli.errors import FAILED, Problem
 from mmirrorfs.cli.positionals import ViewSettings
 from mmirrorfs.cli.settings import Settings
@@ -67,7 +67,7 @@ def _is_mounted(settings: Settings, view: ViewSettings) -> bool:
 def _differences(mount: Mount, settings: Settings, view: ViewSettings) -> str:
     """What differs from the view that is wanted, for a message; empty where the daemon cannot be asked."""
     with contextlib.suppress(Problem, ConnectionError):
-        state = request(mount, {"ask": "status"}) or {}
+        state = request(mount, STATUS) or {}
         found = differences(state.get("options", {}), view_options(settings, view))
         sources = [path_text(source) for source in state.get("sources", ())]
         if sources != [printable(os.path.abspath(source.path)) for source in settings.sources]:

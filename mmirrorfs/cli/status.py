@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from mmirrorfs.cli.client import LOST, Dead, not_mounted, request_all, request_with_fallback, views
+from mmirrorfs.cli.client import LOST, STATUS, Dead, not_mounted, request_all, request_with_fallback, views
 from mmirrorfs.cli.errors import Problem
 from mmirrorfs.cli.terminal import age, duration, local_time, path_text, print_lines, sanitized, shell_quoted
 from mmirrorfs.cli.view_options import RULE_TABLES, default_options, differences, option_label
@@ -28,8 +28,6 @@ from mmirrorfs.text import json_path, printable
 Values = dict[str, Any]
 Sent = Callable[[], Values | None]
 """Gives the answer to a request that was sent; see ``client.request_all``."""
-
-_QUESTION = {"ask": "status"}
 
 WARNINGS_SHOWN = 5
 """Warnings in the text. JSON has all that the view keeps."""
@@ -64,7 +62,7 @@ def show_all(as_json: bool) -> int:
     documents: list[Values] = []
     code = 0
     mounts = views()
-    for mount, sent in zip(mounts, request_all(mounts, _QUESTION), strict=True):
+    for mount, sent in zip(mounts, request_all(mounts, STATUS), strict=True):
         try:
             state = _fetch(mount, sent)
             code = max(code, _code(state))
@@ -91,7 +89,7 @@ def show_metrics(mounts: Sequence[tuple[bytes, Mount | None]]) -> int:
     A view that is not mounted, or does not answer, has ``mmirrorfs_up`` 0, and stderr has the reason.
     """
     present = [mount for _, mount in mounts if mount is not None]
-    sent = dict(zip((mount.where for mount in present), request_all(present, _QUESTION), strict=True))
+    sent = dict(zip((mount.where for mount in present), request_all(present, STATUS), strict=True))
     states = [(where, _state(where, mount, sent.get(where))) for where, mount in mounts]
     sys.stdout.buffer.write(exposition(states).encode())
     sys.stdout.flush()
@@ -116,7 +114,7 @@ def _state(where: bytes, mount: Mount | None, sent: Sent | None) -> Values | Non
 
 
 def _fetch(mount: Mount, sent: Sent | None = None) -> Values:
-    return {"mountpoint": json_path(mount.where), **request_with_fallback(mount, _QUESTION, mount.where, sent)}
+    return {"mountpoint": json_path(mount.where), **request_with_fallback(mount, STATUS, mount.where, sent)}
 
 
 def _code(state: Values) -> int:
