@@ -38,7 +38,7 @@ from pyfuse3 import (
     XAttrNameT,
 )
 
-from tests.support.kernel import Abort, detach
+from tests.support.kernel import Abort, detach, see_connections
 from tests.support.polling import poll
 
 P = ParamSpec("P")
@@ -47,7 +47,6 @@ R = TypeVar("R")
 _FIGURES = struct.Struct("=IIIIfI")
 _PAUSE = struct.Struct("=d")
 _WHOLE = _FIGURES.size + _PAUSE.size
-CONNECTIONS = Path("/sys/fs/fuse/connections")
 
 
 class Figures(NamedTuple):
@@ -131,12 +130,6 @@ def freed(*sources: Hanging) -> Iterator[None]:
         for source in sources:
             source.abort()
         raise
-
-
-def see_connections() -> None:
-    """Mount fusectl where it is not mounted yet. Does nothing without root."""
-    if os.geteuid() == 0 and not os.path.ismount(CONNECTIONS):
-        subprocess.run(["mount", "-t", "fusectl", "none", CONNECTIONS], check=False, timeout=10)
 
 
 @contextlib.contextmanager

@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.handles import FORGET, forget
-from tests.support.kernel import view_at
+from tests.support.kernel import CONNECTIONS, view_at
 from tests.support.mounts import View
 from tests.support.polling import holds, poll
 
-CONNECTIONS = Path("/sys/fs/fuse/connections")
 RESTING = 9
 """Most threads of an idle daemon of two sources: the loop, a probe, a notifier and an announcer for each of three
 connections, and an idle one.
@@ -90,7 +89,7 @@ def waiting(view: View) -> int:
     """Unanswered requests of the connection; 0 where only root may read that."""
     mount = view_at(view.where)
     assert mount is not None, f"{view.mountpoint} is gone"
-    file = CONNECTIONS / str(mount.connection) / "waiting"
+    file = Path(f"{CONNECTIONS}/{mount.connection}/waiting")
     return int(file.read_text()) if os.access(file, os.R_OK) else 0
 
 

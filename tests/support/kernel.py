@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Self
 
 TYPE = b"fuse.mmirrorfs"
+CONNECTIONS = "/sys/fs/fuse/connections"
+"""A directory for each FUSE connection, where fusectl is mounted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,15 @@ class Abort:
     """
 
     def __init__(self, connection: int) -> None:
-        self._fd = os.open(f"/sys/fs/fuse/connections/{connection}/abort", os.O_WRONLY)
+        self._fd = os.open(f"{CONNECTIONS}/{connection}/abort", os.O_WRONLY)
+
+    @classmethod
+    def of(cls, where: bytes) -> Self:
+        """The means to abort the view whose mountpoint is ``where``."""
+        see_connections()
+        view = view_at(where)
+        assert view is not None, where
+        return cls(view.connection)
 
     def __enter__(self) -> Self:
         return self
@@ -71,6 +81,18 @@ class Abort:
         """Fail its pending requests, and all later ones."""
         with contextlib.suppress(OSError):
             os.write(self._fd, b"1")
+
+
+def see_connections() -> None:
+    """Mount fusectl where it is not mounted yet. Does nothing without root."""
+    if os.geteuid() == 0 and not os.path.ismount(CONNECTIONS):
+        subprocess.run(["mount", "-t", "fusectl", "none", CONNECTIONS], check=False, timeout=10)
+
+
+def abort_at(where: bytes) -> None:
+    """Abort the view whose mountpoint is ``where``, as an administrator does."""
+    with Abort.of(where) as connection:
+        connection.abort()
 
 
 def abort_under(directory: bytes) -> list[bytes]:

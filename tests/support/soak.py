@@ -28,9 +28,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.support.fresh import MARGIN, MAX_STALENESS, REFRESH, becomes, observer
-from tests.support.hanging import see_connections
 from tests.support.held import Held, at_rest, comes_back, held, resident, threads
-from tests.support.kernel import abort_under
+from tests.support.kernel import abort_under, see_connections
 from tests.support.losing import Losable, renamed, unmounted
 from tests.support.mounts import View, mounted
 from tests.support.mutator import Mutator

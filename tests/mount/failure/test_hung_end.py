@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.hanging import CONNECTIONS, Hanging, hanging
+from tests.support.hanging import Hanging, hanging
 from tests.support.hung import check_the_rest, content, hanging_view, is_waiting, sources, stuck_readers
-from tests.support.kernel import processes_of, view_at
+from tests.support.kernel import abort_at, processes_of, view_at
 from tests.support.mounts import COMMAND, View
 from tests.support.polling import poll
 from tests.support.readers import readers
@@ -56,9 +56,7 @@ def test_an_aborted_view_with_stuck_readers_leaves_no_mount_behind(place: Path, 
     with hanging_view(place, "reads") as (source, view), stuck_readers(place, source, view, "reads") as stuck:
         since = time.monotonic()
         if command == ["abort"]:
-            found = view_at(view.where)
-            assert found is not None
-            (CONNECTIONS / str(found.connection) / "abort").write_text("1")
+            abort_at(view.where)
         else:
             run(*command, view.mountpoint)
         stuck.answers(END)

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tests.support.hanging import CONNECTIONS, see_connections
-from tests.support.kernel import view_at
+from tests.support.kernel import Abort, view_at
 from tests.support.mounts import View, mounted
 from tests.support.polling import poll
 from tests.support.trees import grow
@@ -51,16 +50,12 @@ def lookups(directory: Path) -> Iterator[None]:
 @contextmanager
 def connected(view: View) -> Iterator[None]:
     """Abort the view's connection when the block fails: a detached mount is not in the mount table."""
-    see_connections()
-    found = view_at(view.where)
-    assert found is not None
-    try:
-        yield
-    except BaseException:
-        abort = CONNECTIONS / str(found.connection) / "abort"
-        if abort.exists():
-            abort.write_text("1")
-        raise
+    with Abort.of(view.where) as connection:
+        try:
+            yield
+        except BaseException:
+            connection.abort()
+            raise
 
 
 def is_invalidating(pid: int) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.kernel import abort_under, alive, detach, processes_of, view_at, views_under
+from tests.support.kernel import abort_at, abort_under, alive, detach, processes_of, view_at, views_under
 from tests.support.mounts import COMMAND, daemon_of, mounted
 from tests.support.polling import poll
 from tests.support.trees import folders, grow
@@ -121,7 +121,5 @@ def test_an_aborted_view_below_a_symbolic_link_is_unmounted(place: Path, sources
     words: list[str | Path] = [*COMMAND, *sources, place / "mnt/view"]
     assert run(*words).returncode == 0
     pid = daemon_of(os.fsencode(place))
-    found = view_at(os.fsencode(place / "var/view"))
-    assert found is not None
-    Path(f"/sys/fs/fuse/connections/{found.connection}/abort").write_text("1")
+    abort_at(os.fsencode(place / "var/view"))
     poll(lambda: not alive(pid) and not views_under(os.fsencode(place)), "nothing left after the abort", 15)

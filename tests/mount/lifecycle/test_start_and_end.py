@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.held import crawled
-from tests.support.kernel import abort_under, alive, processes_of, view_at
+from tests.support.kernel import abort_at, abort_under, alive, processes_of, view_at
 from tests.support.model import walk
 from tests.support.mounts import COMMAND, View, daemon_of, mounted
 from tests.support.polling import poll
@@ -26,15 +26,8 @@ ENDINGS: dict[str, Callable[[View], object]] = {
     "umount -l": lambda view: output_of("umount", "-l", view.mountpoint),
     "umount -f": lambda view: output_of("umount", "-f", view.mountpoint),
     "fusermount3 -u": lambda view: output_of("fusermount3", "-u", view.mountpoint),
-    "an abort": lambda view: _abort(view),
+    "an abort": lambda view: abort_at(view.where),
 }
-
-
-def _abort(view: View) -> None:
-    """Abort the FUSE connection, as an administrator does; the daemon has to unmount."""
-    found = view_at(view.where)
-    assert found is not None
-    Path(f"/sys/fs/fuse/connections/{found.connection}/abort").write_text("1")
 
 
 def _sources(place: Path) -> tuple[Path, Path]:

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.hanging import hanging, see_connections
+from tests.support.hanging import hanging
 from tests.support.held import Held, at_rest, comes_back, held, resident, status
+from tests.support.kernel import see_connections
 from tests.support.mounts import View, mounted
 from tests.support.polling import poll
 from tests.support.readers import readers
