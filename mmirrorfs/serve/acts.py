@@ -26,6 +26,10 @@ class Step(Enum):
     """utimensat(2): ATTRIB."""
 
 
+AT_INODE = frozenset((Step.EDIT, Step.TOUCH))
+"""The steps that a watch of the file or directory itself reports; the others are reported for its parent alone."""
+
+
 class Act(NamedTuple):
     """A step at a path of the view. ``kind`` is the file type there, before the step for DEPART, else after it.
 
@@ -62,6 +66,8 @@ def _acts_of_attributes(path: bytes, before: Attributes, after: Attributes) -> I
         if DIR in (before.kind, kind):
             yield Act(Step.DEPART, path, before.kind)
         yield Act(Step.ARRIVE, path, kind)
+        if before.kind == kind == FILE:  # the inode number stays: to a watch of the file itself this is an edit
+            yield Act(Step.EDIT, path, kind)
     elif kind == FILE and (before.size, before.mtime_ns) != (after.size, after.mtime_ns):
         yield Act(Step.EDIT, path, kind)
     elif kind != DIR or _permissions(before) != _permissions(after):

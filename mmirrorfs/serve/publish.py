@@ -11,7 +11,6 @@ Event loop's thread only.
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from itertools import chain
 from typing import Protocol
 
 import trio
@@ -21,7 +20,7 @@ from mmirrorfs.difference import Difference
 from mmirrorfs.merge.index import Change
 from mmirrorfs.merge.inodes import ROOT, number
 from mmirrorfs.merge.shown import seen
-from mmirrorfs.serve.acts import Act, acts
+from mmirrorfs.serve.acts import AT_INODE, Act, acts
 from mmirrorfs.source.threads import spawn
 from mmirrorfs.tree import Merged, Rank, join
 from mmirrorfs.view.nodes import FileNode, MergedNode, contents
@@ -58,7 +57,7 @@ def ignore(*_: object) -> None:
 
 
 class Publish:
-    """The changes in one view. ``changed`` gets all; ``watchers`` those in directories that the kernel holds."""
+    """The changes in one view. ``changed`` gets all; ``watchers`` those that a watch may report."""
 
     def __init__(
         self,
@@ -116,8 +115,7 @@ class Publish:
                 self._invalidate_entry(_merged_ino(above), name, MERGED)
         if changes:
             self._changed(changes)
-            parents = (_merged_ino(change.path.rpartition(b"/")[0]) for change in changes)
-            self._announce(MERGED, map(self._acts, changes, parents))
+            self._announce(MERGED, [act for change in changes for act in self._acts_of_index(change)])
 
     def contents(self, node: FileNode) -> None:
         """Drop the pages of a file whose contents changed without a change in what the kernel compares."""
@@ -142,34 +140,43 @@ class Publish:
 
     def _publish_source(self, rank: Rank, directory: bytes, differences: list[Difference]) -> None:
         """Publish what changes in a source change in the view."""
-        root, queue = self._state.sources[rank].root, _queue_of(rank)
+        source, queue = self._state.sources[rank], _queue_of(rank)
         changes = list(seen(self._state.inodes.index, rank, directory, differences))
         if not changes:
             return
+        is_held = False
         for name, before, after in differences:
             if _is_replaced(before, after):
-                self._invalidate_entry(number(root, directory, DIR), name, queue)
+                self._invalidate_entry(number(source.root, directory, DIR), name, queue)
             if before is None or after is None or before.kind != after.kind:
                 continue
-            ino = number(root, join(directory, name), after.kind)
-            if after.kind == FILE and contents(before) != contents(after):
-                self._invalidate_contents(ino, queue)
-            else:
-                self._invalidate_attributes(ino, queue)
+            for ino in self._state.inodes.held_at(source, join(directory, name), after.kind):
+                is_held = True
+                if after.kind == FILE and contents(before) != contents(after):
+                    self._kernel.contents(ino, queue)
+                else:
+                    self._kernel.attributes(ino, queue)
         parent = changes[0].path.rpartition(b"/")[0]
         is_merged = isinstance(self._state.inodes.find(parent), Merged)
-        above = _merged_ino(parent) if is_merged else number(root, directory, DIR)
+        above = _merged_ino(parent) if is_merged else number(source.root, directory, DIR)
         self._changed(changes)
-        self._announce(queue, (self._acts(change, above) for change in changes))
+        self._announce(queue, [act for change in changes for act in self._acts(change, above, is_held)])
 
-    def _announce(self, queue: int, acts_of: Iterable[Iterable[Act]]) -> None:
-        if self._watchers is not None and not self._watchers.silent and (steps := list(chain.from_iterable(acts_of))):
+    def _announce(self, queue: int, steps: list[Act]) -> None:
+        if self._watchers is not None and not self._watchers.silent and steps:
             self._kernel.then(queue, partial(self._watchers.put, queue, steps))
 
-    def _acts(self, change: Change, above: int) -> Iterator[Act]:
-        """The steps for watchers; none if the kernel does not hold the parent, as a watch pins it."""
-        if self._is_held(above):
-            for act in acts(change):
+    def _acts_of_index(self, change: Change) -> Iterator[Act]:
+        return self._acts(change, _merged_ino(change.path.rpartition(b"/")[0]), self._is_held(_merged_ino(change.path)))
+
+    def _acts(self, change: Change, above: int, is_held: bool) -> Iterator[Act]:
+        """The steps that a watcher may get: a watch pins its inode, but not the parent's.
+
+        So in a parent ``above`` that the kernel does not hold, steps at inodes remain, if it may hold these.
+        """
+        is_above_held = self._is_held(above)
+        for act in acts(change) if is_above_held or is_held else ():
+            if is_above_held or act.step in AT_INODE:
                 yield act._replace(above=above)
 
     def _invalidate_entry(self, directory: int, name: bytes, queue: int) -> None:
@@ -179,10 +186,6 @@ class Publish:
     def _invalidate_attributes(self, ino: int, queue: int) -> None:
         if self._is_held(ino):
             self._kernel.attributes(ino, queue)
-
-    def _invalidate_contents(self, ino: int, queue: int) -> None:
-        if self._is_held(ino):
-            self._kernel.contents(ino, queue)
 
     def _is_held(self, ino: int) -> bool:
         return self._state.inodes.held.get(ino) is not None

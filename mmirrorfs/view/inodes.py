@@ -7,9 +7,9 @@ Event loop's thread only. Functions raise OSError.
 """
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from mmirrorfs.attributes import DIR, Attributes, bare
+from mmirrorfs.attributes import DIR, Attributes, Kind, bare
 from mmirrorfs.merge.inodes import ROOT, InodeTable, number
 from mmirrorfs.source.fetch import failure
 from mmirrorfs.source.source import Source
@@ -26,6 +26,7 @@ class Inodes:
         self.index = index
         self.held: InodeTable[Node] = InodeTable()
         self._generation = 0
+        self._salts = 0
         self.root = MergedNode(ROOT, b"", None, index, 0, merged_attributes(index, order, bare(DIR)))
         self.held.count(self.root)
 
@@ -132,10 +133,18 @@ class Inodes:
         own, attempt = node, 0
         while is_replaced(own, attr):
             attempt += 1
-            salt = b"\0%d" % attempt
+            salt = _salt(attempt)
             own = self.interned(FileNode(node.source, node.source_path, node.path, node.kind, node.indexed, salt))
             own.min_mtime_ns = node.min_mtime_ns
+        self._salts = max(self._salts, attempt)
         return own
+
+    def held_at(self, source: Source, source_path: bytes, kind: Kind) -> Iterator[int]:
+        """The numbers that the kernel holds of what has had this path: the path's own, and those of ``identified``."""
+        for attempt in range(self._salts + 1):
+            ino = number(source.root + _salt(attempt), source_path, kind)
+            if self.held.get(ino) is not None:
+                yield ino
 
     def is_shown(self, path: bytes) -> bool:
         """Whether the index has every name of a path, down to its leaf."""
@@ -145,3 +154,8 @@ class Inodes:
             if not isinstance(found, Merged):
                 return found is not None
         return True
+
+
+def _salt(attempt: int) -> bytes:
+    """What tells apart the files of one path; nothing for the first."""
+    return b"\0%d" % attempt if attempt else b""

@@ -120,7 +120,7 @@ CHANGES: dict[str, tuple[Change, list[Event]]] = {
     ),
     "a track that another file replaces": (
         lambda high, low: replace(high / "Ann/Both/1", b"other"),
-        [("MOVED_TO", "Ann/Both/1")],
+        [("MOVED_TO", "Ann/Both/1"), ("MODIFY", "Ann/Both/1"), ("CLOSE_WRITE", "Ann/Both/1")],
     ),
     "another mode": (lambda high, low: (high / "Ann/Both/1").chmod(0o600), [("ATTRIB", "Ann/Both/1")]),
     "another mode of an album": (lambda high, low: (high / "Ann/Both").chmod(0o750), [("ATTRIB,ISDIR", "Ann/Both")]),

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.fresh import MAX_STALENESS, REFRESH, Observer, observer, shows, stays, trees
+from tests.support.held import crawled
 from tests.support.mounts import mounted
 from tests.support.trees import Tree, folders, grow
 
@@ -71,6 +72,26 @@ def test_a_replaced_file_can_be_opened_at_once_while_the_old_one_is_open(place: 
             replace(high / path.relative_to(view), NEW + b"and more")
             assert eyes.read(path) in (OLD, NEW + b"and more")
             assert eyes.pread(first) == OLD
+
+
+def test_edits_of_a_file_that_has_replaced_an_open_one_show_without_the_timer(place: Path) -> None:
+    """Such a file has an inode number of its own, also when the first one is closed. Announcing would refresh it."""
+    high, low, view = trees(place, LOOSE, {})
+    with mounted(view, high, low, depth=2, options=[QUIET, "--announce=off"]) as mount, observer() as eyes:
+        mount.expect("low .* is empty")
+        crawled(mount)
+        for name in PLACES:
+            first = eyes.open(view / name)
+            replace(high / name, NEW)
+            shows(lambda name=name: eyes.holds(view / name, NEW), f"new bytes for whoever opens {name}")  # type: ignore[misc]
+            assert eyes.stat(view / name).st_ino != eyes.fstat(first).st_ino
+            for count, data in enumerate((NEW + b"1", NEW + b"12", NEW + b"123")):
+                assert eyes.stat(view / name).st_size == len(data) - 1
+                with open(high / name, "ab") as file:
+                    file.write(data[-1:])
+                shows(lambda name=name, data=data: eyes.stat(view / name).st_size == len(data), f"the size of {name}")  # type: ignore[misc]
+                if count == 1:
+                    eyes.close(first)
 
 
 def test_opening_a_path_whose_type_just_changed_gives_a_fitting_error(place: Path) -> None:
