@@ -12,7 +12,7 @@ Rule 6: a change is reported after it was applied.
 Event loop's thread only; no I/O. Raises nothing.
 """
 
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
 
 from mmirrorfs.attributes import DIR, Attributes, Kind
 from mmirrorfs.difference import Comparison, Difference, differences, is_news, is_other_directory
@@ -34,13 +34,21 @@ class Cache:
 
     ``changed`` gets changes of names and attributes below the depth, and of attributes alone above it: changes of
     names there are the merge's. ``stable`` says that inode numbers identify directories. On sshfs and the like a
-    forgotten inode gets a new number, so there the path identifies a directory.
+    forgotten inode gets a new number, so there the path identifies a directory. ``mountpoints`` are the paths on which
+    other filesystems, or other files, are mounted.
     """
 
-    def __init__(self, cache_limit: CacheLimit, stable: bool, changed: Changed) -> None:
+    def __init__(
+        self,
+        cache_limit: CacheLimit,
+        stable: bool,
+        changed: Changed,
+        mountpoints: Callable[[], Collection[bytes]] = tuple,
+    ) -> None:
         self._cache_limit = cache_limit
         self._stable = stable
         self._changed = changed
+        self._mountpoints = mountpoints
         self.listings = Listings()
         self.trust = Trust()
         self._singles = Singles(self.listings.above)
@@ -71,9 +79,14 @@ class Cache:
         return Answer(answer.attr, when)
 
     def is_reported(self, directory: bytes, name: bytes, attr: Attributes) -> bool:
-        """Whether changes of these attributes cause events: of a watched directory, or of a file with one link."""
+        """Whether changes of these attributes cause events: of a watched directory, or of a file with one link.
+
+        Those of a mounted file cause events in its own directory.
+        """
         if attr.kind != DIR:
-            return not attr.may_change_elsewhere
+            mountpoints = self._mountpoints()
+            is_mounted = bool(mountpoints) and join(directory, name) in mountpoints
+            return not is_mounted and not attr.may_change_elsewhere
         inner = self.listings.peek(join(directory, name))
         return inner is not None and bool(inner.key) and inner.fetched_at >= self.trust.since
 

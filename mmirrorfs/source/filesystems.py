@@ -9,6 +9,7 @@ import os
 import re
 import select
 import struct
+from collections.abc import Collection
 from dataclasses import dataclass
 
 LOCAL = frozenset(
@@ -115,10 +116,9 @@ class Locality:
         before, self._mounts = self._mounts, [*inside, *([holding] if holding is not None else [])]
         return before != self._mounts
 
-    @property
-    def inside(self) -> list[bytes]:
+    def inside(self) -> Collection[bytes]:
         """The mountpoints inside, relative to the root."""
-        return list(self._inside)
+        return self._inside.keys()
 
     def of(self, path: bytes) -> bool:
         """Whether ``path``, relative to the root, is on a local filesystem."""

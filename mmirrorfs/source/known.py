@@ -7,7 +7,7 @@ Rule 3: ``tree`` is the old one until the last step, so the index, merged from i
 Event loop's thread only; no I/O. Raises nothing.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from mmirrorfs.difference import Difference, is_news
 from mmirrorfs.source.cache import Cache, Changed
@@ -24,9 +24,14 @@ class Known(Cache):
     """The cache, with a ``tree`` of all directories above the depth; see ``Cache`` for the other arguments."""
 
     def __init__(
-        self, tree: Directory, cache_limit: CacheLimit, stable: bool = True, changed: Changed = lambda *_: None
+        self,
+        tree: Directory,
+        cache_limit: CacheLimit,
+        stable: bool = True,
+        changed: Changed = lambda *_: None,
+        mountpoints: Callable[[], Collection[bytes]] = tuple,
     ) -> None:
-        super().__init__(cache_limit, stable, changed)
+        super().__init__(cache_limit, stable, changed, mountpoints)
         self.tree = tree
         self.folders = Folders(self.trust)
         for path, directory in directories_of(tree):

@@ -139,7 +139,7 @@ class Source:
 
     def _unique_ids(self, root: int) -> tuple[int, ...]:
         found = [unique_id(root)]
-        for path in self.locality.inside:
+        for path in self.locality.inside():
             with suppress(OSError):
                 fd = open_beneath(self.root, path, PATH_ONLY)
                 found.append(unique_id(fd))

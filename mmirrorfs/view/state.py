@@ -58,7 +58,13 @@ class State:
             send.send_nowait((rank, directory, differences))
 
         known = [
-            Known(tree or EMPTY_DIRECTORY, cache_limit, stable=source.stable, changed=partial(changed, source.rank))
+            Known(
+                tree or EMPTY_DIRECTORY,
+                cache_limit,
+                stable=source.stable,
+                changed=partial(changed, source.rank),
+                mountpoints=source.locality.inside,
+            )
             for source, tree in zip(sources, index.inputs, strict=True)
         ]
         return cls(sources, known, Inodes(sources, order, index), Files(), freshness, pairing, cache_limit, changes)

@@ -103,6 +103,13 @@ class Observer:
         """The names in a directory, in the order of readdir."""
         return cast(list[str], self._ask("names", os.fspath(path)))
 
+    def lists(self, path: Path, names: list[str]) -> bool:
+        """Whether a directory has these names; while it is replaced it may be missing for a moment."""
+        try:
+            return self.names(path) == names
+        except FileNotFoundError:
+            return False
+
     def read(self, path: Path) -> bytes:
         """Open, read to the end, close."""
         return cast(bytes, self._ask("read", os.fspath(path)))

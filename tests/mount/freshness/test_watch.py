@@ -113,10 +113,10 @@ def test_a_recreated_directory_with_the_same_inode_number_shows_its_new_contents
     with mounted(view, high, low, depth=2, options=[HOURLY]), observer() as eyes:
         for turn in range(5):
             made.mkdir(parents=True)
-            poll(lambda: eyes.exists(view / album) and eyes.names(view / album) == [], "an empty directory")
+            poll(lambda: eyes.lists(view / album, []), "an empty directory")
             made.rmdir()
             made.mkdir()
             (made / "track").touch()
-            poll(lambda: eyes.names(view / album) == ["track"], f"what is in another directory, turn {turn}")
+            poll(lambda: eyes.lists(view / album, ["track"]), f"what is in another directory, turn {turn}")
             shutil.rmtree(high / "Ann/New")
             poll(lambda: not eyes.exists(view / "Ann/New"), "nothing")

@@ -85,6 +85,32 @@ def test_a_directory_bind_mounted_inside_its_source_is_current_in_both_places(pl
         output_of("umount", "-l", high / "B/twice")
 
 
+@needs_root
+@pytest.mark.parametrize("path", ["A/one/1", "A/loose"])
+def test_a_file_mounted_over_a_file_is_polled(place: Path, eyes: Observer, path: str) -> None:
+    """Its changes cause events in the directory of the file that is mounted."""
+    high, low = (
+        grow(place / "high", {**TREE, b"A": {b"one": {b"1": b"1"}, b"loose": b"1"}}),
+        grow(place / "low", {b"Z": {}}),
+    )
+    (place / "outside").write_bytes(b"outside")
+    with mounted(place / "view", high, low, depth=2, options=["--refresh=1"]) as view:
+        crawled(view)
+        assert eyes.read(view.mountpoint / path) == b"1"
+        output_of("mount", "--bind", place / "outside", high / path)
+        try:
+            shows(lambda: eyes.holds(view.mountpoint / path, b"outside"), "the file that was mounted")
+            crawled(view)
+            for _ in range(3):
+                with open(place / "outside", "ab") as file:
+                    file.write(b" and more")
+                size, seen = os.stat(place / "outside").st_size, view.mountpoint / path
+                shows(lambda size=size, seen=seen: eyes.stat(seen).st_size == size, "its size")  # type: ignore[misc]
+        finally:
+            output_of("umount", high / path)
+        shows(lambda: eyes.holds(view.mountpoint / path, b"1"), "the file below")
+
+
 def test_changes_in_nested_sources_show_in_both_of_two_views(place: Path, eyes: Observer) -> None:
     outer = grow(place / "outer", {**TREE, b"inner": {b"C": {b"three": {b"1": b"three"}}}})
     order = [outer, outer / "inner"]

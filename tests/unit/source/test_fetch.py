@@ -128,6 +128,7 @@ async def test_a_fresh_entry_is_not_fetched(either: Fetching, clock: Clock) -> N
     assert either.take_calls() == []
 
 
+@pytest.mark.on_disk
 async def test_a_stale_entry_with_a_cached_inode_is_renewed_on_the_event_loop(
     fetching: Fetching, clock: Clock, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

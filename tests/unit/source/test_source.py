@@ -262,6 +262,7 @@ async def test_a_root_check_that_hangs_is_within_the_timeout(
 # From memory
 
 
+@pytest.mark.on_disk
 @pytest.mark.parametrize("source", [True], indirect=True)
 def test_cached_calls_return_for_cached_inodes(source: Source) -> None:
     source.reader.stat(b"A/01")
@@ -278,6 +279,7 @@ def test_a_filesystem_that_is_not_local_is_never_called_on_the_loop(source: Sour
         source.cached(source.reader.stat, b"A/01")
 
 
+@pytest.mark.on_disk
 @pytest.mark.parametrize("source", [True], indirect=True)
 def test_cached_enoent_raises_eagain_if_the_root_is_gone(source: Source, root: Path) -> None:
     replaced_by_empty(root)
