@@ -1,7 +1,7 @@
 """Reported changes show at once, with a timer of one hour: every kind of change, at every level.
 
-Another process had everything in its caches and had missed what is to come. Each change has a tree of its own in one
-The observer has read everything, and looked up the names to come. Each change has its own subtree of one view, so that
+An observer in another process has read everything, and looked up the names to come, so that the kernel has all of it
+cached. Each change has its own subtree of one view.
 """
 
 import os

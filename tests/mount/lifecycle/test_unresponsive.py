@@ -96,6 +96,7 @@ def test_commands_about_stopped_views_and_a_hanging_log_fail_in_time_and_change_
                 explain=(*COMMAND, "--explain", "view/Lund"),
                 of_source=(*at_once, *COMMAND, "--explain", "mp3/Lund/Harbour", "--json"),
                 of_all=(*at_once, *COMMAND, "--status", "--json"),
+                doctor=(*at_once, *COMMAND, "--doctor"),
                 all_metrics=(*at_once, *COMMAND, "--status", "--format=prometheus"),
                 metrics=(*COMMAND, "--status", ODD, "--format=prometheus"),
                 again=(*COMMAND, *sources, view.mountpoint, "--depth=2"),
@@ -110,6 +111,9 @@ def test_commands_about_stopped_views_and_a_hanging_log_fail_in_time_and_change_
         states = {state["mountpoint"]["path"]: state.get("error") for state in json.loads(done["of_all"].stdout)}
         assert states[str(live.mountpoint)] is None
         assert all("is stopped (kill -CONT" in states[str(one.mountpoint)] for one in (view, other))
+        assert done["doctor"].returncode == 1
+        for one in (view, other):
+            assert f"{one.mountpoint} does not answer: process {one.pid} is stopped" in done["doctor"].stdout.decode()
         metrics = samples(done["all_metrics"].stdout.decode())
         up = [metrics["mmirrorfs_up", frozenset({("view", str(one.mountpoint))})] for one in (live, view, other)]
         assert up == [1, 0, 0]
