@@ -65,7 +65,7 @@ class Session:
         state, threads = plan.state, 1 + len(plan.state.sources)
         self._notifier = Notifier(threads, _device)
         stage = Stage(state.inodes, state.known)
-        self.announcers = Announcers(threads, stage, plan.silent)
+        self.announcers = Announcers(threads, stage, plan.silent, self._notifier.expire)
         self.latency = LoopLatency()
         self._plan, self._ready, self._early = plan, ready, early
         self._is_ready = False
@@ -150,7 +150,6 @@ class Session:
             return  # and ``ready`` is never called
         if answers:
             self._is_ready = True
-            self._view.freshness.forgets = self._notifier.everything()
             await self._notify_systemd()
             log.info("%s is mounted", printable(self._plan.mountpoint), extra=fields("mounted"))
             if self.announcers.silent:

@@ -22,11 +22,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 
-import pyfuse3
-from pyfuse3 import FileNameT, InodeT
-
 from mmirrorfs.attributes import DIR
-from mmirrorfs.serve.acts import Act, Step
+from mmirrorfs.serve.acts import AT_INODE, Act, Step
 from mmirrorfs.serve.queuethread import QueueThread, stop_all
 from mmirrorfs.serve.stage import Announcement, Stage
 
@@ -63,14 +60,17 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 Mounted = Callable[[], AbstractContextManager[int]]
 """Makes a writable private mount; gives a descriptor of its root. Raises OSError."""
+Expire = Callable[[int, bytes], None]
+"""Has the kernel look up a name of a directory (an inode number) anew: ``Notifier.expire``."""
 
 
 class Announcer(QueueThread):
     """One thread with its queue; ``mounted`` makes the private mount. Any thread may call this."""
 
-    def __init__(self, stage: Stage, mounted: Mounted) -> None:
+    def __init__(self, stage: Stage, mounted: Mounted, expire: Expire) -> None:
         super().__init__("announcer")
         self._stage = stage
+        self._expire = expire
         self._mounted = mounted
         self._pending: dict[tuple[bytes, Step], Act] = {}
         self._pending_in: Counter[int] = Counter()
@@ -146,7 +146,8 @@ class Announcer(QueueThread):
     def _perform(self, root: int, act: Act) -> None:
         """Perform a step, again if a lookup has interfered. Raises OSError."""
         for left in reversed(range(TRIES)):
-            self._invalidate(act)
+            if act.step not in AT_INODE:  # the kernel may have cached the real entry, or that there is none
+                self._expire(act.above, act.path.rpartition(b"/")[2])
             try:
                 perform(root, act, self._stage.name)
                 return
@@ -154,12 +155,6 @@ class Announcer(QueueThread):
                 if error.errno not in AGAIN or self._stopping or not left:
                     raise
             time.sleep(PAUSE)
-
-    @staticmethod
-    def _invalidate(act: Act) -> None:
-        """Have the kernel look the name up again: it may have cached the real entry."""
-        with contextlib.suppress(OSError):
-            pyfuse3.invalidate_entry(InodeT(act.above), FileNameT(act.path.rpartition(b"/")[2]))
 
     def _dequeue(self) -> Iterator[Act]:
         while True:
@@ -173,15 +168,16 @@ class Announcer(QueueThread):
 class Announcers:
     """The announcers of a view, by queue. ``silent`` is why nothing is announced; "" if changes are."""
 
-    def __init__(self, queues: int, stage: Stage, silent: str) -> None:
+    def __init__(self, queues: int, stage: Stage, silent: str, expire: Expire) -> None:
         self.silent = silent
         self._count = queues
         self._stage = stage
+        self._expire = expire
         self._all: list[Announcer] = []
 
     def open(self, mounted: Mounted) -> None:
         """Create the announcers; ``mounted`` makes their private mounts."""
-        self._all = [Announcer(self._stage, mounted) for _ in range(self._count)]
+        self._all = [Announcer(self._stage, mounted, self._expire) for _ in range(self._count)]
 
     def put(self, queue: int, acts: Iterable[Act]) -> None:
         """Enqueue announcements, in order."""

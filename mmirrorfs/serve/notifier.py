@@ -16,7 +16,7 @@ from collections.abc import Callable
 from queue import SimpleQueue
 
 import pyfuse3
-from pyfuse3 import FileNameT, InodeT
+from pyfuse3 import InodeT
 
 from mmirrorfs.serve.queuethread import QueueThread, stop_all
 
@@ -25,8 +25,10 @@ log = logging.getLogger(__name__)
 _Message = tuple[InodeT, bytes | None, bool] | Callable[[], None]
 """(inode, None, attributes only), or (directory, name, unused), or a call to make once all before it is done."""
 
-_EPOCH = struct.pack("=IiQ", 16, 8, 0)
-"""struct fuse_out_header (linux/fuse.h): length, FUSE_NOTIFY_INC_EPOCH as the error, no request."""
+_INVAL_ENTRY, _EXPIRE_ONLY = 3, 1
+_HEAD = struct.Struct("=IiQQII")
+"""struct fuse_out_header (linux/fuse.h): length, FUSE_NOTIFY_INVAL_ENTRY as the error, no request; then struct
+fuse_notify_inval_entry_out: directory, length of the name, flags. The name follows, with a zero byte."""
 _NOT_CACHED = frozenset((errno.ENOENT, errno.ENOTDIR, errno.EBADF))
 """The kernel has no such inode or entry."""
 
@@ -37,12 +39,17 @@ class Notifier:
     ``device`` gives the descriptor of /dev/fuse that the mount is served by.
     """
 
-    def __init__(self, queues: int = 1, device: Callable[[], int] = lambda: -1) -> None:
-        self._device = device
-        self._queues = [_Queue() for _ in range(queues)]
+    def __init__(self, queues: int, device: Callable[[], int]) -> None:
+        self._find_device = device
+        self._device = -1
+        self._queues = [_Queue(self.expire) for _ in range(queues)]
 
     def start(self) -> None:
-        """Start the threads; not before the process has gone to the background, as threads do not survive a fork."""
+        """Start the threads; not before the process has gone to the background, as threads do not survive a fork.
+
+        Raises OSError if there is no mount.
+        """
+        self._device = self._find_device()
         for one in self._queues:
             one.start()
 
@@ -53,19 +60,21 @@ class Notifier:
         """
         return stop_all(self._queues, seconds)
 
-    def everything(self) -> bool:
-        """Invalidate all entries: the kernel looks each up anew. Never blocks.
-
-        Needs FUSE_NOTIFY_INC_EPOCH, since Linux 6.16; without it nothing happens, and False is returned.
-        """
-        try:
-            return os.write(self._device(), _EPOCH) == len(_EPOCH)
-        except OSError:
-            return False
-
     def name(self, directory: int, name: bytes, queue: int = 0) -> None:
-        """Invalidate an entry: a name was added, removed, or leads to something else."""
+        """Invalidate an entry: a name was added, removed, or leads to something else (``expire``)."""
         self._queues[queue].put((InodeT(directory), name, False))
+
+    def expire(self, directory: int, name: bytes) -> None:
+        """Have the kernel look up an entry anew. Blocking: in a thread, not the event loop's. Raises nothing.
+
+        Where it leads to the same inode, the dentry stays: a process that is in that directory, and what is mounted
+        there, notices nothing. Before Linux 6.2, which has no FUSE_EXPIRE_ONLY, it goes.
+        """
+        message = _HEAD.pack(_HEAD.size + len(name) + 1, _INVAL_ENTRY, 0, directory, len(name), _EXPIRE_ONLY)
+        try:
+            os.write(self._device, message + name + b"\0")
+        except OSError as error:
+            _log_unless_not_cached(error, directory)
 
     def attributes(self, ino: int, queue: int = 0) -> None:
         """Invalidate the attributes of an inode."""
@@ -83,8 +92,9 @@ class Notifier:
 class _Queue(QueueThread):
     """One queue and its thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, expire: Callable[[int, bytes], None]) -> None:
         super().__init__("notifier")
+        self._expire = expire
         self._messages: SimpleQueue[_Message | None] = SimpleQueue()
         self.put = self._messages.put
 
@@ -99,11 +109,15 @@ class _Queue(QueueThread):
                 message()
                 continue
             ino, name, attributes_only = message
+            if name is not None:
+                self._expire(ino, name)
+                continue
             try:
-                if name is None:
-                    pyfuse3.invalidate_inode(ino, attr_only=attributes_only)
-                else:
-                    pyfuse3.invalidate_entry(ino, FileNameT(name))
+                pyfuse3.invalidate_inode(ino, attr_only=attributes_only)
             except OSError as error:
-                if error.errno not in _NOT_CACHED:
-                    log.debug("invalidation of inode %d: %s", ino, error)
+                _log_unless_not_cached(error, ino)
+
+
+def _log_unless_not_cached(error: OSError, ino: int) -> None:
+    if error.errno not in _NOT_CACHED:
+        log.debug("invalidation of inode %d: %s", ino, error)

@@ -23,7 +23,7 @@ from mmirrorfs.merge.shown import seen
 from mmirrorfs.serve.acts import AT_INODE, Act, acts
 from mmirrorfs.source.threads import spawn
 from mmirrorfs.tree import Merged, Rank, join
-from mmirrorfs.view.nodes import FileNode, MergedNode, contents
+from mmirrorfs.view.nodes import FileNode, contents
 from mmirrorfs.view.state import State
 
 MANY = 1000
@@ -40,7 +40,6 @@ class Kernel(Protocol):
     def name(self, directory: int, name: bytes, queue: int, /) -> None: ...
     def attributes(self, ino: int, queue: int, /) -> None: ...
     def contents(self, ino: int, queue: int, /) -> None: ...
-    def everything(self) -> bool: ...
     def then(self, queue: int, call: Callable[[], None], /) -> None: ...
 
 
@@ -77,6 +76,7 @@ class Publish:
         """Publish the changes in the sources. Until cancelled."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch_room)
+            nursery.start_soon(self._watch_absences)
             nursery.start_soon(self._publish_rest)
             async for rank, directory, differences in self._state.changes:
                 for start in range(0, len(differences), PIECE):
@@ -123,20 +123,40 @@ class Publish:
 
     def everything(self) -> None:
         """Invalidate all that the kernel has cached."""
-        self._kernel.everything()
         spawn(self._invalidate_all)
 
     async def _invalidate_all(self) -> None:
-        """The entry of each name in a merged directory, with all below it; and attributes, for what is open."""
+        """The attributes of each inode, and each entry."""
         for count, node in enumerate(self._state.inodes.held):
-            queue = _queue_of(node.source.rank) if isinstance(node, FileNode) else MERGED
-            self._kernel.attributes(node.ino, queue)
-            if isinstance(node, MergedNode) or (isinstance(node, FileNode) and node.indexed):
-                above, _, name = node.path.rpartition(b"/")
-                if name:
-                    self._invalidate_entry(_merged_ino(above), name, MERGED)
+            above, _, name = node.path.rpartition(b"/")
+            if isinstance(node, FileNode):
+                self._kernel.attributes(node.ino, _queue_of(node.source.rank))
+                ino = _merged_ino(above) if node.indexed else number(node.source.root, node.above, DIR)
+            else:
+                self._kernel.attributes(node.ino, MERGED)
+                ino = _merged_ino(above)
+            if name:
+                self._expire(ino, name)
             if count % MANY == 0:
                 await trio.lowlevel.checkpoint()
+        await self._expire_absences()
+
+    async def _expire_absences(self) -> None:
+        for count, (ino, name) in enumerate(self._state.absences.take()):
+            self._expire(ino, name)
+            if count % MANY == 0:
+                await trio.lowlevel.checkpoint()
+
+    async def _watch_absences(self) -> None:
+        """Make room for absent names when there is none left."""
+        while True:
+            await self._state.absences.full.wait()
+            await self._expire_absences()
+
+    def _expire(self, directory: int, name: bytes) -> None:
+        node = self._state.inodes.held.get(directory)
+        if node is not None:
+            self._kernel.name(directory, name, _queue_of(node.source.rank) if isinstance(node, FileNode) else MERGED)
 
     def _publish_source(self, rank: Rank, directory: bytes, differences: list[Difference]) -> None:
         """Publish what changes in a source change in the view."""

@@ -25,8 +25,7 @@ class Freshness:
 
     ``period`` is None if only a signal starts a scan. ``clock`` gives monotonic seconds; nothing from before
     ``doubted`` is fresh. With ``is_tight`` entries that the kernel has may have been evicted here, so their changes are
-    not invalidated, and the kernel caches nothing for longer than the budget. ``forgets`` says that the kernel's
-    negative entries can be dropped if events are lost.
+    not invalidated, and the kernel caches nothing for longer than the budget.
     """
 
     keep: float
@@ -35,7 +34,6 @@ class Freshness:
     clock: Callable[[], float]
     doubted: float = NEVER
     is_tight: bool = False
-    forgets: bool = False
 
     @classmethod
     def promised(cls, seconds: float, clock: Callable[[], float]) -> "Freshness":

@@ -14,6 +14,7 @@ from mmirrorfs.source.freshness import Freshness
 from mmirrorfs.source.known import Known
 from mmirrorfs.source.source import Source
 from mmirrorfs.tree import EMPTY_DIRECTORY, Merged, Rank
+from mmirrorfs.view.absences import Absences
 from mmirrorfs.view.files import Files
 from mmirrorfs.view.inodes import Inodes
 
@@ -38,6 +39,7 @@ class State:
     freshness: Freshness
     pairing: Pairing
     cache_limit: CacheLimit
+    absences: Absences
     changes: trio.MemoryReceiveChannel[SourceChange]
 
     @classmethod
@@ -67,4 +69,5 @@ class State:
             )
             for source, tree in zip(sources, index.inputs, strict=True)
         ]
-        return cls(sources, known, Inodes(sources, order, index), Files(), freshness, pairing, cache_limit, changes)
+        inodes, files, absences = Inodes(sources, order, index), Files(), Absences()
+        return cls(sources, known, inodes, files, freshness, pairing, cache_limit, absences, changes)

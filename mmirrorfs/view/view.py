@@ -48,6 +48,7 @@ class View:
         self.freshness = state.freshness
         self.pairing = state.pairing
         self.pages = Pages(state, reports)
+        self._absences = state.absences
         self._reports = reports
         self.read = Reads(state.files).read
         self.replies = Replies(state)
@@ -133,7 +134,7 @@ class View:
         for _ in range(len(self.sources) + 1):
             child = self.inodes.current(above).children.get(name)
             if child is None:
-                raise self._absence(name, self.replies.indexed(above))
+                raise self._absence(above, name, self.replies.indexed(above))
             node = self.inodes.child(above, name, child)
             if not isinstance(node, FileNode):
                 return node
@@ -144,13 +145,13 @@ class View:
 
     async def _lookup_inside(self, above: FileNode, name: bytes) -> FileNode:
         """The node of a name in a folder."""
-        if above.source.reader.excluded(name):
-            raise self._absence(name, WATCHED)
+        if above.source.reader.excluded(name) and len(name) <= LONGEST:
+            raise Absent(WATCHED)
         found = self.known[above.source.rank].entry(above.source_path, name)
         if found is None or not self.freshness.is_fresh(found.when):
             found = await self._fetch(above, name)
         if found.attr is None:
-            raise self._absence(name, found.when)
+            raise self._absence(above, name, found.when)
         source_path = join(above.source_path, name)
         path = source_path if above.path is above.source_path else join(above.path, name)
         node = self.inodes.interned(FileNode(above.source, source_path, path, found.attr.kind, False))
@@ -164,8 +165,8 @@ class View:
                 raise failure(errno.ENAMETOOLONG) from None
             raise await self.revalidation.missing_name_error(above) if error.errno in ABSENT else error from None
 
-    def _absence(self, name: bytes, when: float) -> OSError:
+    def _absence(self, above: Node, name: bytes, when: float) -> OSError:
         """The error for a name that did not exist at ``when``."""
         if len(name) > LONGEST:
             return failure(errno.ENAMETOOLONG)
-        return Absent(when if self.freshness.forgets else INDEXED)
+        return Absent(when if when != WATCHED or self._absences.add(above.ino, name) else INDEXED)

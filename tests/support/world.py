@@ -38,9 +38,6 @@ class RecordingNotifier:
     def attributes(self, ino: int, way: int) -> None:
         self.inodes.add(ino)
 
-    def everything(self) -> bool:
-        return False
-
     def contents(self, ino: int, way: int) -> None:
         self.files.add(ino)
 

@@ -101,6 +101,26 @@ async def test_entries_are_invalidated_only_in_directories_that_the_kernel_holds
     assert (await seen(world.view, "Gold/02")).kind == DIR
 
 
+async def test_a_refresh_on_demand_invalidates_every_entry_and_inode_that_the_kernel_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    """Absent names too: those of directories that the kernel has dropped are dropped with them."""
+    world = World(tmp_path, depth=1)
+    gold, track, merged = [await find(world.view, path) for path in ("Gold", "Gold/01", "A")]
+    dropped = await find(world.view, "More")
+    absences = world.publish._state.absences
+    for node, name in ((gold, b"02"), (world.view.inodes.root, b"none"), (dropped, b"gone")):
+        assert absences.add(node.ino, name)
+    world.view.inodes.held.forget(dropped.ino, 1)
+    async with world.watched(monkeypatch):
+        world.refresher.refresh()
+        entries = {(ROOT, b"Gold"), (ROOT, b"A"), (gold.ino, b"01"), (gold.ino, b"02"), (ROOT, b"none")}
+        await world.until(lambda: world.kernel.names >= entries)
+        assert world.kernel.names == entries
+        assert world.kernel.inodes >= {ROOT, gold.ino, track.ino, merged.ino}
+    assert list(absences.take()) == []
+
+
 async def test_changes_are_published_after_the_view_shows_them(
     world: World, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
