@@ -65,7 +65,7 @@ class Session:
         state, threads = plan.state, 1 + len(plan.state.sources)
         self._notifier = Notifier(threads, _device)
         stage = Stage(state.inodes, state.known)
-        self.announcers = Announcers(threads, stage, plan.silent, self._notifier.expire)
+        self.announcers = Announcers(threads, stage, plan.silent, self._notifier.expire_now)
         self.latency = LoopLatency()
         self._plan, self._ready, self._early = plan, ready, early
         self._is_ready = False

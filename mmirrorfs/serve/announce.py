@@ -61,7 +61,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 Mounted = Callable[[], AbstractContextManager[int]]
 """Makes a writable private mount; gives a descriptor of its root. Raises OSError."""
 Expire = Callable[[int, bytes], None]
-"""Has the kernel look up a name of a directory (an inode number) anew: ``Notifier.expire``."""
+"""Has the kernel look up a name of a directory (an inode number) anew: ``Notifier.expire_now``."""
 
 
 class Announcer(QueueThread):

@@ -16,14 +16,14 @@ from collections.abc import Callable
 from queue import SimpleQueue
 
 import pyfuse3
-from pyfuse3 import InodeT
+from pyfuse3 import FileNameT, InodeT
 
 from mmirrorfs.serve.queuethread import QueueThread, stop_all
 
 log = logging.getLogger(__name__)
 
 _Message = tuple[InodeT, bytes | None, bool] | Callable[[], None]
-"""(inode, None, attributes only), or (directory, name, unused), or a call to make once all before it is done."""
+"""(inode, None, attributes only), or (directory, name, expire only), or a call to make once all before it is done."""
 
 _INVAL_ENTRY, _EXPIRE_ONLY = 3, 1
 _HEAD = struct.Struct("=IiQQII")
@@ -42,7 +42,7 @@ class Notifier:
     def __init__(self, queues: int, device: Callable[[], int]) -> None:
         self._find_device = device
         self._device = -1
-        self._queues = [_Queue(self.expire) for _ in range(queues)]
+        self._queues = [_Queue(self.expire_now) for _ in range(queues)]
 
     def start(self) -> None:
         """Start the threads; not before the process has gone to the background, as threads do not survive a fork.
@@ -61,15 +61,20 @@ class Notifier:
         return stop_all(self._queues, seconds)
 
     def name(self, directory: int, name: bytes, queue: int = 0) -> None:
-        """Invalidate an entry: a name was added, removed, or leads to something else (``expire``)."""
+        """Invalidate an entry: a name was added, removed, or leads to something else."""
         self._queues[queue].put((InodeT(directory), name, False))
 
-    def expire(self, directory: int, name: bytes) -> None:
-        """Have the kernel look up an entry anew. Blocking: in a thread, not the event loop's. Raises nothing.
+    def expire(self, directory: int, name: bytes, queue: int = 0) -> None:
+        """Have the kernel look up an entry anew. Where it leads to the same inode, the dentry stays.
 
-        Where it leads to the same inode, the dentry stays: a process that is in that directory, and what is mounted
-        there, notices nothing. Before Linux 6.2, which has no FUSE_EXPIRE_ONLY, it goes.
+        So a process that is in that directory, and what is mounted there, notices nothing. A reply that the kernel got
+        before, and has not read yet, may outlive this: what is known to have changed has to be invalidated. Before
+        Linux 6.2, which has no FUSE_EXPIRE_ONLY, the entry is invalidated.
         """
+        self._queues[queue].put((InodeT(directory), name, True))
+
+    def expire_now(self, directory: int, name: bytes) -> None:
+        """The same at once. Blocking: in a thread, not the event loop's. Raises nothing."""
         message = _HEAD.pack(_HEAD.size + len(name) + 1, _INVAL_ENTRY, 0, directory, len(name), _EXPIRE_ONLY)
         try:
             os.write(self._device, message + name + b"\0")
@@ -92,9 +97,9 @@ class Notifier:
 class _Queue(QueueThread):
     """One queue and its thread."""
 
-    def __init__(self, expire: Callable[[int, bytes], None]) -> None:
+    def __init__(self, expire_now: Callable[[int, bytes], None]) -> None:
         super().__init__("notifier")
-        self._expire = expire
+        self._expire_now = expire_now
         self._messages: SimpleQueue[_Message | None] = SimpleQueue()
         self.put = self._messages.put
 
@@ -108,12 +113,14 @@ class _Queue(QueueThread):
             if callable(message):
                 message()
                 continue
-            ino, name, attributes_only = message
-            if name is not None:
-                self._expire(ino, name)
-                continue
+            ino, name, is_limited = message
             try:
-                pyfuse3.invalidate_inode(ino, attr_only=attributes_only)
+                if name is None:
+                    pyfuse3.invalidate_inode(ino, attr_only=is_limited)
+                elif is_limited:
+                    self._expire_now(ino, name)
+                else:
+                    pyfuse3.invalidate_entry(ino, FileNameT(name))
             except OSError as error:
                 _log_unless_not_cached(error, ino)
 

@@ -38,6 +38,7 @@ class Kernel(Protocol):
     """The kernel's caches, through queues that do not wait for each other: ``serve.notifier``."""
 
     def name(self, directory: int, name: bytes, queue: int, /) -> None: ...
+    def expire(self, directory: int, name: bytes, queue: int, /) -> None: ...
     def attributes(self, ino: int, queue: int, /) -> None: ...
     def contents(self, ino: int, queue: int, /) -> None: ...
     def then(self, queue: int, call: Callable[[], None], /) -> None: ...
@@ -122,7 +123,7 @@ class Publish:
         self._kernel.contents(node.ino, _queue_of(node.source.rank))
 
     def everything(self) -> None:
-        """Invalidate all that the kernel has cached."""
+        """Have the kernel request all anew that it has cached."""
         spawn(self._invalidate_all)
 
     async def _invalidate_all(self) -> None:
@@ -156,7 +157,7 @@ class Publish:
     def _expire(self, directory: int, name: bytes) -> None:
         node = self._state.inodes.held.get(directory)
         if node is not None:
-            self._kernel.name(directory, name, _queue_of(node.source.rank) if isinstance(node, FileNode) else MERGED)
+            self._kernel.expire(directory, name, _queue_of(node.source.rank) if isinstance(node, FileNode) else MERGED)
 
     def _publish_source(self, rank: Rank, directory: bytes, differences: list[Difference]) -> None:
         """Publish what changes in a source change in the view."""

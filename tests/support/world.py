@@ -29,11 +29,15 @@ class RecordingNotifier:
 
     def __init__(self) -> None:
         self.names: set[tuple[int, bytes]] = set()
+        self.expired: set[tuple[int, bytes]] = set()
         self.inodes: set[int] = set()
         self.files: set[int] = set()
 
     def name(self, directory: int, name: bytes, way: int) -> None:
         self.names.add((directory, name))
+
+    def expire(self, directory: int, name: bytes, way: int) -> None:
+        self.expired.add((directory, name))
 
     def attributes(self, ino: int, way: int) -> None:
         self.inodes.add(ino)
@@ -45,7 +49,7 @@ class RecordingNotifier:
         call()
 
     def nothing(self) -> bool:
-        return not (self.names or self.inodes or self.files)
+        return not (self.names or self.expired or self.inodes or self.files)
 
 
 class World:

@@ -101,7 +101,7 @@ async def test_entries_are_invalidated_only_in_directories_that_the_kernel_holds
     assert (await seen(world.view, "Gold/02")).kind == DIR
 
 
-async def test_a_refresh_on_demand_invalidates_every_entry_and_inode_that_the_kernel_holds(
+async def test_a_refresh_on_demand_expires_every_entry_and_inode_that_the_kernel_holds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
     """Absent names too: those of directories that the kernel has dropped are dropped with them."""
@@ -115,8 +115,8 @@ async def test_a_refresh_on_demand_invalidates_every_entry_and_inode_that_the_ke
     async with world.watched(monkeypatch):
         world.refresher.refresh()
         entries = {(ROOT, b"Gold"), (ROOT, b"A"), (gold.ino, b"01"), (gold.ino, b"02"), (ROOT, b"none")}
-        await world.until(lambda: world.kernel.names >= entries)
-        assert world.kernel.names == entries
+        await world.until(lambda: world.kernel.expired >= entries)
+        assert (world.kernel.expired, world.kernel.names) == (entries, set())
         assert world.kernel.inodes >= {ROOT, gold.ino, track.ino, merged.ino}
     assert list(absences.take()) == []
 
