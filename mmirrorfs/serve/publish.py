@@ -30,6 +30,8 @@ MANY = 1000
 """Inodes that are invalidated between two checkpoints."""
 PIECE = 256
 """Changes that are published between two checkpoints."""
+LATE = 5.0
+"""Seconds within which the kernel has read every reply: one that it reads later outlives ``Notifier.expire``."""
 MERGED = 0
 """The queue for merged directories; that of a source is its rank + 1."""
 
@@ -88,6 +90,8 @@ class Publish:
         """Shorten the kernel's timeouts once the cache has evicted: changes of what is not cached are not noticed."""
         await self._state.cache_limit.tight.wait()
         self._state.freshness.is_tight = True
+        self.everything()
+        await trio.sleep(LATE)
         self.everything()
 
     def index(self, changes: list[Change]) -> None:
