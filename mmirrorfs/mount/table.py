@@ -18,6 +18,8 @@ from mmirrorfs.source.filesystems import VIEW_TYPE, Mount, mount_at
 from mmirrorfs.source.process import close_others
 
 _PR_SET_PDEATHSIG = 1
+_FUSE = os.makedev(10, 229)
+"""The device number of /dev/fuse (Linux, Documentation/admin-guide/devices.txt)."""
 _LINKS = 40
 """Symbolic links followed in a path, as in the kernel (MAXSYMLINKS)."""
 ANSWER_TIME = 10
@@ -121,10 +123,11 @@ def resolved(mountpoint: bytes) -> bytes:
 
 
 def fuse_descriptors() -> list[int]:
-    """This process's /dev/fuse descriptors."""
+    """This process's /dev/fuse descriptors, also where that has another path (in a container)."""
     found = []
     for name in os.listdir("/proc/self/fd"):
         with contextlib.suppress(OSError):
-            if os.readlink(f"/proc/self/fd/{name}") == "/dev/fuse":
+            is_named_so = os.readlink(f"/proc/self/fd/{name}").endswith("/fuse")  # others are left alone: they may hang
+            if is_named_so and os.fstat(int(name)).st_rdev == _FUSE:
                 found.append(int(name))
     return found

@@ -36,7 +36,7 @@ _NOT_CACHED = frozenset((errno.ENOENT, errno.ENOTDIR, errno.EBADF))
 class Notifier:
     """The invalidations of one mount, in a number of queues, each of which is in order.
 
-    ``device`` gives the descriptor of /dev/fuse that the mount is served by.
+    ``device`` gives the descriptor of /dev/fuse that the mount is served by; with -1 what is to expire is invalidated.
     """
 
     def __init__(self, queues: int, device: Callable[[], int]) -> None:
@@ -45,10 +45,7 @@ class Notifier:
         self._queues = [_Queue(self.expire_now) for _ in range(queues)]
 
     def start(self) -> None:
-        """Start the threads; not before the process has gone to the background, as threads do not survive a fork.
-
-        Raises OSError if there is no mount.
-        """
+        """Start the threads; not before the process has gone to the background, as threads do not survive a fork."""
         self._device = self._find_device()
         for one in self._queues:
             one.start()
@@ -77,7 +74,10 @@ class Notifier:
         """The same at once. Blocking: in a thread, not the event loop's. Raises nothing."""
         message = _HEAD.pack(_HEAD.size + len(name) + 1, _INVAL_ENTRY, 0, directory, len(name), _EXPIRE_ONLY)
         try:
-            os.write(self._device, message + name + b"\0")
+            if self._device >= 0:
+                os.write(self._device, message + name + b"\0")
+            else:
+                pyfuse3.invalidate_entry(InodeT(directory), FileNameT(name))
         except OSError as error:
             _log_unless_not_cached(error, directory)
 

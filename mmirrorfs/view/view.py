@@ -169,4 +169,5 @@ class View:
         """The error for a name that did not exist at ``when``."""
         if len(name) > LONGEST:
             return failure(errno.ENAMETOOLONG)
-        return Absent(when if when != WATCHED or self._absences.add(above.ino, name) else INDEXED)
+        is_kept = when == WATCHED and not self.freshness.is_tight and self._absences.add(above.ino, name)
+        return Absent(when if is_kept or when != WATCHED else INDEXED)
