@@ -101,7 +101,7 @@ class Soak:
         self.counts[kind] += told.done
         assert told.done, f"{kind} did nothing"
         wrong = [error for error in told.errors if not self._is_due_to_a_loss(error)]
-        assert not wrong, f"errors that nobody expects: {wrong[:20]}"
+        assert not wrong, f"errors that nobody expects: {wrong[:20]}; sources were lost {self.losses[-50:]}"
 
     def _is_due_to_a_loss(self, error: Noted) -> bool:
         return error.code == errno.EIO and any(start <= error.when <= end + LATE for start, end in self.losses)
