@@ -28,6 +28,9 @@ from mmirrorfs.view.state import State
 LONGEST = 255
 """Bytes (NAME_MAX of most filesystems): a longer name that does not exist is ENAMETOOLONG."""
 
+TRIES = 16
+"""Times that a name of a merged directory is looked up while its winners go: with each, the index is another one."""
+
 
 class Absent(FileNotFoundError):
     """No such name; ``when`` is the time at which that was true, in monotonic seconds."""
@@ -130,8 +133,13 @@ class View:
         return place
 
     async def _lookup_merged(self, above: MergedNode, name: bytes) -> Node:
-        """If the winner turns out to be removed, the next source takes over at once."""
-        for _ in range(len(self.sources) + 1):
+        """If the winner turns out to be removed, the next source takes over at once.
+
+        Raises EIO if its attributes were never known; ESTALE, by which the kernel looks up again, if the name changes
+        all the time.
+        """
+        found: Answer | None = None
+        for _ in range(TRIES):
             child = self.inodes.current(above).children.get(name)
             if child is None:
                 raise self._absence(above, name, self.replies.indexed(above))
@@ -141,7 +149,7 @@ class View:
             found = await self.revalidation.leaf(node)
             if found is not None and found.attr is not None:
                 return self.inodes.identified(node, found.attr)
-        raise failure(errno.EIO)
+        raise failure(errno.ESTALE if found is None else errno.EIO)
 
     async def _lookup_inside(self, above: FileNode, name: bytes) -> FileNode:
         """The node of a name in a folder."""

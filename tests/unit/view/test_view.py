@@ -11,6 +11,7 @@ import pytest
 from mmirrorfs.attributes import DIR, FILE, LINK
 from mmirrorfs.merge.inodes import ROOT
 from mmirrorfs.source.freshness import Freshness
+from mmirrorfs.source.singles import Answer
 from mmirrorfs.source.source import Source
 from mmirrorfs.view.nodes import FileNode
 from mmirrorfs.view.view import View
@@ -326,3 +327,16 @@ async def test_lookup_waits_for_attributes_that_a_brief_scan_left_out(
     assert view.known[0].entry(b"A", b"Gold") is None
     assert (await seen(view, "A/Gold")).ino == (high / "A/Gold").stat().st_ino
     assert (await seen(view, "A/More")).ino == (low / "A/More").stat().st_ino
+
+
+@pytest.mark.parametrize(("turns", "expected"), [(9, None), (1000, errno.ESTALE)])
+async def test_lookup_of_a_name_whose_winners_go_one_after_the_other_finds_the_last_or_is_repeated_by_the_kernel(
+    view: View, monkeypatch: pytest.MonkeyPatch, turns: int, expected: int | None
+) -> None:
+    leaf, left = view.revalidation.leaf, iter(range(turns))
+
+    async def going(node: FileNode) -> Answer | None:
+        return None if next(left, None) is not None else await leaf(node)
+
+    monkeypatch.setattr(view.revalidation, "leaf", going)
+    assert await code_of(view, "A/Gold") == expected
