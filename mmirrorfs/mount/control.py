@@ -35,14 +35,18 @@ LONGEST = 1 << 17
 PATIENCE = 30.0
 """Seconds after which the daemon closes a connection."""
 PAUSE = 1.0
-"""Seconds between retries while the name is taken, or no descriptor is free."""
+"""Most seconds between retries while the name is taken, or no descriptor is free."""
+FIRST = 0.02
+"""Seconds until the first retry: the last daemon is usually about to exit."""
 _PEER = struct.Struct("3i")
 
 
 async def serve_queries(device: str, answer: Answer) -> None:
     """Answer queries about the view with that device number. Until cancelled."""
+    pause = FIRST
     while (listener := listening(socket_name(device))) is None:
-        await trio.sleep(PAUSE)
+        await trio.sleep(pause)
+        pause = min(2 * pause, PAUSE)
     with trio.socket.from_stdlib_socket(listener) as server:
         async with trio.open_nursery() as nursery:
             await _accept(server, nursery, answer)

@@ -21,6 +21,8 @@ from typing import BinaryIO
 
 import pytest
 
+from mmirrorfs.mount.controlclient import socket_name
+from mmirrorfs.mount.sockets import connected, peer
 from tests.support import forked
 from tests.support.kernel import abort_under, alive, processes_of, view_at
 from tests.support.polling import exit_code, holds, poll
@@ -28,6 +30,8 @@ from tests.support.polling import exit_code, holds, poll
 START = 30.0
 """Seconds that mounting or unmounting may take on a busy machine."""
 
+LISTENING = 3.0
+"""Seconds to wait for the control socket of a view."""
 SCANNED = 0.5
 """Seconds to wait for the scan that follows the mount: the one before it leaves out the attributes of local folders. A
 source that hangs, or is polled and not local, is not scanned so soon."""
@@ -130,12 +134,24 @@ def mounted(
         view = start(words, mountpoint, log, file, is_forked=not (prefix or command))
     if not background and not any(option.startswith("--log") for option in options):
         holds(lambda: len(re.findall("source .* scanned: ", view.text())) >= len(sources), SCANNED)
+        if not prefix and not command:
+            holds(lambda: _listens(view), LISTENING)
     try:
         yield view
         view.unmount()
         view.check_log()
     finally:
         _force_down(view)
+
+
+def _listens(view: View) -> bool:
+    """Whether the view's own daemon listens on the control socket: the last one of its device number may exit late."""
+    mount = view_at(view.where)
+    connection = connected(socket_name(f"0:{mount.connection}")) if mount is not None else None
+    if connection is None:
+        return False
+    with connection:
+        return peer(connection)[0] == view.pid
 
 
 def _start(
